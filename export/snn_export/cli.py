@@ -1,0 +1,94 @@
+"""`export-snn`: from a T = 1 checkpoint to one portable, proven ONNX file."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from snn_export import report
+from snn_export.quantise import to_float32, to_int8
+from snn_export.trained import Trained, fold, load
+from snn_export.verify import measure, prove
+from snn_runtime.backends.ort import OrtBackend
+from snn_runtime.command import Parser, run_command, whole_number
+from snn_runtime.errors import InputError, ResourceError
+from snn_runtime.onnx_file import write
+from snn_train import data as data_sets
+
+PROGRAM = "export-snn"
+EXAMPLES = """examples:
+  export-snn runs/digits/t1.pt model.onnx
+  export-snn runs/photos/t1.pt model.onnx --data imagefolder:photos
+      measure the accuracy before and after quantisation too
+  export-snn t1.pt model.onnx --weights float32 --format json"""
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line.
+
+    Raises:
+        UsageError: `usage`.
+    """
+    description = "Fold thresholds and normalisation into a stateless ONNX graph, and prove it."
+    parser = Parser(PROGRAM, description, EXAMPLES)
+    parser.add_argument("checkpoint", type=Path, help="a T=1 checkpoint of train-snn")
+    parser.add_argument("model", type=Path, help="the file to write")
+    parser.add_argument(
+        "--weights", choices=("int8", "float32"), default="int8", help="default int8: exact"
+    )
+    parser.add_argument("--data", help="as for train-snn: measure accuracy and spike rates on it")
+    threads = whole_number(1, 1024)
+    parser.add_argument("--threads", type=threads, help="of ONNX Runtime (default: all cores)")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, prove, measure, write; nothing is written unless everything holds."""
+    if not args.model.parent.is_dir():
+        raise ResourceError("unwritable", f"{args.model.parent}: no such folder to write to")
+    trained = load(args.checkpoint)
+    folded = fold(trained)
+    graph = to_int8(folded) if args.weights == "int8" else to_float32(folded)
+    data = _data(args.data, trained) if args.data else None
+    engine = OrtBackend(graph, threads=args.threads)
+    proof = prove(graph, engine, data)
+    accuracy = measure(trained, graph, engine, data) if data else None
+    graph = replace(graph, provenance=json.dumps(report.provenance(trained, accuracy)))
+    write(graph, args.model)
+    facts = report.summary(trained, graph, args.model.stat().st_size, proof, accuracy)
+    if args.format == "json":
+        print(json.dumps(facts))
+    else:
+        print(report.text(facts, str(args.model), graph))
+    return 0
+
+
+def main() -> int:
+    """Run `export-snn`."""
+    return run_command(PROGRAM, lambda: run(parse_args(None)))
+
+
+def _data(spec: str, trained: Trained) -> data_sets.DataSet:
+    architecture = trained.experiment.architecture
+    size = (architecture.image_height, architecture.image_width)
+    folder = spec.startswith("imagefolder:")
+    data = data_sets.load(spec, _shown, size if folder else None, trained.experiment.fit)
+    if data.labels != trained.experiment.labels:
+        raise InputError(
+            "bad_data",
+            f"{spec}: its classes {', '.join(data.labels[:5])} … are not those of the checkpoint, "
+            f"{', '.join(trained.experiment.labels[:5])} …",
+        )
+    if tuple(data.test_images.shape[1:3]) != size:
+        raise InputError("bad_data", f"{spec}: pictures are not {size[0]}x{size[1]}")
+    return data
+
+
+def _shown(items: Iterable[Path], title: str, total: int) -> Iterable[Path]:
+    bar: Iterable[Path] = tqdm(items, title, total, leave=False, disable=not sys.stderr.isatty())
+    return bar

@@ -1,0 +1,98 @@
+"""Folded weights to a SpikingGraph: int8 with half-integer thresholds, or float32 as they are.
+
+A neuron only compares, so each channel's scale is free: with any q > 0
+
+    Σ w s > θ   ⇔   Σ (q w) s > q θ ,        q = 127 / max |w|   over all projections of the channel
+
+and after rounding q w to integers the current k is an integer, for which
+
+    k > q θ     ⇔   k > ⌊q θ⌋ + ½
+
+There is no requantisation and no activation scale: rounding the weights is the whole loss.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from snn_export.fold import Array, FoldedNetwork, FoldedReadout, Neurons, Synapse
+from snn_runtime.graph import INPUT, Node, Pool, Population, Projection, Readout, SpikingGraph
+
+LARGEST = 127
+
+
+def to_int8(network: FoldedNetwork) -> SpikingGraph:
+    """Return the integer graph of `network`.
+
+    Raises:
+        ModelError: `bad_graph`, e.g. a current that could leave 24 bits.
+    """
+    sent: dict[str, int] = {INPUT: max(max(m, 255 - m) for m in network.image.offset)}
+    nodes: list[Node] = []
+    for node in network.nodes:
+        if isinstance(node, Pool):
+            sent[node.name] = sent[node.source] * (node.kernel**2 if node.kind == "sum" else 1)
+            nodes.append(node)
+        else:
+            nodes.append(_population(node, sent))
+            sent[node.name] = 1
+    readout = _int8_readout(network.readout)
+    return SpikingGraph(network.image, tuple(nodes), readout, network.labels)
+
+
+def to_float32(network: FoldedNetwork) -> SpikingGraph:
+    """Return the graph with unrounded weights, for comparison: no engine owes it exact spikes."""
+    nodes = tuple(
+        node
+        if isinstance(node, Pool)
+        else Population(
+            node.name,
+            tuple(_projection(s, _float32(s.weight)) for s in node.synapses),
+            _float32(node.threshold),
+        )
+        for node in network.nodes
+    )
+    weight, bias = _float32(network.readout.weight), _float32(network.readout.bias)
+    readout = Readout(network.readout.source, weight, np.ones_like(bias), bias)
+    return SpikingGraph(network.image, nodes, readout, network.labels)
+
+
+def _population(node: Neurons, sent: dict[str, int]) -> Population:
+    largest = np.max([_largest(s.weight) for s in node.synapses], axis=0)  # (O,)
+    # A channel without weights never changes: any scale will do.
+    scale = np.where(largest > 0, LARGEST / np.where(largest > 0, largest, 1), 1)
+    projections = tuple(_projection(s, _rounded(s.weight, scale)) for s in node.synapses)
+    reach = sum(
+        np.abs(p.weight.astype(np.int64)).reshape(len(scale), -1).sum(axis=1) * sent[p.source]
+        for p in projections
+    )
+    # Beyond ± reach a threshold is never, or always, exceeded: clipping it there changes nothing.
+    theta = np.clip(np.floor(node.threshold * scale), -reach - 1, reach) + 0.5
+    return Population(node.name, projections, theta.astype(np.float32))
+
+
+def _int8_readout(readout: FoldedReadout) -> Readout:
+    largest = _largest(readout.weight)
+    scale = np.where(largest > 0, LARGEST / np.where(largest > 0, largest, 1), 1)
+    weight = _rounded(readout.weight, scale)
+    return Readout(readout.source, weight, _float32(1 / scale), _float32(readout.bias))
+
+
+def _float32(values: Array) -> npt.NDArray[np.float32]:
+    """Rounded to float32, subnormals to zero: engines differ in whether they flush those."""
+    rounded = values.astype(np.float32)
+    return np.where(np.abs(rounded) < np.finfo(np.float32).tiny, np.float32(0), rounded)
+
+
+def _largest(weight: Array) -> Array:
+    """`[O]`: the largest |w| of each output channel."""
+    return np.asarray(np.abs(weight).reshape(len(weight), -1).max(axis=1))
+
+
+def _rounded(weight: Array, scale: Array) -> npt.NDArray[np.int8]:
+    return np.rint(weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.int8)
+
+
+def _projection(
+    synapse: Synapse, weight: npt.NDArray[np.int8] | npt.NDArray[np.float32]
+) -> Projection:
+    return Projection(synapse.source, weight, synapse.stride, synapse.padding, synapse.groups)

@@ -1,0 +1,175 @@
+"""The front end for train-snn's own checkpoints: t1.pt to folded weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from snn_export.fold import (
+    Array,
+    FoldedNetwork,
+    FoldedReadout,
+    Neurons,
+    Norm,
+    Synapse,
+    check_pooled_before_norm,
+    fold_norm,
+    fold_threshold,
+)
+from snn_runtime.errors import ModelError
+from snn_runtime.graph import INPUT, Image, Pool
+from snn_train import checkpoint
+from snn_train.augment import Normalisation
+from snn_train.network import Layer, Shift, SpikingNetwork
+from snn_train.run import Experiment
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A checkpoint at T = 1, built and described."""
+
+    network: SpikingNetwork
+    experiment: Experiment
+    metrics: dict[str, Any]
+    history: list[dict[str, Any]]
+    """What every stage reached, the ANN first."""
+
+
+def load(path: Path) -> Trained:
+    """Return the network in `path`.
+
+    Raises:
+        ModelError: not one of our checkpoints, more than one timestep, weights that do not fit.
+    """
+    content = checkpoint.load(path)
+    timesteps = content.get("timesteps")
+    if timesteps != 1:
+        raise ModelError(
+            "bad_checkpoint", f"{path}: is at T={timesteps}, export needs T=1; train it further"
+        )
+    try:
+        experiment = Experiment.of(content)
+        network = SpikingNetwork(experiment.architecture, 1)
+        network.load_state_dict(content["network"])
+        metrics, history = content["metrics"], content["history"]
+    except KeyError as error:
+        raise ModelError("bad_checkpoint", f"{path}: has no {error.args[0]!r}") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        problem = " ".join(str(error).split())[:200]
+        raise ModelError("bad_checkpoint", f"{path}: does not fit together: {problem}") from error
+    _check_finite(network)
+    return Trained(network.eval(), experiment, metrics, history)
+
+
+def _check_finite(network: SpikingNetwork) -> None:
+    """Refuse NaN and infinity by name: behind a threshold they look like any other spike."""
+    named = {f"layers.{i}": p.plan.name for i, p in enumerate(network.populations())}
+    for key, tensor in network.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            prefix = ".".join(key.split(".")[:2])
+            name = key.replace(prefix, named.get(prefix, prefix))
+            raise ModelError("bad_weights", f"{name} holds a number that is not finite")
+
+
+def fold(trained: Trained) -> FoldedNetwork:
+    """Fold a network trained here: see `fold` for the algebra.
+
+    Raises:
+        ModelError: thresholds ≤ 0, numbers that are not finite, a negative gain under max pooling.
+    """
+    experiment, network = trained.experiment, trained.network
+    pixels, architecture = experiment.normalisation, experiment.architecture
+    image = Image(
+        architecture.image_height, architecture.image_width, pixels.offset, experiment.fit
+    )
+    nodes: list[Neurons | Pool] = []
+    sources = _Sources(pixels)
+    for layer in network.populations():
+        nodes.append(_neurons(layer, sources))
+        nodes += sources.add(layer)
+    name, factor = sources.last
+    weight, bias = network.readout.weight, network.readout.bias
+    readout = FoldedReadout(
+        name, _array(weight) * factor, _array(bias) if bias is not None else np.zeros(len(weight))
+    )
+    return FoldedNetwork(image, tuple(nodes), readout, experiment.labels)
+
+
+class _Sources:
+    """What a layer's name in the trained network stands for in the graph."""
+
+    def __init__(self, pixels: Normalisation) -> None:
+        deviation = np.array(pixels.deviation, np.float64)
+        self.factors: dict[str, tuple[str, Array | float]] = {
+            INPUT: (INPUT, 1 / deviation.reshape(1, 3, 1, 1))
+        }
+        self.last: tuple[str, Array | float] = self.factors[INPUT]
+
+    def add(self, layer: Layer) -> list[Pool]:
+        """Return the pool that stands between the layer and what follows it, if any."""
+        name, side = layer.plan.name, layer.plan.pool
+        pools: list[Pool] = []
+        self.last = (name, 1.0)
+        if side > 1:
+            pools.append(Pool(f"{name}.pool", name, "max" if layer.max_pool else "sum", side))
+            self.last = (f"{name}.pool", 1.0 if layer.max_pool else 1 / side**2)
+        self.factors[name] = self.last
+        return pools
+
+    def __call__(self, name: str) -> tuple[str, Array | float]:
+        return self.factors[name]
+
+
+def _neurons(layer: Layer, sources: _Sources) -> Neurons:
+    plan = layer.plan
+    if plan.pool > 1 and layer.max_pool:
+        for norm in (layer.norm, layer.shortcut_norm):
+            if norm is not None:
+                check_pooled_before_norm(plan.name, _norm(norm))
+    source, factor = sources(plan.source)
+    synapses = [_synapse(layer.synapse, layer.norm, source, factor)]
+    if plan.shortcut:
+        source, factor = sources(plan.shortcut)
+        if layer.shortcut is None:
+            identity = np.ones((plan.channels, 1, 1, 1)) * factor
+            synapses.append(Synapse(source, identity, groups=plan.channels))
+        else:
+            synapses.append(_synapse(layer.shortcut, layer.shortcut_norm, source, factor))
+    return fold_threshold(plan.name, tuple(synapses), _array(layer.neuron.threshold))
+
+
+def _synapse(
+    module: nn.Conv2d | nn.Linear, norm: Shift | None, source: str, factor: Array | float
+) -> Synapse:
+    synapse = Synapse(
+        source, _array(module.weight), offset=0.0 if module.bias is None else _array(module.bias)
+    )
+    if isinstance(module, nn.Conv2d):
+        stride, padding = module.stride, module.padding
+        assert not isinstance(padding, str)
+        synapse = Synapse(
+            source,
+            synapse.weight,
+            (stride[0], stride[1]),
+            (padding[0], padding[1]),
+            module.groups,
+            synapse.offset,
+        )
+    if norm is not None:
+        synapse = fold_norm(synapse, _norm(norm))
+    return synapse.scaled(factor)
+
+
+def _norm(norm: Shift) -> Norm:
+    assert norm.running_mean is not None and norm.running_var is not None
+    ones = np.ones(norm.num_features)
+    return Norm(
+        ones, _array(norm.shift), _array(norm.running_mean), _array(norm.running_var), norm.eps
+    )
+
+
+def _array(tensor: Tensor) -> Array:
+    return tensor.detach().to(torch.float64).numpy()

@@ -1,0 +1,107 @@
+"""Proof, in the command that writes the file, that the file computes what was trained."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import torch
+
+from snn_export.trained import Trained
+from snn_runtime.agreement import unexplained
+from snn_runtime.backends import Backend
+from snn_runtime.errors import VerifyError
+from snn_runtime.golden import golden_images
+from snn_runtime.graph import Pool, SpikingGraph
+from snn_runtime.onnx_file import read, to_bytes
+from snn_runtime.reference import Spikes
+from snn_train.data import DataSet
+
+BATCH = 500
+PROVEN_IMAGES = 16
+"""Photographs compared neuron by neuron with the interpreter, beside the golden images."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was shown for one file."""
+
+    images: int
+    spikes: int
+    """Neurons compared with the interpreter, one by one; every one agreed."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Measured on the test images of the data set."""
+
+    images: int
+    trained: float
+    """Of the torch network in float32, 0 to 1."""
+    exported: float
+    """Of the graph in its engine."""
+    agreement: float
+    """Share of images for which both say the same."""
+    rates: dict[str, float]
+    """Share of non-zero values that each node of the graph sends."""
+
+
+def prove(graph: SpikingGraph, engine: Backend, data: DataSet | None) -> Proof:
+    """Check the file and compare interpreter and engine on every neuron of every population.
+
+    Raises:
+        VerifyError: `parity`, naming the population, or what the checker says.
+    """
+    content = to_bytes(graph)
+    try:
+        onnx.checker.check_model(content, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise VerifyError("parity", f"onnx.checker refuses the file: {error}") from error
+    if read(content).digest() != graph.digest():
+        raise VerifyError("parity", "the file does not read back to the graph it was written from")
+    images = golden_images(graph.image)
+    if data is not None:
+        photographs = data.test_images[:: max(1, len(data.test_images) // PROVEN_IMAGES)]
+        images = np.concatenate([images, photographs[:PROVEN_IMAGES].numpy()])
+    spikes = engine.spikes(images)
+    for population, count in unexplained(graph, images, spikes).items():
+        if count:
+            raise VerifyError(
+                "parity", f"{population}: {count} neurons differ between interpreter and engine"
+            )
+    return Proof(len(images), sum(fired.size for fired in spikes.values()))
+
+
+def measure(trained: Trained, graph: SpikingGraph, engine: Backend, data: DataSet) -> Accuracy:
+    """Run all test images through the torch network and through the graph in its engine."""
+    labels = data.test_labels.numpy()
+    before, after = np.empty_like(labels), np.empty_like(labels)
+    for start in range(0, len(labels), BATCH):
+        part = slice(start, start + BATCH)
+        images = data.test_images[part]
+        with torch.no_grad():
+            logits = trained.network(trained.experiment.normalisation(images))
+        before[part] = logits.argmax(1).numpy()
+        after[part] = engine.run(images.numpy()).argmax(1)
+    sample = data.test_images[:: max(1, len(labels) // BATCH)].numpy()
+    return Accuracy(
+        len(labels),
+        float((before == labels).mean()),
+        float((after == labels).mean()),
+        float((before == after).mean()),
+        sent_rates(graph, engine.spikes(sample)),
+    )
+
+
+def sent_rates(graph: SpikingGraph, spikes: dict[str, Spikes]) -> dict[str, float]:
+    """Share of non-zero values sent by every population and pool."""
+    sent: dict[str, Spikes] = {}
+    for node in graph.nodes:
+        if isinstance(node, Pool):
+            # A window with any spike in it is non-zero, whether it is counted or OR-ed.
+            n, c, h, w = sent[node.source].shape
+            k, rows, columns = node.kernel, h // node.kernel, w // node.kernel
+            whole = sent[node.source][:, :, : rows * k, : columns * k]
+            sent[node.name] = whole.reshape(n, c, rows, k, columns, k).max(axis=(3, 5))
+        else:
+            sent[node.name] = spikes[node.name]
+    return {name: float(np.count_nonzero(values) / values.size) for name, values in sent.items()}

@@ -1,0 +1,35 @@
+"""Engines that run a SpikingGraph: one module each, one protocol for all.
+
+Every engine must agree with `reference` spike for spike; `Model.self_test` proves it where it runs.
+"""
+
+import os
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from snn_runtime.reference import Spikes
+
+__all__ = ["Backend"]
+
+# From 1.29 on ONNX Runtime reports its use to its makers and leaves files in the home folder. It
+# looks at this once, when it is imported, which `ort` does after this line.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+class Backend(Protocol):
+    """A graph made ready to run. The caller has checked the shape and dtype of the images."""
+
+    @property
+    def name(self) -> str:
+        """What actually runs, as commands report it."""
+        ...
+
+    def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """uint8 `[N, H, W, 3]` to logits `[N, classes]`, each image as if it were alone."""
+        ...
+
+    def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
+        """What every population sends, in graph order: for verification, not for speed."""
+        ...

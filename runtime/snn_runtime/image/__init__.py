@@ -1,0 +1,18 @@
+"""Any image file to uint8 pixels: what training, verification and serving all decode with."""
+
+from snn_runtime.image.intake import DEFAULT_LIMITS, Limits, read_file, read_stream
+from snn_runtime.image.picture import Fit, Picture, Pixels, decode, fit_to, load, to_array
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "Fit",
+    "Limits",
+    "Picture",
+    "Pixels",
+    "decode",
+    "fit_to",
+    "load",
+    "read_file",
+    "read_stream",
+    "to_array",
+]

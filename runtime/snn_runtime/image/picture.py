@@ -1,0 +1,239 @@
+"""Any image file to `uint8 [H, W, 3]`, exactly as a graph wants it.
+
+Training, verification and serving all decode here: another resampling would be another input, and
+another input flips spikes. The pixels are defined by the modules `colour` and `orientation`, by
+`fit_to`, and by one rule for JPEG: a picture more than twice as large as needed is decoded at 1/2,
+1/4 or 1/8 of its size, whichever is the smallest that still has twice the pixels needed each way.
+
+Safe in threads: no setting of Pillow and no filter of warnings is touched. Formats are chosen by
+content and opened by their own class, never by `Image.open`, which warns about large pictures
+before their size can be refused, and tries formats that run other programs. Pillow still emits
+Python warnings for odd TIFF tags; where they are made errors the file is refused as `corrupt`. Of a
+damaged compressed TIFF libtiff writes a line on standard error that cannot be kept from it.
+
+Two kinds of damage go unnoticed: in the middle of a JPEG, where libjpeg fills the gap and says
+nothing, and a well-formed PNG that holds too few rows, whose rest is black.
+"""
+
+import io
+import os
+import struct
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from snn_runtime.errors import InputError
+from snn_runtime.image.colour import to_rgb
+from snn_runtime.image.container import END_OF_JPEG, check_complete, damaged, lacks_end, truncated
+from snn_runtime.image.intake import DEFAULT_LIMITS, Limits, read_file
+from snn_runtime.image.orientation import BAD_EXIF, read_orientation, swaps_sides, upright
+from snn_runtime.image.signature import SMALLEST_PICTURE, Kind, claimed_size, identify
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+Fit: TypeAlias = Literal["crop", "stretch"]
+
+_ENDED = (EOFError, IndexError, struct.error)
+
+MIN_SIDE = 8
+MAX_ASPECT = 200
+
+SEVERAL_FRAMES = "only the first of its frames is used"
+NO_END = "the JPEG has no end marker, though all its pixels"
+# Begins with zero, or a last 0xFF of the data would become a marker with it.
+_NOISE = bytes(range(250)) * 4
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture, upright, RGB, and what is to be said about it."""
+
+    image: Image.Image
+    warnings: tuple[str, ...] = ()
+
+
+class _Jpeg(JpegImageFile):
+    def _read_dpi_from_exif(self) -> None:
+        """Not needed, and a source of Python warnings where the EXIF data is damaged."""
+
+
+_OPENERS: dict[str, type[ImageFile.ImageFile]] = {
+    "JPEG": _Jpeg,
+    "PNG": PngImageFile,
+    "WebP": WebPImageFile,
+    "BMP": BmpImageFile,
+    "GIF": GifImageFile,
+    "TIFF": TiffImageFile,
+}
+
+
+def load(
+    path: str | os.PathLike[str],
+    height: int,
+    width: int,
+    fit: Fit = "crop",
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+) -> tuple[Pixels, tuple[str, ...]]:
+    """Return the pixels of a file, `[height, width, 3]`, and the warnings about it.
+
+    Raises:
+        InputError: one of the codes of `read_file` and `decode`, the message beginning with `path`.
+    """
+    try:
+        return to_array(read_file(path, limits), height, width, fit, limits=limits)
+    except InputError as error:
+        raise InputError(error.code, f"{os.fspath(path)}: {error.message}") from error
+
+
+def to_array(
+    data: bytes, height: int, width: int, fit: Fit = "crop", *, limits: Limits = DEFAULT_LIMITS
+) -> tuple[Pixels, tuple[str, ...]]:
+    """Return the pixels of an image file's bytes, `[height, width, 3]`, and the warnings."""
+    picture = decode(data, limits=limits, needed=(width, height))
+    return fit_to(picture.image, height, width, fit), picture.warnings
+
+
+def decode(
+    data: bytes, *, limits: Limits = DEFAULT_LIMITS, needed: tuple[int, int] | None = None
+) -> Picture:
+    """Decode an image file's bytes, a large JPEG only as finely as (width, height) `needed` asks.
+
+    Raises:
+        InputError: `empty_file`, `not_an_image`, `unsupported_format`, `too_many_pixels`,
+            `bad_dimensions`, `truncated`, `unsupported_mode` or `corrupt`, and nothing else.
+    """
+    kind = _supported(data)
+    try:
+        return _decode(kind, data, limits, needed)
+    except InputError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
+        raise InputError(
+            "too_many_pixels", "has more pixels than there is memory for (--max-pixels)"
+        ) from error
+    except Exception as error:  # Pillow raises SyntaxError, ValueError, struct.error and more
+        raise _undecodable(kind, error) from error
+
+
+def fit_to(image: Image.Image, height: int, width: int, fit: Fit = "crop") -> Pixels:
+    """Return an RGB picture as `[height, width, 3]`.
+
+    `stretch` resamples all of it, `crop` the largest centred rectangle of the shape wanted (as if
+    all were resampled and cut afterwards: at its border the filter looks beyond it). The filter is
+    Pillow's antialiased bilinear: it does not overshoot, so it invents no extremes. A picture of
+    the right size is handed through untouched.
+    """
+    if image.size != (width, height):
+        box = _centred(image.size, width, height) if fit == "crop" else None
+        image = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    return np.array(image, dtype=np.uint8)
+
+
+def _supported(data: bytes) -> Kind:
+    if not data:
+        raise InputError("empty_file", "is empty, 0 bytes")
+    kind = identify(data)
+    if kind is not None and kind.supported and len(data) >= SMALLEST_PICTURE:
+        return kind
+    start = f"begins with {data[:16]!r}"
+    if kind is None or kind.supported:
+        raise InputError("not_an_image", f"is no image: {len(data):,} bytes, {start}")
+    if not kind.picture:
+        raise InputError("not_an_image", f"is no image but looks like {kind.name}: {start}")
+    raise InputError("unsupported_format", f"is {kind.name}; convert it to JPEG or PNG")
+
+
+def _decode(kind: Kind, data: bytes, limits: Limits, needed: tuple[int, int] | None) -> Picture:
+    if claimed := claimed_size(data):
+        _check_size(claimed, limits)
+    check_complete(kind.name, data)
+    endless = lacks_end(kind.name, data)
+    image = _loaded(kind, data + END_OF_JPEG if endless else data, limits, needed)
+    if endless:
+        # Where pixels are missing too, what follows the data changes the picture; where whole
+        # scans of a progressive one are, nothing tells.
+        other = _loaded(kind, data + _NOISE + END_OF_JPEG, limits, needed)
+        if "progressive" in image.info or image.tobytes() != other.tobytes():
+            raise truncated(kind.name, "its last rows are missing")
+    # TIFF is turned by Pillow itself.
+    orientation = 1 if isinstance(image, TiffImageFile) else _orientation(image)
+    rgb = upright(to_rgb(image), orientation)
+    remarks = {
+        BAD_EXIF: orientation is None,
+        SEVERAL_FRAMES: _has_more_frames(image),
+        NO_END: endless,
+    }
+    return Picture(rgb, tuple(remark for remark, applies in remarks.items() if applies))
+
+
+def _loaded(
+    kind: Kind, data: bytes, limits: Limits, needed: tuple[int, int] | None
+) -> ImageFile.ImageFile:
+    image = _OPENERS[kind.name](io.BytesIO(data))
+    _check_size(image.size, limits)
+    if isinstance(image, JpegImageFile) and needed is not None:
+        _reduce(image, needed)
+    image.load()
+    return image
+
+
+def _check_size(size: tuple[int, int], limits: Limits) -> None:
+    width, height = size
+    if width * height > limits.max_pixels:
+        raise InputError(
+            "too_many_pixels",
+            f"has {width} x {height} = {width * height:,} pixels, the limit is "
+            f"{limits.max_pixels:,} (--max-pixels)",
+        )
+    if min(size) < MIN_SIDE or max(size) > MAX_ASPECT * min(size):
+        raise InputError(
+            "bad_dimensions",
+            f"is {width} x {height} pixels; each side must have {MIN_SIDE} or more, and the long "
+            f"one at most {MAX_ASPECT} times the short one",
+        )
+
+
+def _reduce(image: JpegImageFile, needed: tuple[int, int]) -> None:
+    width, height = needed
+    if swaps_sides(_orientation(image)):
+        width, height = height, width
+    image.draft(None, (2 * width, 2 * height))
+
+
+def _orientation(image: Image.Image) -> int | None:
+    exif = image.info.get("exif")
+    return read_orientation(exif) if isinstance(exif, bytes) else 1
+
+
+def _has_more_frames(image: ImageFile.ImageFile) -> bool:
+    # Not `n_frames`: it walks through all of them, and a hostile file can hold millions.
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:
+        return True  # something follows that is no frame
+
+
+def _centred(size: tuple[int, int], width: int, height: int) -> tuple[float, float, float, float]:
+    across, down = size
+    if across * height > down * width:
+        side = (across - down * width / height) / 2
+        return side, 0, across - side, down
+    side = (down - across * height / width) / 2
+    return 0, side, across, down - side
+
+
+def _undecodable(kind: Kind, error: Exception) -> InputError:
+    # What Pillow says may quote the file: make it one short printable line.
+    said = ascii(" ".join(str(error).split())[:120])[1:-1] or type(error).__name__
+    # Pillow wraps what reading past the end raised in a SyntaxError.
+    ended = isinstance(error, _ENDED) or isinstance(error.__cause__, _ENDED)
+    return (truncated if ended or "runcated" in said else damaged)(kind.name, said)

@@ -1,0 +1,181 @@
+"""The command `snn-infer`: pictures in, labels out."""
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from snn_runtime.command import Parser, run_command, say, whole_number
+from snn_runtime.errors import InputError, UsageError
+from snn_runtime.image import Limits, Pixels, read_file, read_stream, to_array
+from snn_runtime.report import Answer, CsvReport, JsonReport, Report, TextReport, rank
+from snn_runtime.sources import STANDARD_INPUT, Source, find
+
+if TYPE_CHECKING:
+    from snn_runtime.model import Model
+
+PROGRAM = "snn-infer"
+
+TOP_K = 3
+LARGEST_BATCH = 32
+DECODERS = min(2, os.cpu_count() or 1)
+"""Pictures decoded at once: each may take 400 MB at the default --max-pixels."""
+PILLOW_MAX_PIXELS = 178_956_970
+"""More than this Pillow itself refuses in some formats."""
+
+EXAMPLES = """examples:
+  snn-infer cat.jpg                       one picture with the bundled model
+  snn-infer --model model.onnx photos/    a folder and all folders in it
+  snn-infer --format json photos/ > answers.jsonl
+  curl -s https://example.org/cat.jpg | snn-infer -
+  snn-infer --self-test                   does this machine compute what the model's maker did?
+
+An answer is called unsure where its probability is below 50 %. In folders, files with another
+suffix than a picture's are passed over, as are links that lead outside (see --follow)."""
+
+Decoded: TypeAlias = tuple[Pixels, tuple[str, ...]] | InputError
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line.
+
+    Raises:
+        UsageError: `usage`.
+    """
+    parser = Parser(PROGRAM, "Label pictures with a spiking network.", EXAMPLES)
+    limits = Limits()
+    add = parser.add_argument
+    add("inputs", nargs="*", metavar="INPUT", help="a picture, a folder, or - for standard input")
+    add("--model", type=Path, metavar="PATH", help="model.onnx (default: the bundled one)")
+    add("--backend", default="auto", metavar="NAME", help="auto or onnxruntime (default: auto)")
+    add("--threads", type=whole_number(1, 1024), metavar="N", help="default: one for each core")
+    add(
+        "--top-k",
+        type=whole_number(1),
+        metavar="N",
+        help=f"labels for each picture (default: {TOP_K}; in text 1 where the network is sure)",
+    )
+    add("--format", choices=["text", "json", "csv"], default="text", help="default: %(default)s")
+    add("--strict", action="store_true", help="refuse pictures that would get a warning")
+    add("--follow", action="store_true", help="in folders, follow links wherever they lead")
+    add(
+        "--max-pixels",
+        type=whole_number(64, PILLOW_MAX_PIXELS),
+        default=limits.max_pixels,
+        metavar="N",
+        help="refuse larger pictures (default: %(default)s)",
+    )
+    add(
+        "--max-bytes",
+        type=whole_number(1),
+        default=limits.max_bytes,
+        metavar="N",
+        help="refuse larger files (default: %(default)s)",
+    )
+    add("--self-test", action="store_true", help="check the model on this machine first")
+    args = parser.parse_args(argv)
+    if not args.inputs and not args.self_test:
+        raise UsageError("usage", f"no input given (see {PROGRAM} --help)")
+    return args
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the command line says and return the exit code."""
+    # Here, so that --help and a mistyped flag do not wait for an inference engine to load.
+    from snn_runtime.model import load
+
+    model = load(args.model, backend=args.backend, threads=args.threads)
+    if args.self_test:
+        model.self_test()
+        say(f"{PROGRAM}: self-test passed ({model.backend_name})")
+        if not args.inputs:
+            return 0
+    limits = Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels)
+    report = _report(args)
+    with _mapper() as apply:
+        for batch in _batches(find(args.inputs, follow=args.follow)):
+            decoded = apply(partial(_decode, model=model, limits=limits), batch)
+            _label(model, batch, decoded, report, args.top_k or TOP_K)
+            report.flush()
+    return report.end()
+
+
+def main() -> int:
+    """Run `snn-infer`."""
+    # Pillow warns and logs about odd tags in TIFF files; what matters of it we say ourselves.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    if not sys.warnoptions:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+    return run_command(PROGRAM, lambda: run(parse_args(None)))
+
+
+def _report(args: argparse.Namespace) -> Report:
+    if args.format == "json":
+        return JsonReport(PROGRAM, strict=args.strict)
+    if args.format == "csv":
+        return CsvReport(PROGRAM, strict=args.strict)
+    return TextReport(PROGRAM, strict=args.strict, everything=args.top_k is not None)
+
+
+def _batches(sources: Iterator[Source]) -> Iterator[list[Source]]:
+    """Group: 1, 2, 4 … pictures, so that the first answer does not wait for a whole batch."""
+    size = 1
+    while batch := list(islice(sources, size)):
+        yield batch
+        size = min(2 * size, LARGEST_BATCH)
+
+
+@contextmanager
+def _mapper() -> Iterator[Callable[[Callable[[Source], Decoded], list[Source]], list[Decoded]]]:
+    pool = ThreadPoolExecutor(DECODERS)  # starts no thread before there is work for it
+
+    def apply(decode: Callable[[Source], Decoded], batch: list[Source]) -> list[Decoded]:
+        # A thread that waits for standard input could not be interrupted.
+        alone = len(batch) == 1 or any(source.name == STANDARD_INPUT for source in batch)
+        return list((map if alone else pool.map)(decode, batch))
+
+    try:
+        yield apply
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _decode(source: Source, model: "Model", limits: Limits) -> Decoded:
+    if source.error is not None:
+        return source.error
+    try:
+        if source.skipped:
+            raise InputError("skipped", source.skipped)
+        if source.name == STANDARD_INPUT:
+            data = read_stream(sys.stdin.buffer, limits)
+        else:
+            data = read_file(source.name, limits)
+        image = model.graph.image
+        return to_array(data, image.height, image.width, image.fit, limits=limits)
+    except InputError as error:
+        return error
+
+
+def _label(
+    model: "Model", batch: list[Source], decoded: list[Decoded], report: Report, count: int
+) -> None:
+    good = [item[0] for item in decoded if not isinstance(item, InputError)]
+    rows = iter(model.predict(np.stack(good)) if good else ())
+    for source, item in zip(batch, decoded, strict=True):
+        if source.skipped:
+            report.skip(source.name, source.skipped)
+        elif isinstance(item, InputError):
+            report.failure(source.name, item)
+        else:
+            predictions = rank(next(rows), model.graph.labels, count)
+            report.answer(source.name, Answer(predictions, item[1]))

@@ -1,0 +1,211 @@
+"""SpikingGraph to the nodes and tensors of ONNX, opset 17.
+
+    image → Cast → Transpose → Sub                                    the picture, per colour − m
+    DequantizeLinear(w) → Conv | Gemm (→ Add) → Greater(θ) → Cast     a population
+    MaxPool, or Conv with ones                                        a pool
+    Gemm → Mul(a) → Add(b) → logits                                   the readout
+
+What a node of the graph sends on is the tensor of its name; everything else is called
+`name/what`, and names hold no slash, so a reader can tell them apart and people can find their way.
+
+Nothing is computed here, and messages are filled field by field, not by onnx.helper: the reader
+compares files with what this module writes, so its output must not change with the onnx library.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    OperatorSetIdProto,
+    TensorProto,
+    TensorShapeProto,
+    TypeProto,
+    ValueInfoProto,
+)
+
+from snn_runtime.graph import INPUT, Image, Pool, Population, Projection, Readout, SpikingGraph
+from snn_runtime.nodes import Weights
+
+OPSET = 17
+IR_VERSION = 8
+SCHEMA = 1
+"""Version of this form; a reader refuses files of a later one."""
+PRODUCER = "iir-snn"
+CENTRED = f"{INPUT}/centred"
+OFFSET = f"{INPUT}/offset"
+OUTPUT = "logits"
+READOUT = "readout"
+_ONE = "/one"
+
+_TYPES = {"float32": TensorProto.FLOAT, "int8": TensorProto.INT8}
+
+
+def emit(graph: SpikingGraph, *, dequantised: bool = False, watch: bool = False) -> ModelProto:
+    """Return the ONNX model of `graph`, without metadata.
+
+    Args:
+        dequantised: Store int8 weights as the float32 numbers they stand for. Engines that execute
+            DequantizeLinear at every run, instead of once, are given this form.
+        watch: Let every population's `name/fires` (bool) be an output as well.
+    """
+    model = ModelProto(
+        ir_version=IR_VERSION,
+        producer_name=PRODUCER,
+        producer_version=str(SCHEMA),
+        opset_import=[OperatorSetIdProto(domain="", version=OPSET)],
+        graph=GraphProto(name="spiking_graph"),
+    )
+    emission = _Emission(model.graph, graph, dequantised)
+    emission.image(graph.image)
+    for node in graph.nodes:
+        if isinstance(node, Pool):
+            emission.pool(node)
+        else:
+            emission.population(node)
+        shape = graph.shapes[node.name]
+        emission.proto.value_info.append(_value(node.name, TensorProto.FLOAT, shape))
+    emission.readout(graph.readout)
+    if watch:
+        emission.proto.output.extend(
+            _value(f"{node.name}/fires", TensorProto.BOOL, graph.shapes[node.name])
+            for node in graph.populations
+        )
+    return model
+
+
+class _Emission:
+    """A GraphProto that grows node by node."""
+
+    def __init__(self, proto: GraphProto, graph: SpikingGraph, dequantised: bool) -> None:
+        self.proto = proto
+        self._shapes = graph.shapes
+        self._plain = dequantised or not graph.exact
+        if not self._plain:
+            self._tensor(_ONE, np.ones((), np.float32))
+
+    def image(self, image: Image) -> None:
+        self.proto.input.append(_value(INPUT, TensorProto.UINT8, (image.height, image.width, 3)))
+        self._node("Cast", [INPUT], f"{INPUT}/float", to=TensorProto.FLOAT)
+        self._node("Transpose", [f"{INPUT}/float"], f"{INPUT}/planes", perm=(0, 3, 1, 2))
+        offset = np.array(image.offset, np.float32).reshape(1, 3, 1, 1)
+        self._node("Sub", [f"{INPUT}/planes", self._tensor(OFFSET, offset)], CENTRED)
+
+    def population(self, node: Population) -> None:
+        name, current = node.name, f"{node.name}/current"
+        if len(node.projections) == 1:
+            self._projection(node.projections[0], name, current)
+        else:
+            parts = [
+                self._projection(projection, f"{name}/{i}", f"{name}/{i}/current")
+                for i, projection in enumerate(node.projections)
+            ]
+            partial = parts[0]
+            for i, part in enumerate(parts[1:], 1):
+                last = i == len(parts) - 1
+                partial = self._node("Add", [partial, part], current if last else f"{name}/{i}/sum")
+        rank = 1 + len(self._shapes[name])
+        theta = node.threshold.reshape(1, -1, *(1,) * (rank - 2))
+        threshold = self._tensor(f"{name}/threshold", theta)
+        self._node("Greater", [current, threshold], f"{name}/fires")
+        self._node("Cast", [f"{name}/fires"], name, to=TensorProto.FLOAT)
+
+    def pool(self, node: Pool) -> None:
+        window = (node.kernel, node.kernel)
+        if node.kind == "max":
+            self._node("MaxPool", [node.source], node.name, kernel_shape=window, strides=window)
+            return
+        # A count of spikes is a convolution with ones. AveragePool · k² is not: 1/9 has no exact
+        # float32, and the thresholds behind it are compared with exact sums.
+        channels = self._shapes[node.source][0]
+        ones = np.ones((channels, 1, *window), np.float32 if self._plain else np.int8)
+        inputs = [node.source, self._weight(node.name, ones)]
+        self._convolution(inputs, node.name, window, window, (0, 0), channels)
+
+    def readout(self, readout: Readout) -> None:
+        sums = self._dense(readout.source, readout.weight, READOUT, f"{READOUT}/sum")
+        scale = self._tensor(f"{READOUT}/scale", readout.scale)
+        bias = self._tensor(f"{READOUT}/bias", readout.bias)
+        self._node("Mul", [sums, scale], f"{READOUT}/scaled")
+        self._node("Add", [f"{READOUT}/scaled", bias], OUTPUT)
+        self.proto.output.append(_value(OUTPUT, TensorProto.FLOAT, readout.bias.shape))
+
+    def _projection(self, projection: Projection, prefix: str, output: str) -> str:
+        weight = projection.weight
+        if weight.ndim == 2:
+            return self._dense(projection.source, weight, prefix, output)
+        source = CENTRED if projection.source == INPUT else projection.source
+        inputs = [source, self._weight(prefix, weight)]
+        kernel = (weight.shape[2], weight.shape[3])
+        return self._convolution(
+            inputs, output, kernel, projection.stride, projection.padding, projection.groups
+        )
+
+    def _dense(self, source: str, weight: Weights, prefix: str, output: str) -> str:
+        flat = CENTRED if source == INPUT else source
+        if len(self._shapes[source]) > 1:
+            flat = self._node("Flatten", [flat], f"{prefix}/flat", axis=1)
+        return self._node("Gemm", [flat, self._weight(prefix, weight)], output, transB=1)
+
+    def _convolution(
+        self,
+        inputs: list[str],
+        output: str,
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        groups: int,
+    ) -> str:
+        return self._node(
+            "Conv",
+            inputs,
+            output,
+            group=groups,
+            kernel_shape=kernel,
+            pads=padding * 2,
+            strides=stride,
+        )
+
+    def _weight(self, prefix: str, weight: Weights) -> str:
+        if self._plain:
+            return self._tensor(f"{prefix}/weight", weight.astype(np.float32, copy=False))
+        stored = self._tensor(f"{prefix}/weight", weight)
+        return self._node("DequantizeLinear", [stored, _ONE], f"{prefix}/weight_float")
+
+    def _node(
+        self, op: str, inputs: list[str], output: str, **attributes: int | tuple[int, ...]
+    ) -> str:
+        self.proto.node.append(
+            NodeProto(
+                op_type=op,
+                name=output,
+                input=inputs,
+                output=[output],
+                attribute=[_attribute(key, value) for key, value in attributes.items()],
+            )
+        )
+        return output
+
+    def _tensor(self, name: str, array: npt.NDArray[np.int8] | npt.NDArray[np.float32]) -> str:
+        data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+        # add() and not append(): the weights are not copied once more.
+        self.proto.initializer.add(
+            name=name, data_type=_TYPES[array.dtype.name], dims=array.shape, raw_data=data
+        )
+        return name
+
+
+def _attribute(name: str, value: int | tuple[int, ...]) -> AttributeProto:
+    if isinstance(value, int):
+        return AttributeProto(name=name, type=AttributeProto.INT, i=value)
+    return AttributeProto(name=name, type=AttributeProto.INTS, ints=value)
+
+
+def _value(name: str, element: int, shape: tuple[int, ...]) -> ValueInfoProto:
+    """A tensor whose first dimension is the batch."""
+    dims = [TensorShapeProto.Dimension(dim_param="batch")]
+    dims += [TensorShapeProto.Dimension(dim_value=size) for size in shape]
+    tensor = TypeProto.Tensor(elem_type=element, shape=TensorShapeProto(dim=dims))
+    return ValueInfoProto(name=name, type=TypeProto(tensor_type=tensor))

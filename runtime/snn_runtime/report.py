@@ -1,0 +1,184 @@
+"""What `snn-infer` prints: for people, for programs, for spreadsheets."""
+
+import base64
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from snn_runtime.command import printable, say
+from snn_runtime.errors import PARTIAL, InputError
+
+UNSURE_BELOW = 0.5
+"""Probability of the first label under which an answer counts as unsure: the others together are
+then more likely than it."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One label for one picture."""
+
+    label: str
+    index: int
+    logit: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network says about one picture, the most probable label first."""
+
+    predictions: tuple[Prediction, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def unsure(self) -> bool:
+        return self.predictions[0].probability < UNSURE_BELOW
+
+
+def rank(
+    logits: npt.NDArray[np.float32], labels: Sequence[str], count: int
+) -> tuple[Prediction, ...]:
+    """Return the `count` most probable labels; of equals the one with the lower index first."""
+    exponentials = np.exp(logits.astype(np.float64) - logits.max())
+    probabilities = exponentials / exponentials.sum()
+    order = np.argsort(-logits, kind="stable")[:count]
+    return tuple(
+        Prediction(labels[i], i, float(logits[i]), float(probabilities[i])) for i in order.tolist()
+    )
+
+
+class Report:
+    """Answers to standard output, everything else to standard error, and the exit code.
+
+    Each form of output is a subclass that fills in the `_put` methods.
+    """
+
+    def __init__(self, program: str, *, strict: bool = False) -> None:
+        self.program = program
+        self.strict = strict
+        """Whether a warning costs a picture its answer."""
+        self.labelled = self.failed = self.skipped = 0
+
+    def answer(self, name: str, answer: Answer) -> None:
+        if answer.warnings and self.strict:
+            self.failure(name, InputError("strict", f"{answer.warnings[0]} (--strict)"))
+            return
+        self.labelled += 1
+        for warning in answer.warnings:
+            say(f"{self.program}: warning: {name}: {warning}")
+        self._put_answer(name, answer)
+
+    def failure(self, name: str, error: InputError) -> None:
+        self.failed += 1
+        say(f"{self.program}: error: {name}: {error}")
+        self._put_failure(name, error)
+
+    def skip(self, name: str, reason: str) -> None:
+        if self.strict:
+            self.failure(name, InputError("strict", f"{reason} (--strict)"))
+            return
+        self.skipped += 1
+        say(f"{self.program}: warning: {name}: {reason}, skipped")
+
+    def end(self) -> int:
+        """Print what comes last and return the exit code."""
+        if self.failed or self.skipped:
+            say(f"{self.program}: {_counted(self.labelled, self.failed, self.skipped)}")
+        self._put_end()
+        self.flush()
+        if self.labelled:
+            return PARTIAL if self.failed else 0
+        return InputError.exit_code
+
+    def flush(self) -> None:
+        sys.stdout.buffer.flush()
+
+    def _put_answer(self, name: str, answer: Answer) -> None:
+        raise NotImplementedError
+
+    def _put_failure(self, name: str, error: InputError) -> None:
+        """Failures are on stderr; only some forms repeat them on standard output."""
+
+    def _put_end(self) -> None:
+        """Most forms need no last line."""
+
+
+class TextReport(Report):
+    """One line a picture: its name, the label, how sure; alternatives where it is unsure."""
+
+    def __init__(self, program: str, *, strict: bool = False, everything: bool = False) -> None:
+        super().__init__(program, strict=strict)
+        self.everything = everything
+        """Whether to show alternatives also where the first label is sure."""
+
+    def _put_answer(self, name: str, answer: Answer) -> None:
+        shown = answer.predictions if answer.unsure or self.everything else answer.predictions[:1]
+        labels = ", ".join(f"{p.label} {p.probability:.1%}" for p in shown)
+        line = printable(f"{name}: {'unsure: ' if answer.unsure else ''}{labels}")
+        _write(line.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
+
+
+class JsonReport(Report):
+    """One object a line and input, and a summary last; ASCII only."""
+
+    def _put_answer(self, name: str, answer: Answer) -> None:
+        self._put(
+            **_path(name),
+            ok=True,
+            predictions=[asdict(prediction) for prediction in answer.predictions],
+            unsure=answer.unsure,
+            warnings=answer.warnings,
+        )
+
+    def _put_failure(self, name: str, error: InputError) -> None:
+        self._put(**_path(name), ok=False, error={"code": error.code, "message": error.message})
+
+    def _put_end(self) -> None:
+        self._put(summary={"ok": self.labelled, "failed": self.failed, "skipped": self.skipped})
+
+    def _put(self, **fields: object) -> None:
+        _write(json.dumps(fields).encode("ascii") + b"\n")
+
+
+class CsvReport(Report):
+    """One row a prediction, in UTF-8; undecodable file names as the bytes they are."""
+
+    def __init__(self, program: str, *, strict: bool = False) -> None:
+        super().__init__(program, strict=strict)
+        self._put(["path", "rank", "label", "index", "logit", "probability", "unsure"])
+
+    def _put_answer(self, name: str, answer: Answer) -> None:
+        unsure = str(answer.unsure).lower()
+        for place, p in enumerate(answer.predictions, start=1):
+            self._put([name, place, p.label, p.index, p.logit, p.probability, unsure])
+
+    def _put(self, row: list[object]) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerow(row)
+        _write(text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def _path(name: str) -> dict[str, str]:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return {"path": name, "path_b64": base64.b64encode(os.fsencode(name)).decode()}
+    return {"path": name}
+
+
+def _counted(labelled: int, failed: int, skipped: int) -> str:
+    parts = [f"{labelled:,} labelled"]
+    parts += [f"{failed:,} failed"] if failed else []
+    parts += [f"{skipped:,} skipped"] if skipped else []
+    return ", ".join(parts)
+
+
+def _write(line: bytes) -> None:
+    sys.stdout.buffer.write(line)

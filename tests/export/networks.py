@@ -1,0 +1,85 @@
+"""Small networks with trained-looking numbers: made from a seed, in float64."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from snn_train import checkpoint
+from snn_train.augment import Normalisation
+from snn_train.calibrate import set_thresholds
+from snn_train.network import Architecture, Recipe, Shift, SpikingNetwork
+from snn_train.run import Experiment
+from snn_train.schedule import Settings, Stage
+
+NORMALISATION = Normalisation((120, 119, 104), (63.0, 61.5, 66.25))
+
+
+def experiment(
+    network: str = "vgg5",
+    recipe: Recipe = "iir-bn",
+    size: tuple[int, int] = (8, 8),
+    *,
+    width: float = 0.1,
+    hidden: int = 0,
+) -> Experiment:
+    surrogate = "triangle" if recipe == "iir" else "rectangle"
+    architecture = Architecture(network, recipe, width, hidden, 3, *size, surrogate)
+    settings = Settings((Stage(0, 1), Stage(1, 1)))
+    labels = ("cat", "dog", "frog")
+    return Experiment(
+        architecture, settings, "photos", "0" * 64, labels, "crop", NORMALISATION, "train-snn"
+    )
+
+
+def network(described: Experiment, seed: int = 0) -> SpikingNetwork:
+    """A T = 1 network in which every layer fires, its normalisations unlike a fresh one's."""
+    torch.manual_seed(seed)
+    made = SpikingNetwork(described.architecture, 1).double()
+    size = (described.architecture.image_height, described.architecture.image_width)
+    images = described.normalisation(torch.from_numpy(pictures(size, 32, seed=1))).double()
+    with torch.no_grad():
+        for module in made.modules():
+            if isinstance(module, Shift):
+                module.momentum = 1.0  # so that one batch sets the running statistics
+                module.shift.normal_(0, 0.2)
+            elif isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+                module.weight.mul_(5)  # deep untrained networks fall silent otherwise
+    set_thresholds(made, images, 70.0)
+    return made.eval()
+
+
+def save(described: Experiment, made: SpikingNetwork, path: Path, timesteps: int = 1) -> None:
+    """Write a checkpoint as train-snn does at the end of a stage."""
+    metrics = {"stage": f"t{timesteps}", "validation": 0.5, "test": None, "spike_rate": 0.1,
+               "epochs": 1, "seconds": 1.0}  # fmt: skip
+    content = described.describe() | {
+        "timesteps": timesteps,
+        "metrics": metrics,
+        "history": [metrics],
+        "network": {name: tensor.float() for name, tensor in made.state_dict().items()},
+    }
+    checkpoint.save(path, content)
+
+
+def pictures(size: tuple[int, int], count: int = 6, seed: int = 0) -> npt.NDArray[np.uint8]:
+    """Smooth and noisy pictures, uint8 `(N, H, W, 3)`."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (count, *(-(-side // 4) for side in size), 3), np.uint8)
+    smooth = coarse.repeat(4, axis=1).repeat(4, axis=2)[:, : size[0], : size[1]]
+    noise = rng.integers(-20, 21, smooth.shape)
+    pixels: npt.NDArray[np.uint8] = np.clip(smooth.astype(np.int64) + noise, 0, 255).astype(
+        np.uint8
+    )
+    return pixels
+
+
+@torch.no_grad()
+def sent_values(made: SpikingNetwork, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """What every layer of the torch network sends, after its pooling, and the logits."""
+    sent = {"image": images}
+    for layer in made.populations():
+        sent[layer.plan.name] = made.send(layer, sent)
+    return sent, made(images)

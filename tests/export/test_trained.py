@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import networks
+import numpy as np
+import pytest
+import torch
+
+from snn_export.quantise import to_float32, to_int8
+from snn_export.trained import Trained, fold, load
+from snn_runtime import reference
+from snn_runtime.errors import ModelError
+from snn_runtime.graph import Pool
+from snn_train.network import Recipe
+
+CASES: list[tuple[str, Recipe, tuple[int, int], int]] = [
+    ("vgg5", "iir-bn", (8, 8), 0),
+    ("vgg9", "iir-bn", (19, 33), 16),
+    ("vgg11", "iir", (32, 32), 16),
+    ("vgg16", "iir", (35, 18), 8),
+    ("resnet12", "iir-bn", (16, 16), 0),
+    ("resnet20", "iir", (17, 24), 0),
+]
+
+
+@pytest.mark.parametrize(("name", "recipe", "size", "hidden"), CASES)
+def test_the_folded_graph_does_what_the_network_does(
+    name: str, recipe: Recipe, size: tuple[int, int], hidden: int
+) -> None:
+    """Layer by layer in float64, wherever the current is not on the threshold itself."""
+    described = networks.experiment(name, recipe, size, width=0.06, hidden=hidden)
+    made = networks.network(described, seed=5)
+    pixels = networks.pictures(size)
+    graph = to_float32(fold(Trained(made, described, {}, [])))
+    images = described.normalisation(torch.from_numpy(pixels)).double()
+    sent, logits = networks.sent_values(made, images)
+    ours = reference.run(graph, pixels, keep_currents=True)
+    values = {key: spikes.astype(np.float64) for key, spikes in ours.spikes.items()}
+    close = 0
+    for node in graph.nodes:
+        if isinstance(node, Pool):
+            values[node.name] = reference.pool(node, values[node.source])
+            continue
+        theta = node.threshold.reshape(1, -1, *[1] * (ours.currents[node.name].ndim - 2))
+        scale = max(1.0, float(np.abs(ours.currents[node.name]).max()))
+        close += int((np.abs(ours.currents[node.name] - theta) < 1e-5 * scale).sum())
+    differing = 0
+    for layer in made.populations():
+        theirs = sent[layer.plan.name].numpy()
+        mine = values.get(f"{layer.plan.name}.pool", values[layer.plan.name])
+        if layer.plan.pool > 1 and not layer.max_pool:
+            mine = mine / layer.plan.pool**2
+        differing += int((mine != theirs).sum())
+        assert 0.01 < theirs.mean() < 0.99, "a silent or saturated layer would prove nothing"
+    assert differing <= close
+    if differing == 0:
+        np.testing.assert_allclose(ours.logits, logits.numpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "recipe", "size", "hidden"), CASES)
+def test_int8_graphs_are_made_of_every_network(
+    name: str, recipe: Recipe, size: tuple[int, int], hidden: int
+) -> None:
+    described = networks.experiment(name, recipe, size, width=0.06, hidden=hidden)
+    folded = fold(Trained(networks.network(described), described, {}, []))
+    graph = to_int8(folded)
+    assert graph.exact
+    assert graph.image.offset == networks.NORMALISATION.offset
+    kinds = {node.kind for node in graph.nodes if isinstance(node, Pool)}
+    assert kinds == ({"sum"} if recipe == "iir" else {"max"})
+
+
+def test_loading_builds_the_saved_network(tmp_path: Path) -> None:
+    described = networks.experiment()
+    made = networks.network(described)
+    networks.save(described, made, tmp_path / "t1.pt")
+    trained = load(tmp_path / "t1.pt")
+    assert trained.experiment == described
+    for name, tensor in made.state_dict().items():
+        assert torch.equal(trained.network.state_dict()[name], tensor.float())
+
+
+def test_more_than_one_timestep_is_refused(tmp_path: Path) -> None:
+    described = networks.experiment()
+    networks.save(described, networks.network(described), tmp_path / "t3.pt", timesteps=3)
+    with pytest.raises(ModelError, match=r"is at T=3, export needs T=1"):
+        load(tmp_path / "t3.pt")
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    other = networks.network(networks.experiment("vgg9", size=(16, 16)))
+    networks.save(networks.experiment(), other, tmp_path / "t1.pt")
+    with pytest.raises(ModelError, match="does not fit together"):
+        load(tmp_path / "t1.pt")

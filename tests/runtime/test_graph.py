@@ -1,0 +1,369 @@
+"""What a graph must be to exist: each rule with a graph that breaks only this rule."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from graphs import example
+
+from snn_runtime import reference
+from snn_runtime.errors import ModelError
+from snn_runtime.graph import (
+    INPUT,
+    Image,
+    Node,
+    Pool,
+    Population,
+    Projection,
+    Readout,
+    SpikingGraph,
+)
+
+Change = Callable[[SpikingGraph], SpikingGraph]
+
+
+def int8(*shape: int, value: int = 1) -> npt.NDArray[np.int8]:
+    return np.full(shape, value, np.int8)
+
+
+def half(count: int, value: float = 0.5) -> npt.NDArray[np.float32]:
+    return np.full(count, value, np.float32)
+
+
+def insert(*nodes: Node, readout: Readout | None = None) -> Change:
+    """Put nodes in front of the last population, or the readout behind them."""
+
+    def change(graph: SpikingGraph) -> SpikingGraph:
+        return replace(graph, nodes=(*graph.nodes, *nodes), readout=readout or graph.readout)
+
+    return change
+
+
+def image(**changes: Any) -> Change:
+    return lambda graph: replace(graph, image=replace(graph.image, **changes))
+
+
+def conv1(**changes: Any) -> Change:
+    """Change the projection of the first population."""
+
+    def change(graph: SpikingGraph) -> SpikingGraph:
+        first = graph.populations[0]
+        projection = replace(first.projections[0], **changes)
+        first = replace(first, projections=(projection,))
+        return replace(graph, nodes=(first, *graph.nodes[1:]))
+
+    return change
+
+
+def theta(values: npt.NDArray[Any]) -> Change:
+    def change(graph: SpikingGraph) -> SpikingGraph:
+        first = replace(graph.populations[0], threshold=values)
+        return replace(graph, nodes=(first, *graph.nodes[1:]))
+
+    return change
+
+
+def readout(**changes: Any) -> Change:
+    return lambda graph: replace(graph, readout=replace(graph.readout, **changes))
+
+
+def text(**changes: Any) -> Change:
+    return lambda graph: replace(graph, **changes)
+
+
+def dense(name: str, source: str, inputs: int, **changes: Any) -> Population:
+    return Population(name, (Projection(source, int8(2, inputs), **changes),), half(2))
+
+
+def wide(value: int) -> tuple[Node, ...]:
+    """A dense population on all the pixels, 8·8·3 of them, up to 151 each."""
+    weight = int8(2, 192, value=value)
+    weight[1] = 0
+    return (Population("x", (Projection(INPUT, weight),), half(2)),)
+
+
+with_128 = int8(4, 3, 3, 3)
+with_128[1, 2, 0, 0] = -128
+
+RULES: dict[str, tuple[Change, str]] = {
+    "no height": (image(height=0), "image: size is 0x8, expected 1 to 4096 a side"),
+    "huge width": (image(width=4097), "image: size is 8x4097, expected 1 to 4096 a side"),
+    "two offsets": (image(offset=(1, 2)), "image: offset is"),
+    "offset 256": (image(offset=(0, 256, 0)), "image: offset is"),
+    "offset -1": (image(offset=(-1, 0, 0)), "image: offset is"),
+    "fit": (image(fit="pad"), "image: fit is 'pad', expected crop or stretch"),
+    "same name": (insert(Pool("conv1", "conv1", "max", 2)), "conv1: two nodes have this name"),
+    "slash in a name": (insert(Pool("a/b", "conv1", "max", 2)), "'a/b': a node's name is"),
+    "empty name": (insert(Pool("", "conv1", "max", 2)), "'': a node's name is"),
+    "long name": (insert(Pool("a" * 101, "conv1", "max", 2)), "a node's name is"),
+    "newline in a name": (insert(Pool("a\n", "conv1", "max", 2)), "a node's name is"),
+    "called image": (insert(Pool("image", "conv1", "max", 2)), "image: this name is reserved"),
+    "called logits": (insert(Pool("logits", "conv1", "max", 2)), "logits: this name is reserved"),
+    "called readout": (insert(Pool("readout", "conv1", "max", 2)), "this name is reserved"),
+    "pool of nothing": (insert(Pool("p", "x", "max", 2)), "p: source 'x' is not an earlier node"),
+    "pool of itself": (insert(Pool("p", "p", "max", 2)), "p: source 'p' is not an earlier node"),
+    "pool of the image": (insert(Pool("p", INPUT, "max", 2)), "p: pools spikes, not the image"),
+    "kind of pool": (insert(Pool("p", "conv1", "mean", 2)), "p: pool kind is 'mean'"),  # type: ignore[arg-type]
+    "window 0": (insert(Pool("p", "conv1", "max", 0)), "p: window of 0 does not fit"),
+    "window 9": (insert(Pool("p", "conv1", "sum", 9)), "p: window of 9 does not fit"),
+    "pool of a vector": (insert(Pool("p", "fc1", "max", 1)), "p: window of 1 does not fit"),
+    "no projection": (insert(Population("x", (), half(2))), "x: has no projection"),
+    "unknown source": (insert(dense("x", "y", 3)), "x: source 'y' is not an earlier node"),
+    "later source": (conv1(source="conv2"), "conv1: source 'conv2' is not an earlier node"),
+    "different shapes": (
+        insert(
+            Population("x", (Projection("fc2", int8(2, 5)), Projection("fc2", int8(3, 5))), half(2))
+        ),
+        "x: projections of different shapes",
+    ),
+    "float among int8": (
+        conv1(weight=np.ones((4, 3, 3, 3), np.float32)),
+        "conv1: weights are float32, the readout's are int8",
+    ),
+    "-128": (conv1(weight=with_128), "conv1: a weight is -128, expected -127 to 127"),
+    "empty weights": (conv1(weight=int8(4, 3, 0, 3)), "conv1: weights of shape"),
+    "no neurons": (
+        insert(Population("x", (Projection("fc2", int8(0, 5)),), half(0))),
+        "x: weights of shape",
+    ),
+    "dense of another size": (
+        insert(dense("x", "fc1", 9)),
+        "x: weights .2, 9. do not fit a source",
+    ),
+    "rank 3": (conv1(weight=int8(4, 3, 3)), "conv1: weights .4, 3, 3. do not fit"),
+    "conv of a vector": (
+        insert(Population("x", (Projection("fc1", int8(2, 8, 1, 1)),), half(2))),
+        "x: weights .2, 8, 1, 1. do not fit",
+    ),
+    "channels": (conv1(weight=int8(4, 4, 3, 3)), "conv1: weights .4, 4, 3, 3. in 1 groups"),
+    "0 groups": (conv1(groups=0), "in 0 groups do not fit"),
+    "-1 groups": (conv1(groups=-3, weight=int8(4, -1 * -1, 3, 3)), "in -3 groups do not fit"),
+    "groups that do not divide": (conv1(groups=3, weight=int8(4, 1, 3, 3)), "in 3 groups"),
+    "stride 0": (conv1(stride=(0, 1)), "conv1: stride is .0, 1., expected 1 to 4096"),
+    "stride 5000": (conv1(stride=(1, 5000)), "conv1: stride is .1, 5000., expected 1 to 4096"),
+    "padding -1": (conv1(padding=(-1, 1)), "conv1: padding .-1, 1. is negative"),
+    "padding 3": (conv1(padding=(1, 3)), "conv1: padding .1, 3. reaches past the kernel"),
+    "kernel 9": (
+        conv1(weight=int8(4, 3, 9, 3), padding=(0, 1)),
+        "conv1: kernel .9, 3. does not fit a source",
+    ),
+    "count of thresholds": (theta(half(3)), "conv1: thresholds are float32.3,., expected .4,."),
+    "thresholds in float64": (theta(half(4).astype(np.float64)), "conv1: thresholds are float64"),
+    "NaN threshold": (theta(half(4, np.nan)), "conv1: non-finite threshold"),
+    "infinite threshold": (theta(half(4, np.inf)), "conv1: non-finite threshold"),
+    "whole threshold": (theta(half(4, 3.0)), "conv1: thresholds are not half-integers"),
+    "threshold 0": (theta(half(4, 0.0)), "conv1: thresholds are not half-integers"),
+    "quarter threshold": (theta(half(4, -0.25)), "conv1: thresholds are not half-integers"),
+    "huge threshold": (theta(half(4, 2.0**24)), "conv1: a threshold is beyond"),
+    "current of 2^24": (
+        lambda graph: insert(
+            Population("x", (*wide(127)[0].projections,) * 5, half(2))  # type: ignore[union-attr]
+        )(graph),
+        "x: current can reach 18409920, exact engines need less than 2.24",
+    ),
+    "readout of 2^24": (
+        insert(
+            Population("g", (Projection("conv1", int8(2100, 4, 1, 1)),), half(2100)),
+            Pool("h", "g", "sum", 8),
+            readout=Readout("h", int8(3, 2100, value=127), half(3), half(3)),
+        ),
+        "readout: current can reach 17068800, exact engines need less than 2.24",
+    ),
+    "readout of the image": (
+        readout(source=INPUT, weight=int8(3, 192)),
+        "readout: reads the image, expected spikes",
+    ),
+    "readout of nothing": (readout(source="x"), "readout: source 'x' is not an earlier node"),
+    "classes": (readout(weight=int8(4, 5)), "readout: weights .4, 5. for 3 labels"),
+    "inputs": (readout(weight=int8(3, 6)), "readout: weights .3, 6. for 3 labels"),
+    "readout in float64": (
+        readout(weight=np.ones((3, 5))),
+        "weights are int8, the readout's are float32",
+    ),
+    "readout -128": (readout(weight=int8(3, 5, value=-128)), "readout: a weight is -128"),
+    "scales": (readout(scale=half(2)), "readout: scale is float32.2,., expected 3"),
+    "biases in float64": (readout(bias=np.zeros(3)), "readout: bias is float64"),
+    "NaN scale": (readout(scale=half(3, np.nan)), "readout: non-finite scale"),
+    "infinite bias": (readout(bias=half(3, -np.inf)), "readout: non-finite bias"),
+    "subnormal scale": (readout(scale=half(3, 1e-40)), "readout: subnormal scale"),
+    "overflow": (readout(scale=half(3, 3e38)), "readout: a logit can leave the range of float32"),
+    "no labels": (text(labels=()), "labels: there are none"),
+    "two labels": (text(labels=("a", "b")), "readout: weights .3, 5. for 2 labels"),
+    "empty label": (text(labels=("a", "", "c")), "labels: number 1 is ''"),
+    "number as a label": (text(labels=("a", 2, "c")), "labels: number 1 is 2"),
+    "1 MB label": (text(labels=("a", "b" * 10**6, "c")), "labels: number 1 is 'b{79}, expected"),
+    "label with a newline": (text(labels=("a\r", "b", "c")), "labels: 'a.r' holds characters"),
+    "label with a mark": (text(labels=("\ufeffa", "b", "c")), "holds characters nobody can see"),
+    "surrogate label": (text(labels=("\udc80", "b", "c")), "holds characters nobody can see"),
+    "provenance": (text(provenance="[]"), "provenance: is not a JSON object"),
+    "no JSON": (text(provenance="{"), "provenance: is not JSON"),
+    "NaN in JSON": (
+        text(provenance='{"a": NaN}'),
+        "provenance: is not JSON: NaN is no JSON number",
+    ),
+    "infinity in JSON": (text(provenance='{"a": -Infinity}'), "-Infinity is no JSON number"),
+    "deep JSON": (text(provenance='{"a":' + "[" * 10**5), "provenance: is not JSON"),
+    "long number": (text(provenance='{"a":' + "1" * 10**5 + "}"), "provenance: is not JSON"),
+    "large JSON": (text(provenance=" " * 2**20 + "{}"), "provenance: 1,048,578 characters, limit"),
+    "surrogate provenance": (text(provenance='{"a": "\udc80"}'), "provenance: is not JSON"),
+    "work": (
+        lambda graph: SpikingGraph(
+            Image(4096, 4096, (0, 0, 0)),
+            (
+                Population("x", (Projection(INPUT, int8(4, 3, 40, 40)),), half(4)),
+                Population("y", (Projection("x", int8(4, 4, 50, 50)),), half(4)),
+            ),
+            graph.readout,
+            graph.labels,
+        ),
+        "x: 316,[0-9,]+ multiply-adds up to here, limit is 274,877,906,944",
+    ),
+    "values": (
+        lambda graph: SpikingGraph(
+            Image(4096, 4096, (0, 0, 0)),
+            (Population("x", (Projection(INPUT, int8(9, 3, 1, 1)),), half(9)),),
+            graph.readout,
+            graph.labels,
+        ),
+        "x: sends 150,994,944 values an image, limit is 134,217,728",
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rules(rule: str) -> None:
+    change, message = RULES[rule]
+    with pytest.raises(ModelError, match=message) as refusal:
+        change(example())
+    assert refusal.value.code == "bad_graph"
+    assert len(str(refusal.value)) < 400
+    assert "\n" not in str(refusal.value)
+
+
+FLOAT_RULES: dict[str, tuple[Change, str]] = {
+    "NaN weight": (conv1(weight=np.full((4, 3, 3, 3), np.nan, np.float32)), "non-finite weight"),
+    "infinite weight": (conv1(weight=np.full((4, 3, 3, 3), np.inf, np.float32)), "non-finite"),
+    "subnormal weight": (
+        conv1(weight=np.full((4, 3, 3, 3), 1e-39, np.float32)),
+        "conv1: subnormal weight",
+    ),
+    "subnormal threshold": (theta(half(4, -1e-39)), "conv1: subnormal threshold"),
+    "int8 among float": (
+        conv1(weight=int8(4, 3, 3, 3)),
+        "weights are int8, the readout's are float",
+    ),
+    "overflow": (
+        conv1(weight=np.full((4, 3, 3, 3), 1e35, np.float32)),
+        "leave the range of float32",
+    ),
+    "float16": (conv1(weight=np.ones((4, 3, 3, 3), np.float16)), "conv1: weights are float16"),
+}
+
+
+@pytest.mark.parametrize("rule", FLOAT_RULES)
+def test_rules_for_floats(rule: str) -> None:
+    change, message = FLOAT_RULES[rule]
+    with pytest.raises(ModelError, match=message):
+        change(example(exact=False))
+
+
+def test_a_readout_in_float64_is_refused() -> None:
+    float64: Any = np.ones((3, 5))
+    with pytest.raises(ModelError, match="readout: weights are float64, expected int8 or float32"):
+        readout(weight=float64)(example(exact=False))
+
+
+def test_what_is_allowed() -> None:
+    """Floats need no half-integers, and zero is a threshold for them; labels may repeat."""
+    theta(half(4, 0.0))(example(exact=False))
+    text(labels=("crane", "crane", "ship"))(example())
+    text(labels=("你好", "Ünïcode", "a b"))(example())
+    conv1(padding=(2, 2))(example())
+    almost = Readout("h", int8(3, 2000, value=127), half(3), half(3))  # 2000 · 64 · 127 < 2^24
+    wide_layer = Population("g", (Projection("conv1", int8(2000, 4, 1, 1)),), half(2000))
+    insert(wide_layer, Pool("h", "g", "sum", 8), readout=almost)(example())
+
+
+def test_bounds_are_reached() -> None:
+    """The bound is not just safe: the worst picture gets there."""
+    weight = np.array([[3, -2, 0], [0, 0, -5]], np.int8)
+    graph = SpikingGraph(
+        Image(1, 1, (55, 200, 0)),
+        (Population("x", (Projection(INPUT, weight),), half(2)),),
+        Readout("x", int8(1, 2), half(1), half(1)),
+        ("one",),
+    )
+    assert graph.bounds == {INPUT: 255, "x": 5 * 255}
+    pixels = np.array([0, 0, 255], np.uint8).reshape(1, 1, 1, 3)
+    assert reference.run(graph, pixels, keep_currents=True).currents["x"][0, 1] == -1275
+
+
+def test_bounds_and_shapes_of_the_example() -> None:
+    graph = example()
+    assert graph.shapes["conv3"] == (6, 4, 4)
+    assert graph.shapes["pool3"] == (6, 2, 2)
+    assert graph.bounds["pool2"] == 1
+    assert graph.bounds["pool3"] == 4
+    conv3 = graph.populations[2]
+    sums = sum(np.abs(p.weight.astype(int)).reshape(6, -1).sum(axis=1) for p in conv3.projections)
+    assert graph.bounds["conv3"] == np.max(sums)
+    fc1 = graph.populations[3].projections[0].weight.astype(int)
+    assert graph.bounds["fc1"] == 4 * np.abs(fc1).sum(axis=1).max()
+
+
+def test_int16() -> None:
+    def graph(value: int) -> SpikingGraph:
+        weight = np.zeros((1, 3), np.int8)
+        weight[0, 0] = value
+        weight[0, 1] = 1
+        nodes = (Population("x", (Projection(INPUT, weight),), half(1)),)
+        readout = Readout("x", int8(1, 1), half(1), half(1))
+        return SpikingGraph(Image(1, 1, (0, 0, 0)), nodes, readout, ("one",))
+
+    assert graph(127).bounds["x"] == 128 * 255 == 32640
+    assert graph(127).fits_int16("x")
+    assert not graph(127).fits_int16("x") or graph(127).bounds["x"] < 2**15
+    assert not example().fits_int16("conv1")
+    assert not example(exact=False).fits_int16("fc2")
+
+
+CHANGES: dict[str, Change] = {
+    "offset": image(offset=(120, 115, 105)),
+    "fit": image(fit="stretch"),
+    "label": text(labels=("cat", "boat", "Straße")),
+    "stride": lambda graph: replace(
+        graph, readout=replace(graph.readout, bias=graph.readout.bias + 1)
+    ),
+    "scale": lambda graph: replace(
+        graph, readout=replace(graph.readout, scale=graph.readout.scale * 2)
+    ),
+    "threshold": lambda graph: theta(graph.populations[0].threshold + 1)(graph),
+    "weight": lambda graph: conv1(weight=-graph.populations[0].projections[0].weight)(graph),
+    "pool": lambda graph: replace(
+        graph,
+        nodes=tuple(
+            replace(n, kind="sum") if isinstance(n, Pool) and n.kind == "max" else n
+            for n in graph.nodes
+        ),
+    ),
+    "float": lambda _: example(exact=False),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_digest_sees_every_change(change: str) -> None:
+    assert CHANGES[change](example()).digest() != example().digest()
+
+
+def test_the_digest_is_of_what_computes() -> None:
+    provenance = json.dumps({"trained": "elsewhere"})
+    assert replace(example(), provenance=provenance).digest() == example().digest()
+
+
+def test_counting_parameters() -> None:
+    weights = 4 * 27 + 4 * 18 + 6 * 36 + 6 * 4 + 8 * 24 + 5 * 8 + 3 * 5
+    assert example().parameters == weights + (4 + 4 + 6 + 8 + 5) + 2 * 3

@@ -1,0 +1,151 @@
+"""Model: what people call, and the self-test that guards it."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from graphs import example, pictures
+
+import snn_runtime
+from snn_runtime import model as model_module
+from snn_runtime import reference
+from snn_runtime.backends import Backend
+from snn_runtime.errors import DeviceError, InputError, ModelError, UsageError, VerifyError
+from snn_runtime.model import Model, load
+from snn_runtime.onnx_file import to_bytes, write
+from snn_runtime.reference import Spikes
+
+
+@pytest.fixture(params=[True, False], ids=["int8", "float32"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    write(example(request.param), tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+def test_load_and_predict(path: Path) -> None:
+    model = load(path, threads=1)
+    images = pictures(model.graph.image, 5)
+    expected = reference.run(model.graph, images).logits
+    if model.graph.exact:
+        np.testing.assert_array_equal(model.predict(images), expected)
+    assert model.predict(images).shape == (5, 3)
+    assert model.labels == ("cat", "ship", "Straße")
+    assert model.backend_name == "onnxruntime"
+    model.self_test()
+
+
+def test_the_package_exports_verbs(path: Path) -> None:
+    assert snn_runtime.load(str(path)).labels == load(path).labels
+    assert snn_runtime.Model is Model
+    assert snn_runtime.__version__[0].isdigit()
+    assert sorted(snn_runtime.__all__) == ["Model", "__version__", "load"]
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        snn_runtime.nothing  # noqa: B018
+
+
+def test_importing_a_part_imports_no_engine() -> None:
+    code = (
+        "import sys, snn_runtime.graph;print({'onnx', 'onnxruntime', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ([[1]], "images are list, expected a numpy array of uint8"),
+        (np.zeros((1, 8, 8, 3), np.float32), "images are float32, expected"),
+        (np.zeros((8, 8, 3), np.uint8), "shape .8, 8, 3., expected .N, 8, 8, 3."),
+        (np.zeros((1, 3, 8, 8), np.uint8), "shape .1, 3, 8, 8., expected .N, 8, 8, 3."),
+        (np.zeros((1, 8, 8, 4), np.uint8), "shape .1, 8, 8, 4., expected .N, 8, 8, 3."),
+        (np.zeros((2, 9, 8, 3), np.uint8), "shape .2, 9, 8, 3., expected .N, 8, 8, 3."),
+    ],
+)
+def test_only_decoded_pixels_are_taken(images: Any, message: str, path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        load(path).predict(images)
+
+
+def test_options_that_make_no_sense(path: Path) -> None:
+    with pytest.raises(UsageError, match="'tpu', expected one of auto, onnxruntime"):
+        load(path, backend="tpu")
+    with pytest.raises(UsageError, match="threads is 0, expected at least 1"):
+        load(path, threads=0)
+    with pytest.raises(ModelError, match="missing.onnx: cannot be read"):
+        load(path.parent / "missing.onnx")
+
+
+def test_a_backend_that_is_not_installed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(model_module.BACKENDS, "npu", ("snn_runtime.backends.npu", "Npu"))
+    with pytest.raises(DeviceError, match="backend npu is not installed here"):
+        load(path, backend="npu")
+    monkeypatch.setattr(model_module, "AUTO", ("npu", "onnxruntime"))
+    assert load(path).backend_name == "onnxruntime"
+    monkeypatch.setattr(model_module, "AUTO", ("npu",))
+    with pytest.raises(DeviceError, match="backend npu is not installed here"):
+        load(path)
+
+
+def test_an_installation_without_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_module, "BUNDLED", "models/no.onnx")
+    with pytest.raises(ModelError, match="no bundled model"):
+        load()
+
+
+def test_the_bundled_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Wherever the package keeps it: here a stand-in."""
+    (tmp_path / "small.onnx").write_bytes(to_bytes(example()))
+    monkeypatch.setattr(model_module, "BUNDLED", str(tmp_path / "small.onnx"))
+    assert load().graph.digest() == example().digest()
+
+
+class Lying:
+    """An engine that gets one spike, or one logit, wrong."""
+
+    name = "lying"
+
+    def __init__(self, honest: Backend, population: str | None) -> None:
+        self._honest = honest
+        self._population = population
+
+    def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        logits = self._honest.run(images)
+        if self._population is None:
+            logits[-1, -1] = np.nextafter(logits[-1, -1], np.float32(np.inf))
+        return logits
+
+    def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
+        spikes = self._honest.spikes(images)
+        if self._population is not None:
+            spikes[self._population] = spikes[self._population].copy()
+            spikes[self._population].flat[-1] ^= True
+        return spikes
+
+
+@pytest.mark.parametrize("population", ["conv1", "conv3", "fc2"])
+def test_one_wrong_spike_fails_the_self_test(path: Path, population: str) -> None:
+    model = load(path)
+    lying = replace(model, backend=Lying(model.backend, population))
+    with pytest.raises(VerifyError, match=f"self-test failed on lying: population {population}"):
+        lying.self_test()
+
+
+def test_one_wrong_logit_fails_the_self_test(tmp_path: Path) -> None:
+    write(example(), tmp_path / "model.onnx")
+    model = load(tmp_path / "model.onnx")
+    lying = replace(model, backend=Lying(model.backend, None))
+    with pytest.raises(VerifyError, match="the logits do not follow from the spikes"):
+        lying.self_test()
+
+
+def test_a_false_golden_hash_fails_the_self_test(tmp_path: Path) -> None:
+    write(example(), tmp_path / "model.onnx")
+    model = replace(load(tmp_path / "model.onnx"), golden="0" * 64)
+    with pytest.raises(VerifyError, match="golden hash in the file belongs to other spikes"):
+        model.self_test()

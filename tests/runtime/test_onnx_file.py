@@ -1,0 +1,139 @@
+"""Files: written, read back identical, standard ONNX that any runtime executes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from graphs import example, pictures, spiking_graphs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snn_runtime import reference
+from snn_runtime.errors import ResourceError
+from snn_runtime.golden import golden_hash, golden_images
+from snn_runtime.graph import Pool, Population, SpikingGraph
+from snn_runtime.onnx_file import read, read_file, to_bytes, write
+
+any_graph = st.booleans().flatmap(lambda exact: spiking_graphs(exact))
+
+
+def assert_identical(one: SpikingGraph, other: SpikingGraph) -> None:
+    assert one.digest() == other.digest()
+    assert (one.image, one.labels, one.provenance) == (other.image, other.labels, other.provenance)
+    assert one.shapes == other.shapes
+    assert one.bounds == other.bounds
+    for a, b in zip(one.nodes, other.nodes, strict=True):
+        assert type(a) is type(b)
+        if isinstance(a, Pool) or isinstance(b, Pool):
+            assert a == b
+            continue
+        assert isinstance(a, Population) and isinstance(b, Population)
+        np.testing.assert_array_equal(a.threshold, b.threshold)
+        for p, q in zip(a.projections, b.projections, strict=True):
+            np.testing.assert_array_equal(p.weight, q.weight)
+            assert p.weight.dtype == q.weight.dtype
+            assert (p.source, p.stride, p.padding, p.groups) == (
+                q.source,
+                q.stride,
+                q.padding,
+                q.groups,
+            )
+
+
+@given(any_graph)
+@settings(max_examples=60)
+def test_round_trip(graph: SpikingGraph) -> None:
+    data = to_bytes(graph)
+    again = read(data)
+    assert_identical(graph, again)
+    assert to_bytes(again) == data
+
+
+@given(any_graph)
+@settings(max_examples=30)
+def test_the_file_is_standard_onnx_and_runs_as_it_is(graph: SpikingGraph) -> None:
+    data = to_bytes(graph)
+    onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
+    images = pictures(graph.image, 3)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    if graph.exact:
+        (logits,) = session.run(["logits"], {"image": images})
+        np.testing.assert_array_equal(logits, reference.run(graph, images).logits)
+
+
+def test_what_the_file_says() -> None:
+    graph = example()
+    model = onnx.load_from_string(to_bytes(graph))
+    assert (model.ir_version, model.opset_import[0].version) == (8, 17)
+    assert (model.producer_name, model.producer_version) == ("iir-snn", "1")
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata == {
+        "snn.schema": "1",
+        "snn.labels": '["cat", "ship", "Straße"]',
+        "snn.fit": "crop",
+        "snn.provenance": '{"accuracy": 0.9}',
+        "snn.digest": graph.digest(),
+        "snn.golden": golden_hash(reference.run(graph, golden_images(graph.image)).spikes),
+    }
+    operations = [(node.op_type, node.name) for node in model.graph.node]
+    assert operations[:8] == [
+        ("Cast", "image/float"),
+        ("Transpose", "image/planes"),
+        ("Sub", "image/centred"),
+        ("DequantizeLinear", "conv1/weight_float"),
+        ("Conv", "conv1/current"),
+        ("Greater", "conv1/fires"),
+        ("Cast", "conv1"),
+        ("DequantizeLinear", "conv2/weight_float"),
+    ]
+    assert operations[-3:] == [
+        ("Gemm", "readout/sum"),
+        ("Mul", "readout/scaled"),
+        ("Add", "logits"),
+    ]
+    assert ("Add", "conv3/current") in operations
+    weights = {t.name: t.data_type for t in model.graph.initializer if t.name.endswith("/weight")}
+    assert set(weights.values()) == {onnx.TensorProto.INT8}
+
+
+def test_float_weights_need_no_dequantisation() -> None:
+    model = onnx.load_from_string(to_bytes(example(exact=False)))
+    assert "DequantizeLinear" not in {node.op_type for node in model.graph.node}
+    assert {t.data_type for t in model.graph.initializer} == {onnx.TensorProto.FLOAT}
+
+
+def test_files(tmp_path: Path) -> None:
+    graph = replace(example(), provenance='{"by": "\u4f60\u597d"}')
+    write(graph, tmp_path / "model.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    assert (tmp_path / "model.onnx").read_bytes() == to_bytes(graph)
+    file = read_file(tmp_path / "model.onnx")
+    assert_identical(file.graph, graph)
+    assert file.digest == graph.digest()
+    assert len(file.golden) == 64
+
+
+def test_writing_where_one_cannot_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match="cannot write"):
+        write(example(), tmp_path / "no" / "model.onnx")
+
+
+def test_another_maker_of_protobufs_may_order_fields_otherwise() -> None:
+    """Only what a file says counts, not how its bytes are laid out."""
+    data = to_bytes(example())
+    model = onnx.load_from_string(data)
+    graph = model.graph.SerializeToString()
+    model.ClearField("graph")
+    length = len(graph)
+    varint = bytearray()
+    while length > 127:
+        varint.append(length & 127 | 128)
+        length >>= 7
+    shuffled = b"\x3a" + bytes([*varint, length]) + graph + model.SerializeToString()
+    assert shuffled != data
+    assert_identical(read(shuffled), example())

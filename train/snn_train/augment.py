@@ -1,0 +1,99 @@
+"""Batches from a data set that lies whole on the training device, as airbench's CIFAR loader does.
+
+No worker processes: flips and shifted crops of uint8 pixels are one gather, on whatever device the
+pixels are. Normalisation is (x − m)/σ with an integer m per colour, so that the exported graph can
+subtract exactly what training subtracted, and zero padding means the same in both.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What happens to a training image; nothing happens to the others."""
+
+    flip: bool = False
+    """Mirror left and right with probability ½."""
+    shift: int = 0
+    """Largest shift in pixels either way; the border is reflected."""
+    cutout: int = 0
+    """Side in pixels of a square set to the mean."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """x ↦ (x − offset)/deviation, per colour, in units of uint8 pixels."""
+
+    offset: tuple[int, int, int]
+    deviation: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, images: Tensor) -> "Normalisation":
+        """Measure uint8 images `(N, H, W, 3)`; a colour that never varies gets deviation 1."""
+        pixels = images.reshape(-1, 3)
+        # float64 over chunks: the sums of a large data set exceed what float32 can count.
+        total = torch.zeros(2, 3, dtype=torch.float64, device=images.device)
+        for chunk in torch.split(pixels, 2**22):
+            values = chunk.double()
+            total += torch.stack([values.sum(0), values.square().sum(0)])
+        mean, square = (total / len(pixels)).tolist()
+        offset = [round(m) for m in mean]
+        deviation = [max(s - m * m, 0.0) ** 0.5 or 1.0 for m, s in zip(mean, square, strict=True)]
+        return cls((offset[0], offset[1], offset[2]), (deviation[0], deviation[1], deviation[2]))
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return float32 `(B, 3, H, W)`, channels last in memory, for uint8 `(B, H, W, 3)`."""
+        offset = torch.tensor(self.offset, dtype=torch.float32, device=images.device)
+        deviation = torch.tensor(self.deviation, dtype=torch.float32, device=images.device)
+        return ((images - offset) / deviation).permute(0, 3, 1, 2)
+
+
+def augment(
+    images: Tensor,
+    augmentation: Augmentation,
+    mean: tuple[int, int, int],
+    generator: torch.Generator,
+) -> Tensor:
+    """Return augmented uint8 images `(B, H, W, 3)`. All randomness comes from `generator`, on the
+    CPU, so that a run draws the same numbers on every device."""
+    batch, height, width, _ = images.shape
+    shift = augmentation.shift
+    offsets = torch.randint(0, 2 * shift + 1, (2, batch), generator=generator)
+    mirrored = torch.rand(batch, generator=generator) < 0.5
+    corner = torch.rand(2, batch, generator=generator)
+    rows = offsets[0][:, None] + torch.arange(height)
+    columns = offsets[1][:, None] + torch.arange(width)
+    if augmentation.flip:
+        columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+    if shift or augmentation.flip:
+        images = _gather(_reflect(images, shift), rows, columns)
+    if augmentation.cutout:
+        images = _cut(images, corner, augmentation.cutout, mean)
+    return images
+
+
+def _reflect(images: Tensor, shift: int) -> Tensor:
+    if not shift:
+        return images
+    planes = images.permute(0, 3, 1, 2).float()  # reflection is not implemented for bytes
+    return F.pad(planes, (shift,) * 4, mode="reflect").to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def _gather(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    device = images.device
+    index = torch.arange(len(images), device=device)[:, None, None]
+    return images[index, rows.to(device)[:, :, None], columns.to(device)[:, None, :]]
+
+
+def _cut(images: Tensor, corner: Tensor, side: int, mean: tuple[int, int, int]) -> Tensor:
+    _, height, width, _ = images.shape
+    top, left = (corner * torch.tensor([[height], [width]]) - side / 2).floor()
+    rows, columns = torch.arange(height), torch.arange(width)
+    inside_rows = (rows >= top[:, None]) & (rows < top[:, None] + side)
+    inside_columns = (columns >= left[:, None]) & (columns < left[:, None] + side)
+    hole = (inside_rows[:, :, None] & inside_columns[:, None, :])[..., None].to(images.device)
+    return torch.where(hole, torch.tensor(mean, dtype=torch.uint8, device=images.device), images)

@@ -1,0 +1,75 @@
+"""From one stage to the next: weights carried over, normalisation folded, thresholds first set.
+
+Recipe `iir` folds batch normalisation into the convolution before the first spiking stage:
+
+    σ = √(running_var + ε)        W' = W / σ        b' = shift − running_mean / σ
+
+First thresholds are a percentile of each layer's current while the layers before it already fire,
+over one batch of training images: one number a layer in `iir` (the paper's find_threshold), one a
+channel in `iir-bn`.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from snn_train.network import Layer, Shift, SpikingNetwork
+
+LOWEST_FIRST = 0.1
+"""A percentile at or below zero is no threshold; the authors' code puts 0.1 in its place."""
+
+
+def descend(before: SpikingNetwork, timesteps: int) -> SpikingNetwork:
+    """Return the network of the next stage, initialised from the stage `before`."""
+    after = SpikingNetwork(before.architecture, timesteps)
+    state = before.state_dict()
+    if before.populations()[0].norm is not None and after.populations()[0].norm is None:
+        state = _folded(before)
+    after.load_state_dict(state)
+    return after.to(next(before.parameters()).device)
+
+
+@torch.no_grad()
+def set_thresholds(network: SpikingNetwork, images: Tensor, percentile: float) -> None:
+    """Set every threshold to `percentile` of the currents that normalised `images` cause."""
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, Shift):
+            module.train()  # spikes are not activations: normalise by what is seen now
+    sent = {"image": images}
+    for layer in network.populations():
+        shortcut = sent[layer.plan.shortcut] if layer.plan.shortcut else None
+        current = layer.current(sent[layer.plan.source], shortcut, None)
+        layer.neuron.threshold.copy_(_percentile(current, layer, percentile))
+        sent[layer.plan.name] = network.send(layer, sent)
+    network.train()
+
+
+def _percentile(current: Tensor, layer: Layer, percentile: float) -> Tensor:
+    values = current.transpose(0, 1).reshape(len(layer.neuron.threshold), -1)
+    rank = max(1, round(values.shape[1] * percentile / 100))
+    return values.kthvalue(rank, dim=1).values.clamp(min=LOWEST_FIRST)
+
+
+@torch.no_grad()
+def _folded(network: SpikingNetwork) -> dict[str, Tensor]:
+    state = dict(network.state_dict())
+    for index, layer in enumerate(network.populations()):
+        for synapse, norm in (("synapse", "norm"), ("shortcut", "shortcut_norm")):
+            convolution, shift = getattr(layer, synapse), getattr(layer, norm)
+            if not isinstance(convolution, nn.Conv2d) or not isinstance(shift, Shift):
+                continue
+            prefix = f"layers.{index}."
+            for key in [key for key in state if key.startswith(f"{prefix}{norm}.")]:
+                del state[key]
+            weight, bias = fold_norm(convolution.weight, shift)
+            state[f"{prefix}{synapse}.weight"] = weight
+            state[f"{prefix}{synapse}.bias"] = bias
+    return state
+
+
+def fold_norm(weight: Tensor, norm: Shift) -> tuple[Tensor, Tensor]:
+    """Return W', b' that do in one convolution what W and the normalisation behind it do."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    deviation = (norm.running_var + norm.eps).sqrt()
+    folded = weight / deviation.view(-1, *[1] * (weight.dim() - 1))
+    return folded, norm.shift - norm.running_mean / deviation

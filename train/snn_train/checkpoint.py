@@ -1,0 +1,126 @@
+"""Checkpoints that describe themselves: everything needed to build, judge and export the network.
+
+A file is a torch zip of plain containers and tensors, read with `weights_only=True` and nothing
+else, and carries a SHA-256 over all it holds, so a damaged file is told from a whole one.
+"""
+
+import hashlib
+import io
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+import torch
+from torch import Tensor
+
+from snn_runtime.errors import ModelError
+from snn_runtime.files import write_atomic
+
+FORMAT = "iir-snn"
+VERSION = 1
+LARGEST = 8 * 2**30
+"""Bytes; a checkpoint above this is refused unread. VGG19 with its optimiser needs a tenth."""
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` to `path` atomically.
+
+    Raises:
+        ResourceError: the file cannot be written; what was there before is untouched.
+    """
+    state = {"format": FORMAT, "version": VERSION, **content}
+    buffer = io.BytesIO()
+    torch.save({**state, "digest": _digest(state)}, buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
+    """Return what `save` wrote.
+
+    Raises:
+        ModelError: missing, not ours, damaged, or written by a newer version.
+    """
+    _inspect(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            content = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # a damaged pickle can raise anything
+        raise _refuse(path, f"cannot be read safely ({_first_line(error)})") from error
+    return _validated(path, content)
+
+
+def _validated(path: Path, content: object) -> dict[str, Any]:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise _refuse(path, "is a torch file, but not a checkpoint of train-snn")
+    if content.get("version") != VERSION:
+        raise _refuse(
+            path, f"has format version {content.get('version')!r}, this program reads {VERSION}"
+        )
+    digest = content.pop("digest", None)
+    try:
+        found = _digest(content)
+    except (TypeError, ValueError, RuntimeError) as error:  # too deep a nest is a RuntimeError
+        raise _refuse(path, f"holds what no checkpoint holds ({_first_line(error)})") from error
+    if digest != found:
+        raise _refuse(path, "is damaged: its content does not match its checksum")
+    return content
+
+
+def _inspect(path: Path) -> None:
+    """Refuse what is no torch zip before torch sees it: no legacy tar, no bare pickle."""
+    if not path.is_file():
+        raise _refuse(path, "no such file")
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise _refuse(path, f"has {size:,} bytes, limit is {LARGEST:,}")
+    try:
+        with ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+            names = archive.namelist()
+    except (BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise _refuse(path, "is not a torch checkpoint (no zip archive)") from error
+    if not any(name.endswith("/data.pkl") for name in names):
+        raise _refuse(path, "is a zip archive, but not one that torch wrote")
+    if unpacked > size:  # torch stores, it does not compress
+        raise _refuse(path, f"has {size:,} bytes and claims to unpack to {unpacked:,}")
+
+
+def _digest(value: object) -> str:
+    state = hashlib.sha256()
+    _feed(state, value)
+    return state.hexdigest()
+
+
+def _feed(state: "hashlib._Hash", value: object) -> None:
+    """Hash any nest of containers, numbers, strings and tensors, each with its type and length."""
+    if isinstance(value, Tensor):
+        if value.layout != torch.strided:
+            raise TypeError(f"a tensor is {value.layout}, expected dense ones")
+        if value.untyped_storage().nbytes() < value.numel() * value.element_size():
+            raise ValueError(f"a tensor of {tuple(value.shape)} repeats a few numbers")
+        array = value.detach().cpu().contiguous()
+        state.update(f"tensor {array.dtype} {tuple(array.shape)}".encode())
+        state.update(array.reshape(-1).view(torch.uint8).numpy().data if array.numel() else b"")
+    elif isinstance(value, dict):
+        state.update(f"dict {len(value)}".encode())
+        for key, item in value.items():
+            _feed(state, key)
+            _feed(state, item)
+    elif isinstance(value, list | tuple):
+        state.update(f"{type(value).__name__} {len(value)}".encode())
+        for item in value:
+            _feed(state, item)
+    else:
+        state.update(f"{type(value).__name__} {json.dumps(value)};".encode())
+
+
+def _refuse(path: Path, problem: str) -> ModelError:
+    return ModelError("bad_checkpoint", f"{path}: {problem}")
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:120] if text else type(error).__name__

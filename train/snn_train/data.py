@@ -1,0 +1,212 @@
+"""Data sets, each as two uint8 tensors; all of it is looked at before training starts.
+
+digits              scikit-learn's 1,797 scans of 8×8; always there
+imagefolder:DIR     DIR/{train,test}/<class>/* in any format that snn-infer reads
+cifar10, cifar100   the official python archives, downloaded once, or `cifar10:FILE`
+mnist, fashion-mnist  the four IDX files, downloaded once, or `mnist:DIR`
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from snn_runtime import image as picture
+from snn_runtime.errors import InputError, UsageError
+from snn_train import archives
+from snn_train.augment import Augmentation
+
+Fit = Literal["crop", "stretch"]
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+Labels: TypeAlias = npt.NDArray[np.int64]
+Progress = Callable[[Iterable[Path], str, int], Iterable[Path]]
+"""(items, what is going on, how many) ↦ the items, shown as they pass."""
+
+DATA = ("digits", "imagefolder:DIR", "cifar10[:FILE]", "cifar100[:FILE]", "mnist[:DIR]",
+        "fashion-mnist[:DIR]")  # fmt: skip
+CROPPED_AND_FLIPPED = Augmentation(flip=True, shift=4, cutout=8)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Photographs and labels, whole and decoded."""
+
+    name: str
+    labels: tuple[str, ...]
+    train_images: Tensor
+    """uint8 `(N, H, W, 3)`"""
+    train_labels: Tensor
+    """int64 `(N,)`"""
+    test_images: Tensor
+    test_labels: Tensor
+    augmentation: Augmentation
+    """What suits these pictures; settings may say otherwise."""
+    fit: Fit = "crop"
+    """How pictures of another shape were made to fit; part of the exported model."""
+
+    def split(self, share: float, seed: int) -> tuple[Tensor, Tensor]:
+        """Return indices (to train on, to validate on) of the training set.
+
+        The validation images are `share` of it, at most 5,000, the same share of every class.
+        """
+        share = min(share, 5000 / len(self.train_labels))
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.zeros(len(self.train_labels), dtype=torch.bool)
+        for label in range(len(self.labels)):
+            members = (self.train_labels == label).nonzero()[:, 0]
+            count = max(1, round(share * len(members)))
+            order = torch.randperm(len(members), generator=generator)
+            chosen[members[order[:count]]] = True
+        return (~chosen).nonzero()[:, 0], chosen.nonzero()[:, 0]
+
+
+def load(
+    spec: str, progress: Progress, size: tuple[int, int] | None = None, fit: Fit = "crop"
+) -> DataSet:
+    """Return the data set that `spec` names, its pictures `size` (height, width) pixels large.
+
+    Args:
+        size: only for `imagefolder`, where None takes the size of the first picture.
+
+    Raises:
+        UsageError: unknown name, or a size for a data set that has its own.
+        InputError: `bad_data`, naming the file that is missing, empty or corrupt.
+    """
+    name, _, where = spec.partition(":")
+    if name == "imagefolder":
+        if not where:
+            raise UsageError("bad_flag", "--data imagefolder needs a folder: imagefolder:DIR")
+        return _image_folder(Path(where), progress, size, fit)
+    if size is not None:
+        raise UsageError("bad_flag", f"--image-size is for imagefolder, {name} has its own size")
+    if name == "digits" and not where:
+        return _digits()
+    readers = {
+        "cifar10": archives.cifar10,
+        "cifar100": archives.cifar100,
+        "mnist": archives.mnist,
+        "fashion-mnist": archives.fashion_mnist,
+    }
+    if name not in readers:
+        raise UsageError("bad_flag", f"--data {spec}: expected one of {', '.join(DATA)}")
+    read = readers[name](Path(where) if where else None)
+    parts = (read.train_images, read.train_labels, read.test_images, read.test_labels)
+    augmentation = Augmentation(shift=2) if "mnist" in name else CROPPED_AND_FLIPPED
+    return _data_set(name, read.labels, parts, augmentation)
+
+
+def _data_set(
+    name: str,
+    labels: tuple[str, ...],
+    parts: tuple[Pixels, Labels, Pixels, Labels],
+    augmentation: Augmentation,
+    fit: Fit = "crop",
+) -> DataSet:
+    tensors = [torch.from_numpy(part) for part in parts]
+    return _checked(
+        DataSet(name, labels, tensors[0], tensors[1], tensors[2], tensors[3], augmentation, fit)
+    )
+
+
+def _digits() -> DataSet:
+    """Every fifth scan of each digit is held out for testing."""
+    from sklearn.datasets import load_digits  # slow to import, and only needed here
+
+    scans = load_digits()
+    grey = np.rint(scans.images * (255 / 16)).astype(np.uint8)  # they come as 0 … 16
+    images, labels = np.repeat(grey[..., None], 3, axis=3), scans.target.astype(np.int64)
+    held_out = np.zeros(len(labels), bool)
+    for digit in range(10):
+        held_out[np.flatnonzero(labels == digit)[::5]] = True
+    parts = (images[~held_out], labels[~held_out], images[held_out], labels[held_out])
+    return _data_set("digits", tuple(map(str, range(10))), parts, Augmentation(shift=1))
+
+
+def _image_folder(
+    root: Path, progress: Progress, size: tuple[int, int] | None, fit: Fit
+) -> DataSet:
+    classes = [_classes(root / part) for part in ("train", "test")]
+    if classes[0] != classes[1]:
+        odd = sorted(set(classes[0]) ^ set(classes[1]))
+        raise _bad(root, f"train and test have different classes: {', '.join(odd)}")
+    size = size or _first_size(root / "train" / classes[0][0])
+    train = _read_part(root / "train", classes[0], progress, size, fit)
+    test = _read_part(root / "test", classes[0], progress, size, fit)
+    augmentation = Augmentation(flip=True, shift=max(1, min(size) // 8), cutout=min(size) // 4)
+    name = f"imagefolder:{root}"
+    return _data_set(name, tuple(classes[0]), (*train, *test), augmentation, fit)
+
+
+def _read_part(
+    folder: Path, classes: list[str], progress: Progress, size: tuple[int, int], fit: Fit
+) -> tuple[Pixels, Labels]:
+    files = [path for name in classes for path in _pictures(folder / name)]
+    images = np.empty((len(files), *size, 3), np.uint8)
+    for index, path in enumerate(progress(files, f"reading {folder.name}", len(files))):
+        images[index] = _decode(path, size, fit)
+    labels = [classes.index(path.parent.name) for path in files]
+    return images, np.array(labels, np.int64)
+
+
+def _classes(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise _bad(folder, "no such folder, expected one folder a class in it")
+    folders = (entry.name for entry in folder.iterdir() if entry.is_dir())
+    classes = sorted(name for name in folders if not name.startswith("."))
+    if len(classes) < 2:
+        raise _bad(folder, f"has {len(classes)} class folders, expected at least 2")
+    return classes
+
+
+def _pictures(folder: Path) -> list[Path]:
+    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    if not files:
+        raise _bad(folder, "is empty, expected pictures of this class")
+    return files
+
+
+def _first_size(folder: Path) -> tuple[int, int]:
+    path = _pictures(folder)[0]
+    try:
+        width, height = picture.decode(picture.read_file(path)).image.size
+    except InputError as error:
+        raise _bad(path, error.message) from error
+    return height, width
+
+
+def _decode(path: Path, size: tuple[int, int], fit: Fit) -> Pixels:
+    """The very pixels that `snn-infer` will see: training and serving share the reader."""
+    try:
+        return picture.load(path, *size, fit)[0]
+    except InputError as error:
+        raise InputError("bad_data", error.message) from error
+
+
+def _checked(data: DataSet) -> DataSet:
+    """Refuse what would only show after an hour of training."""
+    classes = len(data.labels)
+    if len(data.train_labels) < 10 * classes:
+        found = len(data.train_labels)
+        raise InputError("bad_data", f"{data.name}: {found} training images for {classes} classes")
+    for part, labels in (("train", data.train_labels), ("test", data.test_labels)):
+        if bool(((labels < 0) | (labels >= classes)).any()):
+            raise InputError("bad_data", f"{data.name}: a {part} label is not 0 to {classes - 1}")
+        counts = torch.bincount(labels, minlength=classes)
+        if int(counts.min()) == 0:
+            empty = data.labels[int(counts.argmin())]
+            raise InputError("bad_data", f"{data.name}: class {empty!r} has no {part} image")
+    height, width = data.train_images.shape[1:3]
+    if data.test_images.shape[1:3] != (height, width):
+        raise InputError("bad_data", f"{data.name}: train and test images differ in size")
+    if min(height, width) < 8:
+        raise InputError("bad_data", f"{data.name}: images are {height}x{width}, at least 8x8")
+    return data
+
+
+def _bad(path: Path, problem: str) -> InputError:
+    return InputError("bad_data", f"{path}: {problem}")

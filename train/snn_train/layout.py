@@ -1,0 +1,155 @@
+"""Which layers a network has: the VGG and the paper's wide residual family, as plain data."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+VGG: dict[str, list[int | str]] = {
+    "vgg5": [64, "A", 128, 128, "A"],
+    "vgg9": [64, "A", 128, 256, "A", 256, 512, "A", 512, "A", 512],
+    "vgg11": [64, "A", 128, 256, "A", 512, 512, 512, "A", 512, 512],
+    "vgg13": [64, 64, "A", 128, 128, "A", 256, 256, "A", 512, 512, 512, "A", 512],
+    "vgg16": [64, 64, "A", 128, 128, "A", *[256] * 3, "A", *[512] * 3, "A", *[512] * 3],
+    "vgg19": [64, 64, "A", 128, 128, "A", *[256] * 4, "A", *[512] * 4, "A", *[512] * 4],
+}
+"""Channels of 3×3 convolutions; "A" halves the map. VGG16 as in the IIR-SNN authors' code."""
+
+RESNET = {"resnet12": (1, 1, 1, 1), "resnet20": (2, 2, 2, 2), "resnet34": (3, 4, 5, 3)}
+"""Blocks in each of the four stages of 64, 128, 256, 512 channels, behind a stem of three
+convolutions: the authors' wide form (11 M parameters for ResNet-20), not He's 0.27 M one."""
+
+NETWORKS = (*VGG, *RESNET)
+
+LARGEST_MAP = 7
+"""The last map is pooled to at most this many pixels a side, as VGG does at 224 pixels."""
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """One population: where its input comes from, and its shape."""
+
+    name: str
+    source: str
+    kind: Literal["conv", "dense"]
+    inputs: int
+    """Channels of the source, or values for a dense layer."""
+    channels: int
+    height: int
+    """Of the current, before pooling; 1 for dense layers."""
+    width: int
+    stride: int = 1
+    pool: int = 1
+    """Side of the pooling window; 1 for none."""
+    shortcut: str = ""
+    """A second source whose current is added."""
+    shortcut_channels: int = 0
+    shortcut_stride: int = 1
+
+    @property
+    def projects(self) -> bool:
+        """Whether the shortcut needs a 1×1 convolution to fit."""
+        return self.shortcut_stride != 1 or self.shortcut_channels != self.channels
+
+    @property
+    def sent_positions(self) -> int:
+        """Positions of the map that leaves the layer."""
+        return (self.height // self.pool) * (self.width // self.pool)
+
+    def costs(self) -> list[tuple[str, int]]:
+        """(source, multiply-adds for one image and one timestep) of every projection."""
+        if self.kind == "dense":
+            return [(self.source, self.inputs * self.channels)]
+        positions = self.channels * self.height * self.width
+        costs = [(self.source, 9 * self.inputs * positions)]
+        if self.shortcut and self.projects:
+            costs.append((self.shortcut, self.shortcut_channels * positions))
+        return costs
+
+
+def plan(network: str, width: float, hidden: int, size: tuple[int, int]) -> list[LayerPlan]:
+    """Return the layers of `network` for images of `size` (height, width) pixels.
+
+    Raises:
+        ValueError: unknown network, a width that leaves no channel, images under 8×8.
+    """
+    if network not in NETWORKS:
+        raise ValueError(f"network {network!r} is none of {', '.join(NETWORKS)}")
+    if min(size) < 8:
+        raise ValueError(f"images of {size[0]}x{size[1]} are smaller than 8x8")
+    if not 0 < width <= 16:
+        raise ValueError(f"width factor {width} is not in (0, 16]")
+    layers = _Stack(width, size)
+    if network in VGG:
+        _vgg(layers, VGG[network])
+    else:
+        _resnet(layers, RESNET[network])
+    layers.pool_to(LARGEST_MAP)
+    for index in range(2 if hidden else 0):
+        layers.dense(f"dense{index + 1}", hidden)
+    return layers.plans
+
+
+class _Stack:
+    """Layers added one on another, keeping track of the map's shape."""
+
+    def __init__(self, width: float, size: tuple[int, int]) -> None:
+        self.factor = width
+        self.height, self.width = size
+        self.source, self.channels = "image", 3
+        self.plans: list[LayerPlan] = []
+
+    def conv(self, name: str, channels: int, stride: int = 1) -> None:
+        out = max(1, round(channels * self.factor))
+        self.height, self.width = -(-self.height // stride), -(-self.width // stride)
+        size = (self.height, self.width)
+        self._add(LayerPlan(name, self.source, "conv", self.channels, out, *size, stride))
+
+    def block(self, name: str, channels: int, stride: int) -> None:
+        """Two convolutions, the second joined by the current of the block's input."""
+        shortcut = self.plans[-1]
+        self.conv(f"{name}.conv1", channels, stride)
+        self.conv(f"{name}.conv2", channels)
+        self.plans[-1] = replace(
+            self.plans[-1],
+            shortcut=shortcut.name,
+            shortcut_channels=shortcut.channels,
+            shortcut_stride=stride,
+        )
+
+    def dense(self, name: str, units: int) -> None:
+        inputs = self.channels * self.height * self.width
+        self.height = self.width = 1
+        self._add(LayerPlan(name, self.source, "dense", inputs, units, 1, 1))
+
+    def pool(self, window: int = 2) -> None:
+        """Pool what the last layer sends; a map too small for the window stays as it is."""
+        if min(self.height, self.width) < window:
+            return
+        last = self.plans[-1]
+        self.plans[-1] = replace(last, pool=last.pool * window)
+        self.height, self.width = self.height // window, self.width // window
+
+    def pool_to(self, largest: int) -> None:
+        side = max(self.height, self.width)
+        self.pool(-(-side // largest))
+
+    def _add(self, layer: LayerPlan) -> None:
+        self.plans.append(layer)
+        self.source, self.channels = layer.name, layer.channels
+
+
+def _vgg(layers: _Stack, config: list[int | str]) -> None:
+    for item in config:
+        if isinstance(item, int):
+            layers.conv(f"conv{len(layers.plans) + 1}", item)
+        else:
+            layers.pool()
+
+
+def _resnet(layers: _Stack, blocks: tuple[int, ...]) -> None:
+    for index in range(3):
+        layers.conv(f"stem{index + 1}", 64)
+    layers.pool()
+    for stage, count in enumerate(blocks):
+        for block in range(count):
+            stride = 2 if stage and not block else 1
+            layers.block(f"stage{stage + 1}.block{block + 1}", 64 * 2**stage, stride)

@@ -1,0 +1,313 @@
+"""The training loop: stages, epochs, steps, and the gate between one stage and the next."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from snn_runtime.errors import DivergedError
+from snn_train import checkpoint
+from snn_train.augment import augment
+from snn_train.calibrate import descend, set_thresholds
+from snn_train.data import DataSet
+from snn_train.network import SpikingNetwork
+from snn_train.run import Best, Position, Run, copy_weights, first_best, make_optimiser
+from snn_train.schedule import RETRIES, Settings, gate, learning_rate
+
+EVALUATION_BATCH = 500
+CALIBRATION_IMAGES = 512
+SAVE_EVERY = 60.0
+"""Seconds of training that a power cut may cost."""
+TEMPERATURE = 2.0
+"""Softens both outputs in distillation (Hinton et al. 2015)."""
+
+
+class Display(Protocol):
+    """What the loop tells while it runs."""
+
+    def steps(self, items: Iterable[int], run: Run, total: int) -> Iterable[int]: ...
+    def epoch(self, record: dict[str, Any]) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+class Stopped(Exception):
+    """A signal asked the run to stop; its state is saved."""
+
+
+def train(run: Run, data: DataSet, display: Display, stop: Callable[[], bool]) -> None:
+    """Carry `run` on to its end, leaving `ann.pt`, `t5.pt`, … behind.
+
+    Args:
+        stop: asked after every step; True saves the state and raises `Stopped`.
+
+    Raises:
+        Stopped: as asked.
+        DivergedError: a stage failed its gate three retries in a row.
+        ResourceError: a checkpoint cannot be written.
+    """
+    pixels = _Pixels(run, data)
+    while not run.finished:
+        _train_stage(run, pixels, display, stop)
+    _test(run, data)
+
+
+class _Pixels:
+    """The data set on the training device, split into what is trained on and what selects."""
+
+    def __init__(self, run: Run, data: DataSet) -> None:
+        settings = run.experiment.settings
+        device = next(run.network.parameters()).device
+        trained, held_out = data.split(settings.validation, settings.seed)
+        self.images = data.train_images[trained].to(device)
+        self.labels = data.train_labels[trained].to(device)
+        self.held_out = data.train_images[held_out].to(device)
+        self.held_out_labels = data.train_labels[held_out].to(device)
+        self.batch = min(settings.batch_size, len(self.images))
+        self.steps = len(self.images) // self.batch
+
+
+def _train_stage(run: Run, pixels: _Pixels, display: Display, stop: Callable[[], bool]) -> None:
+    teacher = _teacher(run)
+    while problem := _train_epochs(run, pixels, teacher, display, stop) or _problem(run):
+        _retry(run, problem, display)
+    _finish_stage(run, pixels)
+
+
+def _train_epochs(
+    run: Run,
+    pixels: _Pixels,
+    teacher: SpikingNetwork | None,
+    display: Display,
+    stop: Callable[[], bool],
+) -> str:
+    """Train to the end of the stage, or return what went wrong on the way."""
+    while run.position.epoch < run.stage.epochs:
+        mean_loss = _train_epoch(run, pixels, teacher, display, stop)
+        if not math.isfinite(mean_loss):
+            return "loss is not finite"
+        _validate(run, pixels, mean_loss, display)
+        at = run.position
+        run.position = Position(at.stage, at.attempt, at.epoch + 1)
+        run.save()
+    return ""
+
+
+def _train_epoch(
+    run: Run,
+    pixels: _Pixels,
+    teacher: SpikingNetwork | None,
+    display: Display,
+    stop: Callable[[], bool],
+) -> float:
+    """Train from the run's step to the end of its epoch and return the mean loss."""
+    settings, at, network = run.experiment.settings, run.position, run.network
+    order = torch.randperm(len(pixels.images), generator=run.random("order"))
+    loss_sum = torch.tensor(at.loss, dtype=torch.float64, device=pixels.images.device)
+    total = pixels.steps * run.stage.epochs
+    begun = saved = time.monotonic() - at.seconds
+    network.train()
+    for step in display.steps(range(at.step, pixels.steps), run, pixels.steps):
+        at.step = step
+        run.seed_dropout()
+        chosen = order[step * pixels.batch : (step + 1) * pixels.batch].to(pixels.images.device)
+        images = _batch(run, pixels.images[chosen])
+        rate = learning_rate(settings, at.epoch * pixels.steps + step, total, at.attempt)
+        loss_sum += _step(run, images, pixels.labels[chosen], teacher, rate)
+        at.step, at.seconds = step + 1, time.monotonic() - begun
+        if stop() or time.monotonic() - saved > SAVE_EVERY:
+            at.loss, saved = float(loss_sum), time.monotonic()
+            run.save()
+            if stop():
+                raise Stopped
+    return float(loss_sum) / pixels.steps
+
+
+def _step(
+    run: Run, images: Tensor, labels: Tensor, teacher: SpikingNetwork | None, rate: float
+) -> Tensor:
+    """One descent along the gradient; returns the loss."""
+    for group in run.optimiser.param_groups:
+        group["lr"] = rate
+    with _autocast(run.experiment.settings, images.device):
+        logits = run.network(images).float()
+        wanted = None
+        if teacher is not None:
+            with torch.no_grad():
+                wanted = teacher(images).float()
+    loss = _loss(logits, labels, wanted, run.experiment.settings)
+    run.optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
+    run.optimiser.step()
+    run.network.clamp()
+    return loss.detach()
+
+
+def _loss(logits: Tensor, labels: Tensor, wanted: Tensor | None, settings: Settings) -> Tensor:
+    """(1 − α) CE(logits, label) + α τ² KL(teacher/τ ‖ logits/τ), α the share of distillation."""
+    loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+    if wanted is None:
+        return loss
+    divergence = F.kl_div(
+        F.log_softmax(logits / TEMPERATURE, 1),
+        F.log_softmax(wanted / TEMPERATURE, 1),
+        reduction="batchmean",
+        log_target=True,
+    )
+    share = settings.distillation
+    return (1 - share) * loss + share * TEMPERATURE**2 * divergence
+
+
+def _batch(run: Run, images: Tensor) -> Tensor:
+    normalisation = run.experiment.normalisation
+    generator = run.random("augmentation", run.position.step)
+    chosen = run.experiment.settings.augmentation
+    return normalisation(augment(images, chosen, normalisation.offset, generator))
+
+
+def _autocast(settings: Settings, device: torch.device) -> AbstractContextManager[object]:
+    return torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
+
+
+def _teacher(run: Run) -> SpikingNetwork | None:
+    """The ANN of stage 0, for the spiking stages of a recipe that distils."""
+    if not run.stage.timesteps or not run.experiment.settings.distillation:
+        return None
+    device = next(run.network.parameters()).device
+    content = checkpoint.load(run.directory / "ann.pt", device)
+    teacher = SpikingNetwork(run.experiment.architecture, 0)
+    teacher.load_state_dict(content["network"])
+    return teacher.to(device).eval()
+
+
+@torch.no_grad()
+def evaluate(
+    network: SpikingNetwork, images: Tensor, labels: Tensor, run: Run
+) -> tuple[float, dict[str, float]]:
+    """Return accuracy (0 to 1) and each layer's rate of non-zero values sent, in float32."""
+    network.eval()
+    correct, rates = 0, dict.fromkeys((p.plan.name for p in network.populations()), 0.0)
+    for start in range(0, len(labels), EVALUATION_BATCH):
+        part = slice(start, start + EVALUATION_BATCH)
+        network.rates = {}
+        logits = network(run.experiment.normalisation(images[part]))
+        correct += int((logits.argmax(1) == labels[part]).sum())
+        for name, rate in network.rates.items():
+            rates[name] += float(rate) * len(logits) / len(labels)
+    network.rates = None
+    return correct / len(labels), rates
+
+
+def _validate(run: Run, pixels: _Pixels, mean_loss: float, display: Display) -> None:
+    at = run.position
+    accuracy, rates = evaluate(run.network, pixels.held_out, pixels.held_out_labels, run)
+    record = {
+        "stage": run.stage.name,
+        "attempt": at.attempt,
+        "epoch": at.epoch + 1,
+        "epochs": run.stage.epochs,
+        "loss": mean_loss,
+        "validation": accuracy,
+        "spike_rate": run.network.spike_rate(rates) if run.stage.timesteps else None,
+        "rates": rates,
+        "seconds": round(at.seconds, 3),
+        "images_per_second": round(pixels.steps * pixels.batch / max(at.seconds, 1e-9), 1),
+    }
+    run.records.append(record)
+    display.epoch(record)
+    healthy = not gate(run.stage.timesteps, rates, accuracy, None, 1.0)
+    if healthy and accuracy >= run.best.accuracy:
+        run.best = Best(accuracy, at.epoch, rates, copy_weights(run.network))
+
+
+def _problem(run: Run) -> str:
+    """Why the stage may not pass on; empty if it may."""
+    if run.best.epoch < 0:  # no epoch was healthy: say what was wrong with the last one
+        last = run.records[-1]
+        return gate(run.stage.timesteps, last["rates"], last["validation"], None, 1.0)
+    before = run.outcomes[-1]["validation"] if run.stage.timesteps and run.outcomes else None
+    drop = run.experiment.settings.largest_drop
+    return gate(run.stage.timesteps, run.best.rates, run.best.accuracy, before, drop)
+
+
+def _retry(run: Run, problem: str, display: Display) -> None:
+    """Go back to the stage's best state and try again, gentler."""
+    stage, attempt = run.stage, run.position.attempt
+    if attempt == RETRIES:
+        raise DivergedError(
+            "diverged", f"stage {stage.name} failed {RETRIES + 1} times, the last time: {problem}"
+        )
+    display.note(f"{stage.name}: {problem}; back to its best state, learning rate halved")
+    run.network.load_state_dict(run.best.weights)
+    run.optimiser = make_optimiser(run.network, run.experiment.settings)
+    run.position = Position(run.position.stage, attempt + 1)
+    run.save()
+
+
+def _finish_stage(run: Run, pixels: _Pixels) -> None:
+    """Keep the stage's best state as a checkpoint and make the next stage's network from it."""
+    mine = [r for r in run.records if r["stage"] == run.stage.name]
+    run.network.load_state_dict(run.best.weights)
+    outcome = {
+        "stage": run.stage.name,
+        "timesteps": run.stage.timesteps,
+        "validation": run.best.accuracy,
+        "test": None,
+        "spike_rate": run.network.spike_rate(run.best.rates) if run.stage.timesteps else None,
+        "rates": run.best.rates,
+        "epochs": len(mine),
+        "seconds": round(sum(r["seconds"] for r in mine), 1),
+    }
+    run.outcomes.append(outcome)
+    _save_stage(run, outcome, run.best.weights)
+    run.position = Position(run.position.stage + 1)
+    if not run.finished:
+        _begin_stage(run, pixels)
+    run.save()
+
+
+def _begin_stage(run: Run, pixels: _Pixels) -> None:
+    settings, first = run.experiment.settings, run.network.timesteps == 0
+    run.network = descend(run.network, run.stage.timesteps)
+    if first:
+        chosen = torch.randperm(len(pixels.images), generator=run.random("calibration"))
+        images = pixels.images[chosen[:CALIBRATION_IMAGES].to(pixels.images.device)]
+        set_thresholds(run.network, _batch(run, images), settings.percentile)
+    run.optimiser = make_optimiser(run.network, settings)
+    run.best = first_best(run.network)
+
+
+def stage_file(run: Run, name: str) -> Path:
+    return run.directory / f"{name}.pt"
+
+
+def _save_stage(run: Run, outcome: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    content = run.experiment.describe() | {
+        "timesteps": outcome["timesteps"],
+        "metrics": outcome,
+        "history": run.outcomes,
+        "network": {name: tensor.cpu() for name, tensor in weights.items()},
+    }
+    checkpoint.save(stage_file(run, outcome["stage"]), content)
+
+
+def _test(run: Run, data: DataSet) -> None:
+    """Read the test set, once, for every stage, when nothing is left to choose."""
+    device = next(run.network.parameters()).device
+    images, labels = data.test_images.to(device), data.test_labels.to(device)
+    for outcome in run.outcomes:
+        content = checkpoint.load(stage_file(run, outcome["stage"]), device)
+        network = SpikingNetwork(run.experiment.architecture, outcome["timesteps"])
+        network.load_state_dict(content["network"])
+        network = network.to(device)
+        outcome["test"], rates = evaluate(network, images, labels, run)
+        outcome["test_rates"] = rates
+    for outcome in run.outcomes:
+        weights = checkpoint.load(stage_file(run, outcome["stage"]))["network"]
+        _save_stage(run, outcome, weights)
+    run.save()

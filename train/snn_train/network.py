@@ -1,0 +1,210 @@
+"""Spiking networks of the VGG and wide residual families, for T ≥ 1, and as the ANN of stage 0.
+
+A network is a list of layers; a layer is one population of neurons with everything in front of it:
+
+    recipe iir-bn   current = norm(maxpool(W ∗ x))     spikes stay binary, pooled before they fire
+    recipe iir      current = W ∗ x + b                spikes are averaged after they fire
+
+and, in a residual layer, plus the shortcut's current. `norm` is batch normalisation without a gain:
+1/θ of the neuron behind it is the gain, and is positive by construction, which is what makes max
+pooling before the threshold equal to OR of the spikes behind it. In recipe `iir` the ANN of stage 0
+has batch normalisation too, folded into W and b before the first spiking stage.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snn_train.layout import LayerPlan, plan
+from snn_train.neuron import LIF
+
+Recipe = Literal["iir", "iir-bn"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All that is needed to build the network again."""
+
+    network: str = "vgg9"
+    """vgg5, vgg9, vgg11, vgg13, vgg16, vgg19, resnet12, resnet20, resnet34."""
+    recipe: Recipe = "iir-bn"
+    width: float = 1.0
+    """Factor on every convolution's channels."""
+    hidden: int = 0
+    """Neurons in each of the two dense layers before the readout; 0 for none."""
+    classes: int = 10
+    image_height: int = 32
+    image_width: int = 32
+    surrogate: str = "rectangle"
+    dropout: float = 0.0
+    """After every population, one mask for all timesteps."""
+
+
+class Shift(nn.BatchNorm2d):
+    """Batch normalisation without a gain, times the 1/θ of the neurons behind it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, affine=False)
+        self.shift = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
+        gain = torch.ones_like(self.shift) if gain is None else gain.expand_as(self.shift)
+        return F.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            gain,
+            self.shift * gain,
+            self.training,
+            self.momentum or 0.0,
+            self.eps,
+        )
+
+
+class Layer(nn.Module):
+    """One population of neurons and what drives it."""
+
+    def __init__(self, described: LayerPlan, architecture: Architecture, normalised: bool) -> None:
+        super().__init__()
+        faithful = architecture.recipe == "iir"
+        channels = described.channels
+        self.plan = described
+        self.max_pool = not faithful
+        self.dropout = architecture.dropout
+        self.synapse: nn.Conv2d | nn.Linear
+        if described.kind == "dense":
+            # As in the paper, dense layers of recipe iir have neither bias nor normalisation.
+            self.synapse = nn.Linear(described.inputs, channels, bias=False)
+            normalised = not faithful
+        else:
+            self.synapse = nn.Conv2d(
+                described.inputs, channels, 3, described.stride, padding=1, bias=not normalised
+            )
+        self.norm = Shift(channels) if normalised else None
+        self.shortcut: nn.Conv2d | None = None
+        self.shortcut_norm: Shift | None = None
+        if described.shortcut and described.projects:
+            inputs, stride = described.shortcut_channels, described.shortcut_stride
+            self.shortcut = nn.Conv2d(inputs, channels, 1, stride, bias=not normalised)
+            self.shortcut_norm = Shift(channels) if normalised else None
+        self.neuron = LIF(1 if faithful else channels, architecture.surrogate)
+
+    def current(self, x: Tensor, shortcut: Tensor | None, gain: Tensor | None) -> Tensor:
+        """The current times `gain`, `(N, C, …)`, for inputs `(N, …)`."""
+        if self.plan.kind == "dense":
+            x = x.flatten(1)
+        current: Tensor = self.synapse(x)
+        pool = self.plan.pool if self.max_pool else 1
+        if pool > 1 and shortcut is None:
+            current = F.max_pool2d(current, pool)
+        current = _normalise(current, self.norm, gain)
+        if shortcut is not None:
+            current = current + self._shortcut_current(shortcut, gain)
+            if pool > 1:
+                current = F.max_pool2d(current, pool)
+        return current
+
+    def _shortcut_current(self, x: Tensor, gain: Tensor | None) -> Tensor:
+        if self.shortcut is None:
+            return x if gain is None else x * _broadcast(gain, x).to(x.dtype)
+        return _normalise(self.shortcut(x), self.shortcut_norm, gain)
+
+    def pool(self, spikes: Tensor) -> Tensor:
+        """What leaves the population, `(N, C, …)`: averaged where the recipe pools spikes."""
+        if self.plan.pool > 1 and not self.max_pool:
+            return F.avg_pool2d(spikes, self.plan.pool)
+        return spikes
+
+    def drop(self, spikes: Tensor) -> Tensor:
+        """Dropout on `(T, B, …)` with one mask for all T (as in the authors' code)."""
+        if not self.training or self.dropout == 0:
+            return spikes
+        return spikes * F.dropout(torch.ones_like(spikes[:1]), self.dropout)
+
+
+class SpikingNetwork(nn.Module):
+    """A feed-forward spiking network under direct encoding; `timesteps == 0` makes it the ANN.
+
+    The image's current is the same at every timestep, so it is computed once. The readout never
+    fires: it adds up W s over the timesteps.
+    """
+
+    def __init__(self, architecture: Architecture, timesteps: int) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.timesteps = timesteps
+        plans = plan(
+            architecture.network,
+            architecture.width,
+            architecture.hidden,
+            (architecture.image_height, architecture.image_width),
+        )
+        normalised = architecture.recipe == "iir-bn" or timesteps == 0
+        self.layers = nn.ModuleList(Layer(each, architecture, normalised) for each in plans)
+        features = plans[-1].channels * plans[-1].sent_positions
+        self.readout = nn.Linear(features, architecture.classes, architecture.recipe == "iir-bn")
+        self.rates: dict[str, Tensor] | None = None
+        """Set to a dictionary to have each layer's share of non-zero values sent recorded."""
+        for parameter in self.parameters():
+            if parameter.dim() == 4:  # the fast layout for convolutions, on CPU and GPU
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+    def populations(self) -> list[Layer]:
+        """The layers, in the order in which they fire."""
+        return [layer for layer in self.layers if isinstance(layer, Layer)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits `(B, classes)` for normalised images `(B, 3, H, W)`."""
+        sent = {"image": images}
+        for layer in self.populations():
+            values = self.send(layer, sent)
+            if self.rates is not None:
+                self.rates[layer.plan.name] = values.count_nonzero() / values.numel()
+            sent[layer.plan.name] = values
+        logits: Tensor = self.readout(values.flatten(1))
+        return logits.view(-1, len(images), logits.shape[-1]).sum(0)
+
+    def send(self, layer: Layer, sent: dict[str, Tensor]) -> Tensor:
+        """What `layer` sends, `(T·B, …)`, given what came before it, `(T·B, …)` or the images."""
+        source = sent[layer.plan.source]
+        shortcut = sent[layer.plan.shortcut] if layer.plan.shortcut else None
+        if self.timesteps == 0:
+            active = F.relu(layer.current(source, shortcut, None))
+            return layer.pool(layer.drop(active[None])[0])
+        drive = layer.current(source, shortcut, layer.neuron.threshold.reciprocal())
+        drive = drive.view(-1, len(sent["image"]), *drive.shape[1:])
+        if len(drive) < self.timesteps:  # the image's current, the same at every timestep
+            drive = drive.expand(self.timesteps, *drive.shape[1:])
+        spikes = layer.drop(layer.neuron(drive))
+        return layer.pool(spikes.flatten(0, 1))
+
+    def clamp(self) -> None:
+        """Keep every leak and threshold in its range; to be called after an optimiser step."""
+        for layer in self.populations():
+            layer.neuron.clamp()
+
+    def spike_rate(self, rates: dict[str, float]) -> float:
+        """Mean of `rates` weighted by the multiply-adds that the spikes cause downstream."""
+        caused = [
+            (rates[source], macs)
+            for layer in self.populations()
+            for source, macs in layer.plan.costs()
+            if source != "image"
+        ]
+        last = self.populations()[-1].plan.name
+        caused.append((rates[last], self.readout.weight.numel()))
+        return sum(rate * macs for rate, macs in caused) / sum(macs for _, macs in caused)
+
+
+def _broadcast(vector: Tensor, like: Tensor) -> Tensor:
+    return vector.view(1, -1, *[1] * (like.dim() - 2))
+
+
+def _normalise(current: Tensor, norm: Shift | None, gain: Tensor | None) -> Tensor:
+    if norm is not None:
+        normalised: Tensor = norm(current, gain)
+        return normalised
+    return current if gain is None else current * _broadcast(gain, current).to(current.dtype)

@@ -1,0 +1,101 @@
+"""The leaky integrate-and-fire neuron of IIR-SNN, and the surrogates that let gradients through.
+
+    V[t] = λ V[t−1] + I[t]        s[t] = 1 if V[t] > θ else 0        V[t] ← V[t] − θ s[t]
+
+V is the membrane, I the current, θ the threshold, λ the leak (Chowdhury et al., "One Timestep is
+All You Need", ECCV 2022). Everything is divided by θ, which changes no spike and no gradient, since
+the reset s is a constant to the gradient, as in the authors' code:
+
+    U = V / θ:   U[t] = λ U[t−1] + I[t]/θ     s[t] = 1 if U[t] > 1 else 0     U[t] ← U[t] − s[t]
+
+1/θ is then a factor on the current, which a normalisation in front can absorb for free.
+The derivative ds/dU is a surrogate of u = U − 1. At T = 1 neither λ nor the reset has any effect.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+LOWEST_THRESHOLD = 1e-3
+"""Thresholds are held at or above this: dividing by a θ ≤ 0 would turn the comparison around."""
+
+
+def triangle(u: Tensor) -> Tensor:
+    """0.3 · max(0, 1 − |u|): the paper's (Bellec et al. 2018)."""
+    return (1 - u.abs()).clamp_min_(0).mul_(0.3)
+
+
+def rectangle(u: Tensor) -> Tensor:
+    """½ on |u| < 1: wide, of unit area (Hoyer-regularised SNNs, Datta et al. 2022)."""
+    return (u.abs() < 1).to(u.dtype).mul_(0.5)
+
+
+def sech2(u: Tensor) -> Tensor:
+    """½ · (1 − tanh² u): the derivative of a tanh-shaped step, of unit area."""
+    return (1 - u.tanh().square_()).mul_(0.5)
+
+
+SURROGATES: dict[str, Callable[[Tensor], Tensor]] = {
+    "triangle": triangle,
+    "rectangle": rectangle,
+    "tanh": sech2,
+}
+
+
+class _Fire(torch.autograd.Function):
+    """s = 1 if U > 1 else 0, with a surrogate's slope on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, membrane: Tensor, surrogate: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.save_for_backward(membrane)
+        ctx.surrogate = surrogate
+        return (membrane > 1).to(membrane.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (membrane,) = ctx.saved_tensors
+        return ctx.surrogate(membrane - 1).mul_(gradients[0]), None
+
+
+def fire(membrane: Tensor, surrogate: str) -> Tensor:
+    """Return the spikes of membranes in units of their threshold; strict, U = 1 stays silent."""
+    spikes: Tensor = _Fire.apply(membrane, SURROGATES[surrogate])  # type: ignore[no-untyped-call]  # torch leaves apply untyped
+    return spikes
+
+
+class LIF(nn.Module):
+    """A population of LIF neurons with trainable threshold and leak, and a soft reset.
+
+    Args:
+        channels: thresholds, one a channel; 1 for one scalar a layer, as in the paper.
+        surrogate: a key of `SURROGATES`.
+    """
+
+    def __init__(self, channels: int, surrogate: str) -> None:
+        super().__init__()
+        if surrogate not in SURROGATES:
+            raise ValueError(f"surrogate {surrogate!r} is none of {', '.join(SURROGATES)}")
+        self.surrogate = surrogate
+        self.threshold = nn.Parameter(torch.ones(channels))
+        self.leak = nn.Parameter(torch.ones(1))
+
+    def forward(self, drive: Tensor) -> Tensor:
+        """Return spikes `(T, B, C, …)` for drives I/θ of the same shape."""
+        if len(drive) == 1:
+            return fire(drive, self.surrogate)
+        leak = self.leak.to(drive.dtype)
+        membrane = torch.zeros_like(drive[0])
+        spikes = []
+        for current in drive:
+            membrane = leak * membrane + current
+            spikes.append(fire(membrane, self.surrogate))
+            membrane = membrane - spikes[-1].detach()
+        return torch.stack(spikes)
+
+    @torch.no_grad()
+    def clamp(self) -> None:
+        """Keep 0 ≤ λ ≤ 1 and θ > 0; to be called after every optimiser step."""
+        self.leak.clamp_(0, 1)
+        self.threshold.clamp_(min=LOWEST_THRESHOLD)

@@ -1,0 +1,87 @@
+"""The two recipes: `iir`, the paper's as its authors' code runs it, and `iir-bn`, the default.
+
+               iir                             iir-bn
+normalisation  folded before the SNN stages    kept through every stage
+pooling        average, after the spike        max, before normalisation and spike
+surrogate      triangle, 0.3 high              rectangle, ½ high
+thresholds     one a layer, 90th percentile    one a channel, 85th percentile
+loss           cross-entropy                   + label smoothing + distillation from the ANN
+optimiser      Adam (amsgrad) 1e-4, in steps   AdamW, one cycle
+dropout        0.2, one mask for all T         none
+classifier     two dense layers of 4096        the readout alone
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from snn_train.schedule import Settings, Stage
+
+
+@dataclass(frozen=True)
+class RecipeDefaults:
+    """What a recipe fills in where the command line is silent."""
+
+    network: dict[str, Any]
+    """Fields of `Architecture`."""
+    training: dict[str, Any]
+    """Fields of `Settings`."""
+    epochs: str
+    digits_epochs: str
+
+
+RECIPES = {
+    "iir": RecipeDefaults(
+        {"surrogate": "triangle", "dropout": 0.2, "hidden": 4096},
+        {
+            "batch_size": 64,
+            "optimiser": "adam",
+            "learning_rate": 1e-4,
+            "weight_decay": 0.0,
+            "constant": True,
+            "label_smoothing": 0.0,
+            "distillation": 0.0,
+            "percentile": 90.0,
+        },
+        "300,500",
+        "30,10",
+    ),
+    "iir-bn": RecipeDefaults(
+        {"surrogate": "rectangle", "dropout": 0.0, "hidden": 0},
+        {"distillation": 0.5},
+        "20,3,3,3,3,30",
+        "15,3,3,3,3,15",
+    ),
+}
+
+FLAGS = ("batch_size", "optimiser", "learning_rate", "weight_decay", "label_smoothing",
+         "distillation", "percentile", "largest_drop", "seed", "precision")  # fmt: skip
+
+
+def settings_for(recipe: RecipeDefaults, data: str, flags: dict[str, Any]) -> Settings:
+    """Return the recipe's settings with every given flag put in.
+
+    Raises:
+        ValueError: a flag's value, with what was expected.
+    """
+    chosen = {name: flags[name] for name in FLAGS if flags[name] is not None}
+    small = {"batch_size": 64} if data == "digits" else {}
+    steps = [0, *_numbers("--timesteps", flags["timesteps"] or "5,4,3,2,1")]
+    if flags["epochs"]:
+        counts = _numbers("--epochs", flags["epochs"])
+        if len(counts) > len(steps):
+            raise ValueError(f"--epochs {flags['epochs']}: expected at most {len(steps)} numbers")
+    else:
+        defaults = recipe.digits_epochs if data == "digits" else recipe.epochs
+        counts = _numbers("--epochs", defaults)
+        if len(counts) > len(steps):  # the list is for five stages: keep both its ends
+            counts = [*counts[: len(steps) - 1], counts[-1]]
+    counts += [counts[-1]] * (len(steps) - len(counts))
+    stages = tuple(Stage(t, n) for t, n in zip(steps, counts, strict=True))
+    return Settings(**(recipe.training | small | chosen | {"stages": stages}))
+
+
+def _numbers(flag: str, text: str) -> list[int]:
+    parts = text.split(",")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ValueError(f"{flag} {text}: expected whole numbers from 1 such as 5,3,1")
+    return [int(part) for part in parts]

@@ -1,0 +1,237 @@
+"""The state of a training run: all that an interruption must not lose, in one file.
+
+`latest.pt` is written atomically at every epoch, every minute and on a signal; the one before it
+stays as `previous.pt`. All randomness of a step is drawn from (seed, stage, attempt, epoch, step),
+so a run that was stopped anywhere goes on to the same bits as one that never was.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snn_runtime.errors import ModelError, ResourceError
+from snn_train import checkpoint
+from snn_train.augment import Normalisation
+from snn_train.data import DataSet, Fit
+from snn_train.network import Architecture, SpikingNetwork
+from snn_train.schedule import Settings, Stage
+
+LOG = logging.getLogger(__name__)
+
+LATEST, PREVIOUS, DAMAGED = "latest.pt", "previous.pt", "damaged.pt"
+
+
+@dataclass
+class Position:
+    """Where the run is; the sums are those of the epoch so far."""
+
+    stage: int = 0
+    attempt: int = 0
+    epoch: int = 0
+    step: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass
+class Best:
+    """The best healthy state of the stage so far, by validation accuracy."""
+
+    accuracy: float
+    epoch: int
+    rates: dict[str, float]
+    weights: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is trained on what: fixed for the whole run."""
+
+    architecture: Architecture
+    settings: Settings
+    data: str
+    """As given to --data."""
+    data_digest: str
+    """SHA-256 of every pixel and label: a resumed run must see the same."""
+    labels: tuple[str, ...]
+    fit: Fit
+    normalisation: Normalisation
+    command: str
+
+    def describe(self) -> dict[str, Any]:
+        """Plain containers for a checkpoint."""
+        return {
+            "architecture": asdict(self.architecture),
+            "settings": self.settings.to_dict(),
+            "data": self.data,
+            "data_digest": self.data_digest,
+            "labels": list(self.labels),
+            "input": {
+                "height": self.architecture.image_height,
+                "width": self.architecture.image_width,
+                "offset": list(self.normalisation.offset),
+                "deviation": list(self.normalisation.deviation),
+                "fit": self.fit,
+            },
+            "command": self.command,
+        }
+
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> "Experiment":
+        """The inverse of `describe`."""
+        pixels = content["input"]
+        return cls(
+            Architecture(**content["architecture"]),
+            Settings.from_dict(content["settings"]),
+            content["data"],
+            content["data_digest"],
+            tuple(content["labels"]),
+            pixels["fit"],
+            Normalisation(tuple(pixels["offset"]), tuple(pixels["deviation"])),
+            content["command"],
+        )
+
+
+@dataclass
+class Run:
+    """A run in progress."""
+
+    experiment: Experiment
+    directory: Path
+    network: SpikingNetwork
+    optimiser: torch.optim.Optimizer
+    best: Best
+    position: Position = field(default_factory=Position)
+    records: list[dict[str, Any]] = field(default_factory=list)
+    """One an epoch, as in metrics.jsonl."""
+    outcomes: list[dict[str, Any]] = field(default_factory=list)
+    """One a finished stage."""
+
+    @property
+    def stage(self) -> Stage:
+        return self.experiment.settings.stages[self.position.stage]
+
+    @property
+    def finished(self) -> bool:
+        return self.position.stage == len(self.experiment.settings.stages)
+
+    def save(self) -> None:
+        """Write the whole state; whatever was complete before stays until this is."""
+        latest = self.directory / LATEST
+        _set_aside(latest, self.directory / PREVIOUS)
+        content = self.experiment.describe() | {
+            "timesteps": self.network.timesteps,
+            "position": asdict(self.position),
+            "best": vars(self.best),
+            "records": self.records,
+            "outcomes": self.outcomes,
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        checkpoint.save(latest, content)
+
+    def random(self, purpose: str, step: int = 0) -> torch.Generator:
+        """A generator that depends on the place in the run alone."""
+        return torch.Generator().manual_seed(self._seed(purpose, self.position.epoch, step))
+
+    def seed_dropout(self) -> None:
+        torch.manual_seed(self._seed("dropout", self.position.epoch, self.position.step))
+
+    def _seed(self, purpose: str, epoch: int, step: int) -> int:
+        at = (self.experiment.settings.seed, self.position.stage, self.position.attempt, epoch)
+        key = json.dumps([purpose, *at, step])
+        return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big")
+
+
+def start(experiment: Experiment, directory: Path, device: torch.device) -> Run:
+    """Return a run at its very beginning."""
+    torch.manual_seed(experiment.settings.seed)
+    network = SpikingNetwork(experiment.architecture, experiment.settings.stages[0].timesteps)
+    network = network.to(device)
+    optimiser = make_optimiser(network, experiment.settings)
+    return Run(experiment, directory, network, optimiser, first_best(network))
+
+
+def resume(directory: Path, device: torch.device) -> Run:
+    """Return the run saved in `directory`: the latest complete state, or the one before it.
+
+    Raises:
+        ModelError: neither can be read.
+    """
+    reasons = []
+    for name in (LATEST, PREVIOUS):
+        try:
+            run = _restore(checkpoint.load(directory / name, device), directory, device)
+        except ModelError as error:
+            reasons.append(error.message)
+            continue
+        if name == PREVIOUS:
+            LOG.warning("%s; going on from %s", reasons[0], PREVIOUS)
+            # Or the next save would put a damaged file in the place of the good one.
+            _set_aside(directory / LATEST, directory / DAMAGED)
+        return run
+    raise ModelError("bad_checkpoint", f"nothing to resume: {'; '.join(reasons)}")
+
+
+def _set_aside(file: Path, place: Path) -> None:
+    try:
+        if file.exists():
+            file.replace(place)
+    except OSError as error:
+        raise ResourceError("unwritable", f"{file}: cannot be renamed: {error.strerror}") from error
+
+
+def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> Run:
+    try:
+        experiment = Experiment.of(content)
+        network = SpikingNetwork(experiment.architecture, content["timesteps"])
+        network = network.to(device)
+        network.load_state_dict(content["network"])
+        optimiser = make_optimiser(network, experiment.settings)
+        optimiser.load_state_dict(content["optimiser"])
+        best, position = Best(**content["best"]), Position(**content["position"])
+        records, outcomes = content["records"], content["outcomes"]
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            "bad_checkpoint", f"{directory}: holds no resumable run ({error})"
+        ) from error
+    return Run(experiment, directory, network, optimiser, best, position, records, outcomes)
+
+
+def first_best(network: nn.Module) -> Best:
+    """The state a stage starts from: to be beaten by any epoch that counts."""
+    return Best(0.0, -1, {}, copy_weights(network))
+
+
+def copy_weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def make_optimiser(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    """Weights decay; thresholds, leaks, shifts and biases do not."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.dim() == 1], "weight_decay": 0.0},
+    ]
+    rate = settings.learning_rate
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(groups, rate, momentum=0.9, nesterov=True)
+    if settings.optimiser == "adam":
+        return torch.optim.Adam(groups, rate, amsgrad=True)
+    return torch.optim.AdamW(groups, rate)
+
+
+def digest(data: DataSet) -> str:
+    """SHA-256 of a data set's pixels and labels."""
+    state = hashlib.sha256()
+    for tensor in (data.train_images, data.train_labels, data.test_images, data.test_labels):
+        state.update(str(tuple(tensor.shape)).encode())
+        state.update(tensor.contiguous().numpy().data)
+    return state.hexdigest()

@@ -1,0 +1,121 @@
+"""What is trained when: stages, learning rates, and the gate between one stage and the next.
+
+    ANN ─► T = 5 ─► T = 4 ─► … ─► T = 1          each stage starts from the one before
+
+The gate protects the descent (spike vanishing is why the paper lowers T step by step): a layer
+whose firing rate leaves [0.005, 0.6], or an accuracy that falls past a budget, sends the stage back
+to its best state with half the learning rate, at most three times.
+"""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from snn_train.augment import Augmentation
+
+RATE_LIMITS = (0.005, 0.6)
+"""Share of a layer's neurons that may fire; outside it a layer says almost nothing."""
+RETRIES = 3
+
+Optimiser = Literal["adam", "adamw", "sgd"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One pass of training at a fixed number of timesteps."""
+
+    timesteps: int
+    """0 is the ANN."""
+    epochs: int
+
+    @property
+    def name(self) -> str:
+        """`ann`, `t5`, …; also the stem of the stage's checkpoint."""
+        return f"t{self.timesteps}" if self.timesteps else "ann"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides the outcome of a run, besides the data and the architecture."""
+
+    stages: tuple[Stage, ...]
+    batch_size: int = 256
+    optimiser: Optimiser = "adamw"
+    learning_rate: float = 2e-3
+    """At the peak of the one-cycle schedule."""
+    weight_decay: float = 0.05
+    """On weights only: thresholds, leaks and shifts are left alone."""
+    warm_up: float = 0.15
+    """Share of a stage's steps in which the learning rate rises."""
+    constant: bool = False
+    """The paper's schedule instead: constant, divided by 5 at 60, 80 and 90 % of a stage."""
+    label_smoothing: float = 0.1
+    distillation: float = 0.0
+    """Share of the loss that asks for the ANN's output instead of the label."""
+    percentile: float = 85.0
+    """Of a layer's pre-activations, taken as its first threshold."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    largest_drop: float = 0.1
+    """Validation accuracy a spiking stage may end below the stage before it."""
+    validation: float = 0.1
+    """Share of the training set held out to select models; at most 5,000 images."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ValueError("no stages to train")
+        if any(stage.timesteps < 0 or stage.epochs < 1 for stage in self.stages):
+            raise ValueError("stages need at least one timestep and one epoch")
+        spiking = [stage.timesteps for stage in self.stages if stage.timesteps]
+        if spiking != sorted(set(spiking), reverse=True):
+            raise ValueError(f"timesteps {spiking} do not descend, expected such as 5, 3, 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers, the inverse of `from_dict`."""
+        return asdict(self) | {"stages": [[s.timesteps, s.epochs] for s in self.stages]}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Settings":
+        stages = tuple(Stage(timesteps, epochs) for timesteps, epochs in values["stages"])
+        augmentation = Augmentation(**values["augmentation"])
+        return cls(**values | {"stages": stages, "augmentation": augmentation})
+
+
+def learning_rate(settings: Settings, step: int, steps: int, attempt: int) -> float:
+    """Return the rate for `step` of `steps` in a stage: one cycle, linear up and cosine down.
+
+    Every retry halves it.
+    """
+    peak = settings.learning_rate * 0.5**attempt
+    done = step / steps
+    if settings.constant:
+        return peak / math.pow(5, sum(done >= mark for mark in (0.6, 0.8, 0.9)))
+    if done < settings.warm_up:
+        return peak * (step + 1) / (settings.warm_up * steps + 1)
+    falling = (done - settings.warm_up) / (1 - settings.warm_up)
+    return peak * 0.5 * (1 + math.cos(math.pi * falling))
+
+
+def gate(
+    timesteps: int, rates: dict[str, float], accuracy: float, before: float | None, drop: float
+) -> str:
+    """Return why a spiking stage may not pass on, or an empty string if it may.
+
+    Args:
+        rates: firing rate a layer, per neuron and timestep.
+        accuracy: validation accuracy of the stage's best state, 0 to 1.
+        before: that of the stage before it, None for the first.
+        drop: the largest fall allowed.
+    """
+    if not math.isfinite(accuracy):
+        return "loss is not finite"
+    if timesteps == 0:
+        return ""
+    low, high = RATE_LIMITS
+    for layer, rate in rates.items():
+        if not low <= rate <= high:
+            return f"{layer} fires at {rate:.2%}, expected {low:.1%} to {high:.0%}"
+    if before is not None and accuracy < before - drop:
+        return f"accuracy fell from {before:.2%} to {accuracy:.2%}, budget is {drop:.0%}"
+    return ""

@@ -1,0 +1,27 @@
+"""Signals ask a run to stop; it saves first. A second one does not wait."""
+
+import os
+import signal
+from types import FrameType
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interruption:
+    """Remembers the first of SIGINT, SIGTERM and SIGHUP; the second ends the process at once.
+
+    Ending at once is safe: every file is written beside its place and renamed into it.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        for number in STOPPING:
+            signal.signal(number, self._handle)
+
+    def __call__(self) -> bool:
+        return self.received is not None
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            os._exit(128 + number)
+        self.received = number
