@@ -12,8 +12,8 @@ import pytest
 from graphs import example, pictures
 
 import snn_runtime
+from snn_runtime import image, reference
 from snn_runtime import model as model_module
-from snn_runtime import reference
 from snn_runtime.backends import Backend
 from snn_runtime.errors import DeviceError, InputError, ModelError, UsageError, VerifyError
 from snn_runtime.model import Model, load
@@ -149,3 +149,14 @@ def test_a_false_golden_hash_fails_the_self_test(tmp_path: Path) -> None:
     model = replace(load(tmp_path / "model.onnx"), golden="0" * 64)
     with pytest.raises(VerifyError, match="golden hash in the file belongs to other spikes"):
         model.self_test()
+
+
+def test_the_bundled_model_labels_the_bundled_photographs() -> None:
+    """The card's own examples, through the package data as it is installed."""
+    bundled = model_module.load()
+    bundled.self_test()
+    photographs = Path(__file__).parents[2] / "runtime" / "photos"
+    size = bundled.graph.image
+    for name, label in {"cat": "cat", "dog": "dog", "moose": "deer"}.items():
+        pixels, _ = image.load(photographs / f"{name}.jpg", size.height, size.width, size.fit)
+        assert bundled.labels[int(bundled.predict(pixels[None]).argmax())] == label

@@ -9,6 +9,8 @@ over one batch of training images: one number a layer in `iir` (the paper's find
 channel in `iir-bn`.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -42,6 +44,25 @@ def set_thresholds(network: SpikingNetwork, images: Tensor, percentile: float) -
         layer.neuron.threshold.copy_(_percentile(current, layer, percentile))
         sent[layer.plan.name] = network.send(layer, sent)
     network.train()
+
+
+@torch.no_grad()
+def settle(network: SpikingNetwork, batches: Iterable[Tensor]) -> None:
+    """Average the normalisations' statistics evenly over `batches` of normalised images.
+
+    While training they follow the last few batches, and weights that still moved; thresholds are
+    less forgiving of that noise than the ReLUs of an ANN.
+    """
+    network.eval()
+    norms = [module for module in network.modules() if isinstance(module, Shift)]
+    usual = [norm.momentum for norm in norms]
+    for count, images in enumerate(batches, 1):
+        for norm in norms:
+            norm.train()
+            norm.momentum = 1 / count  # the first batch replaces what was there
+        network(images)
+    for norm, momentum in zip(norms, usual, strict=True):
+        norm.momentum = momentum
 
 
 def _percentile(current: Tensor, layer: Layer, percentile: float) -> Tensor:

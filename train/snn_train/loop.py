@@ -14,7 +14,7 @@ from torch import Tensor
 from snn_runtime.errors import DivergedError
 from snn_train import checkpoint
 from snn_train.augment import augment
-from snn_train.calibrate import descend, set_thresholds
+from snn_train.calibrate import descend, set_thresholds, settle
 from snn_train.data import DataSet
 from snn_train.network import SpikingNetwork
 from snn_train.run import Best, Position, Run, copy_weights, first_best, make_optimiser
@@ -22,6 +22,7 @@ from snn_train.schedule import RETRIES, Settings, gate, learning_rate
 
 EVALUATION_BATCH = 500
 CALIBRATION_IMAGES = 512
+SETTLING_BATCHES = 24
 SAVE_EVERY = 60.0
 """Seconds of training that a power cut may cost."""
 TEMPERATURE = 2.0
@@ -116,7 +117,7 @@ def _train_epoch(
         at.step = step
         run.seed_dropout()
         chosen = order[step * pixels.batch : (step + 1) * pixels.batch].to(pixels.images.device)
-        images = _batch(run, pixels.images[chosen])
+        images = _batch(run, pixels.images[chosen], step)
         rate = learning_rate(settings, at.epoch * pixels.steps + step, total, at.attempt)
         loss_sum += _step(run, images, pixels.labels[chosen], teacher, rate)
         at.step, at.seconds = step + 1, time.monotonic() - begun
@@ -163,9 +164,9 @@ def _loss(logits: Tensor, labels: Tensor, wanted: Tensor | None, settings: Setti
     return (1 - share) * loss + share * TEMPERATURE**2 * divergence
 
 
-def _batch(run: Run, images: Tensor) -> Tensor:
+def _batch(run: Run, images: Tensor, step: int) -> Tensor:
     normalisation = run.experiment.normalisation
-    generator = run.random("augmentation", run.position.step)
+    generator = run.random("augmentation", step)
     chosen = run.experiment.settings.augmentation
     return normalisation(augment(images, chosen, normalisation.offset, generator))
 
@@ -253,6 +254,7 @@ def _finish_stage(run: Run, pixels: _Pixels) -> None:
     """Keep the stage's best state as a checkpoint and make the next stage's network from it."""
     mine = [r for r in run.records if r["stage"] == run.stage.name]
     run.network.load_state_dict(run.best.weights)
+    _settle(run, pixels)
     outcome = {
         "stage": run.stage.name,
         "timesteps": run.stage.timesteps,
@@ -271,13 +273,28 @@ def _finish_stage(run: Run, pixels: _Pixels) -> None:
     run.save()
 
 
+def _settle(run: Run, pixels: _Pixels) -> None:
+    """Settle the best state's normalisations; kept where validation is none the worse for it."""
+    order = torch.randperm(len(pixels.images), generator=run.random("settling"))
+    parts = torch.split(order, pixels.batch)[:SETTLING_BATCHES]
+    device = pixels.images.device
+    chosen = (pixels.images[part.to(device)] for part in parts)
+    settle(run.network, (_batch(run, images, step) for step, images in enumerate(chosen)))
+    accuracy, rates = evaluate(run.network, pixels.held_out, pixels.held_out_labels, run)
+    healthy = not gate(run.stage.timesteps, rates, accuracy, None, 1.0)
+    if healthy and accuracy >= run.best.accuracy:
+        run.best = Best(accuracy, run.best.epoch, rates, copy_weights(run.network))
+    else:
+        run.network.load_state_dict(run.best.weights)
+
+
 def _begin_stage(run: Run, pixels: _Pixels) -> None:
     settings, first = run.experiment.settings, run.network.timesteps == 0
     run.network = descend(run.network, run.stage.timesteps)
     if first:
         chosen = torch.randperm(len(pixels.images), generator=run.random("calibration"))
         images = pixels.images[chosen[:CALIBRATION_IMAGES].to(pixels.images.device)]
-        set_thresholds(run.network, _batch(run, images), settings.percentile)
+        set_thresholds(run.network, _batch(run, images, 0), settings.percentile)
     run.optimiser = make_optimiser(run.network, settings)
     run.best = first_best(run.network)
 

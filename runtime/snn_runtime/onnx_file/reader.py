@@ -1,4 +1,4 @@
-"""The nodes and tensors of ONNX to a SpikingGraph: the inverse of `onnx_writer`.
+"""The nodes and tensors of ONNX to a SpikingGraph: the inverse of `writer`.
 
 What a node of the graph sends is a tensor without a slash in its name, so the operations up to and
 including the one that makes it are that node. Here only what cannot be guessed is looked up; that

@@ -1,0 +1,215 @@
+"""Tiny data, tiny runs, and a process that trains in others it can afford to lose."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from snn_train import cli, run
+from snn_train.augment import Augmentation, Normalisation
+from snn_train.data import DataSet
+from snn_train.network import Architecture, Recipe
+from snn_train.schedule import Settings, Stage
+from snn_train.signals import STOPPING
+
+torch.set_num_threads(1)
+
+STAGES = (Stage(0, 2), Stage(2, 1), Stage(1, 2))
+
+
+@pytest.fixture(autouse=True)
+def hasty_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a power cut needs fsync, and hundreds of them can take minutes."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture
+def tiny_data() -> DataSet:
+    """Two classes that differ in brightness, 40 pictures of 8×8 to train on and 12 to test."""
+    generator = torch.Generator().manual_seed(1)
+
+    def part(count: int) -> tuple[Tensor, Tensor]:
+        labels = torch.arange(count) % 2
+        noise = torch.randint(0, 120, (count, 8, 8, 3), generator=generator)
+        return (noise + 100 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels
+
+    augmentation = Augmentation(flip=True, shift=1)
+    return DataSet("tiny", ("dark", "bright"), *part(40), *part(12), augmentation)
+
+
+@pytest.fixture
+def new_run(tiny_data: DataSet) -> Callable[..., run.Run]:
+    """A run on `tiny_data`: 3 steps an epoch, 5 epochs, gradients, dropout and all."""
+
+    def make(
+        directory: Path, recipe: Recipe = "iir-bn", network: str = "vgg5", **settings: Any
+    ) -> run.Run:
+        architecture = Architecture(
+            network=network,
+            recipe=recipe,
+            width=0.1,
+            hidden=8 if recipe == "iir" else 0,
+            classes=2,
+            image_height=8,
+            image_width=8,
+            dropout=0.1,
+        )
+        # A network this small gives anything; only what a test is about may stop it.
+        chosen: dict[str, Any] = {
+            "batch_size": 12,
+            "augmentation": tiny_data.augmentation,
+            "largest_drop": 1.0,
+            "learning_rate": 5e-3,
+            "distillation": 0.5,
+            "percentile": 80.0 if recipe == "iir" else 60.0,
+        }
+        experiment = run.Experiment(
+            architecture,
+            Settings(**{"stages": STAGES} | chosen | settings),
+            "tiny",
+            run.digest(tiny_data),
+            tiny_data.labels,
+            tiny_data.fit,
+            Normalisation.of(tiny_data.train_images),
+            "train-snn",
+        )
+        directory.mkdir(exist_ok=True)
+        return run.start(experiment, directory, torch.device("cpu"))
+
+    return make
+
+
+@dataclass
+class Answer:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def train_snn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Answer]]:
+    """The command in this process, as its console script calls it."""
+    handlers = {number: signal.getsignal(number) for number in STOPPING}
+
+    def call(*argv: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["train-snn", *map(str, argv)])
+        capsys.readouterr()
+        code = cli.main()
+        return Answer(code, *capsys.readouterr())
+
+    yield call
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+# Importing takes seconds and a run of digits one: import once, then fork for every run. The three
+# named are what a run imports late, torch._dynamo as soon as there is an optimiser.
+NURSERY = """
+import json, os, resource, signal, sys, time
+import matplotlib.pyplot, sklearn.datasets, torch._dynamo
+from snn_train.cli import main
+os.fsync = lambda _: None
+print(flush=True)
+for line in sys.stdin:
+    what, *rest = json.loads(line)
+    if what == "start":
+        argv, output, file_size = rest
+        child = os.fork()
+        if child == 0:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), 1)
+            os.dup2(1, 2)
+            if file_size:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+            sys.argv = ["train-snn", *argv]
+            sys.exit(main())
+        print(child, flush=True)
+    else:
+        (child,) = rest
+        for _ in range(30000):
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                break
+            time.sleep(0.01)
+        else:
+            os.kill(child, signal.SIGKILL)
+            _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+class Trainers:
+    """Starts `train-snn` in processes of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.output = directory
+        self.started = 0
+        self.nursery = subprocess.Popen(
+            [sys.executable, "-c", NURSERY],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        self._answer()
+
+    def start(self, *argv: object, file_size: int = 0) -> "Trainer":
+        self.started += 1
+        output = self.output / f"{self.started}.txt"
+        self._ask("start", [*map(str, argv), "--threads", "1"], str(output), file_size)
+        return Trainer(self, int(self._answer()), output)
+
+    def run(self, *argv: object, file_size: int = 0) -> Answer:
+        trainer = self.start(*argv, file_size=file_size)
+        return Answer(trainer.wait(), trainer.output.read_text(), "")
+
+    def wait(self, pid: int) -> int:
+        self._ask("wait", pid)
+        return int(self._answer())
+
+    def close(self) -> None:
+        with self.nursery:
+            assert self.nursery.stdin is not None
+            self.nursery.stdin.close()
+
+    def _ask(self, *question: object) -> None:
+        assert self.nursery.stdin is not None
+        self.nursery.stdin.write(json.dumps(question) + "\n")
+        self.nursery.stdin.flush()
+
+    def _answer(self) -> str:
+        assert self.nursery.stdout is not None
+        return self.nursery.stdout.readline()
+
+
+@dataclass
+class Trainer:
+    """One `train-snn` at work."""
+
+    trainers: Trainers
+    pid: int
+    output: Path
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)  # not reaped before `wait`, so the number is still its own
+
+    def wait(self) -> int:
+        return self.trainers.wait(self.pid)
+
+
+@pytest.fixture(scope="session")
+def trainers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainers]:
+    made = Trainers(tmp_path_factory.mktemp("output"))
+    yield made
+    made.close()

@@ -1,0 +1,109 @@
+"""Augmentation against what one would do to each picture alone."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import Tensor
+
+from snn_train.augment import Augmentation, Normalisation, augment
+
+MEAN = (1, 2, 3)
+Pixels = npt.NDArray[np.uint8]
+
+
+def noise(count: int, height: int = 9, width: int = 12) -> Tensor:
+    generator = torch.Generator().manual_seed(count)
+    pixels = torch.randint(10, 256, (count, height, width, 3), generator=generator)
+    return pixels.to(torch.uint8)
+
+
+def augmented(images: Tensor, augmentation: Augmentation, seed: int = 0) -> Tensor:
+    return augment(images, augmentation, MEAN, torch.Generator().manual_seed(seed))
+
+
+def variants(image: Pixels, shift: int, flip: bool) -> list[Pixels]:
+    """Every crop of the picture with its border mirrored, and every crop of it turned round."""
+    height, width, _ = image.shape
+    wide = np.pad(image, ((shift, shift), (shift, shift), (0, 0)), mode="reflect")
+    crops = [
+        wide[top : top + height, left : left + width]
+        for top in range(2 * shift + 1)
+        for left in range(2 * shift + 1)
+    ]
+    return crops + ([crop[:, ::-1] for crop in crops] if flip else [])
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("shift", [0, 1, 2])
+def test_pictures_are_shifted_and_flipped_as_wholes_and_in_every_way(
+    shift: int, flip: bool
+) -> None:
+    images = noise(20 * (2 * shift + 1) ** 2)
+    results = augmented(images, Augmentation(flip, shift)).numpy()
+    seen = set()
+    for image, result in zip(images.numpy(), results, strict=True):
+        matches = [
+            index
+            for index, variant in enumerate(variants(image, shift, flip))
+            if np.array_equal(variant, result)
+        ]
+        assert len(matches) == 1
+        seen.add(matches[0])
+    assert len(seen) == (2 * shift + 1) ** 2 * (2 if flip else 1)
+
+
+@pytest.mark.parametrize("side", [1, 4, 5, 40])
+def test_cutout_sets_one_square_to_the_mean_and_nothing_else(side: int) -> None:
+    images = noise(300)
+    results = augmented(images, Augmentation(cutout=side))
+    sizes = set()
+    for image, result in zip(images, results, strict=True):
+        hole = (result == torch.tensor(MEAN, dtype=torch.uint8)).all(-1)
+        assert torch.equal(result[~hole], image[~hole])
+        rows, columns = hole.any(1), hole.any(0)
+        height, width = int(rows.sum()), int(columns.sum())
+        assert torch.equal(hole, rows[:, None] & columns)  # a full rectangle
+        for line in (rows, columns):
+            assert int(line.diff().sum()) <= 2  # in one piece
+        sizes.add((height, width))
+    full = (min(side, 9), min(side, 12))
+    assert max(sizes) == full and all(h <= full[0] and w <= full[1] for h, w in sizes)
+    assert side == 40 or len(sizes) > 1  # squares may hang over the border
+
+
+def test_nothing_asked_is_nothing_done() -> None:
+    images = noise(7)
+    assert torch.equal(augmented(images, Augmentation()), images)
+
+
+def test_the_same_generator_gives_the_same_pictures() -> None:
+    images, everything = noise(30), Augmentation(flip=True, shift=2, cutout=3)
+    before = images.clone()
+    assert torch.equal(augmented(images, everything, 8), augmented(images, everything, 8))
+    assert not torch.equal(augmented(images, everything, 8), augmented(images, everything, 9))
+    assert torch.equal(images, before)
+
+
+def test_the_offset_is_a_whole_number_and_the_deviation_is_measured() -> None:
+    images = noise(50)
+    measured = Normalisation.of(images)
+    pixels = images.reshape(-1, 3).double().numpy()
+    assert all(type(each) is int for each in measured.offset)
+    assert measured.offset == tuple(np.rint(pixels.mean(0)).astype(int))
+    assert measured.deviation == pytest.approx(tuple(pixels.std(0)))
+
+
+def test_normalisation_subtracts_and_divides_each_colour() -> None:
+    images = noise(4)
+    chosen = Normalisation((100, 0, 255), (1.0, 2.0, 64.0))
+    result = chosen(images)
+    expected = (images.numpy() - np.array([100, 0, 255])) / np.array([1.0, 2.0, 64.0])
+    assert result.dtype == torch.float32
+    assert result.is_contiguous(memory_format=torch.channels_last)
+    np.testing.assert_allclose(result.permute(0, 2, 3, 1).numpy(), expected, rtol=1e-6)
+
+
+def test_a_colour_that_never_varies_has_deviation_one() -> None:
+    images = torch.full((3, 8, 8, 3), 200, dtype=torch.uint8)
+    assert Normalisation.of(images) == Normalisation((200, 200, 200), (1.0, 1.0, 1.0))

@@ -1,0 +1,313 @@
+"""The command line: every flag does something, and every wrong one is refused in one line."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from bad_inputs.pictures import encoded, picture
+
+from snn_train import checkpoint, cli, loop, report
+
+if TYPE_CHECKING:
+    from train.conftest import Answer
+
+Command = Callable[..., "Answer"]
+TINY = ("--network", "vgg5", "--width", "0.1", "--timesteps", "2,1", "--epochs", "1",
+        "--largest-drop", "1", "--threads", "1")  # fmt: skip
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything but the training itself."""
+    monkeypatch.setattr(cli, "train", lambda *_: None)
+
+
+@pytest.fixture
+def begun(train_snn: Command, idle: None, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """What the checkpoint of a run with the given flags says."""
+
+    def begin(*flags: str, data: str = "digits") -> dict[str, Any]:
+        directory = tmp_path / "begun"
+        shutil.rmtree(directory, ignore_errors=True)
+        answer = train_snn("--data", data, "--out", directory, "--format", "json", *flags)
+        assert answer.code == 0, answer.err
+        return checkpoint.load(directory / "latest.pt")
+
+    return begin
+
+
+def photos(root: Path, height: int = 24, width: int = 32) -> Path:
+    for part in ("train", "test"):
+        for name in ("ant", "bee"):
+            (root / part / name).mkdir(parents=True)
+            for number in range(10):
+                turned = picture(height, width).rotate(9 * number)
+                (root / part / name / f"{number}.png").write_bytes(encoded(turned, "PNG"))
+    return root
+
+
+def refused(answer: "Answer", code: int, *expected: str) -> None:
+    """Exit code, and one line on stderr that holds all that is expected."""
+    assert answer.code == code, answer.err
+    assert answer.err.startswith("train-snn: error: ")
+    assert answer.err.count("\n") == 1 and answer.err.endswith("\n")
+    assert answer.out == ""
+    for part in expected:
+        assert part in answer.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "where", "value"),
+    [
+        (["--network", "vgg9"], ["architecture", "network"], "vgg9"),
+        (["--recipe", "iir", "--hidden", "4"], ["architecture", "recipe"], "iir"),
+        (["--width", "0.5"], ["architecture", "width"], 0.5),
+        (["--hidden", "12"], ["architecture", "hidden"], 12),
+        (["--surrogate", "tanh"], ["architecture", "surrogate"], "tanh"),
+        (["--dropout", "0.3"], ["architecture", "dropout"], 0.3),
+        (["--timesteps", "1", "--epochs", "4,9"], ["settings", "stages"], [[0, 4], [1, 9]]),
+        (["--epochs", "7"], ["settings", "stages"], [[t, 7] for t in (0, 5, 4, 3, 2, 1)]),
+        (["--batch-size", "32"], ["settings", "batch_size"], 32),
+        (["--optimiser", "sgd"], ["settings", "optimiser"], "sgd"),
+        (["--learning-rate", "0.125"], ["settings", "learning_rate"], 0.125),
+        (["--weight-decay", "0"], ["settings", "weight_decay"], 0.0),
+        (["--label-smoothing", "0.25"], ["settings", "label_smoothing"], 0.25),
+        (["--distillation", "0"], ["settings", "distillation"], 0.0),
+        (["--percentile", "99"], ["settings", "percentile"], 99.0),
+        (["--largest-drop", "0.5"], ["settings", "largest_drop"], 0.5),
+        (["--seed", "11"], ["settings", "seed"], 11),
+        (["--precision", "bfloat16"], ["settings", "precision"], "bfloat16"),
+        (["--augment", "none"], ["settings", "augmentation", "shift"], 0),
+        (["--augment", "flip"], ["settings", "augmentation", "flip"], True),
+        (["--augment", "flip,shift=2"], ["settings", "augmentation", "shift"], 2),
+        (["--augment", "cutout=3"], ["settings", "augmentation", "cutout"], 3),
+    ],
+)  # fmt: skip
+def test_a_flag_ends_up_in_the_checkpoint(
+    begun: Callable[..., dict[str, Any]], flags: list[str], where: list[str], value: object
+) -> None:
+    changed: Any = begun(*flags)
+    usual: Any = begun()
+    assert changed["data"] == "digits"
+    for key in where:
+        changed, usual = changed[key], usual[key]
+    assert changed == value and usual != value
+
+
+def test_pictures_are_fitted_as_asked(begun: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    folder = f"imagefolder:{photos(tmp_path / 'photos')}"
+    flags = ("--width", "0.05", "--image-size", "16x24", "--fit", "stretch")
+    content = begun(*flags, data=folder)
+    assert (content["input"]["height"], content["input"]["width"]) == (16, 24)
+    assert content["input"]["fit"] == "stretch"
+    assert content["labels"] == ["ant", "bee"] and content["architecture"]["classes"] == 2
+    usual = begun("--width", "0.05", data=folder)
+    assert (usual["input"]["height"], usual["input"]["width"]) == (24, 32)
+    assert usual["input"]["fit"] == "crop" and usual["architecture"]["network"] == "vgg9"
+
+
+def test_threads_and_device_are_obeyed(
+    train_snn: Command, idle: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    flags = ("--data", "digits", "--format", "json", "--out", tmp_path / "run")
+    assert train_snn(*flags, "--threads", "3", "--device", "cpu").code == 0
+    assert asked == [3]
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:3"])
+def test_a_gpu_that_is_not_there_is_refused(
+    train_snn: Command, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    answer = train_snn("--data", "digits", "--device", device)
+    refused(answer, 6, f"--device {device}: torch sees 0 CUDA devices", "[no_device]")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], ["--data", "--resume"]),
+        (["--data"], ["--data"]),
+        (["--data", "digits", "--resume", "x"], ["--resume", "not allowed with"]),
+        (["--data", "digits", "--frobnicate"], ["--frobnicate"]),
+        (["--data", "digits", "--epoch", "3"], ["--epoch"]),  # no guessing what was meant
+        (["--data", "digits", "--network", "alexnet"], ["--network", "alexnet", "vgg16"]),
+        (["--data", "digits", "--recipe", "x"], ["--recipe", "iir-bn"]),
+        (["--data", "digits", "--surrogate", "x"], ["--surrogate", "triangle"]),
+        (["--data", "digits", "--optimiser", "x"], ["--optimiser", "adamw"]),
+        (["--data", "digits", "--precision", "x"], ["--precision", "bfloat16"]),
+        (["--data", "digits", "--format", "x"], ["--format", "json"]),
+        (["--data", "digits", "--fit", "x"], ["--fit", "stretch"]),
+        (["--data", "digits", "--device", "tpu"], ["--device tpu", "expected auto, cpu or cuda"]),
+        (["--data", "digits", "--device", "meta"], ["--device meta", "expected auto, cpu or cuda"]),
+        (["--data", "digits", "--width", "0"], ["--width", "'0'", "above 0, up to 16"]),
+        (["--data", "digits", "--width", "nan"], ["--width", "'nan'", "above 0, up to 16"]),
+        (["--data", "digits", "--width", "17"], ["--width", "above 0, up to 16"]),
+        (["--data", "digits", "--hidden", "-1"], ["--hidden", "a whole number from 0"]),
+        (["--data", "digits", "--hidden", "1.5"], ["--hidden", "a whole number from 0"]),
+        (["--data", "digits", "--dropout", "1"], ["--dropout", "from 0, below 1"]),
+        (["--data", "digits", "--batch-size", "1"], ["--batch-size", "a whole number from 2"]),
+        (["--data", "digits", "--learning-rate", "-1"], ["--learning-rate", "above 0"]),
+        (["--data", "digits", "--learning-rate", "inf"], ["--learning-rate", "above 0"]),
+        (["--data", "digits", "--learning-rate", "fast"], ["--learning-rate", "'fast'"]),
+        (["--data", "digits", "--weight-decay", "-0.1"], ["--weight-decay", "from 0"]),
+        (["--data", "digits", "--label-smoothing", "2"], ["--label-smoothing", "from 0 to 1"]),
+        (["--data", "digits", "--distillation", "1.1"], ["--distillation", "from 0 to 1"]),
+        (["--data", "digits", "--percentile", "0"], ["--percentile", "above 0, up to 100"]),
+        (["--data", "digits", "--largest-drop", "nan"], ["--largest-drop", "from 0 to 1"]),
+        (["--data", "digits", "--seed", "-1"], ["--seed", "a whole number from 0"]),
+        (["--data", "digits", "--seed", str(2**64)], ["--seed", "a whole number from 0"]),
+        (["--data", "digits", "--threads", "0"], ["--threads", "a whole number from 1"]),
+        (["--data", "digits", "--timesteps", "1,2"], ["timesteps [1, 2] do not descend"]),
+        (["--data", "digits", "--timesteps", "a"], ["--timesteps a", "such as 5,3,1"]),
+        (["--data", "digits", "--epochs", "0"], ["--epochs 0", "whole numbers from 1"]),
+        (["--data", "digits", "--epochs", "1,2,3,4,5,6,7"], ["--epochs 1,2,3", "at most 6"]),
+        (["--data", "digits", "--augment", "turn"], ["--augment turn", "flip,shift=4"]),
+        (["--data", "digits", "--augment", "shift=x"], ["--augment shift=x"]),
+        (["--data", "digits", "--augment", "shift=8"], ["--augment shift=8", "8x8"]),
+        (["--data", "digits", "--image-size", "16x16"], ["--image-size is for imagefolder"]),
+        (["--data", "imagefolder:.", "--image-size", "16"], ["--image-size 16", "HEIGHTxWIDTH"]),
+        (["--data", "imagefolder:.", "--image-size", "7x9"], ["--image-size 7x9", "from 8x8"]),
+        (["--data", "svhn"], ["--data svhn", "expected one of digits, imagefolder:DIR"]),
+        (["--resume", "x", "--epochs", "9"], ["--epochs cannot change a run that goes on"]),
+        (["--resume", "x", "--learning-rate", "9"], ["--learning-rate cannot change"]),
+        (["--resume", "x", "--out", "y"], ["--out cannot change"]),
+    ],
+)  # fmt: skip
+def test_a_wrong_flag_is_one_line_that_names_it(
+    train_snn: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    flags: list[str],
+    expected: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused(train_snn(*flags), 2, *expected)
+    assert list(tmp_path.iterdir()) == []  # nothing is begun
+
+
+def test_missing_data_is_refused_before_anything_is_written(
+    train_snn: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused(train_snn("--data", "imagefolder:none"), 3, "none/train: no such folder", "[bad_data]")
+    refused(train_snn("--data", "mnist:none"), 3, "none: has neither")
+    refused(train_snn("--data", "cifar10:none.tar.gz"), 3, "none.tar.gz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_old_run_is_never_overwritten(
+    train_snn: Command, begun: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    begun()
+    directory = tmp_path / "begun"
+    before = (directory / "latest.pt").read_bytes()
+    answer = train_snn("--data", "digits", "--out", directory)
+    refused(answer, 2, f"{directory} holds a run already", f"--resume {directory}", "--out")
+    assert (directory / "latest.pt").read_bytes() == before
+    # Also where only the state before the latest is left.
+    (directory / "latest.pt").rename(directory / "previous.pt")
+    refused(train_snn("--data", "digits", "--out", directory), 2, "holds a run already")
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_training(
+    train_snn: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    for out in (file, file / "run"):
+        refused(train_snn("--data", "digits", "--out", out), 7, str(out), "[unwritable]")
+    assert file.read_text() == "in the way"
+
+
+def test_nothing_to_resume_is_refused(train_snn: Command, tmp_path: Path) -> None:
+    refused(train_snn("--resume", tmp_path / "none"), 5, "none: no such folder")
+    refused(train_snn("--resume", tmp_path), 5, "nothing to resume", "latest.pt: no such file")
+
+
+def test_data_that_changed_is_refused_on_resume(
+    train_snn: Command, begun: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    root = photos(tmp_path / "photos", 8, 8)
+    begun("--width", "0.05", data=f"imagefolder:{root}")
+    victim = root / "train" / "ant" / "3.png"
+    victim.write_bytes(encoded(picture(8, 8).rotate(90), "PNG"))
+    answer = train_snn("--resume", tmp_path / "begun")
+    refused(answer, 5, str(root), "has changed since the run")
+    victim.unlink()
+    refused(train_snn("--resume", tmp_path / "begun"), 3, "19 training images")
+
+
+def test_help_shows_examples_data_and_exit_codes(
+    train_snn: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        train_snn("--help")
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0
+    for part in ("examples:", "train-snn --data digits", "--resume runs/digits", "imagefolder:DIR",
+                 "exit codes:", "0 ok", "8 diverged", "75 try again"):  # fmt: skip
+        assert part in shown
+
+
+def test_json_lines_all_parse(train_snn: Command, tmp_path: Path) -> None:
+    answer = train_snn("--data", "digits", *TINY, "--format", "json", "--out", tmp_path / "run")
+    assert (answer.code, answer.err) == (0, "")
+    lines = [json.loads(line) for line in answer.out.splitlines()]
+    assert [line["event"] for line in lines] == ["note", "epoch", "epoch", "epoch", "end"]
+    assert [stage["stage"] for stage in lines[-1]["stages"]] == ["ann", "t2", "t1"]
+    assert all(0 <= stage["test"] <= 1 for stage in lines[-1]["stages"])
+    written = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [line for line in lines if line["event"] == "epoch"] == [
+        {"event": "epoch", **json.loads(line)} for line in written
+    ]
+
+
+def test_text_ends_with_a_table_and_the_next_command(train_snn: Command, tmp_path: Path) -> None:
+    directory = tmp_path / "my run"
+    answer = train_snn("--data", "digits", *TINY, "--out", directory)
+    assert (answer.code, answer.err) == (0, "")
+    lines = answer.out.splitlines()
+    assert "2,982 parameters" in lines[0] and "ann → t2 → t1" in lines[0]
+    assert [line.split()[0] for line in lines[-6:-2]] == ["stage", "ann", "t2", "t1"]
+    assert lines[-1] == f"{directory}/t1.pt  next: export-snn '{directory}/t1.pt' model.onnx"
+
+
+def test_a_run_that_diverges_exits_with_8_and_says_how_to_go_on(
+    train_snn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "gate", lambda timesteps, *_: "it is lost" if timesteps else "")
+    answer = train_snn("--data", "digits", *TINY, "--out", tmp_path)
+    assert answer.code == 8
+    *table, again, last = answer.err.splitlines()
+    assert [line.split()[0] for line in table] == ["stage", "ann"]
+    assert again == f"to go on: train-snn --resume {tmp_path}"
+    assert last.startswith("train-snn: error: stage t2 failed 4 times") and "it is lost" in last
+
+
+def test_a_data_folder_of_any_name_can_be_drawn(train_snn: Command, tmp_path: Path) -> None:
+    root = photos(tmp_path / "$x_$ {y} 100%", 8, 8)
+    out = tmp_path / "run"
+    answer = train_snn("--data", f"imagefolder:{root}", *TINY, "--batch-size", 4, "--out", out,
+                       "--percentile", 60)  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert (out / "training.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_epochs_line_says_what_matters() -> None:
+    record: dict[str, Any] = {
+        "stage": "t2", "epoch": 3, "epochs": 10, "loss": 0.51234, "validation": 0.987,
+        "images_per_second": 1234.5, "spike_rate": 0.123, "rates": {"a": 0.1, "b": 0.256},
+    }  # fmt: skip
+    line = report.epoch_line(record)
+    assert line.split() == [
+        "t2", "3/10", "loss", "0.5123", "validation", "98.70%", "1,234", "images/s",
+        "spikes", "12.3%", "(%", "a", "layer:", "10", "26)",
+    ]  # fmt: skip
+    assert "spikes" not in report.epoch_line(record | {"spike_rate": None})

@@ -1,0 +1,160 @@
+"""Learning rates, stages, and what the gate lets through."""
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from snn_train.augment import Augmentation
+from snn_train.recipes import FLAGS, RECIPES, settings_for
+from snn_train.schedule import Settings, Stage, gate, learning_rate
+
+ONE = (Stage(0, 1),)
+
+
+def rates(settings: Settings, steps: int, attempt: int = 0) -> list[float]:
+    return [learning_rate(settings, step, steps, attempt) for step in range(steps)]
+
+
+def test_one_cycle_rises_to_the_peak_and_falls_to_nearly_nothing() -> None:
+    settings = Settings(ONE, learning_rate=0.8, warm_up=0.2)
+    cycle = rates(settings, 1000)
+    assert cycle[0] == pytest.approx(0.8 / 201)
+    assert cycle[200] == pytest.approx(0.8) == max(cycle)
+    assert cycle[600] == pytest.approx(0.4)  # half way down, the cosine is half
+    assert 0 < cycle[-1] < 1e-4
+    assert cycle[:201] == sorted(cycle[:201])
+    assert cycle[200:] == sorted(cycle[200:], reverse=True)
+    linear = [b - a for a, b in zip(cycle[:199], cycle[1:200], strict=True)]
+    assert max(linear) == pytest.approx(min(linear))
+
+
+def test_the_papers_schedule_is_constant_and_divided_by_5_three_times() -> None:
+    cycle = rates(Settings(ONE, learning_rate=1.0, constant=True), 100)
+    expected = [1.0] * 60 + [0.2] * 20 + [0.04] * 10 + [0.008] * 10
+    assert cycle == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_every_retry_halves_the_rate(constant: bool) -> None:
+    settings = Settings(ONE, constant=constant)
+    first = rates(settings, 37)
+    for attempt in (1, 2, 3):
+        assert rates(settings, 37, attempt) == pytest.approx([r / 2**attempt for r in first])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 10])
+def test_rates_are_positive_however_short_a_stage(steps: int) -> None:
+    assert all(0 < rate <= 2e-3 for rate in rates(Settings(ONE), steps))
+
+
+HEALTHY = {"conv1": 0.2, "conv2": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((1, HEALTHY, 0.9, 0.9, 0.1), ""),
+        ((1, HEALTHY, 0.9, None, 0.0), ""),
+        ((1, HEALTHY, 0.801, 0.9, 0.1), ""),
+        ((1, {"conv1": 0.005, "conv2": 0.6}, 0.9, 0.9, 0.1), ""),  # the limits are allowed
+        ((0, {"conv1": 0.99, "conv2": 0.0}, 0.1, 0.9, 0.0), ""),  # an ANN may do as it likes
+        ((0, HEALTHY, math.nan, None, 1.0), "loss is not finite"),
+        ((1, HEALTHY, math.inf, None, 1.0), "loss is not finite"),
+        (
+            (2, HEALTHY | {"conv2": 0.0049}, 0.9, 0.9, 0.1),
+            "conv2 fires at 0.49%, expected 0.5% to 60%",
+        ),
+        ((2, HEALTHY | {"conv1": 0.61}, 0.9, 0.9, 0.1), "conv1 fires at 61.00%, expected"),
+        ((2, HEALTHY | {"conv1": math.nan}, 0.9, 0.9, 0.1), "conv1 fires at nan%"),
+        ((1, HEALTHY, 0.79, 0.9, 0.1), "accuracy fell from 90.00% to 79.00%, budget is 10%"),
+    ],
+)
+def test_the_gate_lets_only_healthy_stages_through(
+    arguments: tuple[int, dict[str, float], float, float | None, float], problem: str
+) -> None:
+    found = gate(*arguments)
+    assert found.startswith(problem) and bool(found) == bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ((), "no stages"),
+        ((Stage(0, 0),), "at least one timestep and one epoch"),
+        ((Stage(-1, 1),), "at least one timestep and one epoch"),
+        ((Stage(0, 1), Stage(1, 1), Stage(2, 1)), r"timesteps \[1, 2\] do not descend"),
+        ((Stage(0, 1), Stage(2, 1), Stage(2, 1)), r"timesteps \[2, 2\] do not descend"),
+    ],
+)
+def test_settings_refuse_stages_that_lead_nowhere(stages: tuple[Stage, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Settings(stages)
+
+
+def test_settings_survive_plain_containers() -> None:
+    settings = Settings(
+        (Stage(0, 3), Stage(1, 2)), optimiser="sgd", augmentation=Augmentation(True, 2, 3)
+    )
+    assert Settings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+NO_FLAGS: dict[str, Any] = dict.fromkeys((*FLAGS, "timesteps", "epochs"))
+
+
+def stages(recipe: str, data: str, **flags: str) -> list[tuple[int, int]]:
+    settings = settings_for(RECIPES[recipe], data, NO_FLAGS | flags)
+    return [(stage.timesteps, stage.epochs) for stage in settings.stages]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "data", "flags", "expected"),
+    [
+        ("iir", "cifar10", {}, [(0, 300), *((t, 500) for t in (5, 4, 3, 2, 1))]),
+        ("iir", "digits", {}, [(0, 30), *((t, 10) for t in (5, 4, 3, 2, 1))]),
+        ("iir-bn", "cifar10", {}, [(0, 20), (5, 3), (4, 3), (3, 3), (2, 3), (1, 30)]),
+        ("iir-bn", "digits", {"timesteps": "5,3,1"}, [(0, 15), (5, 3), (3, 3), (1, 15)]),
+        ("iir-bn", "digits", {"timesteps": "1"}, [(0, 15), (1, 15)]),
+        ("iir", "mnist", {"timesteps": "7,6,1"}, [(0, 300), (7, 500), (6, 500), (1, 500)]),
+        ("iir", "mnist", {"timesteps": "3,1", "epochs": "7"}, [(0, 7), (3, 7), (1, 7)]),
+        ("iir", "mnist", {"timesteps": "3,1", "epochs": "7,2"}, [(0, 7), (3, 2), (1, 2)]),
+        ("iir", "mnist", {"timesteps": "3,1", "epochs": "7,2,9"}, [(0, 7), (3, 2), (1, 9)]),
+    ],
+)  # fmt: skip
+def test_stages_are_those_asked_for(
+    recipe: str, data: str, flags: dict[str, str], expected: list[tuple[int, int]]
+) -> None:
+    assert stages(recipe, data, **flags) == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"timesteps": "5,x"}, "--timesteps 5,x: expected whole numbers from 1"),
+        ({"timesteps": "2,0"}, "--timesteps 2,0: expected"),
+        ({"timesteps": "2,,1"}, "--timesteps 2,,1: expected"),
+        ({"timesteps": "-1"}, "--timesteps -1: expected"),
+        ({"timesteps": "²"}, "--timesteps ²: expected"),
+        ({"timesteps": "1,2"}, r"timesteps \[1, 2\] do not descend, expected such as"),
+        ({"epochs": "1.5"}, "--epochs 1.5: expected"),
+        ({"epochs": "0"}, "--epochs 0: expected"),
+        ({"timesteps": "2,1", "epochs": "1,2,3,4"}, "--epochs 1,2,3,4: expected at most 3 numbers"),
+    ],
+)
+def test_lists_that_cannot_be_obeyed_are_refused(flags: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        stages("iir-bn", "digits", **flags)
+
+
+def test_recipes_fill_in_what_the_flags_leave_open() -> None:
+    paper = settings_for(RECIPES["iir"], "cifar10", NO_FLAGS)
+    assert (paper.optimiser, paper.learning_rate, paper.constant) == ("adam", 1e-4, True)
+    assert (paper.batch_size, paper.percentile, paper.distillation) == (64, 90.0, 0.0)
+    ours = settings_for(RECIPES["iir-bn"], "cifar10", NO_FLAGS)
+    assert (ours.optimiser, ours.constant, ours.distillation) == ("adamw", False, 0.5)
+    digits = settings_for(RECIPES["iir-bn"], "digits", NO_FLAGS)
+    assert digits.batch_size == 64  # small data, small batches
+    chosen = settings_for(RECIPES["iir-bn"], "digits", NO_FLAGS | {"batch_size": 9, "seed": 0})
+    assert asdict(chosen) == asdict(digits) | {"batch_size": 9}
