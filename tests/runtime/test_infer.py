@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,8 @@ def start(model: Path, *arguments: str | Path, **settings: Any) -> subprocess.Po
         [sys.executable, "-c", program, "--model", model, *arguments],
         env=environment,
         stderr=subprocess.PIPE,
+        # A shell starts background jobs with SIGINT ignored, and their children inherit that.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         **settings,
     )
 

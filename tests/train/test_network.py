@@ -72,7 +72,7 @@ def current_of(layer: Layer, sent: dict[str, Tensor]) -> Tensor:
 
 
 def step_by_step(network: SpikingNetwork, images: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Logits, and the share of values sent that are not zero."""
+    """Logits, and the spikes a neuron and timestep."""
     membranes: dict[str, Tensor] = {}
     logits, counts = torch.zeros((), dtype=torch.float64), dict[str, float]()
     for _ in range(network.timesteps):
@@ -85,10 +85,14 @@ def step_by_step(network: SpikingNetwork, images: Tensor) -> tuple[Tensor, dict[
             spikes = (membrane > theta).double()
             membranes[name] = membrane - theta * spikes
             if not layer.max_pool and layer.plan.pool > 1:
+                side = layer.plan.pool  # neurons beyond the last whole window are not heard
+                rows, columns = (size // side * side for size in spikes.shape[2:])
+                spikes = spikes[:, :, :rows, :columns]
+            rate = float(spikes.count_nonzero()) / spikes.numel()
+            counts[name] = counts.get(name, 0) + rate / network.timesteps
+            if not layer.max_pool and layer.plan.pool > 1:
                 spikes = F.avg_pool2d(spikes, layer.plan.pool)
             sent[name] = spikes
-            share = float(spikes.count_nonzero()) / spikes.numel()
-            counts[name] = counts.get(name, 0) + share / network.timesteps
         logits = logits + network.readout(spikes.flatten(1))
     return logits, counts
 

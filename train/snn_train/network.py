@@ -147,7 +147,9 @@ class SpikingNetwork(nn.Module):
         features = plans[-1].channels * plans[-1].sent_positions
         self.readout = nn.Linear(features, architecture.classes, architecture.recipe == "iir-bn")
         self.rates: dict[str, Tensor] | None = None
-        """Set to a dictionary to have each layer's share of non-zero values sent recorded."""
+        """Set to a dictionary to have each layer's firing rate recorded: spikes a neuron and
+        timestep, or of the ANN the share of values that are not zero. Averaging spikes, as recipe
+        `iir` pools them, does not change their rate."""
         for parameter in self.parameters():
             if parameter.dim() == 4:  # the fast layout for convolutions, on CPU and GPU
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -162,7 +164,8 @@ class SpikingNetwork(nn.Module):
         for layer in self.populations():
             values = self.send(layer, sent)
             if self.rates is not None:
-                self.rates[layer.plan.name] = values.count_nonzero() / values.numel()
+                active = values if self.timesteps else (values != 0)
+                self.rates[layer.plan.name] = active.float().mean()
             sent[layer.plan.name] = values
         logits: Tensor = self.readout(values.flatten(1))
         return logits.view(-1, len(images), logits.shape[-1]).sum(0)
