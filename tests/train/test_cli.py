@@ -141,6 +141,7 @@ def test_a_gpu_that_is_not_there_is_refused(
         (["--data", "digits", "--recipe", "x"], ["--recipe", "iir-bn"]),
         (["--data", "digits", "--surrogate", "x"], ["--surrogate", "triangle"]),
         (["--data", "digits", "--optimiser", "x"], ["--optimiser", "adamw"]),
+        (["--data", "digits", "--recipe", "iir", "--optimiser", "muon"], ["muon", "iir-bn"]),
         (["--data", "digits", "--precision", "x"], ["--precision", "bfloat16"]),
         (["--data", "digits", "--format", "x"], ["--format", "json"]),
         (["--data", "digits", "--fit", "x"], ["--fit", "stretch"]),

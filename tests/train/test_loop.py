@@ -117,6 +117,7 @@ def test_stopped_after_any_step_a_run_ends_with_the_same_bits(
     [
         ("iir-bn", "vgg5", "adamw"),
         ("iir-bn", "resnet12", "sgd"),
+        ("iir-bn", "resnet12", "muon"),
         ("iir", "vgg5", "adam"),
         ("iir", "resnet12", "adamw"),
     ],

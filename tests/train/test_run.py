@@ -180,6 +180,19 @@ def test_only_weights_decay(
     assert {id(p) for p in others["params"]} == everything - {id(m.weight) for m in modules}
 
 
+def test_muon_turns_what_is_normalised_and_nothing_else(new_run: NewRun, tmp_path: Path) -> None:
+    made = new_run(tmp_path, "iir-bn", "resnet12", optimiser="muon", weight_decay=0.3)
+    turned, decaying, others = made.optimiser.param_groups
+    modules = [m for m in made.network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    readout = made.network.readout.weight
+    assert turned["orthogonal"] and turned["weight_decay"] == 0
+    assert {id(p) for p in turned["params"]} == {id(m.weight) for m in modules} - {id(readout)}
+    assert [id(p) for p in decaying["params"]] == [id(readout)]
+    assert decaying["weight_decay"] == 0.3 and others["weight_decay"] == 0
+    known = turned["params"] + decaying["params"] + others["params"]
+    assert {id(p) for p in known} == {id(p) for p in made.network.parameters()}
+
+
 def test_the_digest_sees_every_pixel_and_label(tiny_data: DataSet) -> None:
     before = run.digest(tiny_data)
     assert run.digest(tiny_data) == before

@@ -113,7 +113,7 @@ def _add_training(group: Any) -> None:
     )
     # Two, because normalisation over a batch of one says nothing.
     group.add_argument("--batch-size", type=whole_number(2))
-    group.add_argument("--optimiser", choices=("adam", "adamw", "sgd"))
+    group.add_argument("--optimiser", choices=("adam", "adamw", "muon", "sgd"))
     positive = _number("above 0", lambda value: 0 < value < math.inf)
     group.add_argument("--learning-rate", type=positive)
     decay = _number("from 0", lambda value: 0 <= value < math.inf)

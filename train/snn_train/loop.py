@@ -134,7 +134,7 @@ def _step(
 ) -> Tensor:
     """One descent along the gradient; returns the loss."""
     for group in run.optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("share", 1.0)
     with _autocast(run.experiment.settings, images.device):
         logits = run.network(images).float()
         wanted = None

@@ -92,6 +92,11 @@ class Layer(nn.Module):
             self.shortcut_norm = Shift(channels) if normalised else None
         self.neuron = LIF(1 if faithful else channels, architecture.surrogate)
 
+    def normalised_weights(self) -> list[Tensor]:
+        """Weights whose size says nothing, because a normalisation follows."""
+        pairs = ((self.synapse, self.norm), (self.shortcut, self.shortcut_norm))
+        return [synapse.weight for synapse, norm in pairs if synapse and norm]
+
     def current(self, x: Tensor, shortcut: Tensor | None, gain: Tensor | None) -> Tensor:
         """The current times `gain`, `(N, C, …)`, for inputs `(N, …)`."""
         if self.plan.kind == "dense":

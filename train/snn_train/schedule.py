@@ -17,7 +17,7 @@ RATE_LIMITS = (0.005, 0.6)
 """Share of a layer's neurons that may fire; outside it a layer says almost nothing."""
 RETRIES = 3
 
-Optimiser = Literal["adam", "adamw", "sgd"]
+Optimiser = Literal["adam", "adamw", "muon", "sgd"]
 
 
 @dataclass(frozen=True)
