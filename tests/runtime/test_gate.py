@@ -516,6 +516,7 @@ def at(message: Any, path: tuple[Any, ...]) -> Any:
 
 def edits_of(message: Any) -> Iterator[Callable[[Any], None]]:
     """Every way to change one field of `message`: cleared, shortened, doubled, set to something."""
+    # The ignores below: mypy cannot infer the type of a lambda whose defaults bind a loop's names.
     for descriptor in message.DESCRIPTOR.fields:
         name = descriptor.name
         value = getattr(message, name)

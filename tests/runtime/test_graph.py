@@ -107,7 +107,7 @@ RULES: dict[str, tuple[Change, str]] = {
     "pool of nothing": (insert(Pool("p", "x", "max", 2)), "p: source 'x' is not an earlier node"),
     "pool of itself": (insert(Pool("p", "p", "max", 2)), "p: source 'p' is not an earlier node"),
     "pool of the image": (insert(Pool("p", INPUT, "max", 2)), "p: pools spikes, not the image"),
-    "kind of pool": (insert(Pool("p", "conv1", "mean", 2)), "p: pool kind is 'mean'"),  # type: ignore[arg-type]
+    "kind of pool": (insert(Pool("p", "conv1", "mean", 2)), "p: pool kind is 'mean'"),  # type: ignore[arg-type]  # wrong on purpose
     "window 0": (insert(Pool("p", "conv1", "max", 0)), "p: window of 0 does not fit"),
     "window 9": (insert(Pool("p", "conv1", "sum", 9)), "p: window of 9 does not fit"),
     "pool of a vector": (insert(Pool("p", "fc1", "max", 1)), "p: window of 1 does not fit"),
@@ -161,7 +161,7 @@ RULES: dict[str, tuple[Change, str]] = {
     "huge threshold": (theta(half(4, 2.0**24)), "conv1: a threshold is beyond"),
     "current of 2^24": (
         lambda graph: insert(
-            Population("x", (*wide(127)[0].projections,) * 5, half(2))  # type: ignore[union-attr]
+            Population("x", (*wide(127)[0].projections,) * 5, half(2))  # type: ignore[union-attr]  # no pool
         )(graph),
         "x: current can reach 18409920, exact engines need less than 2.24",
     ),

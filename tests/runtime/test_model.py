@@ -45,7 +45,7 @@ def test_the_package_exports_verbs(path: Path) -> None:
     assert snn_runtime.__version__[0].isdigit()
     assert sorted(snn_runtime.__all__) == ["Model", "__version__", "load"]
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        snn_runtime.nothing  # noqa: B018
+        snn_runtime.nothing  # noqa: B018  # looking it up is the test
 
 
 def test_importing_a_part_imports_no_engine() -> None:

@@ -241,7 +241,7 @@ FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
 
 
 def archive(path: Path, kind: str, contents: dict[str, bytes], mode: str = "w:gz") -> Path:
-    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]  # mode is any str
         for name, data in contents.items():
             member = tarfile.TarInfo(f"{FOLDERS[kind]}/{name}")
             member.size = len(data)

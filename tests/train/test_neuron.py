@@ -111,7 +111,7 @@ def authors(current: Tensor, leak: Tensor, theta: Tensor, surrogate: str) -> Ten
     membrane, spikes = torch.zeros_like(current[0]), []
     for each in current:
         membrane = leak * membrane + each
-        spike: Tensor = Step.apply(membrane / theta - 1, SLOPES[surrogate])  # type: ignore[no-untyped-call]
+        spike: Tensor = Step.apply(membrane / theta - 1, SLOPES[surrogate])  # type: ignore[no-untyped-call]  # as in torch
         membrane = membrane - theta * spike.detach()
         spikes.append(spike)
     return torch.stack(spikes)

@@ -179,18 +179,23 @@ def _teacher(run: Run) -> SpikingNetwork | None:
     """The ANN of stage 0, for the spiking stages of a recipe that distils."""
     if not run.stage.timesteps or not run.experiment.settings.distillation:
         return None
+    return _network_of(run, run.experiment.settings.stages[0].name).eval()
+
+
+def _network_of(run: Run, stage: str) -> SpikingNetwork:
+    """The network that a finished stage left behind, on the run's device."""
     device = next(run.network.parameters()).device
-    content = checkpoint.load(run.directory / "ann.pt", device)
-    teacher = SpikingNetwork(run.experiment.architecture, 0)
-    teacher.load_state_dict(content["network"])
-    return teacher.to(device).eval()
+    content = checkpoint.load(stage_file(run, stage), device)
+    network = SpikingNetwork(run.experiment.architecture, content["timesteps"])
+    network.load_state_dict(content["network"])
+    return network.to(device)
 
 
 @torch.no_grad()
 def evaluate(
     network: SpikingNetwork, images: Tensor, labels: Tensor, run: Run
 ) -> tuple[float, dict[str, float]]:
-    """Return accuracy (0 to 1) and each layer's rate of non-zero values sent, in float32."""
+    """Return accuracy (0 to 1) and each layer's firing rate, in float32."""
     network.eval()
     correct, rates = 0, dict.fromkeys((p.plan.name for p in network.populations()), 0.0)
     for start in range(0, len(labels), EVALUATION_BATCH):
@@ -221,9 +226,16 @@ def _validate(run: Run, pixels: _Pixels, mean_loss: float, display: Display) -> 
     }
     run.records.append(record)
     display.epoch(record)
+    _keep_if_best(run, accuracy, rates, at.epoch)
+
+
+def _keep_if_best(run: Run, accuracy: float, rates: dict[str, float], epoch: int) -> bool:
+    """Make the network's weights the stage's best state if they are healthy and no worse."""
     healthy = not gate(run.stage.timesteps, rates, accuracy, None, 1.0)
-    if healthy and accuracy >= run.best.accuracy:
-        run.best = Best(accuracy, at.epoch, rates, copy_weights(run.network))
+    better = healthy and accuracy >= run.best.accuracy
+    if better:
+        run.best = Best(accuracy, epoch, rates, copy_weights(run.network))
+    return better
 
 
 def _problem(run: Run) -> str:
@@ -275,16 +287,15 @@ def _finish_stage(run: Run, pixels: _Pixels) -> None:
 
 def _settle(run: Run, pixels: _Pixels) -> None:
     """Settle the best state's normalisations; kept where validation is none the worse for it."""
+    if not any(layer.normalised_weights() for layer in run.network.populations()):
+        return
     order = torch.randperm(len(pixels.images), generator=run.random("settling"))
     parts = torch.split(order, pixels.batch)[:SETTLING_BATCHES]
     device = pixels.images.device
     chosen = (pixels.images[part.to(device)] for part in parts)
     settle(run.network, (_batch(run, images, step) for step, images in enumerate(chosen)))
     accuracy, rates = evaluate(run.network, pixels.held_out, pixels.held_out_labels, run)
-    healthy = not gate(run.stage.timesteps, rates, accuracy, None, 1.0)
-    if healthy and accuracy >= run.best.accuracy:
-        run.best = Best(accuracy, run.best.epoch, rates, copy_weights(run.network))
-    else:
+    if not _keep_if_best(run, accuracy, rates, run.best.epoch):
         run.network.load_state_dict(run.best.weights)
 
 
@@ -318,12 +329,8 @@ def _test(run: Run, data: DataSet) -> None:
     device = next(run.network.parameters()).device
     images, labels = data.test_images.to(device), data.test_labels.to(device)
     for outcome in run.outcomes:
-        content = checkpoint.load(stage_file(run, outcome["stage"]), device)
-        network = SpikingNetwork(run.experiment.architecture, outcome["timesteps"])
-        network.load_state_dict(content["network"])
-        network = network.to(device)
-        outcome["test"], rates = evaluate(network, images, labels, run)
-        outcome["test_rates"] = rates
+        network = _network_of(run, outcome["stage"])
+        outcome["test"], outcome["test_rates"] = evaluate(network, images, labels, run)
     for outcome in run.outcomes:
         weights = checkpoint.load(stage_file(run, outcome["stage"]))["network"]
         _save_stage(run, outcome, weights)

@@ -64,11 +64,11 @@ def settings_for(recipe: RecipeDefaults, data: str, flags: dict[str, Any]) -> Se
         ValueError: a flag's value, with what was expected.
     """
     chosen = {name: flags[name] for name in FLAGS if flags[name] is not None}
-    small: dict[str, Any] = {"batch_size": 64} if data == "digits" else {}
+    adjusted: dict[str, Any] = {"batch_size": 64} if data == "digits" else {}
     if chosen.get("optimiser") == "muon":
         if recipe is RECIPES["iir"]:
             raise ValueError("--optimiser muon: needs the normalisations that recipe iir-bn keeps")
-        small |= {"learning_rate": 0.05}
+        adjusted |= {"learning_rate": 0.05}
     steps = [0, *_numbers("--timesteps", flags["timesteps"] or "5,4,3,2,1")]
     if flags["epochs"]:
         counts = _numbers("--epochs", flags["epochs"])
@@ -81,7 +81,7 @@ def settings_for(recipe: RecipeDefaults, data: str, flags: dict[str, Any]) -> Se
             counts = [*counts[: len(steps) - 1], counts[-1]]
     counts += [counts[-1]] * (len(steps) - len(counts))
     stages = tuple(Stage(t, n) for t, n in zip(steps, counts, strict=True))
-    return Settings(**(recipe.training | small | chosen | {"stages": stages}))
+    return Settings(**(recipe.training | adjusted | chosen | {"stages": stages}))
 
 
 def _numbers(flag: str, text: str) -> list[int]:
