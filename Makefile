@@ -1,20 +1,32 @@
 # make demo   installs the runtime into .venv and labels a bundled photograph with the bundled model
 # make test   installs everything and runs lint, types and tests
 # make lint   only the checks that read the code
+# make engine compiles the spike-driven engine, if its sources changed
+# make test-aarch64   the engine's tests on emulated processors: 64-bit ARM, older x86
 
 PYTHON ?= python3
 # Pinned: the newest torch brings gigabytes of CUDA packages that no test needs.
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
+ENGINE := runtime/snn_runtime/event
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint engine test-aarch64 clean
 
 demo: $(VENV)/runtime.done
 	$(BIN)/snn-infer runtime/photos
 
-test: lint
+test: lint engine
 	$(BIN)/python -m pytest
+
+engine: $(VENV)/all.done
+	$(BIN)/python runtime/event_build.py
+
+test-aarch64: $(VENV)/all.done
+	@for tool in aarch64-linux-gnu-g++ qemu-aarch64-static qemu-x86_64-static; do \
+	  command -v $$tool > /dev/null || { echo "$$tool is not here; on Debian: \
+	apt-get install g++-aarch64-linux-gnu qemu-user-static" >&2; exit 1; }; done
+	$(BIN)/python -m pytest tests/runtime/test_event_emulated.py
 
 lint: $(VENV)/all.done
 	$(BIN)/ruff check .
@@ -26,11 +38,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
-$(VENV)/runtime.done: $(BIN)/python pyproject.toml
+# The build hook compiles the engine in passing.
+$(VENV)/runtime.done: $(BIN)/python pyproject.toml hatch_build.py $(wildcard $(ENGINE)/*.cpp $(ENGINE)/*.h)
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-$(VENV)/all.done: $(BIN)/python pyproject.toml
+$(VENV)/all.done: $(BIN)/python pyproject.toml hatch_build.py
 	$(BIN)/python -m pip install --quiet '$(TORCH)'
 	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
 	touch $@

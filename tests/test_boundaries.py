@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("module", ["snn_runtime", "snn_runtime.infer", "snn_runtime.model"])
+@pytest.mark.parametrize(
+    "module",
+    ["snn_runtime", "snn_runtime.infer", "snn_runtime.model", "snn_runtime.bench.cli"],
+)
 def test_the_runtime_runs_without_torch(module: str) -> None:
     """With torch, scikit-learn and matplotlib made impossible to import."""
     program = f"""

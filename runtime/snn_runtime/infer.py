@@ -57,8 +57,19 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("inputs", nargs="*", metavar="INPUT", help="a picture, a folder, or - for standard input")
     add("--model", type=Path, metavar="PATH", help="model.onnx (default: the bundled one)")
-    add("--backend", default="auto", metavar="NAME", help="auto or onnxruntime (default: auto)")
-    add("--threads", type=whole_number(1, 1024), metavar="N", help="default: one for each core")
+    add(
+        "--backend",
+        default="auto",
+        metavar="NAME",
+        help="event (the spike-driven engine, for int8 networks), onnxruntime, "
+        "or auto: event where it is here (default: auto)",
+    )
+    add(
+        "--threads",
+        type=whole_number(1, 1024),
+        metavar="N",
+        help="that compute (default: one for each core this process may use)",
+    )
     add(
         "--top-k",
         type=whole_number(1),
@@ -97,11 +108,11 @@ def run(args: argparse.Namespace) -> int:
     model = load(args.model, backend=args.backend, threads=args.threads)
     if args.self_test:
         model.self_test()
-        say(f"{PROGRAM}: self-test passed ({model.backend_name})")
+        say(f"{PROGRAM}: self-test passed ({model.engine})")
         if not args.inputs:
             return 0
     limits = Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels)
-    report = _report(args)
+    report = _report(args, model.engine)
     with _mapper() as apply:
         for batch in _batches(find(args.inputs, follow=args.follow)):
             decoded = apply(partial(_decode, model=model, limits=limits), batch)
@@ -119,12 +130,12 @@ def main() -> int:
     return run_command(PROGRAM, lambda: run(parse_args(None)))
 
 
-def _report(args: argparse.Namespace) -> Report:
+def _report(args: argparse.Namespace, engine: str) -> Report:
     if args.format == "json":
-        return JsonReport(PROGRAM, strict=args.strict)
+        return JsonReport(PROGRAM, engine, strict=args.strict)
     if args.format == "csv":
-        return CsvReport(PROGRAM, strict=args.strict)
-    return TextReport(PROGRAM, strict=args.strict, everything=args.top_k is not None)
+        return CsvReport(PROGRAM, engine, strict=args.strict)
+    return TextReport(PROGRAM, engine, strict=args.strict, everything=args.top_k is not None)
 
 
 def _batches(sources: Iterator[Source]) -> Iterator[list[Source]]:

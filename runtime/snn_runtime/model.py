@@ -16,10 +16,13 @@ from snn_runtime.golden import golden_hash, golden_images
 from snn_runtime.graph import SpikingGraph
 from snn_runtime.onnx_file import ModelFile, read_file
 
-BACKENDS = {"onnxruntime": ("snn_runtime.backends.ort", "OrtBackend")}
+BACKENDS = {
+    "event": ("snn_runtime.backends.event", "EventBackend"),
+    "onnxruntime": ("snn_runtime.backends.ort", "OrtBackend"),
+}
 """Where the class of each backend lives; imported when it is asked for and not before."""
-AUTO = ("onnxruntime",)
-"""What `auto` tries, best first."""
+AUTO = ("event", "onnxruntime")
+"""What `auto` tries, best first: the next where one is not here or does not take the network."""
 BUNDLED = "models/default.onnx"
 
 
@@ -35,6 +38,11 @@ class Model:
     @property
     def backend_name(self) -> str:
         return self.backend.name
+
+    @property
+    def engine(self) -> str:
+        """The backend and how it runs here, for people: `event, avx512, 2 threads`."""
+        return f"{self.backend.name}, {self.backend.details}"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -79,7 +87,7 @@ class Model:
             raise self._failed("the golden hash in the file belongs to other spikes")
 
     def _failed(self, why: str) -> VerifyError:
-        return VerifyError("self_test", f"self-test failed on {self.backend_name}: {why}")
+        return VerifyError("self_test", f"self-test failed on {self.engine}: {why}")
 
 
 def load(

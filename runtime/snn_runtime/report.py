@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -60,8 +61,13 @@ class Report:
     Each form of output is a subclass that fills in the `_put` methods.
     """
 
-    def __init__(self, program: str, *, strict: bool = False) -> None:
+    summarises: ClassVar[bool] = False
+    """Whether standard output ends with what standard error would say last."""
+
+    def __init__(self, program: str, engine: str, *, strict: bool = False) -> None:
         self.program = program
+        self.engine = engine
+        """What computed the answers: `event, avx512, 2 threads`."""
         self.strict = strict
         """Whether a warning costs a picture its answer."""
         self.labelled = self.failed = self.skipped = 0
@@ -89,8 +95,9 @@ class Report:
 
     def end(self) -> int:
         """Print what comes last and return the exit code."""
-        if self.failed or self.skipped:
-            say(f"{self.program}: {_counted(self.labelled, self.failed, self.skipped)}")
+        if self.failed or self.skipped or not self.summarises:
+            counts = _counted(self.labelled, self.failed, self.skipped)
+            say(f"{self.program}: {counts} ({self.engine})")
         self._put_end()
         self.flush()
         if self.labelled:
@@ -113,8 +120,10 @@ class Report:
 class TextReport(Report):
     """One line a picture: its name, the label, how sure; alternatives where it is unsure."""
 
-    def __init__(self, program: str, *, strict: bool = False, everything: bool = False) -> None:
-        super().__init__(program, strict=strict)
+    def __init__(
+        self, program: str, engine: str, *, strict: bool = False, everything: bool = False
+    ) -> None:
+        super().__init__(program, engine, strict=strict)
         self.everything = everything
         """Whether to show alternatives also where the first label is sure."""
 
@@ -127,6 +136,8 @@ class TextReport(Report):
 
 class JsonReport(Report):
     """One object a line and input, and a summary last; ASCII only."""
+
+    summarises = True
 
     def _put_answer(self, name: str, answer: Answer) -> None:
         self._put(
@@ -141,7 +152,8 @@ class JsonReport(Report):
         self._put(**_path(name), ok=False, error={"code": error.code, "message": error.message})
 
     def _put_end(self) -> None:
-        self._put(summary={"ok": self.labelled, "failed": self.failed, "skipped": self.skipped})
+        counts = {"ok": self.labelled, "failed": self.failed, "skipped": self.skipped}
+        self._put(summary={**counts, "engine": self.engine})
 
     def _put(self, **fields: object) -> None:
         _write(json.dumps(fields).encode("ascii") + b"\n")
@@ -150,8 +162,8 @@ class JsonReport(Report):
 class CsvReport(Report):
     """One row a prediction, in UTF-8; undecodable file names as the bytes they are."""
 
-    def __init__(self, program: str, *, strict: bool = False) -> None:
-        super().__init__(program, strict=strict)
+    def __init__(self, program: str, engine: str, *, strict: bool = False) -> None:
+        super().__init__(program, engine, strict=strict)
         self._put(["path", "rank", "label", "index", "logit", "probability", "unsure"])
 
     def _put_answer(self, name: str, answer: Answer) -> None:

@@ -175,9 +175,9 @@ def test_help_and_version(flag: str, capsys: pytest.CaptureFixture[str]) -> None
 def test_text(snn_infer: Command, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(RED)
     (tmp_path / "b.png").write_bytes(png("black"))
-    outcome = snn_infer(tmp_path)
+    outcome = snn_infer("--backend", "onnxruntime", "--threads", "1", tmp_path)
     assert outcome.code == 0
-    assert outcome.err == ""
+    assert outcome.err == "snn-infer: 2 labelled (onnxruntime, integer, 1 thread)\n"
     assert outcome.out.decode().splitlines() == [
         f"{tmp_path}/a.png: red 96.5%",
         f"{tmp_path}/b.png: unsure: red 33.3%, green 33.3%, blue 33.3%",
@@ -211,9 +211,14 @@ def test_json(snn_infer: Command, tmp_path: Path) -> None:
         "error": {"code": "empty_file", "message": "is empty, 0 bytes"},
     }
     assert "b.png: is empty, 0 bytes [empty_file]\n" in outcome.err
-    assert json.loads(outcome.out.splitlines()[-1]) == {
-        "summary": {"ok": 1, "failed": 1, "skipped": 0}
+    summary = json.loads(outcome.out.splitlines()[-1])["summary"]
+    assert {name: summary[name] for name in ("ok", "failed", "skipped")} == {
+        "ok": 1,
+        "failed": 1,
+        "skipped": 0,
     }
+    assert summary["engine"].endswith(" threads") or summary["engine"].endswith(" 1 thread")
+    assert f" ({summary['engine']})\n" in outcome.err
 
 
 def test_csv(snn_infer: Command, tmp_path: Path) -> None:
@@ -510,7 +515,7 @@ def test_a_folder_of_a_thousand_with_two_bad_ones(snn_infer: Command, tmp_path: 
     assert outcome.code == 4
     assert len(outcome.records) == 1000
     assert outcome.codes == dict.fromkeys(["0003.png", "0700.png"], "empty_file")
-    assert outcome.err.splitlines()[-1] == "snn-infer: 998 labelled, 2 failed"
+    assert outcome.err.splitlines()[-1].startswith("snn-infer: 998 labelled, 2 failed (")
 
 
 def test_the_first_answer_comes_before_the_last_picture_is_read(
@@ -578,9 +583,9 @@ def test_a_full_disk(model: Path, tmp_path: Path) -> None:
 
 
 def test_self_test(snn_infer: Command, tmp_path: Path) -> None:
-    outcome = snn_infer("--self-test")
+    outcome = snn_infer("--self-test", "--backend", "onnxruntime", "--threads", "2")
     assert (outcome.code, outcome.out) == (0, b"")
-    assert outcome.err == "snn-infer: self-test passed (onnxruntime)\n"
+    assert outcome.err == "snn-infer: self-test passed (onnxruntime, integer, 2 threads)\n"
     (tmp_path / "a.png").write_bytes(RED)
     assert b"red" in snn_infer("--self-test", tmp_path).out
 

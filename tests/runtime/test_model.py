@@ -35,7 +35,8 @@ def test_load_and_predict(path: Path) -> None:
         np.testing.assert_array_equal(model.predict(images), expected)
     assert model.predict(images).shape == (5, 3)
     assert model.labels == ("cat", "ship", "Straße")
-    assert model.backend_name == "onnxruntime"
+    assert model.backend_name in ("event", "onnxruntime")
+    assert model.engine.startswith(f"{model.backend_name}, ")
     model.self_test()
 
 
@@ -73,7 +74,7 @@ def test_only_decoded_pixels_are_taken(images: Any, message: str, path: Path) ->
 
 
 def test_options_that_make_no_sense(path: Path) -> None:
-    with pytest.raises(UsageError, match="'tpu', expected one of auto, onnxruntime"):
+    with pytest.raises(UsageError, match="'tpu', expected one of auto, event, onnx"):
         load(path, backend="tpu")
     with pytest.raises(UsageError, match="threads is 0, expected at least 1"):
         load(path, threads=0)
@@ -109,6 +110,7 @@ class Lying:
     """An engine that gets one spike, or one logit, wrong."""
 
     name = "lying"
+    details = "as ever"
 
     def __init__(self, honest: Backend, population: str | None) -> None:
         self._honest = honest
@@ -132,7 +134,7 @@ class Lying:
 def test_one_wrong_spike_fails_the_self_test(path: Path, population: str) -> None:
     model = load(path)
     lying = replace(model, backend=Lying(model.backend, population))
-    with pytest.raises(VerifyError, match=f"self-test failed on lying: population {population}"):
+    with pytest.raises(VerifyError, match=f"failed on lying, as ever: population {population}"):
         lying.self_test()
 
 

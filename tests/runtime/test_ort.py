@@ -19,10 +19,10 @@ from snn_runtime.errors import DeviceError, ResourceError
 from snn_runtime.graph import Pool, Population, SpikingGraph
 
 
-def engines(graph: SpikingGraph) -> Iterator[OrtBackend]:
+def engines(graph: SpikingGraph, form: ort.Form | None = None) -> Iterator[OrtBackend]:
     for level in get_args(ort.Optimisation):
         for threads in (1, 2):
-            yield OrtBackend(graph, threads=threads, optimisation=level)
+            yield OrtBackend(graph, threads=threads, optimisation=level, form=form)
 
 
 def assert_same(
@@ -38,12 +38,15 @@ def assert_same(
     np.testing.assert_array_equal(logits.view(np.int32), activity.logits.view(np.int32))
 
 
-@given(spiking_graphs())
-@settings(max_examples=60)
-def test_every_level_and_thread_count_equals_the_reference(graph: SpikingGraph) -> None:
+@pytest.mark.parametrize("form", get_args(ort.Form))
+@given(graph=spiking_graphs())
+@settings(max_examples=25)
+def test_every_level_and_thread_count_equals_the_reference(
+    form: ort.Form, graph: SpikingGraph
+) -> None:
     images = pictures(graph.image, 4)
     activity = reference.run(graph, images)
-    for engine in engines(graph):
+    for engine in engines(graph, form):
         assert_same(engine, images, activity)
 
 
@@ -121,6 +124,7 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_empty_batch(exact: bool) -> None:
     graph = example(exact)
     engine = OrtBackend(graph, threads=1)
+    assert engine.form == ("integer" if exact else "float")
     assert engine.run(pictures(graph.image, 0)).shape == (0, 3)
     assert engine.spikes(pictures(graph.image, 0))["conv3"].shape == (0, 6, 4, 4)
 
@@ -164,4 +168,4 @@ def test_a_file_that_onnxruntime_refuses_is_our_error(monkeypatch: pytest.Monkey
     object.__setattr__(broken, "nodes", (Pool("pool", "nowhere", "max", 2),))
     object.__setattr__(broken, "shapes", graph.shapes | {"pool": (1, 1, 1), "nowhere": (1, 2, 2)})
     with pytest.raises(DeviceError, match="onnxruntime failed"):
-        OrtBackend(broken)
+        OrtBackend(broken, form="float")

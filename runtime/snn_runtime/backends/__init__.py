@@ -26,6 +26,11 @@ class Backend(Protocol):
         """What actually runs, as commands report it."""
         ...
 
+    @property
+    def details(self) -> str:
+        """How it runs here: `avx512, 2 threads`."""
+        ...
+
     def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """uint8 `[N, H, W, 3]` to logits `[N, classes]`, each image as if it were alone."""
         ...

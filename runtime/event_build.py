@@ -1,0 +1,215 @@
+"""Compiles the spike-driven engine with whichever C++17 compiler is here: its sources, its flags.
+
+    python runtime/event_build.py      builds it inside the package, if anything changed since
+
+The build hook (hatch_build.py), `make` and the tests all go through here. Needs nothing but Python.
+"""
+
+import ctypes
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+SOURCES = Path(__file__).parent / "snn_runtime" / "event"
+LIBRARY = "libsnn_event.so"
+STAMP = "libsnn_event.stamp"
+"""Beside a library: the digest of what it was made from."""
+COMPILERS = ("c++", "g++", "clang++")
+"""Looked for in this order where $CXX names none."""
+FLAGS = (
+    *("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-pthread", "-Wall", "-Wextra"),
+    # A product and a sum are two roundings everywhere, also where the processor could do it in one.
+    "-ffp-contract=off",
+)
+LINK = ("-shared", "-pthread")
+SELF_CONTAINED = ("-static-libstdc++", "-static-libgcc", "-Wl,--gc-sections", "-Wl,-s")
+"""With its own copy of the C++ library, so that a wheel does not ask for the builder's."""
+EXPORTS = "{ global: snn_event_*; local: *; };"
+"""And nobody else in the process may get to see that copy."""
+PER_INSTRUCTION_SET = "kernels"
+"""Sources whose name begins so are compiled once for each instruction set."""
+_AVX2 = ("-mavx2", "-mbmi", "-mbmi2", "-mfma", "-mpopcnt", "-mlzcnt")
+_AVX512 = (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
+_VNNI = (*_AVX512, "-mavx512vnni")
+ERROR_LINES = 3
+"""Of a compiler that fails, shown."""
+
+
+class BuildError(Exception):
+    """Why there is no engine, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A C++ compiler that answered."""
+
+    command: tuple[str, ...]
+    machine: str
+    """What it compiles for: x86_64, aarch64, …"""
+    version: str
+
+
+def find_compiler() -> Compiler:
+    """Return $CXX, or the first of `COMPILERS` that is here.
+
+    Raises:
+        BuildError: There is none, or $CXX does not run.
+    """
+    wanted = shlex.split(os.environ.get("CXX", ""))
+    candidates = [tuple(wanted)] if wanted else [(name,) for name in COMPILERS]
+    for command in candidates:
+        if shutil.which(command[0]):
+            return _asked(command)
+    if wanted:
+        raise BuildError(f"CXX is {shlex.join(wanted)}, which is not here")
+    raise BuildError(f"no C++ compiler ({', '.join(COMPILERS)}, or name one in CXX)")
+
+
+def instruction_sets(machine: str) -> dict[str, tuple[str, ...]]:
+    """Return the flags of each instruction set that a machine's library holds."""
+    if machine in ("x86_64", "amd64"):
+        vnni = (*_AVX512, "-mavx512vnni")
+        return {"baseline": (), "avx2": _AVX2, "avx512": _AVX512, "avx512vnni": vnni}
+    if machine in ("aarch64", "arm64"):
+        return {"neon": ()}
+    return {"baseline": ()}
+
+
+def compile_objects(
+    compiler: Compiler, folder: Path, *, extra: Sequence[str] = (), sources: Path = SOURCES
+) -> list[Path]:
+    """Compile the engine into `folder`, `extra` flags last, and return the object files.
+
+    Raises:
+        BuildError: The compiler fails; its first error lines.
+    """
+    units: list[tuple[Path, Path, Sequence[str]]] = []
+    for source in sorted(sources.glob("*.cpp")):
+        if not source.stem.startswith(PER_INSTRUCTION_SET):
+            units.append((source, folder / f"{source.stem}.o", ()))
+            continue
+        for name, flags in instruction_sets(compiler.machine).items():
+            unit = (source, folder / f"{source.stem}_{name}.o", (f"-DSNN_ISA={name}", *flags))
+            units.append(unit)
+    if not units:
+        raise BuildError(f"no C++ sources in {sources}")
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(partial(_compile, compiler, extra), units))
+    return [unit[1] for unit in units]
+
+
+def link(compiler: Compiler, objects: Sequence[Path], target: Path) -> None:
+    """Link `objects` into a library, a self-contained one where the linker can.
+
+    Raises:
+        BuildError: The linker fails.
+    """
+    script = target.with_suffix(".exports")
+    script.write_text(EXPORTS)
+    command = [*compiler.command, "-o", str(target), *map(str, objects), *LINK]
+    try:
+        run([*command, *SELF_CONTAINED, f"-Wl,--version-script={script}"])
+    except BuildError:
+        run(command)
+
+
+def build(
+    target: Path, compiler: Compiler, *, extra: Sequence[str] = (), sources: Path = SOURCES
+) -> None:
+    """Compile, link, try and put the library at `target`, whole or not at all.
+
+    Raises:
+        BuildError: It does not compile, or this machine does not load it.
+    """
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".event-") as name:
+        made = Path(name) / target.name
+        link(compiler, compile_objects(compiler, Path(name), extra=extra, sources=sources), made)
+        try:
+            ctypes.CDLL(str(made), mode=os.RTLD_NOW).snn_event_abi()
+        except (OSError, AttributeError) as error:
+            raise BuildError(f"the library was compiled but does not load: {error}") from error
+        # A program may be running from the old one: replace it, never write into it.
+        os.replace(made, target)
+
+
+def build_in_place(sources: Path = SOURCES) -> Path:
+    """Build the library beside its sources unless it is there and made of them; return its path.
+
+    Raises:
+        BuildError: There is no compiler, it fails, or the folder cannot be written.
+    """
+    compiler = find_compiler()
+    library, stamp, digest = sources / LIBRARY, sources / STAMP, _digest(compiler, sources)
+    try:
+        if library.is_file() and stamp.is_file() and stamp.read_text() == digest:
+            return library
+        stamp.unlink(missing_ok=True)
+        build(library, compiler, sources=sources)
+        stamp.write_text(digest)
+    except OSError as error:
+        raise BuildError(f"{sources} cannot be written: {error.strerror}") from error
+    return library
+
+
+def remove(sources: Path = SOURCES) -> None:
+    """Remove a library that no longer belongs to its sources."""
+    for name in (LIBRARY, STAMP):
+        (sources / name).unlink(missing_ok=True)
+
+
+def run(command: Sequence[str]) -> str:
+    """Run a compiler and return what it says.
+
+    Raises:
+        BuildError: It fails; its first error lines.
+    """
+    environment = {**os.environ, "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, errors="replace", check=False
+        )
+    except OSError as error:
+        raise BuildError(f"{command[0]} does not start: {error.strerror}") from error
+    if done.returncode == 0:
+        return done.stdout
+    lines = [line.strip() for line in done.stderr.splitlines()]
+    telling = [line for line in lines if "error:" in line or "undefined" in line] or lines
+    reason = "; ".join(telling[:ERROR_LINES]) or f"exit code {done.returncode}"
+    raise BuildError(f"{command[0]} fails: {reason}")
+
+
+def _asked(command: tuple[str, ...]) -> Compiler:
+    triple = run([*command, "-dumpmachine"]).strip()
+    version = run([*command, "--version"]).partition("\n")[0]
+    return Compiler(command, triple.partition("-")[0], version)
+
+
+def _compile(
+    compiler: Compiler, extra: Sequence[str], unit: tuple[Path, Path, Sequence[str]]
+) -> None:
+    source, target, flags = unit
+    run([*compiler.command, *FLAGS, *flags, *extra, "-c", str(source), "-o", str(target)])
+
+
+def _digest(compiler: Compiler, sources: Path) -> str:
+    state = hashlib.sha256(repr((compiler, FLAGS, LINK, SELF_CONTAINED, EXPORTS)).encode())
+    state.update(repr(instruction_sets(compiler.machine)).encode())
+    for path in sorted(p for p in sources.iterdir() if p.suffix in (".cpp", ".h")):
+        state.update(f"{path.name} {path.stat().st_size}\n".encode() + path.read_bytes())
+    return state.hexdigest()
+
+
+if __name__ == "__main__":
+    try:
+        print(build_in_place())
+    except BuildError as error:
+        sys.exit(f"event_build: {error}")

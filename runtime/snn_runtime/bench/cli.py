@@ -1,0 +1,218 @@
+"""The command `snn-bench`: latency, throughput and memory of every engine here."""
+
+import argparse
+import math
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, get_args
+
+from snn_runtime.bench.timing import Protocol
+from snn_runtime.bench.topology import TOPOLOGIES, Design, Pooling
+from snn_runtime.command import Parser, run_command, say, whole_number
+from snn_runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from snn_runtime.bench.experiment import Plan
+    from snn_runtime.bench.results import Report
+
+PROGRAM = "snn-bench"
+
+SWEEP = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.30)
+"""Rates of a plot."""
+DEFAULT_RATES = (0.10,)
+BUSY = 0.5
+"""Load average from which a warning says that others use the machine too."""
+
+EXAMPLES = """examples:
+  snn-bench                               the bundled model on every backend
+  snn-bench --model model.onnx --images photos/ --threads 1,2 --batch 1,16
+  snn-bench --against dnn                 and its topology as a ReLU network, fp32 and INT8
+  snn-bench --topology vgg16 --rates 15,10,5 --against dnn
+  snn-bench --topology vgg16 --pooling average --rates 10 --against dnn
+  snn-bench --topology vgg16,resnet20,vgg16-224 --against dnn --no-memory --plot sweep.png
+
+A synthetic network (--topology) has random weights, and thresholds by which the asked share of the
+spikes that enter each layer are ones. Of a ratio over 1 the spiking network is the faster."""
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line.
+
+    Raises:
+        UsageError: `usage`.
+    """
+    parser = Parser(PROGRAM, "Measure spiking networks beside their dense twins.", EXAMPLES)
+    add, count = parser.add_argument, whole_number(1, 1024)
+    add("--model", type=Path, metavar="PATH", help="model.onnx (default: the bundled one)")
+    add("--images", type=Path, metavar="FOLDER", help="what to look at (default: random scenes)")
+    _add_synthetic(parser)
+    add("--backends", type=several(str), metavar="LIST", help="default: all that are here")
+    add("--threads", type=several(count), default=(1,), metavar="LIST", help="default: 1")
+    add("--batch", type=several(count), default=(1,), metavar="LIST", help="default: 1")
+    add("--against", choices=["dnn"], help="also race the same topology as a dense ReLU network")
+    _add_protocol(parser)
+    add("--no-memory", action="store_true", help="leave out peak memory and load time")
+    add("--format", choices=["table", "json", "csv"], default="table", help="default: %(default)s")
+    add("--plot", type=Path, metavar="FILE", help="draw time against rate (.png, .svg, .pdf)")
+    args = parser.parse_args(argv)
+    _check(args)
+    return args
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the command line says and return the exit code."""
+    # Here, so that --help and a mistyped flag do not wait for an inference engine to load.
+    from snn_runtime.bench import plot, tables
+    from snn_runtime.bench.machine import this_machine
+    from snn_runtime.bench.results import Benchmark
+
+    plan = _plan(args)
+    if args.plot:
+        plot.pyplot()  # if it is missing, say so before the work
+    machine = this_machine()
+    if machine.load > BUSY:
+        say(f"{PROGRAM}: warning: load average {machine.load}: others use this machine too")
+    benchmark = Benchmark(machine, plan.protocol, list(_reports(args, plan)))
+    form = {"json": tables.as_json, "csv": tables.as_csv, "table": tables.as_table}[args.format]
+    sys.stdout.write(form(benchmark))
+    if args.plot:
+        plot.draw(benchmark.reports, args.plot, machine.describe())
+    return 0
+
+
+def main() -> int:
+    """Run `snn-bench`."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    return run_command(PROGRAM, lambda: run(parse_args(None)))
+
+
+def several(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """Return a reader for a flag that takes values with commas between them, each once."""
+
+    def split(text: str) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(read(part.strip()) for part in text.split(",")))
+
+    return split
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """Return a reader for a number above `least`, up to `most`."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least < value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number over {least:g} to {most:g}")
+        return value
+
+    return read
+
+
+def _topology(text: str) -> str:
+    if text not in TOPOLOGIES:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(TOPOLOGIES)}")
+    return text
+
+
+def _add_synthetic(parser: Parser) -> None:
+    add = parser.add_argument
+    topologies = ", ".join(TOPOLOGIES)
+    add("--topology", type=several(_topology), metavar="LIST", help=f"synthetic: {topologies}")
+    add("--rates", type=several(number(0, 50)), metavar="LIST", help="in %% (default: 10)")
+    add("--pooling", choices=get_args(Pooling), help="default: max")
+    add("--hidden", type=whole_number(0, 2**15), metavar="N", help="units of two dense layers")
+    add("--width", type=number(0, 4), metavar="FACTOR", help="on all channels (default: 1)")
+
+
+def _add_protocol(parser: Parser) -> None:
+    usual, add = Protocol(), parser.add_argument
+    add(
+        "--rounds",
+        type=whole_number(1, 10_000),
+        default=usual.rounds,
+        metavar="N",
+        help="interleaved rounds (default: %(default)s)",
+    )
+    add(
+        "--duration",
+        type=number(0, 3600),
+        default=usual.duration,
+        metavar="SECONDS",
+        help="for each contender, over all rounds (default: %(default)g)",
+    )
+    add(
+        "--warm-up",
+        type=whole_number(1, 10_000),
+        default=usual.warm_up,
+        metavar="N",
+        help="calls before the first round (default: %(default)s)",
+    )
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse flags that would have no effect."""
+    if args.topology and args.model:
+        raise UsageError("usage", "--model and --topology: choose one")
+    for flag in ("rates", "pooling", "hidden", "width"):
+        if getattr(args, flag) is not None and not args.topology:
+            raise UsageError("usage", f"--{flag} is for synthetic networks: add --topology")
+    if args.plot and not args.topology:
+        raise UsageError("usage", "--plot draws time against rate: add --topology")
+
+
+def _plan(args: argparse.Namespace) -> "Plan":
+    from snn_runtime.bench.experiment import Plan
+    from snn_runtime.model import BACKENDS
+
+    for name in args.backends or ():
+        if name not in BACKENDS:
+            choices = ", ".join(BACKENDS)
+            raise UsageError("unknown_backend", f"--backends: {name!r} is none of {choices}")
+    return Plan(
+        backends=args.backends or tuple(BACKENDS),
+        required=args.backends is not None,
+        against_dnn=args.against == "dnn",
+        threads=args.threads,
+        batches=args.batch,
+        memory=not args.no_memory,
+        protocol=Protocol(args.rounds, args.duration, args.warm_up),
+    )
+
+
+def _reports(args: argparse.Namespace, plan: "Plan") -> "Iterator[Report]":
+    from snn_runtime.bench.experiment import measure
+    from snn_runtime.bench.workloads import given, scratch, synthetic
+
+    def progress(step: str) -> None:
+        say(f"{PROGRAM}: {step}")
+
+    if not args.topology:
+        with scratch() as folder:
+            yield measure(given(args.model, args.images), plan, folder, progress)
+        return
+    rates = [rate / 100 for rate in args.rates] if args.rates else None
+    for topology in args.topology:
+        design = Design(topology, args.pooling or "max", args.hidden, args.width or 1.0)
+        with scratch() as folder:  # one for all rates, so that the twins are made once
+            for workload in synthetic(design, rates or _usual_rates(args), args.images):
+                yield measure(workload, plan, folder, progress)
+
+
+def _usual_rates(args: argparse.Namespace) -> Sequence[float]:
+    return SWEEP if args.plot else DEFAULT_RATES
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    # As an exception, so that children are ended and scratch files removed.
+    say(f"{PROGRAM}: stopped by signal {number}")
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

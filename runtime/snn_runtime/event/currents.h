@@ -1,0 +1,140 @@
+// Currents and the spikes they cause. Part of kernels.cpp.
+#ifndef SNN_EVENT_CURRENTS_H
+#define SNN_EVENT_CURRENTS_H
+
+#include "gather.h"
+
+namespace snn {
+namespace SNN_ISA {
+namespace {
+
+// Asks for a row, into the second cache: the first has room for too few requests at a time to keep a slow
+// memory busy.
+template <int N>
+inline __attribute__((always_inline)) void fetch(const int8_t *tile, uint32_t row) {
+  const int8_t *at = tile + (size_t)row * (N * kVector);
+  for (int line = 0; line < N * kVector; line += 64) __builtin_prefetch(at + line, 0, 2);
+}
+
+template <int N, bool Ahead>
+inline __attribute__((always_inline)) void add_row(const int8_t *tile, const uint32_t *row, Sum<N> &sum) {
+  constexpr int kWidth = N * kVector;
+  if (Ahead) fetch<N>(tile, row[kAhead]);
+  sum.add(tile + (size_t)row[0] * kWidth);
+}
+
+template <int N, bool Ahead>
+inline __attribute__((always_inline)) void add_rows(const int8_t *tile, const uint32_t *rows, int64_t count,
+                                                    SignedLanes *sums) {
+  Sum<N> sum;
+  const uint32_t *const end = rows + count;
+  if (N >= 4) {  // two at a time pays where rows are long
+    for (; rows + 1 < end; rows += 2) {
+      add_row<N, Ahead>(tile, rows, sum);
+      add_row<N, Ahead>(tile, rows + 1, sum);
+    }
+    if (rows < end) add_row<N, Ahead>(tile, rows, sum);
+  } else {
+    for (; rows < end; rows++) add_row<N, Ahead>(tile, rows, sum);
+  }
+  sum.finish(count, sums);
+}
+
+// Currents of 32 bits: what the image gave, and the sums of as many rows at a time as 16 bits surely hold.
+template <int N, bool Ahead>
+void add_widely(const Tile &tile, const uint32_t *rows, int64_t count, int32_t *currents) {
+  constexpr int kWidth = N * kVector;
+  do {
+    const int64_t some = least(count, tile.limit);
+    SignedLanes sums[2 * N];
+    add_rows<N, Ahead>(tile.rows, rows, some, sums);
+    int16_t narrow[kWidth];
+    memcpy(narrow, sums, sizeof narrow);
+    for (int i = 0; i < kWidth; i++) currents[i] += narrow[i];
+    rows += some;
+    count -= some;
+  } while (count > 0);
+}
+
+template <int N>
+inline void fire(const SignedLanes *sums, const int16_t *thresholds, uint64_t *mask) {
+  constexpr int kParts = 128 / kVector;
+  for (int word = 0; word < N * kVector / 64; word++) {
+    uint64_t bits = 0;
+#pragma GCC unroll 8
+    for (int part = 0; part < kParts; part++) {
+      const int at = word * kParts + part;
+      bits |= above(sums[at], load<SignedLanes>(thresholds + at * kVector / 2)) << (part * kVector / 2);
+    }
+    mask[word] = bits;
+  }
+}
+
+void fire_widely(int64_t width, const int32_t *currents, const int32_t *thresholds, uint64_t *mask) {
+  for (int64_t word = 0; word < width / 64; word++) {
+    uint64_t bits = 0;
+    for (int i = 0; i < 64; i += kQuads) {
+      const int64_t at = word * 64 + i;
+      bits |= above(load<Quads>(currents + at), load<Quads>(thresholds + at)) << i;
+    }
+    mask[word] = bits;
+  }
+}
+
+// logit = scale · sum + bias, each rounded once: a product of two 24-bit numbers is exact in double.
+void read_out(const Plan &plan, const Tile &tile, const int32_t *currents, float *logits) {
+  const int64_t count = least(tile.width, plan.classes - tile.channel);
+  for (int64_t i = 0; i < count; i++) {
+    const int64_t at = tile.channel + i;
+    const float scaled = (float)((double)plan.scale[at] * currents[i]);
+    logits[at] = scaled + plan.bias[at];
+  }
+}
+
+template <int N, bool Ahead>
+void sweep(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &space, Scratch &scratch,
+           int64_t first, int64_t count) {
+  const bool readout = layer.value < 0, dense = !layer.image.empty();
+  const int64_t words = (layer.shape.channels + 63) / 64;
+  uint64_t *const mask = readout ? nullptr : space.rooms[layer.value].mask.get() + tile.channel / 64;
+  if (Ahead) {
+    const int64_t early = least(kAhead, scratch.begins.get()[count]);
+    for (int64_t i = 0; i < early; i++) fetch<N>(tile.rows, scratch.rows.get()[i]);
+  }
+  for (int64_t i = 0; i < count; i++) {
+    const int64_t *begins = scratch.begins.get() + i;
+    const uint32_t *rows = scratch.rows.get() + begins[0];
+    const int64_t heard = begins[1] - begins[0];
+    if (!dense && !readout && heard <= tile.limit) {
+      SignedLanes sums[2 * N];
+      add_rows<N, Ahead>(tile.rows, rows, heard, sums);
+      fire<N>(sums, layer.narrow.get() + tile.channel, mask + (first + i) * words);
+      continue;
+    }
+    int32_t *currents = scratch.currents.get() + i * tile.width;
+    if (!dense) memset(currents, 0, tile.width * sizeof *currents);
+    if (heard > 0) add_widely<N, Ahead>(tile, rows, heard, currents);
+    if (readout) {
+      read_out(plan, tile, currents, space.logits);
+    } else {
+      fire_widely(tile.width, currents, layer.wide.get() + tile.channel, mask + (first + i) * words);
+    }
+  }
+}
+
+template <int N>
+void sweep(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &space, Scratch &scratch,
+           int64_t first, int64_t count) {
+  if constexpr (N >= 1 && N * kVector <= kWidest) {
+    if (layer.ahead) {
+      sweep<N, true>(plan, layer, tile, space, scratch, first, count);
+    } else {
+      sweep<N, false>(plan, layer, tile, space, scratch, first, count);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace SNN_ISA
+}  // namespace snn
+#endif

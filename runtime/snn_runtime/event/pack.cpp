@@ -1,0 +1,203 @@
+#include "pack.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "check.h"
+#include "kernels.h"
+
+namespace snn {
+namespace {
+
+constexpr int64_t kNear = 512 << 10;  // bytes of weights that stay in a core's own cache
+
+class Packer {
+ public:
+  Packer(Plan &plan, const snn_graph &graph) : plan_(plan), graph_(graph) {}
+
+  void pack(Layer &layer, const Projections &projections, int32_t n) {
+    int64_t rows = 0;
+    for (const Geometry &g : layer.spikes) {
+      rows += g.kernel_height * g.kernel_width * plan_.values[g.value].shape.channels;
+    }
+    const int64_t most = widest(layer, rows), all = (layer.shape.channels + 63) / 64 * 64;
+    for (int64_t channel = 0; channel < all;) {
+      int64_t width = most;
+      while (width > all - channel) width /= 2;
+      Tile tile;
+      tile.channel = channel;
+      tile.width = width;
+      pack_spikes(layer, tile, projections, n);
+      pack_image(layer, tile, projections);
+      layer.tiles.push_back(std::move(tile));
+      channel += width;
+    }
+    layer.ahead = rows * layer.shape.channels > kNear;
+  }
+
+ private:
+  // Wide tiles read long runs of memory and count their rows once; narrower ones stay in cache from pixel to
+  // pixel, and there are more of them to deal out.
+  int64_t widest(const Layer &layer, int64_t rows) const {
+    if (layer.grouped) return 64;
+    const int64_t pixels = layer.shape.pixels(), shares = 2 * plan_.threads;
+    const bool far = rows * layer.shape.channels > kNear;
+    int64_t width = plan_.kernels->widest;
+    if (!layer.image.empty()) width = std::min<int64_t>(width, 128);
+    if (far && pixels > 9) width = std::min<int64_t>(width, 256);
+    if (plan_.threads > 1 && (far || pixels < 16)) {
+      while (width > (far ? 128 : 64) && layer.shape.channels < shares * width) width /= 2;
+    }
+    return width;
+  }
+
+  // Rows [projection][ky][kx][source channel of the range], each the weights to `width` output channels.
+  void pack_spikes(const Layer &layer, Tile &tile, const Projections &projections,
+                   int32_t n) {
+    int64_t rows = 0;
+    const int64_t last = std::min(tile.channel + tile.width, layer.shape.channels) - 1;
+    for (const Geometry &g : layer.spikes) {
+      const int64_t inputs = plan_.values[g.value].shape.channels / g.groups;
+      const int64_t outputs = layer.shape.channels / g.groups;
+      const int64_t first = tile.channel / outputs, groups = last / outputs - first + 1;
+      tile.spans.push_back({first * inputs, groups * inputs, rows});
+      rows = rows + checked(g.kernel_height * g.kernel_width, groups * inputs, n);
+    }
+    require(rows < INT32_MAX, n, "holds more than this engine takes");
+    tile.rows = plan_.weights.take(static_cast<size_t>(rows * tile.width));
+    if (layer.grouped || last + 1 < tile.channel + tile.width) clear(tile, rows);
+    std::vector<Reach> reach(last + 1 - tile.channel);
+    size_t s = 0;
+    for (const snn_projection *p : projections) {
+      if (plan_.values[p->source].form == Form::kImage) continue;
+      const Geometry &g = layer.spikes[s];
+      const int8_t *weights = graph_.weights + p->weight;
+      transpose(layer, tile, g, tile.spans[s++], weights, last);
+      const int64_t sent = plan_.values[g.value].largest;
+      const int64_t size = g.kernel_height * g.kernel_width * plan_.values[g.value].shape.channels / g.groups;
+      for (int64_t o = tile.channel; o <= last; o++) reach[o - tile.channel].add(weights + o * size, size, sent);
+    }
+    int64_t most = 0, largest = 1;
+    for (const Reach &one : reach) {
+      most = std::max({most, one.positive, one.negative});
+      largest = std::max<int64_t>(largest, one.largest);
+    }
+    tile.limit = most <= INT16_MAX ? INT32_MAX : INT16_MAX / largest;
+  }
+
+  // How far the current of one neuron can go to either side, and its largest weight.
+  struct Reach {
+    int64_t positive = 0, negative = 0;
+    int32_t largest = 0;
+
+    void add(const int8_t *weights, int64_t count, int64_t sent) {
+      constexpr int64_t kSome = 1 << 16;  // whose sum fits 32 bits
+      for (int64_t k = 0; k < count; k += kSome) {
+        int32_t sum = 0, magnitudes = 0;
+        for (int64_t i = k; i < std::min(count, k + kSome); i++) {
+          const int32_t weight = weights[i], magnitude = weight < 0 ? -weight : weight;
+          sum += weight;
+          magnitudes += magnitude;
+          largest = largest < magnitude ? magnitude : largest;
+        }
+        positive += sent * ((magnitudes + sum) / 2);
+        negative += sent * ((magnitudes - sum) / 2);
+      }
+    }
+  };
+
+  // Weights of zero, as they are stored, for what no weight is written to.
+  void clear(Tile &tile, int64_t rows) const {
+    std::vector<int8_t> zeros(tile.width);
+    for (int64_t i = 0; i < tile.width; i++) {
+      zeros[place(*plan_.kernels, i)] = static_cast<int8_t>(surplus(*plan_.kernels, i));
+    }
+    for (int64_t row = 0; row < rows; row++) std::copy(zeros.begin(), zeros.end(), tile.rows + row * tile.width);
+  }
+
+  // From [output][input][tap] to rows [tap][input], in squares small enough to stay in the nearest cache.
+  void transpose(const Layer &layer, Tile &tile, const Geometry &g, const Span &span, const int8_t *weights,
+                 int64_t last) const {
+    constexpr int64_t kSquare = 64;
+    const Kernels &kernels = *plan_.kernels;
+    const int64_t taps = g.kernel_height * g.kernel_width;
+    const int64_t inputs = plan_.values[g.value].shape.channels / g.groups;
+    const int64_t outputs = layer.shape.channels / g.groups, size = inputs * taps;
+    for (int64_t o = tile.channel; o <= last; o += kSquare) {
+      const int64_t count = std::min(kSquare, last + 1 - o);
+      int64_t to[kSquare];
+      uint8_t extra[kSquare];
+      for (int64_t i = 0; i < count; i++) {
+        const int64_t input = (o + i) / outputs * inputs - span.channel;  // of its group within the range
+        to[i] = (span.row + input) * tile.width + place(kernels, o + i - tile.channel);
+        extra[i] = static_cast<uint8_t>(surplus(kernels, o + i - tile.channel));
+      }
+      const int8_t *from = weights + o * size;
+      for (int64_t begin = 0; begin < size; begin += kSquare) {
+        for (int64_t k = begin; k < std::min(size, begin + kSquare); k++) {
+          int8_t *row = tile.rows + (k % taps * span.range + k / taps) * tile.width;
+          for (int64_t i = 0; i < count; i++) {
+            row[to[i]] = static_cast<int8_t>(static_cast<uint8_t>(from[i * size + k]) + extra[i]);
+          }
+        }
+      }
+    }
+  }
+
+  // [group of `vector` channels][ky][some inputs of a line][channel][input]. Groups of the convolution become
+  // zeros, for an image has three channels only.
+  void pack_image(const Layer &layer, Tile &tile, const Projections &projections) {
+    const Kernels &kernels = *plan_.kernels;
+    const int64_t vector = kernels.vector, taken = kernels.taken, bytes = 4 / taken;
+    if (layer.image.empty()) return;
+    int64_t size = 0;
+    for (const Geometry &g : layer.image) size += g.kernel_height * plan_.takes(g) * 4 * tile.width;
+    tile.dense = Array<int8_t>(static_cast<size_t>(size));
+    tile.start = Array<int32_t>(static_cast<size_t>(tile.width));
+    int8_t *to = tile.dense.get();
+    for (const snn_projection *p : projections) {
+      if (plan_.values[p->source].form != Form::kImage) continue;
+      const Geometry g = geometry(*p);
+      const int64_t line = plan_.takes(g) * 4 * vector, taps = g.kernel_height * g.kernel_width;
+      const int64_t inputs = 3 / g.groups, outputs = layer.shape.channels / g.groups;
+      for (int64_t i = 0; i < tile.width && tile.channel + i < layer.shape.channels; i++) {
+        const int64_t o = tile.channel + i, first = o / outputs * inputs;
+        const int8_t *from = graph_.weights + p->weight + o * inputs * taps;
+        int8_t *own = to + i / vector * g.kernel_height * line + i % vector * 4;
+        for (int64_t c = first; c < first + inputs; c++) {
+          for (int64_t tap = 0; tap < taps; tap++) {
+            const int64_t ky = tap / g.kernel_width, k = tap % g.kernel_width * 3 + c;
+            int8_t *at = own + ky * line + k / taken * 4 * vector + k % taken * bytes;
+            const int16_t weight = *from++;
+            std::memcpy(at, &weight, bytes);  // the low byte first
+            if (bytes == 1) tile.start.get()[i] -= weight * static_cast<int32_t>(plan_.offset[c]);
+          }
+        }
+      }
+      to += g.kernel_height * plan_.takes(g) * 4 * tile.width;
+    }
+  }
+
+  Plan &plan_;
+  const snn_graph &graph_;
+};
+
+}  // namespace
+
+void pack(Plan &plan, const snn_graph &graph, Layer &layer, const Projections &projections, int32_t node) {
+  Packer(plan, graph).pack(layer, projections, node);
+}
+
+void set_thresholds(Layer &layer, const int32_t *from) {
+  const int64_t padded = (layer.shape.channels + 63) / 64 * 64;
+  layer.narrow = Array<int16_t>(static_cast<size_t>(padded));
+  layer.wide = Array<int32_t>(static_cast<size_t>(padded));
+  for (int64_t i = 0; i < padded; i++) {
+    const int32_t value = i < layer.shape.channels ? from[i] : INT32_MAX;
+    layer.wide.get()[i] = value;
+    // Currents that fit 16 bits are within ±32767: none exceeds 32767, and all exceed -32768.
+    layer.narrow.get()[i] = static_cast<int16_t>(std::clamp<int32_t>(value, INT16_MIN, INT16_MAX));
+  }
+}
+
+}  // namespace snn

@@ -1,0 +1,213 @@
+"""Fixed graphs, each something that an engine driven by spikes could get wrong.
+
+Sums that leave 16 bits on the way, channels that do not fill a vector, groups that cross the border
+of one, counts beyond a byte, pictures in late layers, windows that hang over every edge.
+"""
+
+from collections.abc import Callable
+
+from growing import Growing
+
+from snn_runtime.graph import INPUT, Projection, SpikingGraph
+
+CORNERS: dict[str, Callable[[], SpikingGraph]] = {}
+
+
+def corner(make: Callable[[], SpikingGraph]) -> Callable[[], SpikingGraph]:
+    CORNERS[make.__name__] = make
+    return make
+
+
+def _all_on(channels: int, height: int = 2, width: int = 3) -> Growing:
+    """A first population in which everybody fires."""
+    grown = Growing(height, width)
+    grown.convolve("on", INPUT, channels, firing="all")
+    return grown
+
+
+@corner
+def sums_that_end_at_the_brim_of_16_bits() -> SpikingGraph:
+    grown = _all_on(600)
+    grown.convolve("brim", "on", 130, kind="brim")
+    grown.convolve("shared", "on", 130, kind="brim", limit=126, firing="far")
+    grown.convolve("mixed", "on", 65, kind="brim", limit=127, firing="mixed")
+    return grown.graph("brim")
+
+
+@corner
+def sums_that_leave_16_bits_and_come_back() -> SpikingGraph:
+    grown = _all_on(600)
+    grown.convolve("halves", "on", 300, kind="halves")
+    around = grown.weight("halves", 127, 65, 600, 3, 3)
+    grown.add("around", Projection("on", around, padding=(1, 1)))
+    return grown.graph("halves", kind="signed", limit=127, classes=65)
+
+
+@corner
+def sums_far_beyond_16_bits() -> SpikingGraph:
+    grown = _all_on(700, 10, 10)
+    grown.dense("whole", "on", out=66, kind="signed")
+    grown.dense("both", "on", INPUT, "whole", out=3, kind="extreme", limit=90)
+    return grown.graph("on", classes=2, kind="signed", limit=127)
+
+
+@corner
+def sums_right_below_24_bits() -> SpikingGraph:
+    grown = _all_on(132_104 // 4, 2, 2)
+    grown.dense("largest", "on", out=3, kind="signed")
+    return grown.graph()
+
+
+@corner
+def weights_around_half_and_a_quarter_of_a_byte() -> SpikingGraph:
+    grown = _all_on(270)
+    for limit in (31, 32, 33, 42, 43, 63, 64, 65, 126):
+        grown.convolve(f"limit{limit}", "on", 66, kind="extreme", limit=limit, firing="mixed")
+        grown.convolve(f"signed{limit}", "on", 66, kind="signed", limit=limit, firing="far")
+    return grown.graph()
+
+
+@corner
+def widths_beside_every_tile() -> SpikingGraph:
+    grown = Growing(3, 5)
+    source = INPUT
+    for out in (1, 63, 64, 65, 127, 129, 191, 193, 255, 257, 320, 449, 511, 513, 2):
+        source = grown.convolve(f"w{out}", source, out, firing="mixed", kind="extreme")
+    for out in (300, 1, 513, 65):
+        source = grown.dense(f"d{out}", source, out=out)
+    return grown.graph()
+
+
+@corner
+def groups_that_cross_tiles() -> SpikingGraph:
+    grown = Growing(6, 5)
+    grown.convolve("a", INPUT, 195, (3, 3), groups=3, padding=(1, 1))
+    grown.convolve("b", "a", 129, (3, 3), groups=3, padding=(1, 1))
+    grown.convolve("c", "a", 500, (1, 2), groups=5)
+    grown.convolve("d", "a", 65, (2, 2), groups=65, padding=(1, 0), firing="all")
+    grown.convolve("e", "c", 125, (3, 1), groups=125, stride=(2, 2), kind="signed")
+    grown.convolve("f", "b", 129, (1, 1), groups=43, firing="mixed")
+    return grown.graph("f")
+
+
+@corner
+def depthwise() -> SpikingGraph:
+    grown = Growing(7, 5)
+    grown.convolve("a", INPUT, 513, (3, 3), padding=(1, 1))
+    grown.convolve("b", "a", 513, (3, 3), groups=513, padding=(1, 1))
+    grown.convolve("c", "b", 1026, (5, 5), groups=513, padding=(2, 4), stride=(2, 3))
+    grown.convolve("d", "c", 513, (1, 1), groups=513)
+    return grown.graph()
+
+
+@corner
+def kernels_larger_than_their_sources() -> SpikingGraph:
+    grown = Growing(2, 3)
+    grown.convolve("a", INPUT, 70, (7, 5), padding=(6, 4))
+    grown.convolve("b", "a", 66, (5, 7), padding=(2, 3), stride=(3, 2))
+    grown.convolve("c", "b", 65, (1, 7), padding=(0, 6), firing="all")
+    grown.convolve("d", "c", 5, (7, 1), padding=(6, 0), stride=(4096, 4096))
+    grown.convolve("e", "d", 3, (3, 3), padding=(2, 2))
+    return grown.graph()
+
+
+@corner
+def sums_of_more_than_a_byte() -> SpikingGraph:
+    grown = Growing(35, 52)
+    grown.convolve("a", INPUT, 5, firing="all")
+    for kernel in (15, 16, 17):
+        pooled = grown.pool("a", "sum", kernel)
+        grown.convolve(f"c{kernel}", pooled, 67, (2, 1), kind="extreme")
+        grown.dense(f"d{kernel}", pooled, out=9)
+    twice = grown.pool(grown.pool("a", "sum", 4), "sum", 4)
+    grown.convolve("twice", twice, 65, (2, 2), groups=5, padding=(1, 1))
+    return grown.graph(twice)
+
+
+@corner
+def sums_of_more_than_two_bytes() -> SpikingGraph:
+    grown = Growing(256, 257)
+    grown.convolve("a", INPUT, 1, firing="all")
+    pooled = grown.pool(grown.pool("a", "sum", 16), "sum", 16)
+    grown.dense("d", pooled, out=3, kind="signed")
+    return grown.graph(pooled, classes=1)
+
+
+@corner
+def pools_of_pools() -> SpikingGraph:
+    grown = Growing(23, 19)
+    grown.convolve("a", INPUT, 65, (2, 2))
+    most = grown.pool(grown.pool(grown.pool("a", "max", 2), "sum", 2), "max", 2)
+    grown.convolve("b", most, 66, (2, 2), padding=(1, 1))
+    total = grown.pool(grown.pool(grown.pool("a", "sum", 2), "max", 3), "sum", 2)
+    grown.dense("c", total, most, "b", out=130)
+    again = grown.pool(grown.pool("a", "sum", 3), "max", 2)
+    same = grown.pool(again, "sum", 1)
+    grown.convolve("e", same, 65, (1, 1), groups=65)
+    grown.dense("d", total, INPUT, out=7, limit=60)
+    return grown.graph(total)
+
+
+@corner
+def the_image_in_a_late_layer() -> SpikingGraph:
+    grown = Growing(9, 8, offset=(0, 255, 128))
+    grown.convolve("a", INPUT, 129, (3, 3), padding=(1, 1))
+    half = grown.pool("a", "max", 2)
+    image = grown.weight("extreme", 127, 300, 3, 5, 4)
+    spikes = grown.weight("random", 60, 300, 129, 1, 1)
+    grown.add(
+        "b",
+        Projection(half, spikes),
+        Projection(INPUT, image, (2, 2), (1, 1)),
+        Projection("a", grown.weight("halves", 9, 300, 43, 3, 2), (2, 2), (0, 0), 3),
+        Projection(half, grown.weight("one", 127, 300, 129, 3, 3), (1, 1), (1, 1)),
+        firing="mixed",
+    )
+    grown.dense("c", INPUT, "b", INPUT, out=130)
+    grown.dense("d", INPUT, out=513, kind="extreme")
+    return grown.graph("c")
+
+
+@corner
+def rows_of_more_than_two_bytes() -> SpikingGraph:
+    grown = Growing(1, 300)
+    grown.convolve("a", INPUT, 300, firing="dense")
+    grown.convolve("b", "a", 300, (1, 3), groups=300)
+    grown.convolve("c", "b", 3, (1, 299), padding=(0, 1))
+    return grown.graph("c")
+
+
+@corner
+def a_large_picture() -> SpikingGraph:
+    grown = Growing(131, 127)
+    grown.convolve("a", INPUT, 9, (7, 7), stride=(2, 2), padding=(3, 3))
+    grown.convolve("b", "a", 65, (3, 3), padding=(1, 1), firing="sparse")
+    grown.convolve("c", grown.pool("b", "max", 3), 3, (3, 3))
+    return grown.graph()
+
+
+@corner
+def a_thousand_classes_from_one_pixel() -> SpikingGraph:
+    grown = Growing(1, 1)
+    grown.convolve("a", INPUT, 65)
+    grown.convolve("silent", "a", 64, firing="none")
+    grown.convolve("b", "silent", 33, firing="far")
+    return grown.graph("a", classes=1000)
+
+
+@corner
+def nobody_fires() -> SpikingGraph:
+    grown = Growing(4, 4)
+    grown.convolve("a", INPUT, 70, firing="none")
+    grown.convolve("b", "a", 70, (3, 3), padding=(2, 2))
+    grown.convolve("c", grown.pool("a", "sum", 2), 5, (2, 2))
+    return grown.graph("a", classes=13)
+
+
+@corner
+def many_small_stages() -> SpikingGraph:
+    grown = Growing(3, 2)
+    source = grown.convolve("n0", INPUT, 3)
+    for i in range(1, 60):
+        source = grown.convolve(f"n{i}", source, 2 + i % 3, (2, 1) if i == 7 else (1, 1))
+    return grown.graph("n50", classes=3)

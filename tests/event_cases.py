@@ -1,0 +1,80 @@
+"""Cases for tests/runtime/event_driver.cpp, and that driver, built together with the engine."""
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+
+from corner_graphs import CORNERS
+from graphs import example, pictures, spiking_graphs
+from hypothesis import Phase, given, settings
+from hypothesis.strategies import SearchStrategy
+from wide_graphs import wide_graphs
+
+import event_build
+from event_build import Compiler
+from snn_runtime import reference
+from snn_runtime.event.lowering import lower
+from snn_runtime.graph import SpikingGraph
+
+DRIVER = Path(__file__).parent / "runtime" / "event_driver.cpp"
+SLOW = {"sums_far_beyond_16_bits", "sums_of_more_than_two_bytes", "a_large_picture"}
+"""Corners that take minutes in a sanitizer or an emulator."""
+
+
+def write_case(path: Path, graph: SpikingGraph, count: int) -> Path:
+    """Write a graph, images and the interpreter's answer as event_case.h reads them."""
+    images = pictures(graph.image, count)
+    activity = reference.run(graph, images)
+    lowered = lower(graph)
+    spikes = [bits.tobytes() for bits in activity.spikes.values()]
+    neurons = sum(bits[0].size for bits in activity.spikes.values())
+    struct = type(lowered.struct).from_buffer_copy(lowered.struct)
+    for pointer in ("node", "projection", "weights", "thresholds", "scale", "bias"):
+        setattr(struct, pointer, None)
+    parts = [
+        bytes(struct),
+        bytes((ctypes.c_int64 * 2)(count, neurons)),
+        bytes(lowered.nodes),
+        bytes(lowered.projections),
+        *(a.tobytes() for a in (lowered.weights, lowered.thresholds, lowered.scale, lowered.bias)),
+        images.tobytes(),
+        activity.logits.tobytes(),
+        *spikes,
+    ]
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+def drawn(strategy: SearchStrategy[SpikingGraph], count: int) -> list[SpikingGraph]:
+    """The first graphs of a strategy, the same at every call."""
+    graphs: list[SpikingGraph] = []
+
+    @given(strategy)
+    @settings(max_examples=count, phases=[Phase.generate])
+    def collect(graph: SpikingGraph) -> None:
+        graphs.append(graph)
+
+    collect()
+    return graphs
+
+
+def write_cases(folder: Path, wide: int = 12, small: int = 12) -> list[Path]:
+    """Small cases first."""
+    graphs = {"example": example()}
+    graphs |= {f"small{i}": graph for i, graph in enumerate(drawn(spiking_graphs(), small))}
+    graphs |= {f"wide{i}": graph for i, graph in enumerate(drawn(wide_graphs(), wide))}
+    graphs |= {name: make() for name, make in CORNERS.items() if name not in SLOW}
+    return [write_case(folder / f"{name}.case", graph, 3) for name, graph in graphs.items()]
+
+
+def build_driver(folder: Path, compiler: Compiler, flags: Sequence[str]) -> Path:
+    """Compile driver and engine with `flags` and link them into one program.
+
+    Raises:
+        BuildError: The compiler refuses.
+    """
+    objects = event_build.compile_objects(compiler, folder, extra=flags)
+    program = folder / "event_driver"
+    common = [*compiler.command, *event_build.FLAGS, *flags, f"-I{event_build.SOURCES}"]
+    event_build.run([*common, str(DRIVER), *map(str, objects), "-o", str(program)])
+    return program

@@ -1,0 +1,151 @@
+// Runs cases through the plain C interface, without Python: what the sanitizers and emulators watch.
+//
+//     event_driver CASE …                        every answer must be the interpreter's, byte for byte
+//     event_driver --mutate SEED COUNT CASE …    graphs full of nonsense: refused, or run without harm
+#include <csignal>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <unistd.h>
+
+#include "event_case.h"
+#include "event_mutation.h"
+
+namespace {
+
+constexpr int kThreads = 3;
+constexpr unsigned kPatience = 120;         // seconds for one graph, in a sanitizer on a busy machine
+constexpr double kWork = 2e7, kNeurons = 4e6;  // of mutants that are worth running
+
+struct Answer {
+  Exact<float> logits;
+  Exact<uint8_t> spikes;
+
+  bool operator==(const Answer &other) const {
+    return !std::memcmp(logits.get(), other.logits.get(), sizeof(float) * logits.count) &&
+           !std::memcmp(spikes.get(), other.spikes.get(), spikes.count);
+  }
+};
+
+struct Engine {
+  snn_engine *engine;
+  std::string name;
+
+  Engine(const snn_graph *graph, int threads, const std::string &instruction_set, char *sentence, int64_t size)
+      : engine(snn_event_create(graph, threads, instruction_set.c_str(), sentence, size)),
+        name(instruction_set + ", threads " + std::to_string(threads)) {}
+  Engine(const Engine &) = delete;
+  ~Engine() {
+    if (engine) snn_event_destroy(engine);
+  }
+
+  Answer run(const snn_graph &graph, const Exact<uint8_t> &pixels, int64_t images, int64_t neurons) const {
+    Answer answer{Exact<float>(images * graph.classes), Exact<uint8_t>(images * neurons)};
+    if (snn_event_run(engine, pixels.get(), images, answer.logits.get(), answer.spikes.get())) {
+      fail("out of memory");
+    }
+    Exact<float> alone(images * graph.classes);  // unwatched, the answer is the same
+    if (snn_event_run(engine, pixels.get(), images, alone.get(), nullptr)) fail("out of memory");
+    if (std::memcmp(alone.get(), answer.logits.get(), sizeof(float) * alone.count)) fail("watched it differs: ", name.c_str());
+    return answer;
+  }
+};
+
+void check(const char *path) {
+  Case c = read_case(path);
+  const Answer expected{c.logits.resized(c.logits.count), c.spikes.resized(c.spikes.count)};
+  for (const std::string &set : instruction_sets()) {
+    for (int threads = 1; threads <= kThreads; threads++) {
+      char sentence[300] = "";
+      const Engine engine(c.point(), threads, set, sentence, sizeof sentence);
+      if (!engine.engine) fail("refused: ", sentence);
+      if (set != snn_event_instruction_set(engine.engine)) fail("not what was asked for: ", set.c_str());
+      const auto once = [&] {
+        if (!(engine.run(c.graph, c.pixels, c.images, c.neurons) == expected)) {
+          fail((std::string(path) + " differs: " + engine.name).c_str());
+        }
+      };
+      once();
+      std::thread first(once), second(once);  // two callers of one engine
+      first.join();
+      second.join();
+      engine.run(c.graph, c.pixels, 0, c.neurons);
+    }
+  }
+}
+
+// What create does with arguments that make no sense, and with a short buffer for its sentence.
+void check_arguments(const char *path) {
+  Case c = read_case(path);
+  for (int threads : {0, -1, INT32_MIN, INT32_MAX}) {
+    char sentence[300] = "";
+    snn_engine *engine = snn_event_create(c.point(), threads, nullptr, sentence, sizeof sentence);
+    if (engine ? threads < 1 : !*sentence) fail("threads that make no sense");
+    if (engine) snn_event_destroy(engine);
+  }
+  const std::string unknown(1000, 'x');
+  for (int64_t size : {0, 1, 2, 20}) {
+    Exact<char> sentence(size);
+    if (snn_event_create(c.point(), 1, unknown.c_str(), sentence.get(), size)) fail("an unknown instruction set");
+    if (size && sentence[size - 1] != 0) fail("a sentence without an end");
+  }
+  if (snn_event_create(c.point(), 1, "avx", nullptr, 0)) fail("an instruction set of another name");
+  if (snn_event_abi() != SNN_EVENT_ABI || !(snn_event_bandwidth(1 << 14) > 0)) fail("abi or bandwidth");
+}
+
+// Returns whether the graph was accepted and run.
+bool survive(Case mutant) {
+  const snn_graph &graph = *mutant.point();
+  const std::vector<std::string> sets = instruction_sets();
+  char sentence[300] = "";
+  const Engine engine(&graph, 1, sets.front(), sentence, sizeof sentence);
+  if (!engine.engine) {
+    if (!*sentence) fail("refused without a sentence");
+    return false;
+  }
+  const Cost cost(graph);
+  if (cost.neurons < 0 || cost.work < 0) fail("accepted a graph of negative size");
+  if (cost.work > kWork || cost.neurons > kNeurons) return false;
+  Exact<uint8_t> pixels(int64_t{2} * graph.height * graph.width * 3);
+  for (int64_t i = 0; i < pixels.count; i++) pixels[i] = static_cast<uint8_t>(i * 151 + i / 7);
+  const int64_t neurons = static_cast<int64_t>(cost.neurons);
+  const Answer answer = engine.run(graph, pixels, 2, neurons);
+  const Engine other(&graph, kThreads, sets.back(), sentence, sizeof sentence);
+  if (!other.engine) fail("refused with another instruction set: ", sentence);
+  if (!(other.run(graph, pixels, 2, neurons) == answer)) fail("instruction sets differ");
+  return true;
+}
+
+void mutate(uint64_t seed, long count, const std::vector<const char *> &paths) {
+  std::vector<Case> sound;
+  for (const char *path : paths) sound.push_back(read_case(path));
+  long ran = 0;
+  for (long i = 0; i < count; i++) {
+    const size_t which = static_cast<size_t>(i) % sound.size();
+    std::fprintf(stderr, "--mutate %llu 1 %s\n", static_cast<unsigned long long>(seed + i), paths[which]);
+    alarm(kPatience);
+    ran += survive(Mutation(seed + static_cast<uint64_t>(i)).applied(sound[which]));
+  }
+  std::printf("%ld mutants, %ld accepted and run\n", count, ran);
+}
+
+}  // namespace
+
+int main(int count, char **arguments) {
+  std::vector<const char *> paths(arguments + 1, arguments + count);
+  if (paths.size() > 3 && !std::strcmp(paths[0], "--mutate")) {
+    const uint64_t seed = std::strtoull(paths[1], nullptr, 10);
+    mutate(seed, std::strtol(paths[2], nullptr, 10), {paths.begin() + 3, paths.end()});
+    return 0;
+  }
+  if (paths.empty()) fail("no case given");
+  check_arguments(paths[0]);
+  for (const char *path : paths) {
+    alarm(kPatience);
+    check(path);
+  }
+  std::printf("%zu cases, instruction sets: %s\n", paths.size(), snn_event_instruction_sets());
+  return 0;
+}

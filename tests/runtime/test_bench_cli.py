@@ -1,0 +1,273 @@
+"""The command `snn-bench`, end to end on small networks, and what it prints."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from bad_inputs.pictures import encoded
+from graphs import example
+from PIL import Image as Picture
+
+from snn_runtime import onnx_file
+from snn_runtime.bench import cli, plot, tables
+from snn_runtime.bench.contenders import openvino
+from snn_runtime.bench.limit import Traffic
+from snn_runtime.bench.machine import this_machine
+from snn_runtime.bench.results import Benchmark, Comparison, Report, Row
+from snn_runtime.bench.timing import Latency, Protocol, Ratio
+from snn_runtime.errors import DeviceError, UsageError
+
+QUICK = ["--rounds", "2", "--duration", "0.02", "--warm-up", "1", "--backends", "onnxruntime"]
+TINY = ["--topology", "vgg16", "--width", "0.05"]
+
+
+def bench(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
+    assert cli.run(cli.parse_args([*QUICK, *arguments])) == 0
+    captured = capsys.readouterr()
+    return captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bench") / "example.onnx"
+    onnx_file.write(example(), path)
+    return path
+
+
+def test_table_of_a_model(capsys: pytest.CaptureFixture[str], model: Path) -> None:
+    out, err = bench(capsys, "--model", str(model), "--batch", "1,3")
+    lines = out.splitlines()
+    assert this_machine().processor in lines[0]
+    assert lines[2].startswith(f"{model}: 0.0 M parameters; spikes entering the layers ")
+    (heading,) = [i for i, line in enumerate(lines) if line.startswith("threads")]
+    rows = [line.split() for line in lines[heading + 1 : heading + 3]]
+    assert [row[:4] for row in rows] == [
+        ["1", "1", "snn", "onnxruntime"],
+        ["1", "3", "snn", "onnxruntime"],
+    ]
+    assert "peak MB" in lines[heading] and "load s" in lines[heading]
+    assert "snn-bench: " in err and "memory and load time" in err
+
+
+def test_json_of_a_race_with_dense_twins(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("openvino")
+    flags = ["--rates", "20", "--against", "dnn", "--no-memory", "--format", "json"]
+    out, _ = bench(capsys, *TINY, *flags, "--threads", "1,2", "--batch", "2")
+    found = json.loads(out)
+    (report,) = found["reports"]
+    assert report["network"] == "vgg16, max pooling, width 0.05" and report["rate"] == 0.2
+    names = {row["contender"] for row in report["rows"]}
+    twins = {f"dnn {p} {e}" for p in ("fp32", "int8") for e in ("onnxruntime", "openvino")}
+    assert names == {"snn onnxruntime"} | twins
+    assert len(report["rows"]) == len(names) * 2 and not report["unavailable"]
+    for row in report["rows"]:
+        latency = row["latency"]
+        assert 0 < latency["min"] <= latency["p50"] <= latency["p90"] <= latency["p99"]
+        assert row["images_per_s"] == pytest.approx(row["batch"] / latency["mean"])
+    best = [item for item in report["comparisons"] if item["best_twin"]]
+    assert len(report["comparisons"]) == 2 * 4 and len(best) == 2
+    for item in best:
+        spread = item["ratio"]
+        assert spread["min"] <= spread["p10"] <= spread["median"] <= spread["p90"] <= spread["max"]
+        assert item["against"] in twins
+    assert found["protocol"] == {"rounds": 2, "duration": 0.02, "warm_up": 1}
+    assert found["machine"]["packages"]["openvino"] and found["method"]["dnn input"]
+
+
+def test_csv_of_two_rates(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--rates", "10,30", "--pooling", "average", "--hidden", "64", "--no-memory"]
+    out, _ = bench(capsys, *TINY, *flags, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["rate"] for row in rows] == ["0.1", "0.3"]
+    assert [float(row["measured_rate"]) for row in rows] == pytest.approx([0.1, 0.3], abs=0.02)
+    assert {row["network"] for row in rows} == {
+        "vgg16, average pooling, 3 hidden units, width 0.05"
+    }
+    assert float(rows[0]["p50_ms"]) > 0 and rows[0]["peak_mb"] == ""
+
+
+def test_pictures_of_a_folder(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    for index, colour in enumerate(("red", "blue", "green")):
+        picture = Picture.new("RGB", (9, 9), colour)
+        (tmp_path / f"{index}.png").write_bytes(encoded(picture, "PNG"))
+    flags = ["--model", str(model), "--images", str(tmp_path), "--no-memory"]
+    assert "on 3 pictures" in bench(capsys, *flags)[0]
+
+
+def test_a_sweep_is_drawn(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "sweep.png"
+    bench(capsys, *TINY, "--rates", "10,20", "--no-memory", "--plot", str(path))
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--topology", "vgg17"], "'vgg17' is none of vgg16, resnet20, vgg16-224"),
+        (["--topology", "vgg16", "--rates", "0"], "'0' is no number over 0 to 50"),
+        (["--topology", "vgg16", "--rates", "5,much"], "'much' is no number"),
+        (["--topology", "vgg16", "--model", "m.onnx"], "choose one"),
+        (["--rates", "5"], "--rates is for synthetic networks"),
+        (["--hidden", "0"], "--hidden is for synthetic networks"),
+        (["--plot", "x.png"], "add --topology"),
+        (["--threads", "1,0"], "whole number from 1"),
+        (["--duration", "0"], "no number over 0"),
+        (["--against", "cnn"], "invalid choice"),
+    ],
+)
+def test_flags_that_cannot_be_obeyed(arguments: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        cli.parse_args(arguments)
+
+
+def test_unknown_backends_are_refused() -> None:
+    with pytest.raises(UsageError, match="'cuda' is none of"):
+        cli.run(cli.parse_args(["--backends", "cuda"]))
+
+
+def test_a_backend_asked_for_by_name_must_be_here(
+    monkeypatch: pytest.MonkeyPatch, model: Path
+) -> None:
+    from snn_runtime.bench import experiment
+
+    found = {"unavailable": {"snn onnxruntime": "no such library"}, "rows": [], "ratios": []}
+    monkeypatch.setattr(experiment, "run_child", lambda task: {**found, "bandwidth": "none"})
+    with pytest.raises(DeviceError, match="no such library"):
+        cli.run(cli.parse_args([*QUICK, "--model", str(model)]))
+
+
+def test_what_the_extra_brings_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(DeviceError, match=r"iir-snn\[bench\]"):
+        openvino()
+    with pytest.raises(UsageError, match=r"iir-snn\[bench\]"):
+        cli.run(cli.parse_args([*QUICK, *TINY, "--plot", "sweep.png"]))
+
+
+COMMAND = [sys.executable, "-m", "snn_runtime.bench.cli"]
+
+
+def test_help_has_examples_and_comes_quickly() -> None:
+    done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "--against dnn" in done.stdout and "exit codes" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_and_its_children_and_leave_nothing(tmp_path: Path, number: int) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    arguments = [*TINY, "--duration", "600", "--rounds", "2", "--backends", "onnxruntime"]
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(scratch)},
+        # A shell starts its background jobs with SIGINT ignored, which a child would inherit.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    with process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "timing" in line:
+                break
+        deadline = time.monotonic() + 30
+        while not (children := children_of(process.pid)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        rest = process.stderr.read()
+    assert process.returncode == 128 + number
+    assert "Traceback" not in rest
+    while any(map(runs, children)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert children and not any(map(runs, children))
+    assert not list(scratch.iterdir())
+
+
+def runs(pid: str) -> bool:
+    try:
+        return "(zombie)" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def children_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def report(share: float | None = 0.5) -> Report:
+    latency = Latency(2e-3, 3e-3, 4e-3, 1e-3, 2e-3, 99)
+    rows = [
+        Row("snn event", threads, 4, "avx512", latency, 50_000_000, 0.25, share)
+        for threads in (1, 2)
+    ]
+    rows.append(Row("dnn int8 openvino", 1, 4, "one batch", latency, None, None, None))
+    ratio = Ratio(2.5, 2.0, 3.0, 1.5, 3.5, 20)
+    return Report(
+        "net",
+        0.1,
+        {"a": 0.1, "b": 0.3},
+        10**6,
+        16,
+        [Traffic("a", 2e6, 100, 0)],
+        "not measured: no engine" if share is None else {100: 20.0},
+        None if share is None else 1e5,
+        rows,
+        [Comparison("snn event", "dnn int8 openvino", True, 1, 4, ratio)],
+        {"dnn int8 onnxruntime": "gone"},
+    )
+
+
+def benchmark(share: float | None = 0.5) -> Benchmark:
+    return Benchmark(this_machine(), Protocol(), [report(share)])
+
+
+def test_a_table_says_what_follows() -> None:
+    text = tables.as_table(benchmark())
+    assert "2.50 x as fast as the best dense twin, dnn int8 openvino (2.00 to 3.00" in text
+    assert "spikes entering the layers 20.00% (10.00% to 30.00%)" in text
+    assert "2.00 MB a picture; at the measured cache bandwidth 0.100 ms" in text
+    assert "threads 2 1.00 x as fast as threads 1" in text
+    assert "dnn int8 onnxruntime: not available: gone" in text
+    row = next(line for line in text.splitlines() if "snn event" in line)
+    assert row.split() == "1 4 snn event 2.000 3.000 4.000 1.000 2000.0 50 0.250 50%".split()
+
+
+def test_without_bandwidth_the_table_says_why() -> None:
+    text = tables.as_table(benchmark(None))
+    assert "cache bandwidth not measured: no engine" in text and "of limit" not in text
+
+
+def test_csv_has_the_ratio_to_the_best_twin() -> None:
+    first, *_ = csv.DictReader(io.StringIO(tables.as_csv(benchmark())))
+    assert (first["against"], first["ratio"], first["ratio_p10"]) == (
+        "dnn int8 openvino",
+        "2.5",
+        "2.0",
+    )
+    assert (first["p50_ms"], first["peak_mb"], first["load_s"]) == ("2.0", "50.0", "0.25")
+
+
+def test_curves_are_of_the_first_setting_and_have_the_limit() -> None:
+    found = plot.curves([report()])
+    ((rate, milliseconds),) = found["snn event"]
+    assert (rate, milliseconds) == pytest.approx((20.0, 2.0))
+    assert found["snn, physical limit"][0] == pytest.approx((20.0, 0.4))
+
+
+def test_a_plot_in_no_known_form_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    with pytest.raises(UsageError, match="--plot"):
+        plot.draw([report()], tmp_path / "sweep.xyz", "a machine")
+    assert not list(tmp_path.iterdir())

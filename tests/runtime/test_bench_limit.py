@@ -1,0 +1,56 @@
+"""The bytes that spikes make necessary, against a count by the interpreter."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from graphs import example, pictures, spiking_graphs
+from hypothesis import given, settings
+
+from snn_runtime import reference
+from snn_runtime.bench.limit import Traffic, limit_ns, reaching_taps, traffic
+from snn_runtime.bench.propagation import propagate
+from snn_runtime.graph import INPUT, Population, SpikingGraph
+
+
+def counted(graph: SpikingGraph, node: Population, events: dict[str, np.ndarray]) -> int:
+    """With every weight 1 a neuron's current is the number of weights that it had to fetch."""
+    ones = [replace(p, weight=np.ones_like(p.weight)) for p in node.projections]
+    current = reference.total(replace(node, projections=tuple(ones)), events)
+    return int(current.sum())
+
+
+@given(spiking_graphs())
+@settings(max_examples=50)
+def test_bytes_are_those_the_interpreter_would_fetch(graph: SpikingGraph) -> None:
+    images = pictures(graph.image, 3)
+    sent = {node.name: (values != 0).astype(np.int64) for node, values in propagate(graph, images)}
+    picture = np.ones((3, *graph.shapes[INPUT]), np.int64)
+    silent = np.zeros_like(picture)
+    *layers, readout = traffic(graph, images)
+    for node, layer in zip(graph.populations, layers, strict=True):
+        from_spikes = counted(graph, node, {**sent, INPUT: silent})
+        assert layer.row_bytes * 3 == pytest.approx(from_spikes)
+        nothing = {name: np.zeros_like(values) for name, values in sent.items()}
+        assert layer.image_macs * 3 == counted(graph, node, {**nothing, INPUT: picture})
+        assert layer.weight_bytes == sum(p.weight.size for p in node.projections)
+    last = sent[graph.readout.source].sum() * len(graph.labels)
+    assert readout.row_bytes * 3 == pytest.approx(last)
+
+
+def test_taps_at_the_border_and_under_strides() -> None:
+    assert reaching_taps(4, 3, 1, 1).tolist() == [2, 3, 3, 2]
+    assert reaching_taps(5, 3, 2, 1).tolist() == [1, 2, 1, 2, 1]
+    assert reaching_taps(5, 1, 2, 0).tolist() == [1, 0, 1, 0, 1]
+    assert reaching_taps(4, 4, 1, 0).tolist() == [1, 1, 1, 1]
+
+
+def test_float32_weights_are_four_bytes() -> None:
+    graph = example(exact=False)
+    small = traffic(graph, pictures(graph.image, 2))
+    assert small[1].weight_bytes == 4 * graph.populations[1].projections[0].weight.size
+
+
+def test_limit_adds_layers_at_their_own_bandwidths() -> None:
+    layers = [Traffic("a", 100.0, 10, 0), Traffic("b", 30.0, 99, 0), Traffic("first", 0.0, 7, 5)]
+    assert limit_ns(layers, {10: 50.0, 99: 10.0}) == pytest.approx(5.0)

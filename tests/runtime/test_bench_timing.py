@@ -1,0 +1,193 @@
+"""The arithmetic of the clock: rounds, percentiles, ratios, cores, bandwidths, children."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from graphs import example, pictures
+
+from snn_runtime import onnx_file
+from snn_runtime.bench import children, contenders, machine, timing, worker
+from snn_runtime.bench.contenders import Contender, batches, cyclic, fastest
+from snn_runtime.bench.timing import Protocol, race, ratio, summarise
+from snn_runtime.bench.twin import twin_input
+from snn_runtime.bench.worker import Task
+from snn_runtime.errors import DeviceError, ModelError, ResourceError
+
+
+def test_percentiles_are_over_all_calls_of_all_rounds() -> None:
+    samples = [np.arange(0, 50) / 1000, np.arange(50, 101) / 1000]
+    latency = summarise(samples)
+    assert (latency.p50, latency.p90, latency.p99) == pytest.approx((0.05, 0.09, 0.099))
+    assert (latency.min, latency.mean, latency.calls) == pytest.approx((0, 0.05, 101))
+
+
+def test_ratios_are_of_medians_round_by_round() -> None:
+    ours = [np.array([1.0, 2.0, 900.0]), np.array([4.0]), np.array([1.0])]
+    others = [np.array([6.0]), np.array([4.0, 4.0, 70.0]), np.array([2.0])]
+    found = ratio(others, ours)  # 3, 1, 2: the outliers count for nothing
+    assert (found.median, found.min, found.max, found.rounds) == (2, 1, 3, 3)
+    assert (found.p10, found.p90) == pytest.approx((1.2, 2.8))
+
+
+def test_every_round_has_everybody_and_another_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, order = 0.0, list[int]()
+
+    def contender(who: int, seconds: float) -> timing.Call:
+        def call(number: int) -> None:
+            nonlocal now
+            now += seconds
+            order.append(who)
+
+        return call
+
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: now))
+    protocol = Protocol(rounds=4, duration=4.0, warm_up=2)  # a second a contender and round
+    samples = race([contender(0, 0.25), contender(1, 0.5), contender(2, 3.0)], protocol)
+    assert [[len(r) for r in rounds] for rounds in samples] == [[4] * 4, [2] * 4, [1] * 4]
+    assert samples[1][2].tolist() == [0.5, 0.5]
+    turns = order[6:]  # after the warm-up; one more call a turn is not counted
+    assert Counter(turns) == {0: 20, 1: 12, 2: 8}
+    firsts = [turns[10 * index] for index in range(4)]
+    assert firsts == [0, 1, 2, 0]
+
+
+def test_batches_go_round() -> None:
+    images = np.arange(5)[:, None]
+    assert [b.ravel().tolist() for b in batches(images, 2)] == [[0, 1], [2, 3], [4, 0]]
+    assert [b.ravel().tolist() for b in batches(images, 7)] == [[0, 1, 2, 3, 4, 0, 1]]
+    seen: list[int] = []
+    call = cyclic(seen.append, [7, 8])
+    for number in range(3):
+        call(number)
+    assert seen == [7, 8, 7]
+
+
+def test_a_baseline_runs_its_fastest_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {"slow": 2.0, "fast": 1.0}
+    monkeypatch.setattr(contenders, "warm_up", lambda call, times: call(0))
+    ways = [(name, lambda number, name=name: seconds[name]) for name in seconds]
+    assert fastest(ways)[0] == "fast"
+
+
+@pytest.mark.parametrize(
+    ("threads", "expected"), [(1, [3]), (2, [2, 3]), (3, [1, 2, 3]), (9, [0, 1, 2, 3])]
+)
+def test_cores_before_their_halves(
+    monkeypatch: pytest.MonkeyPatch, threads: int, expected: list[int]
+) -> None:
+    pairs = {0: "0,2", 2: "0,2", 1: "1,3", 3: "1,3"}
+    monkeypatch.setattr(machine, "_siblings", lambda core: pairs[core])
+    assert machine.choose_cores(threads, [0, 1, 2, 3]) == sorted(expected)
+
+
+def test_the_machine_is_named() -> None:
+    found = machine.this_machine()
+    assert found.processor and found.cores and "onnxruntime" in found.packages
+    assert found.processor in found.describe()
+
+
+def task(folder: Path, *contenders: Contender, batch: int = 2) -> Task:
+    graph = example()
+    images = pictures(graph.image, 4)
+    onnx_file.write(graph, folder / "model.onnx")
+    np.save(folder / "images.npy", images)
+    np.save(folder / "inputs.npy", twin_input(graph, images))
+    return Task(
+        folder=str(folder),
+        models={c.name: str(folder / "model.onnx") for c in contenders},
+        contenders=list(contenders),
+        threads=1,
+        batches=[batch],
+        cores=machine.choose_cores(1, sorted(os.sched_getaffinity(0))),
+        protocol=Protocol(rounds=2, duration=0.01),
+        sizes=[1000, 2000],
+    )
+
+
+ORT = Contender("snn", "onnxruntime")
+
+
+def test_what_is_not_installed_is_named_with_the_extra(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    found = worker.measure(task(tmp_path, ORT, Contender("dnn", "openvino", "int8")))
+    assert [row["contender"]["engine"] for row in found["rows"]] == ["onnxruntime"]
+    assert "iir-snn[bench]" in found["unavailable"]["dnn int8 openvino"]
+
+
+def test_bandwidth_is_the_best_of_its_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = iter([1.0, 3.0, 2.0, 9.0, 8.0, 7.0])
+    engine = SimpleNamespace(bandwidth=lambda size: next(speeds))
+    monkeypatch.setitem(sys.modules, "snn_runtime.backends.event", engine)
+    assert worker.bandwidths([20, 10, 20]) == {"10": 3.0, "20": 9.0}
+
+
+@pytest.mark.parametrize("missing", ["module", "library"])
+def test_without_the_engine_there_is_no_bandwidth(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    def refuse(size: int) -> float:
+        raise DeviceError("backend_unavailable", "no compiler was here")
+
+    engine = None if missing == "module" else SimpleNamespace(bandwidth=refuse)
+    monkeypatch.setitem(sys.modules, "snn_runtime.backends.event", engine)
+    assert "not measured" in worker.bandwidths([10])
+
+
+def test_a_child_measures_memory_of_its_own(tmp_path: Path) -> None:
+    ballast = np.ones(2**26)  # half a gigabyte of ours, which must not be charged to the child
+    order = task(tmp_path, ORT)
+    found = children.run_child(Task(**{**vars(order), "footprint": True}))
+    assert 2e7 < found["peak_bytes"] < ballast.nbytes
+    assert found["load_seconds"] > 0
+
+
+def test_errors_of_a_child_are_raised_here(tmp_path: Path) -> None:
+    order = task(tmp_path, ORT)
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(ModelError, match="no ONNX file"):
+        children.run_child(order)
+
+
+def test_a_killed_child_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = "import os; os.kill(os.getpid(), 9)"
+    monkeypatch.setattr(children, "COMMAND", (sys.executable, "-c", program))
+    with pytest.raises(ResourceError, match="snn onnxruntime ended with code -9"):
+        children.run_child(task(tmp_path, ORT))
+
+
+def test_an_interrupted_wait_ends_the_child(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = "import time; time.sleep(60)"
+    monkeypatch.setattr(children, "COMMAND", (sys.executable, "-c", program))
+    started: list[Any] = []
+    wait = subprocess.Popen.wait
+
+    def interrupted(self: Any, timeout: float | None = None) -> Any:
+        if self not in started:
+            started.append(self)
+            raise KeyboardInterrupt
+        return wait(self, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        children.run_child(task(tmp_path, ORT))
+    assert started[0].returncode == -15
+
+
+def test_tasks_survive_their_file(tmp_path: Path) -> None:
+    order = task(tmp_path, ORT)
+    path = tmp_path / "order.json"
+    path.write_text(json.dumps(asdict(order)))
+    assert worker.read_task(path) == order
