@@ -17,7 +17,7 @@ import numpy as np
 
 from snn_runtime.command import Parser, run_command, say, whole_number
 from snn_runtime.errors import InputError, UsageError
-from snn_runtime.image import Limits, Pixels, read_file, read_stream, to_array
+from snn_runtime.image import Limits, Pixels, Waiting, read_file, read_stream, to_array
 from snn_runtime.report import Answer, CsvReport, JsonReport, Report, TextReport, rank
 from snn_runtime.sources import STANDARD_INPUT, Source, find
 
@@ -168,7 +168,7 @@ def _decode(source: Source, model: "Model", limits: Limits) -> Decoded:
         if source.skipped:
             raise InputError("skipped", source.skipped)
         if source.name == STANDARD_INPUT:
-            data = read_stream(sys.stdin.buffer, limits)
+            data = read_stream(Waiting(sys.stdin.fileno()), limits)
         else:
             data = read_file(source.name, limits)
         image = model.graph.image

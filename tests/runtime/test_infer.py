@@ -330,8 +330,10 @@ def test_standard_input(
     snn_infer: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.png").write_bytes(png("blue"))
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(RED)))
-    outcome = snn_infer("--format", "json", tmp_path, "-", tmp_path)
+    (tmp_path / "piped").write_bytes(RED)
+    with open(tmp_path / "piped") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        outcome = snn_infer("--format", "json", tmp_path / "a.png", "-", tmp_path / "a.png")
     assert [record["predictions"][0]["label"] for record in outcome.records] == [
         "blue",
         "red",

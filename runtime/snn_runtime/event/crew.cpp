@@ -1,5 +1,7 @@
 #include "crew.h"
 
+#include <signal.h>
+
 #include <chrono>
 
 namespace snn {
@@ -13,10 +15,15 @@ constexpr auto kPatience = std::chrono::microseconds(100);
 
 Crew::Crew(int32_t members) {
   threads_.reserve(members - 1);
+  // Signals are for the program's own threads: one that lands here would not end a read that waits there.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
     for (int32_t m = 1; m < members; m++) threads_.emplace_back([this, m] { attend(m); });
   } catch (...) {  // no more threads to be had: go on with those there are
   }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 Crew::~Crew() {

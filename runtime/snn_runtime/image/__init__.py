@@ -1,6 +1,6 @@
 """Any image file to uint8 pixels: what training, verification and serving all decode with."""
 
-from snn_runtime.image.intake import DEFAULT_LIMITS, Limits, read_file, read_stream
+from snn_runtime.image.intake import DEFAULT_LIMITS, Limits, Waiting, read_file, read_stream
 from snn_runtime.image.picture import Fit, Picture, Pixels, decode, fit_to, load, to_array
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Limits",
     "Picture",
     "Pixels",
+    "Waiting",
     "decode",
     "fit_to",
     "load",

@@ -2,11 +2,18 @@
 
 import errno
 import os
+import select
 import stat
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Protocol
 
 from snn_runtime.errors import InputError
+
+
+class Readable(Protocol):
+    """What bytes are taken from."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,8 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 
+_GLANCE = 0.2
+"""Seconds between looks for signals."""
 _PIECE = 2**20
 
 _REASONS = {
@@ -58,7 +67,7 @@ def read_file(path: str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS) -> 
         raise InputError("missing", "no such file: its name holds a zero byte") from error
 
 
-def read_stream(stream: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> bytes:
+def read_stream(stream: Readable, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """Return what is left in `stream`, refusing rather than reading past the limit."""
     pieces: list[bytes] = []
     room = limits.max_bytes + 1
@@ -68,6 +77,23 @@ def read_stream(stream: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> bytes:
     if not room:
         raise _too_many(f"more than {limits.max_bytes:,}", limits)
     return b"".join(pieces)
+
+
+class Waiting:
+    """A pipe or terminal to read from, noticing signals while it waits.
+
+    A signal that arrives after Python last looked and before the system call begins would not be
+    seen until the call ends, which for standard input may be never.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read(self, size: int) -> bytes:
+        """Return what is there, at most `size` bytes; nothing at the end."""
+        while not select.select([self._descriptor], [], [], _GLANCE)[0]:
+            pass
+        return os.read(self._descriptor, size)
 
 
 def refusal(error: OSError) -> InputError:
