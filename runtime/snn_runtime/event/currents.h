@@ -8,46 +8,51 @@ namespace snn {
 namespace SNN_ISA {
 namespace {
 
-// Asks for a row, into the second cache: the first has room for too few requests at a time to keep a slow
-// memory busy.
-template <int N>
+// Asks for a row before it is needed. From the second cache it comes a few rows ahead. From farther away it is
+// asked into the second cache and much earlier: the first has room for too few requests at a time to keep a
+// slow memory busy.
+template <int N, Distance From>
 inline __attribute__((always_inline)) void fetch(const int8_t *tile, uint32_t row) {
   const int8_t *at = tile + (size_t)row * (N * kVector);
-  for (int line = 0; line < N * kVector; line += 64) __builtin_prefetch(at + line, 0, 2);
+  for (int line = 0; line < N * kVector; line += 64) {
+    if (From == Distance::kFar) __builtin_prefetch(at + line, 0, 2);
+    else __builtin_prefetch(at + line, 0, 3);
+  }
 }
 
-template <int N, bool Ahead>
+template <int N, Distance From>
 inline __attribute__((always_inline)) void add_row(const int8_t *tile, const uint32_t *row, Sum<N> &sum) {
   constexpr int kWidth = N * kVector;
-  if (Ahead) fetch<N>(tile, row[kAhead]);
+  if (From == Distance::kFar) fetch<N, From>(tile, row[kFarAhead]);
+  if (From == Distance::kNear) fetch<N, From>(tile, row[kNearAhead]);
   sum.add(tile + (size_t)row[0] * kWidth);
 }
 
-template <int N, bool Ahead>
+template <int N, Distance From>
 inline __attribute__((always_inline)) void add_rows(const int8_t *tile, const uint32_t *rows, int64_t count,
                                                     SignedLanes *sums) {
   Sum<N> sum;
   const uint32_t *const end = rows + count;
   if (N >= 4) {  // two at a time pays where rows are long
     for (; rows + 1 < end; rows += 2) {
-      add_row<N, Ahead>(tile, rows, sum);
-      add_row<N, Ahead>(tile, rows + 1, sum);
+      add_row<N, From>(tile, rows, sum);
+      add_row<N, From>(tile, rows + 1, sum);
     }
-    if (rows < end) add_row<N, Ahead>(tile, rows, sum);
+    if (rows < end) add_row<N, From>(tile, rows, sum);
   } else {
-    for (; rows < end; rows++) add_row<N, Ahead>(tile, rows, sum);
+    for (; rows < end; rows++) add_row<N, From>(tile, rows, sum);
   }
   sum.finish(count, sums);
 }
 
 // Currents of 32 bits: what the image gave, and the sums of as many rows at a time as 16 bits surely hold.
-template <int N, bool Ahead>
+template <int N, Distance From>
 void add_widely(const Tile &tile, const uint32_t *rows, int64_t count, int32_t *currents) {
   constexpr int kWidth = N * kVector;
   do {
     const int64_t some = least(count, tile.limit);
     SignedLanes sums[2 * N];
-    add_rows<N, Ahead>(tile.rows, rows, some, sums);
+    add_rows<N, From>(tile.rows, rows, some, sums);
     int16_t narrow[kWidth];
     memcpy(narrow, sums, sizeof narrow);
     for (int i = 0; i < kWidth; i++) currents[i] += narrow[i];
@@ -91,15 +96,15 @@ void read_out(const Plan &plan, const Tile &tile, const int32_t *currents, float
   }
 }
 
-template <int N, bool Ahead>
+template <int N, Distance From>
 void sweep(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &space, Scratch &scratch,
            int64_t first, int64_t count) {
   const bool readout = layer.value < 0, dense = !layer.image.empty();
   const int64_t words = (layer.shape.channels + 63) / 64;
   uint64_t *const mask = readout ? nullptr : space.rooms[layer.value].mask.get() + tile.channel / 64;
-  if (Ahead) {
-    const int64_t early = least(kAhead, scratch.begins.get()[count]);
-    for (int64_t i = 0; i < early; i++) fetch<N>(tile.rows, scratch.rows.get()[i]);
+  if (From == Distance::kFar) {
+    const int64_t early = least(kFarAhead, scratch.begins.get()[count]);
+    for (int64_t i = 0; i < early; i++) fetch<N, From>(tile.rows, scratch.rows.get()[i]);
   }
   for (int64_t i = 0; i < count; i++) {
     const int64_t *begins = scratch.begins.get() + i;
@@ -107,13 +112,13 @@ void sweep(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &sp
     const int64_t heard = begins[1] - begins[0];
     if (!dense && !readout && heard <= tile.limit) {
       SignedLanes sums[2 * N];
-      add_rows<N, Ahead>(tile.rows, rows, heard, sums);
+      add_rows<N, From>(tile.rows, rows, heard, sums);
       fire<N>(sums, layer.narrow.get() + tile.channel, mask + (first + i) * words);
       continue;
     }
     int32_t *currents = scratch.currents.get() + i * tile.width;
     if (!dense) memset(currents, 0, tile.width * sizeof *currents);
-    if (heard > 0) add_widely<N, Ahead>(tile, rows, heard, currents);
+    if (heard > 0) add_widely<N, From>(tile, rows, heard, currents);
     if (readout) {
       read_out(plan, tile, currents, space.logits);
     } else {
@@ -126,10 +131,10 @@ template <int N>
 void sweep(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &space, Scratch &scratch,
            int64_t first, int64_t count) {
   if constexpr (N >= 1 && N * kVector <= kWidest) {
-    if (layer.ahead) {
-      sweep<N, true>(plan, layer, tile, space, scratch, first, count);
-    } else {
-      sweep<N, false>(plan, layer, tile, space, scratch, first, count);
+    switch (layer.distance) {
+      case Distance::kHere: return sweep<N, Distance::kHere>(plan, layer, tile, space, scratch, first, count);
+      case Distance::kNear: return sweep<N, Distance::kNear>(plan, layer, tile, space, scratch, first, count);
+      default: return sweep<N, Distance::kFar>(plan, layer, tile, space, scratch, first, count);
     }
   }
 }

@@ -9,7 +9,7 @@ namespace snn {
 namespace SNN_ISA {
 namespace {
 
-constexpr uint32_t kAhead = 48;  // rows between asking the caches for one and adding it
+constexpr uint32_t kNearAhead = 12, kFarAhead = 48;  // rows between asking for one and adding it
 constexpr int kQuads = kVector / 4;
 typedef uint32_t Numbers __attribute__((vector_size(kVector)));
 
@@ -106,7 +106,7 @@ void gather_block(const Plan &plan, const Layer &layer, const Tile &tile, const 
                        : gather(plan, layer, scratch, at.x, to);
   }
   scratch.begins.get()[count] = to - rows;
-  for (uint32_t i = 0; i < kAhead; i++) to[i] = 0;
+  for (uint32_t i = 0; i < kFarAhead; i++) to[i] = 0;
 }
 
 }  // namespace

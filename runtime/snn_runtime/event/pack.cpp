@@ -9,7 +9,7 @@
 namespace snn {
 namespace {
 
-constexpr int64_t kNear = 512 << 10;  // bytes of weights that stay in a core's own cache
+constexpr int64_t kNear = 512 << 10, kFar = 1 << 20;  // bytes of weights that a core's own cache leaves out
 
 class Packer {
  public:
@@ -32,7 +32,8 @@ class Packer {
       layer.tiles.push_back(std::move(tile));
       channel += width;
     }
-    layer.ahead = rows * layer.shape.channels > kNear;
+    const int64_t bytes = rows * layer.shape.channels;
+    layer.distance = bytes > kFar ? Distance::kFar : bytes > kNear ? Distance::kNear : Distance::kHere;
   }
 
  private:

@@ -160,7 +160,7 @@ class Planner {
 
   void add(Layer layer) {
     const int64_t room = (int64_t{1} << 22) / std::max<int64_t>(layer.pixel_events, 1);
-    layer.block = std::clamp<int64_t>(room, 1, std::min<int64_t>(layer.ahead ? 64 : 16, layer.shape.pixels()));
+    layer.block = std::clamp<int64_t>(room, 1, std::min<int64_t>(layer.distance == Distance::kHere ? 16 : 64, layer.shape.pixels()));
     plan_.most_events = std::max(plan_.most_events, layer.block * layer.pixel_events);
     plan_.most_pixels = std::max(plan_.most_pixels, layer.block);
     plan_.most_currents = std::max(plan_.most_currents, layer.block * layer.tiles[0].width);

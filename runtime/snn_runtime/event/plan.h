@@ -66,6 +66,10 @@ struct Tail {
   int64_t scale;
 };
 
+// Where a layer's weights lie when they are needed: in the caches of a core, at the edge of them, or beyond,
+// where rows must be asked for long before.
+enum class Distance { kHere, kNear, kFar };
+
 // A population, or the readout.
 struct Layer {
   int32_t value = -1;  // what it fills; -1: the readout
@@ -75,7 +79,7 @@ struct Layer {
   Array<int16_t> narrow;  // [channel] thresholds, limited to what 16 bits can exceed or not
   Array<int32_t> wide;    // [channel]
   bool grouped = false;   // tiles hear different channels, so each gathers its own events
-  bool ahead = false;     // weights lie beyond the near caches: fetch rows before they are needed
+  Distance distance = Distance::kHere;
   int64_t pixel_events = 0;  // the most that can reach one output pixel
   int64_t rows = 1;          // of output pixels in a unit of work
   int64_t block = 1;         // output pixels that go through a tile together

@@ -77,13 +77,14 @@ class Arranger {
   // or rows are few.
   void divide(Layer &layer, int64_t rows) {
     const int64_t tiles = static_cast<int64_t>(layer.tiles.size()), shares = 2 * plan_.threads;
-    const int64_t bands = plan_.threads == 1 ? 1 : layer.ahead ? (shares + tiles - 1) / tiles : 2 * shares;
+    const bool far = layer.distance != Distance::kHere;
+    const int64_t bands = plan_.threads == 1 ? 1 : far ? (shares + tiles - 1) / tiles : 2 * shares;
     layer.rows = rows;
     while (layer.rows * layer.shape.width < 64 && layer.shape.height / (layer.rows + rows) >= bands) {
       layer.rows += rows;
     }
     const bool few = plan_.threads > 1 && layer.bands() < shares;
-    layer.parts = layer.ahead || few ? tiles : 1;
+    layer.parts = far || few ? tiles : 1;
   }
 
   Plan &plan_;
