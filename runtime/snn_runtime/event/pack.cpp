@@ -67,45 +67,59 @@ class Packer {
     require(rows < INT32_MAX, n, "holds more than this engine takes");
     tile.rows = plan_.weights.take(static_cast<size_t>(rows * tile.width));
     if (layer.grouped || last + 1 < tile.channel + tile.width) clear(tile, rows);
-    std::vector<Reach> reach(last + 1 - tile.channel);
-    size_t s = 0;
-    for (const snn_projection *p : projections) {
-      if (plan_.values[p->source].form == Form::kImage) continue;
-      const Geometry &g = layer.spikes[s];
-      const int8_t *weights = graph_.weights + p->weight;
-      transpose(layer, tile, g, tile.spans[s++], weights, last);
-      const int64_t sent = plan_.values[g.value].largest;
-      const int64_t size = g.kernel_height * g.kernel_width * plan_.values[g.value].shape.channels / g.groups;
-      for (int64_t o = tile.channel; o <= last; o++) reach[o - tile.channel].add(weights + o * size, size, sent);
+    for (size_t p = 0, s = 0; p < projections.size(); p++) {
+      if (plan_.values[projections[p]->source].form == Form::kImage) continue;
+      transpose(layer, tile, layer.spikes[s], tile.spans[s], graph_.weights + projections[p]->weight, last);
+      s++;
     }
-    int64_t most = 0, largest = 1;
-    for (const Reach &one : reach) {
-      most = std::max({most, one.positive, one.negative});
-      largest = std::max<int64_t>(largest, one.largest);
-    }
-    tile.limit = most <= INT16_MAX ? INT32_MAX : INT16_MAX / largest;
+    tile.limit = INT32_MAX;
+    for (int64_t o = tile.channel; o <= last; o++) tile.limit = std::min(tile.limit, limit(projections, o));
   }
 
-  // How far the current of one neuron can go to either side, and its largest weight.
-  struct Reach {
-    int64_t positive = 0, negative = 0;
-    int32_t largest = 0;
-
-    void add(const int8_t *weights, int64_t count, int64_t sent) {
-      constexpr int64_t kSome = 1 << 16;  // whose sum fits 32 bits
-      for (int64_t k = 0; k < count; k += kSome) {
-        int32_t sum = 0, magnitudes = 0;
-        for (int64_t i = k; i < std::min(count, k + kSome); i++) {
-          const int32_t weight = weights[i], magnitude = weight < 0 ? -weight : weight;
-          sum += weight;
-          magnitudes += magnitude;
-          largest = largest < magnitude ? magnitude : largest;
+  // How many events' weights to one neuron surely sum to what fits 16 bits: the largest on either side do. An
+  // event that counts several spikes of a sum pool comes as often as it counts.
+  int64_t limit(const Projections &projections, int64_t o) const {
+    int64_t often[256] = {};  // by the weight's byte
+    int64_t magnitudes = 0;
+    for (int pass = 0; pass < 2; pass++) {
+      for (const snn_projection *p : projections) {
+        const Value &from = plan_.values[p->source];
+        if (from.form == Form::kImage) continue;
+        const int64_t size = int64_t{p->kernel_height} * p->kernel_width * (from.shape.channels / p->groups);
+        const int8_t *weights = graph_.weights + p->weight + o * size;
+        if (pass == 0) {
+          magnitudes += from.largest * sum_of_magnitudes(weights, size);
+        } else {
+          for (int64_t k = 0; k < size; k++) often[static_cast<uint8_t>(weights[k])] += from.largest;
         }
-        positive += sent * ((magnitudes + sum) / 2);
-        negative += sent * ((magnitudes - sum) / 2);
       }
+      if (magnitudes <= INT16_MAX) return INT32_MAX;  // as mostly in small layers, where counting is spared
     }
-  };
+    int64_t least = INT32_MAX;
+    for (int sign : {1, -1}) {
+      int64_t events = 0, room = INT16_MAX, left = 0;
+      for (int magnitude = 128; magnitude > 0 && !left; magnitude--) {
+        const int64_t all = sign * magnitude == 128 ? 0 : often[static_cast<uint8_t>(sign * magnitude)];
+        const int64_t some = std::min(all, room / magnitude);
+        events += some;
+        room -= some * magnitude;
+        left = all - some;
+      }
+      if (left) least = std::min(least, events);
+    }
+    return least;
+  }
+
+  static int64_t sum_of_magnitudes(const int8_t *weights, int64_t count) {
+    constexpr int64_t kSome = 1 << 16;  // whose sum fits 32 bits
+    int64_t sum = 0;
+    for (int64_t k = 0; k < count; k += kSome) {
+      int32_t part = 0;
+      for (int64_t i = k; i < std::min(count, k + kSome); i++) part += weights[i] < 0 ? -weights[i] : weights[i];
+      sum += part;
+    }
+    return sum;
+  }
 
   // Weights of zero, as they are stored, for what no weight is written to.
   void clear(Tile &tile, int64_t rows) const {
