@@ -17,7 +17,6 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 sys.path.insert(0, str(Path(__file__).parent / "runtime"))
 
 import event_build  # noqa: E402  # beside the package it builds, which is not on the path before
-from event_build import BuildError  # noqa: E402
 
 SETTING = "SNN_EVENT_BUILD"
 INSIDE_WHEEL = f"snn_runtime/event/{event_build.LIBRARY}"
@@ -32,9 +31,9 @@ class EngineHook(BuildHookInterface[BuilderConfig]):
         self._folder = tempfile.TemporaryDirectory(prefix="snn-event-")
         try:
             if setting == "off":
-                raise BuildError(f"{SETTING} is off")
+                raise event_build.BuildError(f"{SETTING} is off")
             library = _library(editable, Path(self._folder.name))
-        except BuildError as error:
+        except event_build.BuildError as error:
             if setting == "require":
                 raise SystemExit(f"iir-snn: {error}, and {SETTING} is require") from error
             self.app.display_warning(f"iir-snn: no event engine, ONNX Runtime instead: {error}")

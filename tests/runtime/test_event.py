@@ -22,7 +22,7 @@ from snn_runtime.backends import event
 from snn_runtime.backends.event import EventBackend, bandwidth, instruction_sets
 from snn_runtime.errors import DeviceError, ResourceError, UsageError
 from snn_runtime.event import library as binding
-from snn_runtime.graph import INPUT, SpikingGraph
+from snn_runtime.graph import INPUT, Population, SpikingGraph
 from snn_runtime.model import load
 from snn_runtime.onnx_file import write
 
@@ -118,9 +118,10 @@ def test_currents_right_at_the_threshold(shift: int) -> None:
     for name, source, out in [("a", INPUT, 65), ("b", "a", 130), ("c", "b", 3)]:
         grown.convolve(name, source, out, (3, 3), padding=(1, 1))
         node = grown.nodes[-1]
-        current = reference.total(node, grown.sent)  # type: ignore[arg-type]
-        node.threshold[:] = current[0, :, 0, 0] + shift + 0.5  # type: ignore[union-attr]
-        grown.sent[name] = reference.fired(node, current).astype(np.int64)  # type: ignore[arg-type]
+        assert isinstance(node, Population)
+        current = reference.total(node, grown.sent)
+        node.threshold[:] = current[0, :, 0, 0] + shift + 0.5
+        grown.sent[name] = reference.fired(node, current).astype(np.int64)
         assert (grown.sent[name][0, :, 0, 0] == (shift < 0)).all()
     graph, images = grown.graph(), pictures(grown.image, 4)
     activity = reference.run(graph, images)

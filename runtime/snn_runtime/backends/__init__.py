@@ -11,11 +11,21 @@ import numpy.typing as npt
 
 from snn_runtime.reference import Spikes
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "described", "thread_count"]
 
 # From 1.29 on ONNX Runtime reports its use to its makers and leaves files in the home folder. It
 # looks at this once, when it is imported, which `ort` does after this line.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def thread_count(threads: int | None) -> int:
+    """Return how many threads to use: None is all the cores that this process may."""
+    return threads or len(os.sched_getaffinity(0))
+
+
+def described(how: str, threads: int) -> str:
+    """Return what `Backend.details` says."""
+    return f"{how}, {threads} thread{'s' * (threads > 1)}"
 
 
 class Backend(Protocol):

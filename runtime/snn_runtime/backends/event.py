@@ -12,6 +12,7 @@ import weakref
 import numpy as np
 import numpy.typing as npt
 
+from snn_runtime.backends import described, thread_count
 from snn_runtime.errors import DeviceError, ResourceError, UsageError
 from snn_runtime.event.library import bandwidth, instruction_sets, library
 from snn_runtime.event.lowering import lower
@@ -48,7 +49,7 @@ class EventBackend:
                 "use --backend onnxruntime",
             )
         self._graph = graph
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = thread_count(threads)
         self._wanted = _checked(instruction_set)
         self._open()
 
@@ -60,7 +61,7 @@ class EventBackend:
 
     @property
     def details(self) -> str:
-        return f"{self.instruction_set}, {self.threads} thread{'s' * (self.threads > 1)}"
+        return described(self.instruction_set, self.threads)
 
     def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return self._run(images, None)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 from onnx import ModelProto
 
+from snn_runtime.backends import described, thread_count
 from snn_runtime.backends.ort_integer import lower
 from snn_runtime.errors import DeviceError, ResourceError, SnnError, UsageError
 from snn_runtime.graph import INPUT, SpikingGraph
@@ -72,7 +73,7 @@ class OrtBackend:
             raise UsageError("bad_form", "form is integer, expected float for float32 weights")
         self.form: Form = form or ("integer" if graph.exact else "float")
         self._graph = graph
-        self._threads = threads or len(os.sched_getaffinity(0))
+        self._threads = thread_count(threads)
         self._optimisation = optimisation
         # Floats round differently in a batch and alone (their kernels add in another order), and
         # an answer must not depend on who else is asking. Integers do not round.
@@ -82,7 +83,7 @@ class OrtBackend:
 
     @property
     def details(self) -> str:
-        return f"{self.form}, {self._threads} thread{'s' * (self._threads > 1)}"
+        return described(self.form, self._threads)
 
     def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return self._run(self._session, [OUTPUT], images)[0]

@@ -100,7 +100,7 @@ template <int N, Distance From>
 void sweep(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &space, Scratch &scratch,
            int64_t first, int64_t count) {
   const bool readout = layer.value < 0, dense = !layer.image.empty();
-  const int64_t words = (layer.shape.channels + 63) / 64;
+  const int64_t words = layer.shape.words();
   uint64_t *const mask = readout ? nullptr : space.rooms[layer.value].mask.get() + tile.channel / 64;
   if (From == Distance::kFar) {
     const int64_t early = least(kFarAhead, scratch.begins.get()[count]);

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
-#include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -64,7 +63,7 @@ Workspace make_workspace(const Plan &plan) {
   for (const Value &value : plan.values) {
     Room room;
     const size_t pixels = value.shape.pixels(), height = value.shape.height;
-    if (value.form == Form::kBits) room.mask = Array<uint64_t>(pixels * value.words());
+    if (value.form == Form::kBits) room.mask = Array<uint64_t>(pixels * value.shape.words());
     if (value.form == Form::kCounts) room.counts = Array<int32_t>(pixels * value.shape.channels);
     if (value.heard) {
       room.events = Array<uint32_t>(height * (value.row_events + kExcess));
@@ -191,7 +190,7 @@ struct snn_engine {
     for (const Layer &layer : plan.layers) {
       if (layer.value < 0) continue;
       const Shape &shape = layer.shape;
-      const int64_t words = (shape.channels + 63) / 64, size = shape.channels * shape.pixels();
+      const int64_t words = shape.words(), size = shape.channels * shape.pixels();
       const uint64_t *mask = space.rooms[layer.value].mask.get();
       uint8_t *own = to + i * size;
       for (int64_t c = 0; c < shape.channels; c++) {

@@ -20,7 +20,9 @@ class Packer {
     for (const Geometry &g : layer.spikes) {
       rows += g.kernel_height * g.kernel_width * plan_.values[g.value].shape.channels;
     }
-    const int64_t most = widest(layer, rows), all = (layer.shape.channels + 63) / 64 * 64;
+    const int64_t bytes = rows * layer.shape.channels;
+    layer.distance = bytes > kFar ? Distance::kFar : bytes > kNear ? Distance::kNear : Distance::kHere;
+    const int64_t most = widest(layer), all = layer.shape.words() * 64;
     for (int64_t channel = 0; channel < all;) {
       int64_t width = most;
       while (width > all - channel) width /= 2;
@@ -32,17 +34,15 @@ class Packer {
       layer.tiles.push_back(std::move(tile));
       channel += width;
     }
-    const int64_t bytes = rows * layer.shape.channels;
-    layer.distance = bytes > kFar ? Distance::kFar : bytes > kNear ? Distance::kNear : Distance::kHere;
   }
 
  private:
   // Wide tiles read long runs of memory and count their rows once; narrower ones stay in cache from pixel to
   // pixel, and there are more of them to deal out.
-  int64_t widest(const Layer &layer, int64_t rows) const {
+  int64_t widest(const Layer &layer) const {
     if (layer.grouped) return 64;
     const int64_t pixels = layer.shape.pixels(), shares = 2 * plan_.threads;
-    const bool far = rows * layer.shape.channels > kNear;
+    const bool far = layer.distance != Distance::kHere;
     int64_t width = plan_.kernels->widest;
     if (!layer.image.empty()) width = std::min<int64_t>(width, 128);
     if (far && pixels > 9) width = std::min<int64_t>(width, 256);
@@ -204,7 +204,7 @@ void pack(Plan &plan, const snn_graph &graph, Layer &layer, const Projections &p
 }
 
 void set_thresholds(Layer &layer, const int32_t *from) {
-  const int64_t padded = (layer.shape.channels + 63) / 64 * 64;
+  const int64_t padded = layer.shape.words() * 64;
   layer.narrow = Array<int16_t>(static_cast<size_t>(padded));
   layer.wide = Array<int32_t>(static_cast<size_t>(padded));
   for (int64_t i = 0; i < padded; i++) {

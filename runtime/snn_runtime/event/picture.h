@@ -79,7 +79,7 @@ void see_block(const Plan &plan, const Layer &layer, const Tile &tile, Workspace
                int64_t first, int64_t count) {
   constexpr int kPixels = kVector == 64 ? 4 : 2;
   const int8_t *weights = tile.dense.get();
-  const int64_t mask_width = (layer.shape.channels + 63) / 64 * 8;
+  const int64_t mask_width = layer.shape.words() * 8;
   for (const Geometry &g : layer.image) {
     const bool begin = &g == &layer.image[0], alone = layer.spikes.empty() && &g == &layer.image.back();
     for (int64_t channel = 0; channel < tile.width; channel += kVector) {

@@ -15,6 +15,7 @@ struct Kernels;
 struct Shape {
   int64_t channels, height, width;
   int64_t pixels() const { return height * width; }
+  int64_t words() const { return (channels + 63) / 64; }  // of a pixel's mask
 };
 
 // How a value lies in memory. Bits: [pixel][word], 64 channels a word. Sum: nowhere, its events are read
@@ -32,7 +33,6 @@ struct Value {
   int64_t window = 1;       // of a sum: side of its windows on `base`
   bool heard = false;       // some projection reads its events
   int64_t row_events = 0;   // the most one of its rows can hold
-  int64_t words() const { return (shape.channels + 63) / 64; }
 };
 
 struct Geometry {

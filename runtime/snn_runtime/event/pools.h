@@ -12,7 +12,7 @@ namespace {
 void any(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
   const Value &value = plan.values[index], &source = plan.values[value.source];
   const uint64_t *from = space.rooms[value.source].mask.get();
-  const int64_t words = value.words(), k = value.kernel, stride = source.shape.width * words;
+  const int64_t words = value.shape.words(), k = value.kernel, stride = source.shape.width * words;
   uint64_t *to = space.rooms[index].mask.get() + row * value.shape.width * words;
   for (int64_t x = 0; x < value.shape.width; x++) {
     for (int64_t w = 0; w < words; w++) {
@@ -33,7 +33,7 @@ int64_t spikes_in(const Plan &plan, const Value &sum, const Workspace &space, in
   for (int64_t dy = 0; dy < sum.window; dy++) {
     for (int64_t dx = 0; dx < sum.window; dx++) {
       const int64_t pixel = (y * sum.window + dy) * base.shape.width + x * sum.window + dx;
-      count += mask[pixel * base.words()] >> (channel % 64) & 1;
+      count += mask[pixel * base.shape.words()] >> (channel % 64) & 1;
     }
   }
   return count;
@@ -70,7 +70,7 @@ uint32_t *list(uint32_t *to, const uint64_t *mask, int64_t words, uint32_t first
 void tell(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
   const Value &value = plan.values[index];
   const Room &room = space.rooms[index];
-  const int64_t width = value.shape.width, channels = value.shape.channels, words = value.words();
+  const int64_t width = value.shape.width, channels = value.shape.channels, words = value.shape.words();
   uint32_t *starts = room.starts.get() + row * (width + 1);
   uint32_t *const events = room.events.get() + row * (value.row_events + kExcess), *to = events;
   for (int64_t x = 0; x < width; x++) {
