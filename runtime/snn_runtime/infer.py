@@ -29,7 +29,9 @@ PROGRAM = "snn-infer"
 TOP_K = 3
 LARGEST_BATCH = 32
 DECODERS = min(2, os.cpu_count() or 1)
-"""Pictures decoded at once: each may take 400 MB at the default --max-pixels."""
+"""Large pictures decoded at once: each may take 400 MB at the default --max-pixels."""
+LARGE = 1 << 15
+"""Bytes of a file from which decoding takes longer than handing it to another thread."""
 PILLOW_MAX_PIXELS = 178_956_970
 """More than this Pillow itself refuses in some formats."""
 
@@ -113,11 +115,17 @@ def run(args: argparse.Namespace) -> int:
             return 0
     limits = Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels)
     report = _report(args, model.engine)
-    with _mapper() as apply:
+    label = partial(_label, model, report, count=args.top_k or TOP_K)
+    decode = partial(_decode, model=model, limits=limits)
+    with _threads(1) as labeller, _threads(DECODERS) as decoders:
+        labelled = None
         for batch in _batches(find(args.inputs, follow=args.follow)):
-            decoded = apply(partial(_decode, model=model, limits=limits), batch)
-            _label(model, batch, decoded, report, args.top_k or TOP_K)
-            report.flush()
+            decoded = _decode_all(decoders, decode, batch)
+            if labelled is not None:
+                labelled.result()
+            labelled = labeller.submit(label, batch, decoded)  # while the next batch is decoded
+        if labelled is not None:
+            labelled.result()
     return report.end()
 
 
@@ -147,18 +155,32 @@ def _batches(sources: Iterator[Source]) -> Iterator[list[Source]]:
 
 
 @contextmanager
-def _mapper() -> Iterator[Callable[[Callable[[Source], Decoded], list[Source]], list[Decoded]]]:
-    pool = ThreadPoolExecutor(DECODERS)  # starts no thread before there is work for it
-
-    def apply(decode: Callable[[Source], Decoded], batch: list[Source]) -> list[Decoded]:
-        # A thread that waits for standard input could not be interrupted.
-        alone = len(batch) == 1 or any(source.name == STANDARD_INPUT for source in batch)
-        return list((map if alone else pool.map)(decode, batch))
-
+def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(count)  # starts no thread before there is work for it
     try:
-        yield apply
+        yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _decode_all(
+    pool: ThreadPoolExecutor, decode: Callable[[Source], Decoded], batch: list[Source]
+) -> list[Decoded]:
+    """Decode large pictures in `pool`, and here meanwhile all others.
+
+    Threads that decode small pictures mostly wait for each other: Python runs one at a time.
+    """
+    alone = len(batch) == 1
+    large = {i: pool.submit(decode, s) for i, s in enumerate(batch) if not alone and _is_large(s)}
+    small = {i: decode(source) for i, source in enumerate(batch) if i not in large}
+    return [small[i] if i in small else large[i].result() for i in range(len(batch))]
+
+
+def _is_large(source: Source) -> bool:
+    try:
+        return source.name != STANDARD_INPUT and os.stat(source.name).st_size >= LARGE
+    except (OSError, ValueError):  # whoever reads it says what is wrong with it
+        return False
 
 
 def _decode(source: Source, model: "Model", limits: Limits) -> Decoded:
@@ -178,15 +200,16 @@ def _decode(source: Source, model: "Model", limits: Limits) -> Decoded:
 
 
 def _label(
-    model: "Model", batch: list[Source], decoded: list[Decoded], report: Report, count: int
+    model: "Model", report: Report, batch: list[Source], decoded: list[Decoded], *, count: int
 ) -> None:
     good = [item[0] for item in decoded if not isinstance(item, InputError)]
-    rows = iter(model.predict(np.stack(good)) if good else ())
+    labels = model.graph.labels
+    ranked = iter(rank(model.predict(np.stack(good)), labels, count) if good else ())
     for source, item in zip(batch, decoded, strict=True):
         if source.skipped:
             report.skip(source.name, source.skipped)
         elif isinstance(item, InputError):
             report.failure(source.name, item)
         else:
-            predictions = rank(next(rows), model.graph.labels, count)
-            report.answer(source.name, Answer(predictions, item[1]))
+            report.answer(source.name, Answer(next(ranked), item[1]))
+    report.flush()

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -45,14 +45,17 @@ class Answer:
 
 def rank(
     logits: npt.NDArray[np.float32], labels: Sequence[str], count: int
-) -> tuple[Prediction, ...]:
-    """Return the `count` most probable labels; of equals the one with the lower index first."""
-    exponentials = np.exp(logits.astype(np.float64) - logits.max())
-    probabilities = exponentials / exponentials.sum()
-    order = np.argsort(-logits, kind="stable")[:count]
-    return tuple(
-        Prediction(labels[i], i, float(logits[i]), float(probabilities[i])) for i in order.tolist()
-    )
+) -> list[tuple[Prediction, ...]]:
+    """Return, for each row of `logits` `[N, classes]`, the `count` most probable labels; of equals
+    the one with the lower index first."""
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(1, keepdims=True)
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :count]
+    columns = [order, *(np.take_along_axis(a, order, 1) for a in (logits, probabilities))]
+    return [
+        tuple(Prediction(labels[i], i, logit, p) for i, logit, p in zip(*row, strict=True))
+        for row in zip(*(column.tolist() for column in columns), strict=True)
+    ]
 
 
 class Report:
@@ -143,7 +146,7 @@ class JsonReport(Report):
         self._put(
             **_path(name),
             ok=True,
-            predictions=[asdict(prediction) for prediction in answer.predictions],
+            predictions=[vars(prediction) for prediction in answer.predictions],
             unsure=answer.unsure,
             warnings=answer.warnings,
         )

@@ -47,32 +47,31 @@ def _walk(root: str, follow: bool) -> Iterator[Source]:
     inside = os.path.realpath(root)
     entered: set[tuple[int, int]] = set()
     found = False
-    # Each open folder as the names still to be visited, the innermost last.
-    open_folders = [_paths(root, entered)]
+    # Each open folder as what is still to be visited, the innermost last.
+    open_folders = [_entries(root, entered)]
     while open_folders:
-        source = next(open_folders[-1], None)
-        if source is None:
+        entry = next(open_folders[-1], None)
+        if entry is None:
             open_folders.pop()
             continue
-        if source.error is None:
-            source = _judged(source.name, inside, follow)
-            if source is None:
-                continue
-            if not source.skipped and os.path.isdir(source.name):
-                open_folders.append(_paths(source.name, entered))
-                continue
+        source = entry if isinstance(entry, Source) else _judged(entry, inside, follow)
+        if source is None:
+            continue
+        if isinstance(entry, os.DirEntry) and not source.skipped and _is_folder(entry):
+            open_folders.append(_entries(source.name, entered))
+            continue
         found = True
         yield source
     if not found:
         yield Source(root, InputError("no_images", "no supported images in this folder"))
 
 
-def _judged(path: str, inside: str, follow: bool) -> Source | None:
+def _judged(entry: os.DirEntry[str], inside: str, follow: bool) -> Source | None:
     """Return None for what is passed over in silence."""
-    folder = os.path.isdir(path)
+    path, folder = entry.path, _is_folder(entry)
     if not folder and os.path.splitext(path)[1].lower() not in SUFFIXES:
         return None
-    if follow or not os.path.islink(path):
+    if follow or not entry.is_symlink():
         return Source(path)
     target = os.path.realpath(path)
     if os.path.commonpath([inside, target]) != inside:
@@ -80,16 +79,20 @@ def _judged(path: str, inside: str, follow: bool) -> Source | None:
     return None if folder else Source(path)
 
 
-def _paths(folder: str, entered: set[tuple[int, int]]) -> Iterator[Source]:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    # Of a link that leads nowhere or in a circle, DirEntry.is_dir may raise.
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+
+
+def _entries(folder: str, entered: set[tuple[int, int]]) -> Iterator[os.DirEntry[str] | Source]:
     try:
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in entered:
             return
         entered.add((status.st_dev, status.st_ino))
-        names = sorted(os.listdir(folder))
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
     except OSError as error:
         yield Source(folder, refusal(error))
         return
-    for name in names:
-        if not name.startswith("."):
-            yield Source(os.path.join(folder, name))
+    yield from (entry for entry in entries if not entry.name.startswith("."))
