@@ -107,4 +107,5 @@ def _projection(
 
 def _flat(arrays: Iterable[npt.NDArray[Any]], dtype: Any) -> npt.NDArray[Any]:
     # A graph may have no population: a readout needs a source, so there is a node, but it may pool.
-    return np.concatenate([np.empty(0, dtype), *(a.ravel().astype(dtype) for a in arrays)])
+    flat = (array.ravel().astype(dtype, copy=False) for array in arrays)
+    return np.concatenate([np.empty(0, dtype), *flat])

@@ -13,7 +13,6 @@ compares files with what this module writes, so its output must not change with 
 """
 
 import numpy as np
-import numpy.typing as npt
 from onnx import (
     AttributeProto,
     GraphProto,
@@ -43,13 +42,16 @@ _ONE = "/one"
 _TYPES = {"float32": TensorProto.FLOAT, "int8": TensorProto.INT8}
 
 
-def emit(graph: SpikingGraph, *, dequantised: bool = False, watch: bool = False) -> ModelProto:
+def emit(
+    graph: SpikingGraph, *, dequantised: bool = False, watch: bool = False, hollow: bool = False
+) -> ModelProto:
     """Return the ONNX model of `graph`, without metadata.
 
     Args:
         dequantised: Store int8 weights as the float32 numbers they stand for. Engines that execute
             DequantizeLinear at every run, instead of once, are given this form.
         watch: Let every population's `name/fires` (bool) be an output as well.
+        hollow: Leave out the data of the weights, for comparing everything else.
     """
     model = ModelProto(
         ir_version=IR_VERSION,
@@ -58,7 +60,7 @@ def emit(graph: SpikingGraph, *, dequantised: bool = False, watch: bool = False)
         opset_import=[OperatorSetIdProto(domain="", version=OPSET)],
         graph=GraphProto(name="spiking_graph"),
     )
-    emission = _Emission(model.graph, graph, dequantised)
+    emission = _Emission(model.graph, graph, dequantised, hollow)
     emission.image(graph.image)
     for node in graph.nodes:
         if isinstance(node, Pool):
@@ -79,8 +81,11 @@ def emit(graph: SpikingGraph, *, dequantised: bool = False, watch: bool = False)
 class _Emission:
     """A GraphProto that grows node by node."""
 
-    def __init__(self, proto: GraphProto, graph: SpikingGraph, dequantised: bool) -> None:
+    def __init__(
+        self, proto: GraphProto, graph: SpikingGraph, dequantised: bool, hollow: bool
+    ) -> None:
         self.proto = proto
+        self._hollow = hollow
         self._shapes = graph.shapes
         self._plain = dequantised or not graph.exact
         if not self._plain:
@@ -137,7 +142,7 @@ class _Emission:
         if weight.ndim == 2:
             return self._dense(projection.source, weight, prefix, output)
         source = CENTRED if projection.source == INPUT else projection.source
-        inputs = [source, self._weight(prefix, weight)]
+        inputs = [source, self._weight(prefix, weight, hollow=self._hollow)]
         kernel = (weight.shape[2], weight.shape[3])
         return self._convolution(
             inputs, output, kernel, projection.stride, projection.padding, projection.groups
@@ -147,7 +152,8 @@ class _Emission:
         flat = CENTRED if source == INPUT else source
         if len(self._shapes[source]) > 1:
             flat = self._node("Flatten", [flat], f"{prefix}/flat", axis=1)
-        return self._node("Gemm", [flat, self._weight(prefix, weight)], output, transB=1)
+        inputs = [flat, self._weight(prefix, weight, hollow=self._hollow)]
+        return self._node("Gemm", inputs, output, transB=1)
 
     def _convolution(
         self,
@@ -168,10 +174,11 @@ class _Emission:
             strides=stride,
         )
 
-    def _weight(self, prefix: str, weight: Weights) -> str:
+    def _weight(self, prefix: str, weight: Weights, *, hollow: bool = False) -> str:
         if self._plain:
-            return self._tensor(f"{prefix}/weight", weight.astype(np.float32, copy=False))
-        stored = self._tensor(f"{prefix}/weight", weight)
+            floats = weight.astype(np.float32, copy=False)
+            return self._tensor(f"{prefix}/weight", floats, hollow=hollow)
+        stored = self._tensor(f"{prefix}/weight", weight, hollow=hollow)
         return self._node("DequantizeLinear", [stored, _ONE], f"{prefix}/weight_float")
 
     def _node(
@@ -188,12 +195,13 @@ class _Emission:
         )
         return output
 
-    def _tensor(self, name: str, array: npt.NDArray[np.int8] | npt.NDArray[np.float32]) -> str:
-        data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    def _tensor(self, name: str, array: Weights, *, hollow: bool = False) -> str:
         # add() and not append(): the weights are not copied once more.
-        self.proto.initializer.add(
-            name=name, data_type=_TYPES[array.dtype.name], dims=array.shape, raw_data=data
+        tensor = self.proto.initializer.add(
+            name=name, data_type=_TYPES[array.dtype.name], dims=array.shape
         )
+        if not hollow:
+            tensor.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
         return name
 
 
