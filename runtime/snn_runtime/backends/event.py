@@ -104,13 +104,12 @@ class EventBackend:
             self._open()
         images = np.ascontiguousarray(images)
         logits = np.empty((len(images), len(self._graph.labels)), np.float32)
-        watched = None if spikes is None else spikes.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
         failed = library().snn_event_run(
             self._engine,
             images.ctypes.data,
             len(images),
-            logits.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
-            watched,
+            logits.ctypes.data,
+            None if spikes is None else spikes.ctypes.data,
         )
         if failed:
             raise ResourceError(

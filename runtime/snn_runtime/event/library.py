@@ -1,7 +1,7 @@
 """engine.h in ctypes: its structures field by field, and the library if there is one."""
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_double, c_float, c_int8, c_int32, c_int64, c_uint8, c_void_p
+from ctypes import POINTER, c_char_p, c_double, c_float, c_int8, c_int32, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
 
@@ -106,10 +106,7 @@ def _declare(loaded: ctypes.CDLL) -> None:
     declarations = {
         "snn_event_instruction_sets": (c_char_p, []),
         "snn_event_create": (c_void_p, [POINTER(Graph), c_int32, c_char_p, c_char_p, c_int64]),
-        "snn_event_run": (
-            c_int32,
-            [c_void_p, c_void_p, c_int64, POINTER(c_float), POINTER(c_uint8)],
-        ),
+        "snn_event_run": (c_int32, [c_void_p, c_void_p, c_int64, c_void_p, c_void_p]),
         "snn_event_instruction_set": (c_char_p, [c_void_p]),
         "snn_event_destroy": (None, [c_void_p]),
         "snn_event_bandwidth": (c_double, [c_int64]),
