@@ -63,8 +63,21 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--backend",
         default="auto",
         metavar="NAME",
-        help="event (the spike-driven engine, for int8 networks), onnxruntime, "
+        help="event (the spike-driven engine, for int8 networks), onnxruntime, tensorrt, "
         "or auto: event where it is here (default: auto)",
+    )
+    add(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="cpu, cuda, or tensorrt (onnxruntime's provider of that name); cuda:1 is the second "
+        "GPU. What is named is obeyed or refused (default: auto, the CPU)",
+    )
+    add(
+        "--precision",
+        default="auto",
+        metavar="NAME",
+        help="of tensorrt: int8, fp16, fp32, or auto, the fastest here (default: auto)",
     )
     add(
         "--threads",
@@ -107,7 +120,13 @@ def run(args: argparse.Namespace) -> int:
     # Here, so that --help and a mistyped flag do not wait for an inference engine to load.
     from snn_runtime.model import load
 
-    model = load(args.model, backend=args.backend, threads=args.threads)
+    model = load(
+        args.model,
+        backend=args.backend,
+        device=args.device,
+        precision=args.precision,
+        threads=args.threads,
+    )
     if args.self_test:
         model.self_test()
         say(f"{PROGRAM}: self-test passed ({model.engine})")

@@ -1,6 +1,7 @@
 """Model: a graph and the engine that runs it."""
 
 import importlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -16,13 +17,18 @@ from snn_runtime.golden import golden_hash, golden_images
 from snn_runtime.graph import SpikingGraph
 from snn_runtime.onnx_file import ModelFile, read_file
 
-BACKENDS = {
-    "event": ("snn_runtime.backends.event", "EventBackend"),
-    "onnxruntime": ("snn_runtime.backends.ort", "OrtBackend"),
+BACKENDS = ("event", "onnxruntime", "tensorrt")
+ENGINES = {
+    ("event", "cpu"): ("snn_runtime.backends.event", "EventBackend"),
+    ("onnxruntime", "cpu"): ("snn_runtime.backends.ort", "OrtBackend"),
+    ("tensorrt", "cuda"): ("snn_runtime.backends.trt", "TensorRtBackend"),
+    ("onnxruntime", "cuda"): ("snn_runtime.backends.ort_gpu", "OrtCudaBackend"),
+    ("onnxruntime", "tensorrt"): ("snn_runtime.backends.ort_gpu", "OrtTensorRtBackend"),
 }
-"""Where the class of each backend lives; imported when it is asked for and not before."""
-AUTO = ("event", "onnxruntime")
-"""What `auto` tries, best first: the next where one is not here or does not take the network."""
+"""Where the class of each backend and kind of device lives, best first on every device; imported
+when it is asked for and not before. `auto` takes the next where one is not here or does not take
+the network. It stays on the CPU, where a network answers at once, unless a device is named."""
+PRECISIONS = ("auto", "int8", "fp16", "fp32")
 BUNDLED = "models/default.onnx"
 
 
@@ -90,28 +96,104 @@ class Model:
         return VerifyError("self_test", f"self-test failed on {self.engine}: {why}")
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which engine somebody wants, and how it is to run."""
+
+    backend: str = "auto"
+    device: str = "auto"
+    """`auto`, `cpu`, or `cuda` or `tensorrt`, which may name a GPU as in `cuda:1`."""
+    precision: str = "auto"
+    """Of TensorRT's arithmetic; every one gives the same spikes, or is not used."""
+    threads: int | None = None
+    """How many a CPU engine may use; None is all this process may."""
+
+    def __post_init__(self) -> None:
+        for what, value, choices in (
+            ("backend", self.backend, ("auto", *BACKENDS)),
+            ("precision", self.precision, PRECISIONS),
+        ):
+            if value not in choices:
+                raise UsageError(
+                    f"unknown_{what}", f"{what} is {value!r}, expected one of {', '.join(choices)}"
+                )
+        if not re.fullmatch(r"auto|cpu|(cuda|tensorrt)(:\d{1,3})?", self.device):
+            raise UsageError(
+                "unknown_device",
+                f"device is {self.device!r}, expected auto, cpu, cuda, tensorrt or such as cuda:1",
+            )
+        if self.threads is not None and self.threads < 1:
+            raise UsageError("bad_threads", f"threads is {self.threads}, expected at least 1")
+        if not self.engines:
+            raise UsageError(
+                "bad_device", f"backend {self.backend} does not run on device {self.device}"
+            )
+        if self.precision != "auto" and any(name != "tensorrt" for name, _ in self.engines):
+            raise UsageError(
+                "bad_precision", f"precision {self.precision} is for --backend tensorrt only"
+            )
+
+    @property
+    def engines(self) -> list[tuple[str, str]]:
+        """What may be taken, best first: keys of `ENGINES`."""
+        kind = self.device.partition(":")[0]
+        if kind == "auto" and self.backend != "tensorrt":
+            kind = "cpu"
+        return [
+            (name, place)
+            for name, place in ENGINES
+            if self.backend in ("auto", name) and kind in ("auto", place)
+        ]
+
+    @property
+    def index(self) -> int:
+        """Number of the GPU."""
+        return int(self.device.partition(":")[2] or 0)
+
+
 def load(
-    path: Path | str | None = None, *, backend: str = "auto", threads: int | None = None
+    path: Path | str | None = None,
+    *,
+    backend: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
 ) -> Model:
     """Read a model file and make it ready to run.
 
     Args:
         path: None is the model that comes with the package.
-        backend: `auto` or one of `BACKENDS`.
-        threads: How many the engine may use; None is all this process may.
+        backend, device, precision, threads: see `Choice`.
 
     Raises:
         ModelError: The file is refused.
-        UsageError: `backend` or `threads` makes no sense.
-        DeviceError: The backend is not available here.
+        UsageError: The choice makes no sense.
+        DeviceError: The backend or device is not available here.
     """
-    if backend != "auto" and backend not in BACKENDS:
-        choices = ", ".join(("auto", *BACKENDS))
-        raise UsageError("unknown_backend", f"backend is {backend!r}, expected one of {choices}")
-    if threads is not None and threads < 1:
-        raise UsageError("bad_threads", f"threads is {threads}, expected at least 1")
-    file = _bundled() if path is None else read_file(Path(path))
-    return Model(file.graph, file.golden, _engine(file.graph, backend, threads))
+    choice = Choice(backend, device, precision, threads)
+    file = read(path)
+    return Model(file.graph, file.golden, make_backend(file, choice))
+
+
+def read(path: Path | str | None) -> ModelFile:
+    """Pass a model file through the gate; None is the model that comes with the package."""
+    return _bundled() if path is None else read_file(Path(path))
+
+
+def make_backend(file: ModelFile, choice: Choice) -> Backend:
+    """Return the best engine of those that `choice` allows.
+
+    Raises:
+        DeviceError: None of them is available here, or takes the network.
+    """
+    refusals: list[DeviceError] = []
+    for engine in choice.engines:
+        try:
+            return _made(engine, file, choice)
+        except DeviceError as error:
+            refusals.append(error)
+    reasons = dict.fromkeys(error.message for error in refusals)
+    raise DeviceError(refusals[-1].code, "; ".join(reasons))
 
 
 def _bundled() -> ModelFile:
@@ -121,23 +203,18 @@ def _bundled() -> ModelFile:
     return read_file(resource.read_bytes())
 
 
-def _engine(graph: SpikingGraph, backend: str, threads: int | None) -> Backend:
-    names = AUTO if backend == "auto" else (backend,)
-    refusals: list[DeviceError] = []
-    for name in names:
-        try:
-            return _made(name, graph, threads)
-        except DeviceError as error:
-            refusals.append(error)
-    raise refusals[-1]
-
-
-def _made(name: str, graph: SpikingGraph, threads: int | None) -> Backend:
-    module, factory = BACKENDS[name]
+def _made(engine: tuple[str, str], file: ModelFile, choice: Choice) -> Backend:
+    module, factory = ENGINES[engine]
+    name, place = engine
     try:
         make: Callable[..., Backend] = getattr(importlib.import_module(module), factory)
     except ImportError as error:
         raise DeviceError(
             "backend_unavailable", f"backend {name} is not installed here: {error}"
         ) from error
-    return make(graph, threads=threads)
+    if place == "cpu":
+        return make(file.graph, threads=choice.threads)
+    if name == "tensorrt":
+        # It proves itself before its engine is first used, so it needs to know what is right.
+        return make(file.graph, golden=file.golden, index=choice.index, precision=choice.precision)
+    return make(file.graph, index=choice.index)

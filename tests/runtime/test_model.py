@@ -16,7 +16,7 @@ from snn_runtime import image, reference
 from snn_runtime import model as model_module
 from snn_runtime.backends import Backend
 from snn_runtime.errors import DeviceError, InputError, ModelError, UsageError, VerifyError
-from snn_runtime.model import Model, load
+from snn_runtime.model import Choice, Model, load
 from snn_runtime.onnx_file import to_bytes, write
 from snn_runtime.reference import Spikes
 
@@ -73,23 +73,59 @@ def test_only_decoded_pixels_are_taken(images: Any, message: str, path: Path) ->
         load(path).predict(images)
 
 
-def test_options_that_make_no_sense(path: Path) -> None:
-    with pytest.raises(UsageError, match="'tpu', expected one of auto, event, onnx"):
-        load(path, backend="tpu")
-    with pytest.raises(UsageError, match="threads is 0, expected at least 1"):
-        load(path, threads=0)
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"backend": "tpu"}, "backend is 'tpu', expected one of auto, event, onnx"),
+        ({"device": "tpu"}, "device is 'tpu', expected auto, cpu, cuda"),
+        ({"device": "cuda:x"}, "device is 'cuda:x', expected auto, cpu, cuda"),
+        ({"precision": "int4"}, "precision is 'int4', expected one of auto, int8"),
+        ({"threads": 0}, "threads is 0, expected at least 1"),
+        ({"backend": "event", "device": "cuda"}, "backend event does not run on device cuda"),
+        ({"backend": "tensorrt", "device": "cpu"}, "backend tensorrt does not run on device cpu"),
+        ({"precision": "fp16"}, "precision fp16 is for --backend tensorrt only"),
+    ],
+)
+def test_choices_that_make_no_sense(choice: dict[str, Any], message: str, path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(path, **choice)
+
+
+@pytest.mark.parametrize(
+    ("choice", "engines"),
+    [
+        (Choice(), "event cpu, onnxruntime cpu"),
+        (Choice(device="cpu"), "event cpu, onnxruntime cpu"),
+        (Choice(device="cuda:1"), "tensorrt cuda, onnxruntime cuda"),
+        (Choice(device="tensorrt"), "onnxruntime tensorrt"),
+        (Choice("event"), "event cpu"),
+        (Choice("onnxruntime"), "onnxruntime cpu"),
+        (Choice("onnxruntime", "cuda"), "onnxruntime cuda"),
+        (Choice("tensorrt"), "tensorrt cuda"),
+        (Choice("tensorrt", precision="fp16"), "tensorrt cuda"),
+    ],
+)
+def test_what_a_choice_allows_best_first(choice: Choice, engines: str) -> None:
+    assert ", ".join(map(" ".join, choice.engines)) == engines
+
+
+def test_the_number_of_the_gpu() -> None:
+    assert [Choice(device=d).index for d in ("auto", "cuda", "cuda:1")] == [0, 0, 1]
+
+
+def test_a_missing_file(path: Path) -> None:
     with pytest.raises(ModelError, match="missing.onnx: cannot be read"):
         load(path.parent / "missing.onnx")
 
 
 def test_a_backend_that_is_not_installed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(model_module.BACKENDS, "npu", ("snn_runtime.backends.npu", "Npu"))
-    with pytest.raises(DeviceError, match="backend npu is not installed here"):
-        load(path, backend="npu")
-    monkeypatch.setattr(model_module, "AUTO", ("npu", "onnxruntime"))
+    nowhere = ("snn_runtime.backends.npu", "Npu")
+    monkeypatch.setitem(model_module.ENGINES, ("event", "cpu"), nowhere)
+    with pytest.raises(DeviceError, match="backend event is not installed here"):
+        load(path, backend="event")
     assert load(path).backend_name == "onnxruntime"
-    monkeypatch.setattr(model_module, "AUTO", ("npu",))
-    with pytest.raises(DeviceError, match="backend npu is not installed here"):
+    monkeypatch.setitem(model_module.ENGINES, ("onnxruntime", "cpu"), nowhere)
+    with pytest.raises(DeviceError, match="event is not installed.*; backend onnxruntime is not"):
         load(path)
 
 
