@@ -74,6 +74,7 @@ def refused(answer: "Answer", code: int, *expected: str) -> None:
         (["--batch-size", "32"], ["settings", "batch_size"], 32),
         (["--optimiser", "sgd"], ["settings", "optimiser"], "sgd"),
         (["--learning-rate", "0.125"], ["settings", "learning_rate"], 0.125),
+        (["--spiking-learning-rate", "0.5"], ["settings", "spiking_learning_rate"], 0.5),
         (["--weight-decay", "0"], ["settings", "weight_decay"], 0.0),
         (["--label-smoothing", "0.25"], ["settings", "label_smoothing"], 0.25),
         (["--distillation", "0"], ["settings", "distillation"], 0.0),

@@ -301,8 +301,8 @@ def test_a_loss_that_is_not_finite_rolls_the_stage_back_and_halves_the_rate(
     epochs = [Stage(0, 2), Stage(0, 2), Stage(2, 1), Stage(1, 2), Stage(1, 2)]
     stage = epochs[(step - 1) // 3]
 
-    def spy(settings: Settings, step: int, steps: int, attempt: int) -> float:
-        rate = rate_of(settings, step, steps, attempt)
+    def spy(settings: Settings, timesteps: int, step: int, steps: int, attempt: int) -> float:
+        rate = rate_of(settings, timesteps, step, steps, attempt)
         if made.stage == stage:
             rates[attempt, step] = rate
         return rate
@@ -315,7 +315,7 @@ def test_a_loss_that_is_not_finite_rolls_the_stage_back_and_halves_the_rate(
     ]
     steps = 3 * stage.epochs
     for at in range(steps):
-        gentler = 0.5 * rate_of(made.experiment.settings, at, steps, 0)
+        gentler = 0.5 * rate_of(made.experiment.settings, stage.timesteps, at, steps, 0)
         assert rates[1, at] == pytest.approx(gentler)
     attempts = {r["stage"]: r["attempt"] for r in made.records}
     assert attempts == {"ann": 0, "t2": 0, "t1": 0} | {stage.name: 1}

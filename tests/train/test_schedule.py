@@ -14,8 +14,8 @@ from snn_train.schedule import Settings, Stage, gate, learning_rate
 ONE = (Stage(0, 1),)
 
 
-def rates(settings: Settings, steps: int, attempt: int = 0) -> list[float]:
-    return [learning_rate(settings, step, steps, attempt) for step in range(steps)]
+def rates(settings: Settings, steps: int, attempt: int = 0, timesteps: int = 0) -> list[float]:
+    return [learning_rate(settings, timesteps, step, steps, attempt) for step in range(steps)]
 
 
 def test_one_cycle_rises_to_the_peak_and_falls_to_nearly_nothing() -> None:
@@ -29,6 +29,14 @@ def test_one_cycle_rises_to_the_peak_and_falls_to_nearly_nothing() -> None:
     assert cycle[200:] == sorted(cycle[200:], reverse=True)
     linear = [b - a for a, b in zip(cycle[:199], cycle[1:200], strict=True)]
     assert max(linear) == pytest.approx(min(linear))
+
+
+def test_spiking_stages_may_have_a_peak_of_their_own() -> None:
+    same, own = Settings(ONE), Settings(ONE, learning_rate=0.8, spiking_learning_rate=0.2)
+    assert rates(same, 10) == rates(same, 10, timesteps=2)
+    assert max(rates(own, 1000)) == pytest.approx(0.8)
+    for timesteps in (5, 1):
+        assert max(rates(own, 1000, timesteps=timesteps)) == pytest.approx(0.2)
 
 
 def test_the_papers_schedule_is_constant_and_divided_by_5_three_times() -> None:

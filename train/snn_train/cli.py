@@ -115,7 +115,10 @@ def _add_training(group: Any) -> None:
     group.add_argument("--batch-size", type=whole_number(2))
     group.add_argument("--optimiser", choices=("adam", "adamw", "muon", "sgd"))
     positive = _number("above 0", lambda value: 0 < value < math.inf)
-    group.add_argument("--learning-rate", type=positive)
+    group.add_argument("--learning-rate", type=positive, help="at its peak")
+    group.add_argument(
+        "--spiking-learning-rate", type=positive, help="the same of the spiking stages"
+    )
     decay = _number("from 0", lambda value: 0 <= value < math.inf)
     group.add_argument("--weight-decay", type=decay)
     group.add_argument("--label-smoothing", type=_SHARE)

@@ -118,7 +118,8 @@ def _train_epoch(
         run.seed_dropout()
         chosen = order[step * pixels.batch : (step + 1) * pixels.batch].to(pixels.images.device)
         images = _batch(run, pixels.images[chosen], step)
-        rate = learning_rate(settings, at.epoch * pixels.steps + step, total, at.attempt)
+        done = at.epoch * pixels.steps + step
+        rate = learning_rate(settings, run.stage.timesteps, done, total, at.attempt)
         loss_sum += _step(run, images, pixels.labels[chosen], teacher, rate)
         at.step, at.seconds = step + 1, time.monotonic() - begun
         if stop() or time.monotonic() - saved > SAVE_EVERY:

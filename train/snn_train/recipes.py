@@ -53,8 +53,9 @@ RECIPES = {
     ),
 }
 
-FLAGS = ("batch_size", "optimiser", "learning_rate", "weight_decay", "label_smoothing",
-         "distillation", "percentile", "largest_drop", "seed", "precision")  # fmt: skip
+FLAGS = ("batch_size", "optimiser", "learning_rate", "spiking_learning_rate", "weight_decay",
+         "label_smoothing", "distillation", "percentile", "largest_drop", "seed",
+         "precision")  # fmt: skip
 
 
 def settings_for(recipe: RecipeDefaults, data: str, flags: dict[str, Any]) -> Settings:

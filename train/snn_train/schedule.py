@@ -43,6 +43,9 @@ class Settings:
     optimiser: Optimiser = "adamw"
     learning_rate: float = 2e-3
     """At the peak of the one-cycle schedule."""
+    spiking_learning_rate: float | None = None
+    """The same for the spiking stages, which start from weights that are good already; None: the
+    same as the ANN's."""
     weight_decay: float = 0.05
     """On weights only: thresholds, leaks and shifts are left alone."""
     warm_up: float = 0.15
@@ -71,6 +74,11 @@ class Settings:
         if spiking != sorted(set(spiking), reverse=True):
             raise ValueError(f"timesteps {spiking} do not descend, expected such as 5, 3, 1")
 
+    def peak(self, timesteps: int) -> float:
+        """The highest learning rate of a stage."""
+        own = self.spiking_learning_rate if timesteps else None
+        return self.learning_rate if own is None else own
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers, the inverse of `from_dict`."""
         return asdict(self) | {"stages": [[s.timesteps, s.epochs] for s in self.stages]}
@@ -82,12 +90,12 @@ class Settings:
         return cls(**values | {"stages": stages, "augmentation": augmentation})
 
 
-def learning_rate(settings: Settings, step: int, steps: int, attempt: int) -> float:
+def learning_rate(settings: Settings, timesteps: int, step: int, steps: int, attempt: int) -> float:
     """Return the rate for `step` of `steps` in a stage: one cycle, linear up and cosine down.
 
     Every retry halves it.
     """
-    peak = settings.learning_rate * 0.5**attempt
+    peak = settings.peak(timesteps) * 0.5**attempt
     done = step / steps
     if settings.constant:
         return peak / math.pow(5, sum(done >= mark for mark in (0.6, 0.8, 0.9)))
