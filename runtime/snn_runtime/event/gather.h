@@ -11,7 +11,6 @@ namespace {
 
 constexpr uint32_t kNearAhead = 12, kFarAhead = 48;  // rows between asking for one and adding it
 constexpr int kQuads = kVector / 4;
-typedef uint32_t Numbers __attribute__((vector_size(kVector)));
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }

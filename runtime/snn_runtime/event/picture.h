@@ -25,42 +25,56 @@ void centre(const Plan &plan, int64_t row, Workspace &space) {
   }
 }
 
-// Where currents of the image go: to memory, or, if nothing is added to them, straight on to spikes.
+// Where currents of the image come from and go: to memory, or, if nothing is added to them, straight on to spikes.
 struct Seen {
-  int64_t width;              // of a pixel in `currents`
+  const int32_t *start;
+  int64_t start_width;        // of a pixel in `start`
   int32_t *currents;
+  int64_t width;              // of a pixel in `currents`
   const int32_t *thresholds;  // or null
   uint8_t *mask;
   int64_t mask_width;         // bytes of a pixel
+
+  void next(int64_t pixels) {
+    start += pixels * start_width;
+    currents += pixels * width;
+    mask += pixels * mask_width;
+  }
 };
 
-// What one projection of the image gives `Pixels` output pixels and kVector channels, added to `start` and
-// held in registers meanwhile.
+const uint8_t *window(const Plan &plan, const Geometry &g, const Workspace &space, const Position &at) {
+  const int64_t y = at.y * g.stride_y - g.padding_y + plan.margin_y;
+  const int64_t x = at.x * g.stride_x - g.padding_x + plan.margin_x;
+  return space.picture.get() + y * plan.picture_stride() + x * 3 * (int64_t)sizeof(Colour);
+}
+
+// What one projection of the image gives `Pixels` output pixels and kVector channels. The pixels are of one row,
+// so their windows, the first at `input`, lie evenly. The sums stay in registers as long as every loop over them
+// is unrolled.
 template <int Pixels>
-void see(const Plan &plan, const Geometry &g, const int8_t *weights, const Workspace &space, Position at,
-         const int32_t *start, int64_t start_width, const Seen &seen) {
-  const int64_t takes = plan.takes(g), stride = plan.picture_stride();
-  const uint8_t *inputs[Pixels];
-  for (int p = 0; p < Pixels; p++, at.next()) {
-    inputs[p] = space.picture.get() + (at.y * g.stride_y - g.padding_y + plan.margin_y) * stride +
-                (at.x * g.stride_x - g.padding_x + plan.margin_x) * 3 * (int64_t)sizeof(Colour);
-  }
+inline __attribute__((always_inline)) void see(const Plan &plan, const Geometry &g, const int8_t *weights,
+                                               const uint8_t *input, const Seen &seen) {
+  const int64_t takes = plan.takes(g), stride = plan.picture_stride(), step = g.stride_x * 3 * sizeof(Colour);
   Quads sums[Pixels][4];
+#pragma GCC unroll 4
   for (int p = 0; p < Pixels; p++) {
-    for (int v = 0; v < 4; v++) sums[p][v] = load<Quads>(start + p * start_width + v * kQuads);
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++) sums[p][v] = load<Quads>(seen.start + p * seen.start_width + v * kQuads);
   }
-  for (int64_t ky = 0; ky < g.kernel_height; ky++) {
+  for (int64_t ky = 0; ky < g.kernel_height; ky++, input += stride) {
     for (int64_t j = 0; j < takes; j++, weights += 4 * kVector) {
 #pragma GCC unroll 4
       for (int p = 0; p < Pixels; p++) {
-        const int32_t taken = load<int32_t>(inputs[p] + ky * stride + 4 * j);
+        const int32_t taken = load<int32_t>(input + p * step + 4 * j);
 #pragma GCC unroll 4
         for (int v = 0; v < 4; v++) sums[p][v] = multiply_add(sums[p][v], weights + v * kVector, taken);
       }
     }
   }
+#pragma GCC unroll 4
   for (int p = 0; p < Pixels; p++) {
     if (!seen.thresholds) {
+#pragma GCC unroll 4
       for (int v = 0; v < 4; v++) store(seen.currents + p * seen.width + v * kQuads, sums[p][v]);
       continue;
     }
@@ -83,24 +97,23 @@ void see_block(const Plan &plan, const Layer &layer, const Tile &tile, Workspace
   for (const Geometry &g : layer.image) {
     const bool begin = &g == &layer.image[0], alone = layer.spikes.empty() && &g == &layer.image.back();
     for (int64_t channel = 0; channel < tile.width; channel += kVector) {
-      Seen seen = {tile.width, scratch.currents.get() + channel, nullptr, nullptr, mask_width};
+      int32_t *const currents = scratch.currents.get() + channel;
+      Seen seen = {currents, tile.width, currents, tile.width, nullptr, nullptr, 0};
+      if (begin) {  // with the same for all pixels, the other projections with what was left by it
+        seen.start = tile.start.get() + channel;
+        seen.start_width = 0;
+      }
       if (alone) {
         seen.thresholds = layer.wide.get() + tile.channel + channel;
         seen.mask = (uint8_t *)space.rooms[layer.value].mask.get() + first * mask_width + (tile.channel + channel) / 8;
+        seen.mask_width = mask_width;
       }
-      // The first projection begins with the same for all pixels, the others with what was left by it.
-      const int32_t *start = begin ? tile.start.get() + channel : seen.currents;
-      const int64_t start_width = begin ? 0 : tile.width;
       Position at(first, layer.shape.width);
       for (int64_t i = 0; i < count;) {
-        const int64_t some = i + kPixels <= count ? kPixels : 1;
-        if (some == kPixels) {
-          see<kPixels>(plan, g, weights, space, at, start + i * start_width, start_width, seen);
-        } else {
-          see<1>(plan, g, weights, space, at, start + i * start_width, start_width, seen);
-        }
-        seen.currents += some * tile.width;
-        if (alone) seen.mask += some * mask_width;
+        const uint8_t *input = window(plan, g, space, at);
+        const int64_t some = i + kPixels <= count && at.x + kPixels <= at.width ? kPixels : 1;
+        if (some == kPixels) see<kPixels>(plan, g, weights, input, seen); else see<1>(plan, g, weights, input, seen);
+        seen.next(some);
         i += some;
         for (int64_t p = 0; p < some; p++) at.next();
       }

@@ -61,11 +61,6 @@ void count(const Plan &plan, int32_t index, bool maximum, int64_t row, Workspace
   }
 }
 
-uint32_t *list(uint32_t *to, const uint64_t *mask, int64_t words, uint32_t first) {
-  for (int64_t w = 0; w < words; w++) to = append(to, mask[w], first + (uint32_t)(64 * w));
-  return to;
-}
-
 // The events of one row. A number n is n events.
 void tell(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
   const Value &value = plan.values[index];
@@ -77,13 +72,13 @@ void tell(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
     const uint32_t first = (uint32_t)(x * channels);
     starts[x] = (uint32_t)(to - events);
     if (value.form == Form::kBits) {
-      to = list(to, room.mask.get() + (row * width + x) * words, words, first);
+      to = append(to, room.mask.get() + (row * width + x) * words, words, first);
     } else if (value.form == Form::kSum) {
       const int64_t across = plan.values[value.base].shape.width, k = value.window;
       const uint64_t *mask = space.rooms[value.base].mask.get();
       for (int64_t dy = 0; dy < k; dy++) {
         for (int64_t dx = 0; dx < k; dx++) {
-          to = list(to, mask + ((row * k + dy) * across + x * k + dx) * words, words, first);
+          to = append(to, mask + ((row * k + dy) * across + x * k + dx) * words, words, first);
         }
       }
     } else {

@@ -36,6 +36,7 @@ constexpr int kVector = 16, kWidest = 64;
 typedef uint16_t Lanes __attribute__((vector_size(kVector)));
 typedef int16_t SignedLanes __attribute__((vector_size(kVector)));
 typedef int32_t Quads __attribute__((vector_size(kVector)));
+typedef uint32_t Numbers __attribute__((vector_size(kVector)));
 
 template <typename Vector>
 static inline Vector load(const void *from) {
@@ -173,24 +174,51 @@ static inline Quads multiply_add(Quads sum, const void *weights, int32_t taken) 
 #endif
 }
 
-// Appends base + i for every bit i of the mask and returns the end; may write 16 numbers too far.
-static inline uint32_t *append(uint32_t *to, uint64_t mask, uint32_t base) {
-#if defined(__AVX512BW__)
-  const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  __m512i numbers = _mm512_add_epi32(count, _mm512_set1_epi32((int32_t)base));
-#pragma GCC unroll 4
-  for (int part = 0; part < 4; part++) {
-    const uint32_t bits = (uint32_t)(mask >> (16 * part)) & 0xffff;
-    // Compressed in a register and stored whole: compressing stores are slow on some processors.
-    _mm512_storeu_si512(to, _mm512_maskz_compress_epi32((__mmask16)bits, numbers));
-    to += __builtin_popcount(bits);
-    numbers = _mm512_add_epi32(numbers, _mm512_set1_epi32(16));
+#if defined(__AVX512VNNI__)
+// Appends like `append` below where bytes can be compressed, as they can by most processors with VNNI: all 64
+// numbers at once, of which mostly fewer than 16 are left to be widened.
+__attribute__((target("avx512vbmi2"))) static inline uint32_t *append_bytes(uint32_t *to, const uint64_t *mask,
+                                                                            int64_t words, uint32_t base) {
+  const __m512i all = _mm512_setr_epi64(0x0706050403020100, 0x0f0e0d0c0b0a0908, 0x1716151413121110,
+                                        0x1f1e1d1c1b1a1918, 0x2726252423222120, 0x2f2e2d2c2b2a2928,
+                                        0x3736353433323130, 0x3f3e3d3c3b3a3938);
+  for (int64_t w = 0; w < words; w++, base += 64) {
+    const int count = __builtin_popcountll(mask[w]);
+    __m512i bytes = _mm512_maskz_compress_epi8(mask[w], all);
+    int i = 0;
+    do {
+      store(to + i, (Numbers)_mm512_maskz_cvtepu8_epi32(0xffff, load<__m128i>(&bytes)) + base);
+      bytes = _mm512_maskz_alignr_epi64(0xff, bytes, bytes, 2);
+      i += 16;
+    } while (i < count);
+    to += count;
   }
   return to;
-#else
-  for (; mask; mask &= mask - 1) *to++ = base + (uint32_t)__builtin_ctzll(mask);
-  return to;
+}
 #endif
+
+// Appends base + i for every bit i of a mask of so many words and returns the end; may write 16 numbers too far.
+static inline uint32_t *append(uint32_t *to, const uint64_t *mask, int64_t words, uint32_t base) {
+#if defined(__AVX512VNNI__)
+  if (__builtin_cpu_supports("avx512vbmi2")) return append_bytes(to, mask, words, base);
+#endif
+  for (int64_t w = 0; w < words; w++, base += 64) {
+#if defined(__AVX512BW__)
+    const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i numbers = _mm512_add_epi32(count, _mm512_set1_epi32((int32_t)base));
+#pragma GCC unroll 4
+    for (int part = 0; part < 4; part++) {
+      const uint32_t bits = (uint32_t)(mask[w] >> (16 * part)) & 0xffff;
+      // Compressed in a register and stored whole: compressing stores are slow on some processors.
+      _mm512_storeu_si512(to, _mm512_maskz_compress_epi32((__mmask16)bits, numbers));
+      to += __builtin_popcount(bits);
+      numbers = _mm512_add_epi32(numbers, _mm512_set1_epi32(16));
+    }
+#else
+    for (uint64_t bits = mask[w]; bits; bits &= bits - 1) *to++ = base + (uint32_t)__builtin_ctzll(bits);
+#endif
+  }
+  return to;
 }
 
 }  // namespace SNN_ISA
