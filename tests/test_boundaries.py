@@ -11,7 +11,14 @@ import pytest
 
 @pytest.mark.parametrize(
     "module",
-    ["snn_runtime", "snn_runtime.infer", "snn_runtime.model", "snn_runtime.bench.cli"],
+    [
+        "snn_runtime",
+        "snn_runtime.infer",
+        "snn_runtime.model",
+        "snn_runtime.bench.cli",
+        "snn_runtime.doctor.cli",
+        "snn_runtime.doctor.probe",
+    ],
 )
 def test_the_runtime_runs_without_torch(module: str) -> None:
     """With torch, scikit-learn and matplotlib made impossible to import."""

@@ -109,14 +109,21 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="refuse larger files (default: %(default)s)",
     )
     add("--self-test", action="store_true", help="check the model on this machine first")
+    add("--clear-cache", action="store_true", help="first remove the engines that tensorrt keeps")
     args = parser.parse_args(argv)
-    if not args.inputs and not args.self_test:
+    if not (args.inputs or args.self_test or args.clear_cache):
         raise UsageError("usage", f"no input given (see {PROGRAM} --help)")
     return args
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the command line says and return the exit code."""
+    if args.clear_cache:
+        from snn_runtime.trt.cache import clear
+
+        say(f"{PROGRAM}: {clear()}")
+        if not (args.inputs or args.self_test):
+            return 0
     # Here, so that --help and a mistyped flag do not wait for an inference engine to load.
     from snn_runtime.model import load
 

@@ -17,8 +17,8 @@ from graphs import example
 from PIL import Image as Picture
 
 from snn_runtime import onnx_file
-from snn_runtime.bench import cli, plot, tables
-from snn_runtime.bench.contenders import openvino
+from snn_runtime.bench import cli, machine, plot, tables
+from snn_runtime.bench.contenders import checked_backend, openvino, usual_backends
 from snn_runtime.bench.limit import Traffic
 from snn_runtime.bench.machine import this_machine
 from snn_runtime.bench.results import Benchmark, Comparison, Report, Row
@@ -134,6 +134,36 @@ def test_flags_that_cannot_be_obeyed(arguments: list[str], said: str) -> None:
 def test_unknown_backends_are_refused() -> None:
     with pytest.raises(UsageError, match="'cuda' is none of"):
         cli.run(cli.parse_args(["--backends", "cuda"]))
+
+
+def test_a_backend_may_name_its_device(capsys: pytest.CaptureFixture[str], model: Path) -> None:
+    args = cli.parse_args([*QUICK, "--backends", "event,onnxruntime@cuda,tensorrt"])
+    assert args.backends == ("event", "onnxruntime@cuda", "tensorrt")
+    flags = ["--model", str(model), "--backends", "onnxruntime@cpu", "--no-memory"]
+    assert "  snn onnxruntime@cpu  " in bench(capsys, *flags)[0]
+    with pytest.raises(UsageError, match="backend event does not run on device cuda"):
+        cli.run(cli.parse_args(["--backends", "event@cuda"]))
+    with pytest.raises(UsageError, match="device is 'tpu', expected"):
+        cli.run(cli.parse_args(["--backends", "onnxruntime@tpu"]))
+
+
+def test_a_device_that_is_not_here_is_an_error_if_it_was_named(model: Path) -> None:
+    """With the real onnxruntime for CPUs, through the child that measures."""
+    flags = ["--model", str(model), "--backends", "onnxruntime,onnxruntime@cuda"]
+    with pytest.raises(DeviceError, match="no CUDAExecutionProvider here"):
+        cli.run(cli.parse_args([*QUICK, *flags]))
+
+
+def test_without_a_list_a_gpu_s_backends_are_measured_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(machine, "DEVICES", tmp_path)
+    assert usual_backends() == ("event", "onnxruntime")
+    (tmp_path / "nvidia0").touch()
+    gpu = ("tensorrt", "onnxruntime@cuda", "onnxruntime@tensorrt")
+    assert usual_backends() == ("event", "onnxruntime", *gpu)
+    for name in usual_backends():
+        assert checked_backend(name) == name
 
 
 def test_a_backend_asked_for_by_name_must_be_here(

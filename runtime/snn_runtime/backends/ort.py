@@ -9,7 +9,8 @@ kernels can change a spike.
 
 import math
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -40,7 +41,7 @@ _LEVELS = {
     "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
-_QUIET = 4
+QUIET = 4
 """Only fatal messages: what goes wrong reaches the caller as an exception."""
 
 
@@ -75,10 +76,7 @@ class OrtBackend:
         self._graph = graph
         self._threads = thread_count(threads)
         self._optimisation = optimisation
-        # Floats round differently in a batch and alone (their kernels add in another order), and
-        # an answer must not depend on who else is asking. Integers do not round.
-        largest = max(math.prod(shape) for shape in graph.shapes.values())
-        self._chunk = max(1, CHUNK_VALUES // largest) if graph.exact else 1
+        self._chunk = chunk_size(graph)
         self._session = self._open(watch=False)
 
     @property
@@ -105,12 +103,12 @@ class OrtBackend:
         # Spinning threads win microseconds and take the core from whoever reads the next image.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.graph_optimization_level = _LEVELS[self._optimisation]
-        options.log_severity_level = _QUIET
+        options.log_severity_level = QUIET
         model = self._model(watch=watch).SerializeToString()
         try:
             session = ort.InferenceSession(model, options, providers=list(PROVIDERS))
         except Exception as error:  # ORT's own classes have no public base
-            raise _ours(error) from error
+            raise ours(error) from error
         if session.get_providers() != PROVIDERS:
             raise DeviceError(
                 "backend_unavailable",
@@ -126,16 +124,36 @@ class OrtBackend:
     def _run(
         self, session: ort.InferenceSession, names: list[str], images: npt.NDArray[np.uint8]
     ) -> list[npt.NDArray[Any]]:
-        # An empty batch is one empty chunk, so that the outputs have their shapes.
-        starts = range(0, max(1, len(images)), self._chunk)
-        try:
-            chunks = [
-                session.run(names, {INPUT: np.ascontiguousarray(images[i : i + self._chunk])})
-                for i in starts
-            ]
-        except Exception as error:
-            raise _ours(error) from error
-        return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+        return in_chunks(lambda chunk: session.run(names, {INPUT: chunk}), images, self._chunk)
+
+
+def chunk_size(graph: SpikingGraph) -> int:
+    """Return how many images to run at once.
+
+    Floats round differently in a batch and alone (their kernels add in another order), and an
+    answer must not depend on who else is asking. Integers do not round.
+    """
+    largest = max(math.prod(shape) for shape in graph.shapes.values())
+    return max(1, CHUNK_VALUES // largest) if graph.exact else 1
+
+
+def in_chunks(
+    run: Callable[[npt.NDArray[np.uint8]], Sequence[npt.NDArray[Any]]],
+    images: npt.NDArray[np.uint8],
+    size: int,
+) -> list[npt.NDArray[Any]]:
+    """Run `size` images at a time and return the outputs of all, each in one piece.
+
+    Raises:
+        SnnError: ONNX Runtime failed.
+    """
+    # An empty batch is one empty chunk, so that the outputs have their shapes.
+    starts = range(0, max(1, len(images)), size)
+    try:
+        chunks = [run(np.ascontiguousarray(images[i : i + size])) for i in starts]
+    except Exception as error:  # ORT's own classes have no public base
+        raise ours(error) from error
+    return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
 
 def adds_in_32_bits(machine: str, cpuinfo: Iterable[str]) -> bool:
@@ -168,8 +186,12 @@ def signed_weights_are_exact() -> bool:
         return adds_in_32_bits(os.uname().machine, ())
 
 
-def _ours(error: Exception) -> SnnError:
+def ours(error: Exception) -> SnnError:
+    """Return what ONNX Runtime raised as an error of ours."""
     text = " ".join(str(error).split())
-    if "alloc" in text.lower():
+    # What CUDA said is wrapped in half a page of C++ types and the name of the host.
+    cuda = re.search(r"(CUDA|CUDNN|CUBLAS) failure -?\d+: [^;]*", text)
+    text = cuda[0].strip() if cuda else text
+    if re.search("alloc|out of memory", text, re.IGNORECASE):
         return ResourceError("out_of_memory", f"onnxruntime ran out of memory: {text:.200}")
     return DeviceError("backend_failed", f"onnxruntime failed: {text:.200}")

@@ -34,7 +34,7 @@ def run_child(task: Task) -> dict[str, Any]:
         [*COMMAND, str(order), str(answer)],
         stdin=subprocess.PIPE,  # never written to: its end tells the child that we are gone
         stdout=2,
-        env=_environment(),
+        env=child_environment(),
         start_new_session=True,
     )
     try:
@@ -56,7 +56,7 @@ def run_child(task: Task) -> dict[str, Any]:
     return result
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """Ours, and where this package was found: it need not be installed."""
     here = str(Path(__file__).parents[2])
     paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]

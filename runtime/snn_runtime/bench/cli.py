@@ -30,6 +30,7 @@ EXAMPLES = """examples:
   snn-bench                               the bundled model on every backend
   snn-bench --model model.onnx --images photos/ --threads 1,2 --batch 1,16
   snn-bench --against dnn                 and its topology as a ReLU network, fp32 and INT8
+  snn-bench --backends event,tensorrt,onnxruntime@cuda
   snn-bench --topology vgg16 --rates 15,10,5 --against dnn
   snn-bench --topology vgg16 --pooling average --rates 10 --against dnn
   snn-bench --topology vgg16,resnet20,vgg16-224 --against dnn --no-memory --plot sweep.png
@@ -49,7 +50,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--model", type=Path, metavar="PATH", help="model.onnx (default: the bundled one)")
     add("--images", type=Path, metavar="FOLDER", help="what to look at (default: random scenes)")
     _add_synthetic(parser)
-    add("--backends", type=several(str), metavar="LIST", help="default: all that are here")
+    add(
+        "--backends",
+        type=several(str),
+        metavar="LIST",
+        help="such as event,onnxruntime@cuda (default: all of the CPU, and of a GPU that is here)",
+    )
     add("--threads", type=several(count), default=(1,), metavar="LIST", help="default: 1")
     add("--batch", type=several(count), default=(1,), metavar="LIST", help="default: 1")
     add("--against", choices=["dnn"], help="also race the same topology as a dense ReLU network")
@@ -167,15 +173,11 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace) -> "Plan":
+    from snn_runtime.bench.contenders import checked_backend, usual_backends
     from snn_runtime.bench.experiment import Plan
-    from snn_runtime.model import BACKENDS
 
-    for name in args.backends or ():
-        if name not in BACKENDS:
-            choices = ", ".join(BACKENDS)
-            raise UsageError("unknown_backend", f"--backends: {name!r} is none of {choices}")
     return Plan(
-        backends=args.backends or tuple(BACKENDS),
+        backends=tuple(map(checked_backend, args.backends or usual_backends())),
         required=args.backends is not None,
         against_dnn=args.against == "dnn",
         threads=args.threads,

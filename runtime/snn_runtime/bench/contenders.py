@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 import snn_runtime.backends  # noqa: F401  keeps ONNX Runtime from reporting its use
+from snn_runtime.bench.machine import gpu_here
 from snn_runtime.bench.timing import Call, warm_up
-from snn_runtime.errors import DeviceError, SnnError
+from snn_runtime.errors import DeviceError, SnnError, UsageError
 from snn_runtime.nodes import INPUT, FloatArray
 
 Engine = Literal["onnxruntime", "openvino"]
@@ -29,6 +30,7 @@ class Contender:
 
     kind: Literal["snn", "dnn"]
     engine: str
+    """Of ours a backend, or a backend and where it runs: `onnxruntime@cuda`."""
     precision: str = ""
     """`fp32` or `int8` of a dense twin."""
 
@@ -39,6 +41,40 @@ class Contender:
     def file(self, folder: Path) -> Path:
         """Where in the benchmark's folder its model is."""
         return folder / (f"{self.precision}.onnx" if self.kind == "dnn" else "model.onnx")
+
+
+def usual_backends() -> tuple[str, ...]:
+    """Those of the CPU, and those of a GPU where there is one."""
+    from snn_runtime.model import ENGINES, Choice
+
+    gpu = gpu_here()
+    return tuple(
+        name if (name, place) in Choice(name).engines else f"{name}@{place}"
+        for name, place in ENGINES
+        if gpu or place == "cpu"
+    )
+
+
+def checked_backend(text: str) -> str:
+    """Return `text` if it names a backend, or a backend and a device.
+
+    Raises:
+        UsageError: It does not, or the backend does not run on that device.
+    """
+    from snn_runtime.model import BACKENDS, Choice
+
+    name, device = named(text)
+    if name not in BACKENDS:
+        choices = ", ".join(BACKENDS)
+        raise UsageError("unknown_backend", f"--backends: {name!r} is none of {choices}")
+    Choice(name, device)
+    return text
+
+
+def named(backend: str) -> tuple[str, str]:
+    """Return the backend and the device in `onnxruntime@cuda`, without one `auto`."""
+    name, _, device = backend.partition("@")
+    return name, device or "auto"
 
 
 def twins() -> list[Contender]:

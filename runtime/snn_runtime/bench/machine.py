@@ -10,6 +10,9 @@ from pathlib import Path
 
 CPU_INFO = Path("/proc/cpuinfo")
 CORES = Path("/sys/devices/system/cpu")
+DEVICES = Path("/dev")
+GPU_DEVICES = ("nvidia[0-9]*", "nvhost-gpu", "nvgpu")
+"""Files of NVIDIA's drivers for cards and for Jetson boards."""
 TELLING = (
     "avx2 avx_vnni avx512f avx512bw avx512_vnni avx512_bf16 amx_int8 asimd asimddp i8mm sve"
 ).split()
@@ -59,6 +62,11 @@ def instruction_sets() -> frozenset[str]:
     """What the processor says it can do; empty where the system does not tell."""
     line = _cpu_info("flags|Features")
     return frozenset(line.split())
+
+
+def gpu_here() -> bool:
+    """Whether an NVIDIA driver offers this system a GPU."""
+    return any(True for pattern in GPU_DEVICES for _ in DEVICES.glob(pattern))
 
 
 def choose_cores(threads: int, allowed: Sequence[int]) -> list[int]:

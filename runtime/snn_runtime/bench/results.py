@@ -10,7 +10,8 @@ METHOD = {
     "interleaving": "every round times every contender, each round beginning with another; "
     "one call before each turn is not counted",
     "cores": "one process a thread count, pinned to as many cores",
-    "snn input": "uint8 pixels [N, H, W, 3]; their preprocessing is timed",
+    "snn input": "uint8 pixels [N, H, W, 3]; their preprocessing is timed, and with a GPU the way "
+    "there and back",
     "dnn input": "float32 [N, 3, H, W], made beforehand; nothing of it is timed",
     "dnn engines": "default settings, batch fixed, OpenVINO with a latency hint, and fp32 without "
     "bfloat16; with batches also one by one and a throughput hint, the fastest in a trial",

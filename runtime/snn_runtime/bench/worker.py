@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from snn_runtime.bench.contenders import Contender, Ready, batches, cyclic, open_twin
+from snn_runtime.bench.contenders import Contender, Ready, batches, cyclic, named, open_twin
 from snn_runtime.bench.timing import Latency, Protocol, Ratio, race, ratio, summarise
 from snn_runtime.errors import DeviceError, SnnError
 
@@ -49,7 +49,7 @@ class Task:
 
 def main() -> int:
     """Do the task in the first file and write the result to the second."""
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=leave_with_parent, daemon=True).start()
     if not Path(sys.argv[1]).exists():
         return 1  # the parent was stopped while it started us
     task = read_task(Path(sys.argv[1]))
@@ -133,7 +133,7 @@ def read_task(path: Path) -> Task:
     return Task(**fields)
 
 
-def _leave_with_parent() -> None:
+def leave_with_parent() -> None:
     """End this process when standard input does: however the parent ended, nobody waits for us."""
     os.read(0, 1)
     os._exit(1)
@@ -166,7 +166,8 @@ def _loader(
     from snn_runtime.model import load
 
     def ready() -> Ready:
-        model = load(path, backend=contender.engine, threads=task.threads)
+        backend, device = named(contender.engine)
+        model = load(path, backend=backend, device=device, threads=task.threads)
         if check:
             model.self_test()
         return model.backend.details, cyclic(model.predict, inputs)

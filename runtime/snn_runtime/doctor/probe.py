@@ -1,0 +1,89 @@
+"""The child process that tries one engine and prints one JSON object.
+
+`python -m snn_runtime.doctor.probe MODEL BACKEND DEVICE`, where an empty MODEL is the bundled one.
+"""
+
+import json
+import os
+import statistics
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from snn_runtime.bench.scenes import random_scenes
+from snn_runtime.bench.worker import leave_with_parent
+from snn_runtime.errors import SnnError, VerifyError
+from snn_runtime.model import Model, load
+
+PICTURES = 8
+WARM_UP = 3
+SECONDS = 0.5
+"""That pictures are labelled, one at a time."""
+LEAST, MOST = 5, 1000
+"""Pictures, however long that takes."""
+
+
+def main() -> int:
+    """Try the engine and print what came of it."""
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+    answer = os.dup(1)
+    os.dup2(2, 1)  # what libraries print is no answer
+    path, backend, device = sys.argv[1:]
+    found = examine(Path(path) if path else None, backend, device)
+    os.write(answer, json.dumps(found).encode())
+    return 0
+
+
+def examine(path: Path | None, backend: str, device: str) -> dict[str, Any]:
+    """Load a model, have the engine prove itself and time it.
+
+    Returns:
+        The fields of `checks.Check` that are known.
+    """
+    try:
+        start = time.perf_counter()
+        model = load(path, backend=backend, device=device)
+        loaded = time.perf_counter() - start
+        self_test = _self_test(model)
+        milliseconds, runs = _timed(model)
+    except SnnError as error:
+        return {"works": False, "code": error.code, "reason": error.message}
+    return {
+        "works": True,
+        "reason": self_test,
+        "details": model.backend.details,
+        "self_test": "failed" if self_test else "passed",
+        "load_seconds": round(loaded, 3),
+        "milliseconds": round(milliseconds, 4),
+        "runs": runs,
+    }
+
+
+def _self_test(model: Model) -> str | None:
+    """Why it failed."""
+    try:
+        model.self_test()
+    except VerifyError as error:
+        return error.message
+    return None
+
+
+def _timed(model: Model) -> tuple[float, int]:
+    """The median time of one picture in milliseconds, and of how many."""
+    pictures = [picture[None] for picture in random_scenes(model.graph.image, PICTURES)]
+    for picture in pictures[:WARM_UP]:
+        model.predict(picture)
+    seconds: list[float] = []
+    end = time.perf_counter() + SECONDS
+    while len(seconds) < LEAST or (time.perf_counter() < end and len(seconds) < MOST):
+        picture = pictures[len(seconds) % PICTURES]
+        start = time.perf_counter()
+        model.predict(picture)
+        seconds.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(seconds), len(seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""A directory that nobody else may write to, files of ours in it, and one process at a time."""
+
+import fcntl
+import os
+import stat
+import time
+from pathlib import Path
+
+from snn_runtime.command import say
+
+SETTING = "IIR_SNN_CACHE"
+"""Environment variable that names the directory."""
+WAITING = 3.0
+"""Seconds between two lines that say that another process builds."""
+
+
+class Unusable(Exception):
+    """The directory cannot be trusted or written, and why."""
+
+
+def directory() -> Path:
+    """Where engines are kept."""
+    named = os.environ.get(SETTING)
+    if named:
+        return Path(named)
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(home) / "iir-snn"
+
+
+def check_private(path: Path) -> None:
+    """Raises Unusable where somebody else could put something into the directory."""
+    state = os.lstat(path)
+    if stat.S_ISLNK(state.st_mode):
+        raise Unusable(f"{path} is a link, expected a directory")
+    if not stat.S_ISDIR(state.st_mode):
+        raise Unusable(f"{path} is a file, expected a directory")
+    if state.st_uid != os.geteuid():
+        raise Unusable(f"{path} belongs to user {state.st_uid}, expected {os.geteuid()}")
+    if state.st_mode & 0o022:
+        mode = stat.S_IMODE(state.st_mode)
+        raise Unusable(f"{path} has mode {mode:04o}, others may write to it: chmod 700 it")
+
+
+def read_own(path: Path, *, private: bool = False) -> bytes:
+    """Read a plain file of ours. O_NONBLOCK: a pipe put there must not make us wait for it."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    with open(os.open(path, flags), "rb") as file:
+        state = os.fstat(file.fileno())
+        if not stat.S_ISREG(state.st_mode) or state.st_uid != os.geteuid():
+            raise OSError("it is no plain file of this user")
+        if private and state.st_mode & 0o077:
+            raise OSError("others may read it")
+        return file.read()
+
+
+def take(descriptor: int, what: str) -> None:
+    next_line = time.monotonic() + WAITING
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+        if time.monotonic() > next_line:
+            say(f"waiting for another process that makes {what}")
+            next_line += WAITING
