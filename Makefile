@@ -3,6 +3,7 @@
 # make lint   only the checks that read the code
 # make engine compiles the spike-driven engine, if its sources changed
 # make test-aarch64   the engine's tests on emulated processors: 64-bit ARM, older x86
+# make containers     the images for processors, iir-snn:amd64 and iir-snn:arm64; ARCHES=amd64 for one
 
 PYTHON ?= python3
 # Pinned: the newest torch brings gigabytes of CUDA packages that no test needs.
@@ -10,8 +11,12 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 ENGINE := runtime/snn_runtime/event
+ARCHES ?= amd64 arm64
+IMAGE ?= iir-snn
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION = $(shell git rev-parse HEAD 2> /dev/null || echo unknown)
 
-.PHONY: demo test lint engine test-aarch64 clean
+.PHONY: demo test lint engine test-aarch64 containers clean
 
 demo: $(VENV)/runtime.done
 	$(BIN)/snn-infer runtime/photos
@@ -27,6 +32,20 @@ test-aarch64: $(VENV)/all.done
 	  command -v $$tool > /dev/null || { echo "$$tool is not here; on Debian: \
 	apt-get install g++-aarch64-linux-gnu qemu-user-static" >&2; exit 1; }; done
 	$(BIN)/python -m pytest tests/runtime/test_event_emulated.py
+
+containers:
+	@if docker buildx version > /dev/null 2>&1; then \
+	  IMAGE=$(IMAGE) VERSION=$(VERSION) REVISION=$(REVISION) \
+	    docker buildx bake --file docker/docker-bake.hcl $(ARCHES:%=cpu-%); \
+	else \
+	  for tool in podman buildah ''; do command -v "$$tool" > /dev/null && break; done; \
+	  test -n "$$tool" || { echo "docker with buildx, podman or buildah is needed to build \
+	containers; on Debian: apt-get install podman" >&2; exit 1; }; \
+	  for arch in $(ARCHES); do \
+	    $$tool build --platform linux/$$arch --file docker/cpu.Dockerfile --tag $(IMAGE):$$arch \
+	      --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) . || exit; \
+	  done; \
+	fi
 
 lint: $(VENV)/all.done
 	$(BIN)/ruff check .

@@ -66,6 +66,7 @@ def run_command(program: str, body: Callable[[], int]) -> int:
     A closed standard output (`| head -1`) ends the command quietly with 141, as a shell tool would.
     An unexpected exception is a bug of ours: its traceback goes to a file that the line names.
     """
+    _end_on_signals_as_process_1()
     try:
         code = body()
         sys.stdout.flush()
@@ -89,6 +90,18 @@ def run_command(program: str, body: Callable[[], int]) -> int:
     except Exception:
         say(f"{program}: error: internal error, please report it with {_log()} [internal]")
         return 1
+
+
+def _end_on_signals_as_process_1() -> None:
+    """Do for the first process of a container what the kernel does for all others.
+
+    What has no handler never reaches process 1: `docker stop` would wait in vain.
+    """
+    if os.getpid() != 1:
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # snn-bench has handlers of its own
+            signal.signal(number, lambda received, _: os._exit(128 + received))
 
 
 def printable(text: str) -> str:
