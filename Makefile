@@ -65,6 +65,7 @@ $(VENV)/runtime.done: $(BIN)/python pyproject.toml hatch_build.py $(wildcard $(E
 $(VENV)/all.done: $(BIN)/python pyproject.toml hatch_build.py
 	$(BIN)/python -m pip install --quiet '$(TORCH)'
 	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
+	$(BIN)/python -m pip install --quiet --no-deps --group frameworks
 	touch $@
 
 clean:

@@ -6,13 +6,17 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from snn_export import report
+from snn_export.flags import HELP, add_flags, load_origin
+from snn_export.importers import Foreign
+from snn_export.origin import Origin
+from snn_export.parity import compare
 from snn_export.quantise import to_float32, to_int8
-from snn_export.trained import Trained, fold, load
-from snn_export.verify import measure, prove
+from snn_export.verify import evidence, measure, prove
 from snn_runtime.backends.ort import OrtBackend
 from snn_runtime.command import Parser, run_command, whole_number
 from snn_runtime.errors import InputError, ResourceError
@@ -34,8 +38,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         UsageError: `usage`.
     """
     description = "Fold thresholds and normalisation into a stateless ONNX graph, and prove it."
-    parser = Parser(PROGRAM, description, EXAMPLES)
-    parser.add_argument("checkpoint", type=Path, help="a T=1 checkpoint of train-snn")
+    parser = Parser(PROGRAM, description, f"{EXAMPLES}\n\n{HELP}")
+    parser.add_argument(
+        "checkpoint", type=Path, help="of train-snn at T=1, or another's, see below"
+    )
     parser.add_argument("model", type=Path, help="the file to write")
     parser.add_argument(
         "--weights", choices=("int8", "float32"), default="int8", help="default int8: exact"
@@ -44,6 +50,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     threads = whole_number(1, 1024)
     parser.add_argument("--threads", type=threads, help="of ONNX Runtime (default: all cores)")
     parser.add_argument("--format", choices=("text", "json"), default="text")
+    add_flags(parser)
     return parser.parse_args(argv)
 
 
@@ -51,16 +58,20 @@ def run(args: argparse.Namespace) -> int:
     """Export, prove, measure, write; nothing is written unless everything holds."""
     if not args.model.parent.is_dir():
         raise ResourceError("unwritable", f"{args.model.parent}: no such folder to write to")
-    trained = load(args.checkpoint)
-    folded = fold(trained)
+    origin = load_origin(args)
+    folded = origin.fold()
     graph = to_int8(folded) if args.weights == "int8" else to_float32(folded)
-    data = _data(args.data, trained) if args.data else None
+    data = _data(args.data, origin) if args.data else None
     engine = OrtBackend(graph, threads=args.threads)
     proof = prove(graph, engine, data)
-    accuracy = measure(trained, graph, engine, data) if data else None
-    graph = replace(graph, provenance=json.dumps(report.provenance(trained, accuracy)))
+    imported: dict[str, Any] = {}
+    if isinstance(origin, Foreign):
+        parity = compare(origin, graph, engine, evidence(graph.image, data))
+        imported = report.imported(origin, parity)
+    accuracy = measure(origin, graph, engine, data) if data else None
+    graph = replace(graph, provenance=json.dumps(report.provenance(origin, graph, accuracy)))
     write(graph, args.model)
-    facts = report.summary(trained, graph, args.model.stat().st_size, proof, accuracy)
+    facts = report.summary(origin, graph, args.model.stat().st_size, proof, accuracy) | imported
     if args.format == "json":
         print(json.dumps(facts))
     else:
@@ -73,16 +84,16 @@ def main() -> int:
     return run_command(PROGRAM, lambda: run(parse_args(None)))
 
 
-def _data(spec: str, trained: Trained) -> data_sets.DataSet:
-    architecture = trained.experiment.architecture
-    size = (architecture.image_height, architecture.image_width)
+def _data(spec: str, origin: Origin) -> data_sets.DataSet:
+    image = origin.image
+    size = (image.height, image.width)
     folder = spec.startswith("imagefolder:")
-    data = data_sets.load(spec, _shown, size if folder else None, trained.experiment.fit)
-    if data.labels != trained.experiment.labels:
+    data = data_sets.load(spec, _shown, size if folder else None, image.fit)
+    if data.labels != origin.labels:
         raise InputError(
             "bad_data",
             f"{spec}: its classes {', '.join(data.labels[:5])} … are not those of the checkpoint, "
-            f"{', '.join(trained.experiment.labels[:5])} …",
+            f"{', '.join(origin.labels[:5])} …",
         )
     if tuple(data.test_images.shape[1:3]) != size:
         raise InputError("bad_data", f"{spec}: pictures are not {size[0]}x{size[1]}")

@@ -62,6 +62,8 @@ class Neurons:
     synapses: tuple[Synapse, ...]
     threshold: Array
     """`[O]`"""
+    closed: bool = False
+    """Fires where the sum equals θ too, as SpikingJelly's neurons do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +95,9 @@ def fold_norm(synapse: Synapse, norm: Norm) -> Synapse:
     return replace(synapse, weight=synapse.weight * column, offset=offset)
 
 
-def fold_threshold(name: str, synapses: tuple[Synapse, ...], threshold: Array) -> Neurons:
+def fold_threshold(
+    name: str, synapses: tuple[Synapse, ...], threshold: Array, *, closed: bool = False
+) -> Neurons:
     """Return neurons whose synapses bring no constant current: it is in the threshold.
 
     Raises:
@@ -114,7 +118,7 @@ def fold_threshold(name: str, synapses: tuple[Synapse, ...], threshold: Array) -
     if not np.isfinite(constant).all():
         raise ModelError("bad_weights", f"{name}: a normalisation or bias is not finite")
     bare = tuple(replace(synapse, offset=0.0) for synapse in synapses)
-    return Neurons(name, bare, np.broadcast_to(threshold, (channels,)) - constant)
+    return Neurons(name, bare, np.broadcast_to(threshold, (channels,)) - constant, closed)
 
 
 def check_pooled_before_norm(name: str, norm: Norm) -> None:

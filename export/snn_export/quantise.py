@@ -7,6 +7,7 @@ A neuron only compares, so each channel's scale is free: with any q > 0
 and after rounding q w to integers the current k is an integer, for which
 
     k > q θ     ⇔   k > ⌊q θ⌋ + ½
+    k ≥ q θ     ⇔   k > ⌈q θ⌉ − ½          for neurons that fire at θ too
 
 There is no requantisation and no activation scale: rounding the weights is the whole loss.
 """
@@ -47,7 +48,7 @@ def to_float32(network: FoldedNetwork) -> SpikingGraph:
         else Population(
             node.name,
             tuple(_projection(s, _float32(s.weight)) for s in node.synapses),
-            _float32(node.threshold),
+            _float32_threshold(node),
         )
         for node in network.nodes
     )
@@ -66,7 +67,9 @@ def _population(node: Neurons, sent: dict[str, int]) -> Population:
         for p in projections
     )
     # Beyond ± reach a threshold is never, or always, exceeded: clipping it there changes nothing.
-    theta = np.clip(np.floor(node.threshold * scale), -reach - 1, reach) + 0.5
+    exact = node.threshold * scale
+    below = np.ceil(exact) - 1 if node.closed else np.floor(exact)
+    theta = np.clip(below, -reach - 1, reach) + 0.5
     return Population(node.name, projections, theta.astype(np.float32))
 
 
@@ -81,6 +84,17 @@ def _float32(values: Array) -> npt.NDArray[np.float32]:
     """Rounded to float32, subnormals to zero: engines differ in whether they flush those."""
     rounded = values.astype(np.float32)
     return np.where(np.abs(rounded) < np.finfo(np.float32).tiny, np.float32(0), rounded)
+
+
+def _float32_threshold(node: Neurons) -> npt.NDArray[np.float32]:
+    """θ, or for neurons that fire at θ too the number below it: x ≥ θ ⇔ x > θ⁻."""
+    theta = _float32(node.threshold)
+    if not node.closed:
+        return theta
+    tiny = np.finfo(np.float32).tiny
+    below = np.nextafter(theta, np.float32(-np.inf))
+    # Without subnormals, the number below 0 is −tiny and the one below tiny is 0.
+    return np.where(np.abs(below) < tiny, np.where(theta > 0, np.float32(0), -tiny), below)
 
 
 def _largest(weight: Array) -> Array:

@@ -4,41 +4,26 @@ from typing import Any
 
 import numpy as np
 
-from snn_export.trained import Trained
+from snn_export.importers import Foreign
+from snn_export.origin import Origin
+from snn_export.parity import Parity
 from snn_export.verify import Accuracy, Proof
 from snn_runtime.graph import Population, SpikingGraph
 
 
-def provenance(trained: Trained, accuracy: Accuracy | None) -> dict[str, Any]:
-    """What travels in the file: how the network was trained and what it reached."""
-    description = trained.experiment.describe()
-    stages = ("stage", "validation", "test", "spike_rate", "epochs", "seconds")
-    facts: dict[str, Any] = {
-        "architecture": description["architecture"],
-        "settings": description["settings"],
-        "data": description["data"],
-        "command": description["command"],
-        "stages": [{key: row[key] for key in stages} for row in trained.history],
-    }
+def provenance(origin: Origin, graph: SpikingGraph, accuracy: Accuracy | None) -> dict[str, Any]:
+    """What travels in the file: where the network comes from and what it reached."""
+    facts = origin.provenance()
     if accuracy is not None:
         facts["accuracy"] = accuracy.exported
         facts["test_images"] = accuracy.images
         facts["spike_rates"] = {name: round(r, 5) for name, r in accuracy.rates.items()}
-        facts["spike_rate"] = round(cost_weighted(trained, accuracy.rates), 5)
+        facts["spike_rate"] = round(origin.spike_rate(graph, accuracy.rates), 5)
     return facts
 
 
-def cost_weighted(trained: Trained, rates: dict[str, float]) -> float:
-    """The rates of what each layer receives, weighted by the multiply-adds it causes."""
-    received = {
-        layer.plan.name: rates.get(f"{layer.plan.name}.pool", rates[layer.plan.name])
-        for layer in trained.network.populations()
-    }
-    return trained.network.spike_rate(received)
-
-
 def summary(
-    trained: Trained, graph: SpikingGraph, size: int, proof: Proof, accuracy: Accuracy | None
+    origin: Origin, graph: SpikingGraph, size: int, proof: Proof, accuracy: Accuracy | None
 ) -> dict[str, Any]:
     """Everything the report says, for `--format json`."""
     return {
@@ -49,7 +34,16 @@ def summary(
         "proof": vars(proof),
         "layers": [_row(graph, node, accuracy) for node in graph.populations],
         "accuracy": None if accuracy is None else vars(accuracy),
-        "spike_rate": None if accuracy is None else cost_weighted(trained, accuracy.rates),
+        "spike_rate": None if accuracy is None else origin.spike_rate(graph, accuracy.rates),
+    }
+
+
+def imported(origin: Foreign, parity: Parity) -> dict[str, Any]:
+    """What is only said of other people's files."""
+    return {
+        "imported": origin.framework,
+        "notes": list(origin.notes),
+        "parity": vars(parity) | {"border_grey_levels": round(origin.border, 4)},
     }
 
 
@@ -73,7 +67,27 @@ def text(facts: dict[str, Any], path: str, graph: SpikingGraph) -> str:
         f"proven: checker passed, reads back to the same graph, {proof['spikes']:,} neurons of "
         f"{proof['images']} images fire alike in the exact interpreter and in ONNX Runtime"
     )
-    return "\n".join([*lines, *_accuracy_lines(facts)])
+    return "\n".join([*lines, *_parity_lines(facts), *_accuracy_lines(facts)])
+
+
+def _parity_lines(facts: dict[str, Any]) -> list[str]:
+    if "parity" not in facts:
+        return []
+    parity, whose = facts["parity"], facts["imported"]
+    alone, running = (parity[key] / parity["spikes"] for key in ("layerwise", "running"))
+    lines = [
+        f"against {whose} itself, {parity['spikes']:,} neurons of {parity['images']} images: with "
+        f"unrounded weights {parity['rounded']:,} differ, as float32 rounds; in this file "
+        f"({facts['weights']}) {alone:.2%} differ where each layer is given the original's spikes, "
+        f"{running:.2%} running by itself; same label for {parity['same_label']:.0%}"
+    ]
+    if parity["border_grey_levels"]:
+        lines.append(
+            f"warning: the mean is no whole grey level: {parity['border_grey_levels']:.2g} of one "
+            f"is not subtracted where padding sticks out of the picture; {parity['border']:,} "
+            "neurons differ for that; a --mean of whole grey levels avoids it"
+        )
+    return [*lines, *facts["notes"]]
 
 
 def _accuracy_lines(facts: dict[str, Any]) -> list[str]:

@@ -20,7 +20,7 @@ from snn_export.fold import (
     fold_threshold,
 )
 from snn_runtime.errors import ModelError
-from snn_runtime.graph import INPUT, Image, Pool
+from snn_runtime.graph import INPUT, Image, Pool, SpikingGraph
 from snn_train import checkpoint
 from snn_train.augment import Normalisation
 from snn_train.network import Layer, Shift, SpikingNetwork
@@ -36,6 +36,44 @@ class Trained:
     metrics: dict[str, Any]
     history: list[dict[str, Any]]
     """What every stage reached, the ANN first."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.experiment.labels
+
+    @property
+    def image(self) -> Image:
+        architecture = self.experiment.architecture
+        return Image(
+            architecture.image_height,
+            architecture.image_width,
+            self.experiment.normalisation.offset,
+            self.experiment.fit,
+        )
+
+    def fold(self) -> FoldedNetwork:
+        """See the function `fold`."""
+        return fold(self)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """What the network says of uint8 images `(N, H, W, 3)`."""
+        logits: Tensor = self.network(self.experiment.normalisation(images))
+        return logits
+
+    def provenance(self) -> dict[str, Any]:
+        """How the network was trained and what each stage reached."""
+        description = self.experiment.describe()
+        stages = ("stage", "validation", "test", "spike_rate", "epochs", "seconds")
+        facts = {key: description[key] for key in ("architecture", "settings", "data", "command")}
+        return facts | {"stages": [{key: row[key] for key in stages} for row in self.history]}
+
+    def spike_rate(self, graph: SpikingGraph, rates: dict[str, float]) -> float:
+        """The rates of what each layer receives, weighted by the multiply-adds it causes."""
+        received = {
+            layer.plan.name: rates.get(f"{layer.plan.name}.pool", rates[layer.plan.name])
+            for layer in self.network.populations()
+        }
+        return self.network.spike_rate(received)
 
 
 def load(path: Path) -> Trained:
@@ -81,12 +119,8 @@ def fold(trained: Trained) -> FoldedNetwork:
         ModelError: thresholds ≤ 0, numbers that are not finite, a negative gain under max pooling.
     """
     experiment, network = trained.experiment, trained.network
-    pixels, architecture = experiment.normalisation, experiment.architecture
-    image = Image(
-        architecture.image_height, architecture.image_width, pixels.offset, experiment.fit
-    )
     nodes: list[Neurons | Pool] = []
-    sources = _Sources(pixels)
+    sources = _Sources(experiment.normalisation)
     for layer in network.populations():
         nodes.append(_neurons(layer, sources))
         nodes += sources.add(layer)
@@ -95,7 +129,7 @@ def fold(trained: Trained) -> FoldedNetwork:
     readout = FoldedReadout(
         name, _array(weight) * factor, _array(bias) if bias is not None else np.zeros(len(weight))
     )
-    return FoldedNetwork(image, tuple(nodes), readout, experiment.labels)
+    return FoldedNetwork(trained.image, tuple(nodes), readout, trained.labels)
 
 
 class _Sources:

@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import torch
 
-from snn_export.trained import Trained
+from snn_export.origin import Origin
 from snn_runtime.agreement import unexplained
 from snn_runtime.backends import Backend
 from snn_runtime.errors import VerifyError
 from snn_runtime.golden import golden_images
-from snn_runtime.graph import Pool, SpikingGraph
+from snn_runtime.graph import Image, Pool, SpikingGraph
 from snn_runtime.onnx_file import read, to_bytes
 from snn_runtime.reference import Spikes
 from snn_train.data import DataSet
@@ -58,10 +59,7 @@ def prove(graph: SpikingGraph, engine: Backend, data: DataSet | None) -> Proof:
         raise VerifyError("parity", f"onnx.checker refuses the file: {error}") from error
     if read(content).digest() != graph.digest():
         raise VerifyError("parity", "the file does not read back to the graph it was written from")
-    images = golden_images(graph.image)
-    if data is not None:
-        photographs = data.test_images[:: max(1, len(data.test_images) // PROVEN_IMAGES)]
-        images = np.concatenate([images, photographs[:PROVEN_IMAGES].numpy()])
+    images = evidence(graph.image, data)
     spikes = engine.spikes(images)
     for population, count in unexplained(graph, images, spikes).items():
         if count:
@@ -71,15 +69,24 @@ def prove(graph: SpikingGraph, engine: Backend, data: DataSet | None) -> Proof:
     return Proof(len(images), sum(fired.size for fired in spikes.values()))
 
 
-def measure(trained: Trained, graph: SpikingGraph, engine: Backend, data: DataSet) -> Accuracy:
-    """Run all test images through the torch network and through the graph in its engine."""
+def evidence(image: Image, data: DataSet | None) -> npt.NDArray[np.uint8]:
+    """The pictures on which computations are compared: the golden ones and a few photographs."""
+    images = golden_images(image)
+    if data is None:
+        return images
+    photographs = data.test_images[:: max(1, len(data.test_images) // PROVEN_IMAGES)]
+    return np.concatenate([images, photographs[:PROVEN_IMAGES].numpy()])
+
+
+def measure(origin: Origin, graph: SpikingGraph, engine: Backend, data: DataSet) -> Accuracy:
+    """Run all test images through the unfolded network and through the graph in its engine."""
     labels = data.test_labels.numpy()
     before, after = np.empty_like(labels), np.empty_like(labels)
     for start in range(0, len(labels), BATCH):
         part = slice(start, start + BATCH)
         images = data.test_images[part]
         with torch.no_grad():
-            logits = trained.network(trained.experiment.normalisation(images))
+            logits = origin.logits(images)
         before[part] = logits.argmax(1).numpy()
         after[part] = engine.run(images.numpy()).argmax(1)
     sample = data.test_images[:: max(1, len(labels) // BATCH)].numpy()

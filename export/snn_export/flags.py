@@ -1,0 +1,126 @@
+"""The flags that say what another framework's file leaves out."""
+
+import argparse
+from pathlib import Path
+
+from snn_export.importers import FORMATS, Foreign, Picture, detect, load, size_in
+from snn_export.origin import Origin
+from snn_export.trained import load as load_own
+from snn_runtime.errors import UsageError
+
+HELP = """other people's files:
+  export-snn vgg16.pth model.onnx --from iir-official --image-size 32x32 --labels cifar10.txt \\
+      --mean 0.4914,0.4822,0.4465 --std 0.2023,0.1994,0.2010
+  export-snn weights.pt model.onnx --module net.py:build --image-size 28x28 \\
+      --labels 0,1,2,3,4,5,6,7,8,9 --mean 0.1307 --std 0.3081
+      snnTorch or SpikingJelly: build() in net.py returns the network that weights.pt fits
+  export-snn net.nir model.onnx --image-size 32x32 --labels names.txt --mean 0 --std 1"""
+NEEDED = ("labels", "mean", "std", "image_size")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what only other people's files need."""
+    group = parser.add_argument_group(
+        "other people's files", "what a file of another framework does not hold"
+    )
+    group.add_argument("--from", dest="framework", choices=FORMATS, help="default: by its content")
+    group.add_argument("--labels", help="cat,dog,… or a file, one a line, in the classes' order")
+    group.add_argument("--image-size", type=_size, help="HxW in pixels (NIR may hold it itself)")
+    group.add_argument(
+        "--mean",
+        type=_numbers,
+        help="R,G,B or one: of pixels 0 to 1, or 0 to 255 if one is above 1",
+    )
+    group.add_argument("--std", type=_numbers, help="R,G,B or one, in the units of --mean")
+    group.add_argument("--fit", choices=("crop", "stretch"), help="default crop")
+    group.add_argument(
+        "--module", help="FILE.py:FUNCTION, your code, which is run: returns the torch module"
+    )
+    group.add_argument("--dt", type=_seconds, help="seconds of NIR's one step (default 1e-4)")
+
+
+def load_origin(args: argparse.Namespace) -> Origin:
+    """Return the network in `args.checkpoint`, ours or another's.
+
+    Raises:
+        UsageError: flags that are missing or out of place.
+        ModelError: the file is refused.
+    """
+    file_format = args.framework or detect(args.checkpoint, args.module)
+    given = [flag for flag in (*NEEDED, "fit", "module", "dt") if getattr(args, flag) is not None]
+    if file_format is None:
+        if given:
+            raise UsageError(
+                "bad_flag",
+                f"{_flag(given[0])} is for other people's files, {args.checkpoint} is told apart "
+                "as none; say --from",
+            )
+        return load_own(args.checkpoint)
+    return _load_foreign(file_format, args)
+
+
+def _load_foreign(file_format: str, args: argparse.Namespace) -> Foreign:
+    if args.dt is not None and file_format != "nir":
+        raise UsageError("bad_flag", "--dt is for NIR graphs, which leave their timestep open")
+    if (args.module is not None) != (file_format not in ("nir", "iir-official")):
+        raise UsageError(
+            "bad_flag",
+            f"--module goes with snntorch and spikingjelly, where it is needed; {args.checkpoint} "
+            f"is {file_format}",
+        )
+    args.image_size = args.image_size or size_in(file_format, args.checkpoint)
+    for flag in NEEDED:
+        if getattr(args, flag) is None:
+            raise UsageError("bad_flag", f"{args.checkpoint}: {file_format} has no {_MEANS[flag]}")
+    picture = Picture.of(
+        _labels(args.labels), args.image_size, args.mean, args.std, args.fit or "crop"
+    )
+    return load(file_format, args.checkpoint, picture, args.module, args.dt)
+
+
+_MEANS = {
+    "labels": "labels; name them with --labels",
+    "mean": "pixel mean; give it with --mean (0 if it was trained on pixels from 0 to 1)",
+    "std": "pixel deviation; give it with --std (1 if it was trained on pixels from 0 to 1)",
+    "image_size": "image size; give it with --image-size HxW",
+}
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    path = Path(text)
+    try:
+        lines = path.read_text().splitlines() if path.is_file() else text.split(",")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError("bad_flag", f"--labels {text}: cannot be read as text") from error
+    labels = tuple(line.strip() for line in lines if line.strip())
+    if not labels:
+        raise UsageError("bad_flag", f"--labels {text}: names nothing")
+    return labels
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, cross, width = text.lower().partition("x")
+    if not cross or not height.isdecimal() or not width.isdecimal() or not int(height) * int(width):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH in pixels")
+    return int(height), int(width)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not numbers with commas between") from error
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

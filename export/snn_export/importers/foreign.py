@@ -1,0 +1,94 @@
+"""A network that somebody else's program trained: folded, and still able to run as it was."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snn_export.fold import FoldedNetwork
+from snn_export.importers.execute import Spikes, execute
+from snn_export.importers.layers import Layers
+from snn_export.importers.lower import Lowered, lower
+from snn_export.importers.picture import Picture
+from snn_runtime.graph import INPUT, Image, Population, SpikingGraph
+
+Original = Callable[[Tensor], tuple[Spikes, Tensor]]
+"""Spikes by layer and logits, for normalised images `(N, C, H, W)`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Foreign:
+    """An imported network. Making one folds it; what cannot be folded is refused then."""
+
+    framework: str
+    layers: Layers
+    picture: Picture
+    original: Original
+    """Its own program where there is one, else its layers run one by one."""
+    notes: tuple[str, ...] = ()
+    """What the reader of the report must know: what was lost, what was decided."""
+    lowered: Lowered = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lowered", lower(self.layers, self.picture))
+
+    @classmethod
+    def of_data(
+        cls, framework: str, layers: Layers, picture: Picture, notes: tuple[str, ...] = ()
+    ) -> "Foreign":
+        """Of a format that holds no program."""
+        return cls(framework, layers, picture, lambda images: execute(layers, images), notes)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.picture.labels
+
+    @property
+    def image(self) -> Image:
+        return self.picture.image
+
+    def fold(self) -> FoldedNetwork:
+        return self.lowered.network
+
+    @torch.no_grad()
+    def run(self, images: Tensor) -> tuple[Spikes, Tensor]:
+        """What the original makes of uint8 images `(N, H, W, 3)`."""
+        return self.original(self.picture.tensor(images, self.lowered.channels))
+
+    def logits(self, images: Tensor) -> Tensor:
+        return self.run(images)[1]
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the network comes from and how its pixels are normalised."""
+        return {
+            "imported": self.framework,
+            "mean": list(self.picture.mean),
+            "std": list(self.picture.deviation),
+            "channels": self.lowered.channels,
+            "notes": list(self.notes),
+        }
+
+    def spike_rate(self, graph: SpikingGraph, rates: dict[str, float]) -> float:
+        """The rates of what is received, weighted by the multiply-adds it causes."""
+        caused = [(graph.readout.source, graph.readout.weight.size)]
+        for node in graph.nodes:
+            if isinstance(node, Population):
+                positions = math.prod(graph.shapes[node.name][1:])
+                caused += [(p.source, p.weight.size * positions) for p in node.projections]
+        spiking = [(rates[source], work) for source, work in caused if source != INPUT]
+        return sum(rate * work for rate, work in spiking) / sum(work for _, work in spiking)
+
+    @property
+    def border(self) -> float:
+        """Grey levels that are lost where padding sticks out of the picture: the largest |r|."""
+        nodes = self.lowered.network.nodes
+        padded = any(
+            s.source == INPUT and any(s.padding)
+            for node in nodes
+            for s in getattr(node, "synapses", ())
+        )
+        return float(np.abs(self.picture.fraction).max()) if padded else 0.0

@@ -1,0 +1,218 @@
+"""Layers to a FoldedNetwork: who fires into whom, through which weights, above which threshold.
+
+The algebra is that of `values`; what it has no rule for, such as weights behind weights, is refused
+by the layer's name. A network may end in weights or in neurons: those become the readout, with
+their membranes for logits.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from snn_export.fold import (
+    Array,
+    FoldedNetwork,
+    FoldedReadout,
+    Neurons,
+    Synapse,
+    fold_threshold,
+)
+from snn_export.importers.layers import (
+    Fired,
+    Flattened,
+    Joined,
+    Layer,
+    Layers,
+    Normalised,
+    Pooled,
+    Weighted,
+    unsupported,
+)
+from snn_export.importers.picture import Picture
+from snn_export.importers.values import (
+    Current,
+    Signal,
+    Value,
+    as_current,
+    halved,
+    joined,
+    mean_current,
+    normalised,
+    per_channel,
+    scaled,
+    weighted,
+    whole,
+)
+from snn_runtime.annotations import RESERVED
+from snn_runtime.errors import ModelError
+from snn_runtime.graph import INPUT, Pool
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Where a layer's spikes are found in the graph."""
+
+    layer: str
+    population: str
+    pools: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Lowered:
+    """A folded network and what it takes to compare it with the one it came from."""
+
+    network: FoldedNetwork
+    channels: int
+    """Of the picture as the network was trained on it, 1 or 3."""
+    watched: tuple[Watched, ...]
+    constants: dict[str, Array]
+    """For every population and `readout`, see `Current`."""
+
+
+def lower(network: Layers, picture: Picture) -> Lowered:
+    """Fold `network`, trained on `picture`.
+
+    Raises:
+        ModelError: `unsupported`, naming a layer that has no place in a T = 1 graph; what folding
+            refuses.
+    """
+    return _Lowering(network, picture).run()
+
+
+class _Lowering:
+    def __init__(self, network: Layers, picture: Picture) -> None:
+        self.network, self.picture = network, picture
+        self.channels = _channels(network, picture)
+        signal = Signal(INPUT, (self.channels, picture.height, picture.width))
+        self.values: dict[str, Value] = {INPUT: signal}
+        self.nodes: list[Neurons | Pool] = []
+        self.watched: list[Watched] = []
+        self.constants: dict[str, Array] = {}
+
+    def run(self) -> Lowered:
+        for layer in self.network.layers:
+            self.values[layer.name] = self._value(layer)
+        readout = self._readout(self.values[self.network.output])
+        folded = FoldedNetwork(self.picture.image, tuple(self.nodes), readout, self.picture.labels)
+        return Lowered(folded, self.channels, tuple(self.watched), self.constants)
+
+    def _value(self, layer: Layer) -> Value:
+        if isinstance(layer, Joined):
+            return joined(layer.name, [self.values[source] for source in layer.sources])
+        value = self.values[layer.source]
+        if isinstance(layer, Flattened):
+            return replace(value, flat=True)
+        if isinstance(layer, Weighted):
+            return weighted(layer, value)
+        if isinstance(layer, Normalised):
+            return normalised(layer, value)
+        if isinstance(layer, Pooled):
+            return self._pooled(layer, value)
+        return self._fired(layer, value)
+
+    def _pooled(self, layer: Pooled, value: Value) -> Value:
+        kernel = layer.kernel or whole(layer.name, value)
+        if len(value.shape) != 3 or value.flat:
+            raise unsupported(layer.name, "pools what is no map of channels, rows and columns")
+        if isinstance(value, Current):
+            if layer.kind == "max":
+                return replace(value, pools=(*value.pools, kernel))
+            return mean_current(layer, value, kernel)
+        if value.node == INPUT:
+            raise unsupported(layer.name, "pools the picture; resize the picture instead")
+        name = self._name(layer.name)
+        self.nodes.append(Pool(name, value.node, "max" if layer.kind == "max" else "sum", kernel))
+        factor = value.factor / kernel**2 if layer.kind == "average" else value.factor
+        return Signal(name, halved(layer.name, value.shape, kernel), factor)
+
+    def _fired(self, layer: Fired, value: Value) -> Value:
+        current = self._membrane(layer, as_current(layer.name, value))
+        if layer.name == self.network.output:
+            return current
+        name = self._name(layer.name)
+        threshold = per_channel(layer.name, "threshold", layer.threshold, current)
+        synapses = tuple(self._finished(s) for s in current.synapses)
+        neurons = fold_threshold(name, synapses, threshold, closed=layer.closed)
+        self.nodes.append(neurons)
+        self.constants[name] = current.constants + np.abs(threshold)
+        node, shape, pools = name, current.shape, []
+        for kernel in current.pools:
+            pools.append(self._name(f"{name}.pool"))
+            self.nodes.append(Pool(pools[-1], node, "max", kernel))
+            node, shape = pools[-1], halved(layer.name, shape, kernel)
+        self.watched.append(Watched(layer.name, name, tuple(pools)))
+        return Signal(node, shape, flat=current.flat)
+
+    def _membrane(self, layer: Fired, current: Current) -> Current:
+        """a x + v₀"""
+        gain = per_channel(layer.name, "gain", layer.gain, current)
+        rest = per_channel(layer.name, "resting membrane", layer.rest, current)
+        if current.pools and (gain <= 0).any():
+            raise unsupported(layer.name, "a gain that is not positive follows max pooling")
+        driven = scaled(current, gain)
+        first, *others = driven.synapses
+        synapses = (replace(first, offset=first.offset + rest), *others)
+        return replace(driven, synapses=synapses, constants=driven.constants + np.abs(rest))
+
+    def _readout(self, value: Value) -> FoldedReadout:
+        name = self.network.output
+        if isinstance(value, Signal):
+            raise unsupported(name, "ends in spikes, expected weights or neurons")
+        if len(value.synapses) != 1 or value.pools:
+            raise unsupported(name, "the output is not one dense layer")
+        (synapse,) = value.synapses
+        weight = synapse.weight
+        if weight.ndim == 4:  # a convolution over the whole of its source is a dense layer
+            if value.shape[1:] != (1, 1) or any(synapse.padding) or synapse.groups != 1:
+                raise unsupported(name, "the output is a map, expected one value a class")
+            weight = weight.reshape(len(weight), -1)
+        if len(weight) != len(self.picture.labels):
+            raise ModelError(
+                "bad_labels",
+                f"{name}: has {len(weight)} outputs for {len(self.picture.labels)} labels; "
+                "--labels must name every class",
+            )
+        if not np.isfinite(weight).all() or not np.isfinite(synapse.offset).all():
+            raise ModelError("bad_weights", f"{name}: a weight or bias is not finite")
+        self.constants["readout"] = value.constants
+        bias = np.broadcast_to(np.asarray(synapse.offset, np.float64), (len(weight),))
+        return FoldedReadout(synapse.source, weight, bias)
+
+    def _finished(self, synapse: Synapse) -> Synapse:
+        if synapse.source != INPUT:
+            return synapse
+        return self.picture.on_pixels(synapse, self.channels)
+
+    def _name(self, wanted: str) -> str:
+        """A name the graph allows and nothing else has."""
+        base = re.sub(r"[^A-Za-z0-9_.-]", "_", wanted).lstrip(".-")[:90] or "node"
+        taken = RESERVED | {node.name for node in self.nodes}
+        name, number = base, 2
+        while name in taken:
+            name, number = f"{base}_{number}", number + 1
+        return name
+
+
+def _channels(network: Layers, picture: Picture) -> int:
+    """Colours of the picture, told by the first weights that read it."""
+    readers, pixels = {INPUT}, picture.height * picture.width
+    channels = 3
+    for layer in network.layers:
+        if isinstance(layer, Flattened) and layer.source in readers:
+            readers.add(layer.name)
+        elif isinstance(layer, Weighted) and layer.source in readers:
+            inputs = layer.weight.shape[1]
+            dense = layer.weight.ndim == 2
+            channels = inputs // pixels if dense else inputs * layer.groups
+            whole = not dense or inputs % pixels == 0
+            if channels not in (1, 3) or not whole:
+                what = f"{inputs} values" if dense else f"{channels} channels"
+                size = f"{picture.height}x{picture.width}"
+                raise unsupported(
+                    layer.name,
+                    f"takes {what}, a picture of {size} has 1 or 3 channels of it; is "
+                    "--image-size right?",
+                )
+            break
+    return channels

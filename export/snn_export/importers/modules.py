@@ -1,0 +1,186 @@
+"""Networks that come as a program: a torch module of snnTorch or SpikingJelly.
+
+A state_dict names weights but not what follows what, so the user's own function builds the module.
+It is run because the user named it; nothing in the weights file is.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from snn_export.importers.execute import Spikes
+from snn_export.importers.foreign import Foreign
+from snn_export.importers.layers import Fired, Weighted
+from snn_export.importers.picture import Picture
+from snn_export.importers.snntorch_neurons import FRAMEWORK as SNNTORCH
+from snn_export.importers.spiking import Framework
+from snn_export.importers.spikingjelly_neurons import FRAMEWORK as SPIKINGJELLY
+from snn_export.importers.torch_file import array, state_dict
+from snn_export.importers.trace import Traced, trace
+from snn_runtime.errors import ModelError, UsageError
+from snn_runtime.graph import INPUT
+
+FRAMEWORKS = {each.name: each for each in (SNNTORCH, SPIKINGJELLY)}
+
+
+def from_module(network: nn.Module, picture: Picture) -> Foreign:
+    """Return a module of snnTorch or SpikingJelly whose forward is one timestep, folded.
+
+    The module is put into evaluation mode and on the CPU.
+
+    Raises:
+        ModelError: `unsupported`, naming the part that has no place in a T = 1 graph.
+    """
+    framework = framework_of(network)
+    network = network.eval().cpu().requires_grad_(False)
+    for name, tensor in network.state_dict().items():
+        array(name, tensor)
+    traced = trace(network, framework)
+    program = _Program(network, framework, traced)
+    return Foreign(framework.name, traced.layers, picture, program, _notes(traced))
+
+
+def load(path: Path, picture: Picture, builder: str) -> Foreign:
+    """Return the network that `builder` (`net.py:build` or `package.net:build`) makes, with the
+    weights in `path`.
+
+    Raises:
+        UsageError: there is no such function.
+        ModelError: the function or the weights are not fit for this.
+    """
+    weights = state_dict(path)
+    network = _built(builder)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())[:200]
+        raise ModelError("bad_checkpoint", f"{path}: does not fit {builder}: {problem}") from error
+    return from_module(network, picture)
+
+
+def framework_of(network: nn.Module) -> Framework:
+    """Tell by its neurons whose network it is.
+
+    Raises:
+        ModelError: `unsupported`: nobody's that we know.
+    """
+    for framework in FRAMEWORKS.values():
+        if any(framework.owns(module) for module in network.modules()):
+            return framework
+    raise ModelError(
+        "unsupported",
+        f"{type(network).__name__}: has no neurons of {' or '.join(FRAMEWORKS)}, expected some",
+    )
+
+
+class _Program:
+    """The module itself, run for one timestep from resting membranes."""
+
+    def __init__(self, network: nn.Module, framework: Framework, traced: Traced) -> None:
+        self.network, self.framework, self.traced = network, framework, traced
+        modules = dict(network.named_modules())
+        self.neurons = {layer: modules[name] for layer, name in traced.neurons.items()}
+        first = next((la for la in traced.layers.layers if isinstance(la, Weighted)), None)
+        self.flat = first is not None and first.source == INPUT and first.weight.ndim == 2
+        several = any(getattr(m, "step_mode", "s") == "m" for m in network.modules())
+        self.adds_time = several and not traced.adds_time
+
+    def __call__(self, images: Tensor) -> tuple[Spikes, Tensor]:
+        images = images.flatten(1) if self.flat else images
+        received: dict[str, Tensor] = {}
+        spikes: Spikes = {}
+        hooks = [
+            module.register_forward_hook(_recorder(layer, received, spikes))
+            for layer, module in self.neurons.items()
+        ]
+        self.framework.reset(self.network)
+        try:
+            answer = self.network(images[None] if self.adds_time else images)
+        except Exception as error:  # the user's own code can raise anything
+            problem = " ".join(str(error).split())[:200]
+            raise ModelError(
+                "unsupported", f"{type(self.network).__name__}: cannot be run ({problem})"
+            ) from error
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return spikes, self._logits(answer, received)
+
+    def _logits(self, answer: Any, received: dict[str, Tensor]) -> Tensor:
+        last = self.traced.layers.layers[-1]
+        output = self.traced.layers.output
+        fired = {la.name: la for la in self.traced.layers.layers if isinstance(la, Fired)}
+        if output in fired:
+            last = fired[output]
+            gain, rest = (torch.from_numpy(np.asarray(v)).float() for v in (last.gain, last.rest))
+            return received[output] * gain + rest
+        while isinstance(answer, (tuple, list)):
+            answer = answer[0]
+        logits: Tensor = answer.reshape(-1, answer.shape[-1])
+        return logits
+
+
+def _recorder(layer: str, received: dict[str, Tensor], spikes: Spikes) -> Callable[..., None]:
+    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+        fired = output[0] if isinstance(output, tuple) else output
+        current = inputs[0]
+        if getattr(module, "step_mode", "s") == "m":
+            fired, current = fired[0], current[0]
+        received[layer] = current
+        spikes[layer] = (fired != 0).numpy()
+
+    return record
+
+
+def _notes(traced: Traced) -> tuple[str, ...]:
+    fired = {layer.name for layer in traced.layers.layers if isinstance(layer, Fired)}
+    output = traced.layers.output
+    if output not in fired:
+        return ()
+    return (
+        f"the last neurons, {output}, became the readout: logits are their membranes, because the "
+        "spikes of one timestep would tie",
+    )
+
+
+def _built(builder: str) -> nn.Module:
+    place, _, name = builder.rpartition(":")
+    if not place or not name.isidentifier():
+        raise UsageError("bad_flag", f"--module {builder}: expected FILE.py:FUNCTION")
+    function = getattr(_imported(place, builder), name, None)
+    if not callable(function):
+        raise UsageError("bad_flag", f"--module {builder}: {place} has no function {name}")
+    try:
+        network = function()
+    except Exception as error:  # the user's own code can raise anything
+        problem = f"{type(error).__name__}: {error}"[:200]
+        raise ModelError("unsupported", f"{builder}: raised {problem}") from error
+    if not isinstance(network, nn.Module):
+        kind = type(network).__name__
+        raise ModelError("unsupported", f"{builder}: returned a {kind}, expected a torch module")
+    return network
+
+
+def _imported(place: str, builder: str) -> object:
+    try:
+        if not place.endswith(".py"):
+            return importlib.import_module(place)
+        path = Path(place).resolve()
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None and spec.loader is not None, "a .py file has a loader"
+        module = importlib.util.module_from_spec(spec)
+        sys.path.insert(0, str(path.parent))  # so that it finds its neighbours, as if it were run
+        spec.loader.exec_module(module)
+        return module
+    except Exception as error:  # the user's own code can raise anything
+        problem = f"{type(error).__name__}: {error}"[:200]
+        raise UsageError(
+            "bad_flag", f"--module {builder}: cannot be imported ({problem})"
+        ) from error

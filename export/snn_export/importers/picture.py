@@ -1,0 +1,118 @@
+"""What a foreign file does not say: labels, size and normalisation of the pictures.
+
+Networks are trained on (x/255 − mean)/std. The graph subtracts whole grey levels m, so with
+M = 255 mean and d = 255 std
+
+    W ∗ (x − M)/d  =  (W/d) ∗ (x − m)  −  (W/d) ∗ r        m = round(M),  r = M − m,  |r| ≤ ½
+
+and the last term is a constant, folded into the threshold. Where zero padding sticks out of the
+picture it is not quite that: r is then subtracted from pixels that are not there. At most half a
+grey level at the border is lost, and nothing where a convolution does not pad or M is whole.
+
+A network of one grey channel is given three weights a pixel, those of ITU-R 601 (as Pillow's "L"),
+which add up to 1: a grey picture causes the current that it did.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snn_export.fold import Array, Synapse
+from snn_runtime.errors import UsageError
+from snn_runtime.graph import Image
+from snn_runtime.nodes import Fit
+
+GREY = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """How pixels become what the network was trained on."""
+
+    labels: tuple[str, ...]
+    height: int
+    width: int
+    mean: tuple[float, float, float]
+    """M, in grey levels."""
+    deviation: tuple[float, float, float]
+    """d, in grey levels."""
+    fit: Fit = "crop"
+
+    @classmethod
+    def of(
+        cls,
+        labels: tuple[str, ...],
+        size: tuple[int, int],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        fit: Fit = "crop",
+    ) -> "Picture":
+        """Take mean and std as they are written: in units of 1, or of 255 if one is above 1.
+
+        Raises:
+            UsageError: `bad_flag`.
+        """
+        for flag, values in (("--mean", mean), ("--std", std)):
+            if len(values) not in (1, 3):
+                raise UsageError("bad_flag", f"{flag}: has {len(values)} values, expected 1 or 3")
+            if not np.isfinite(values).all() or min(values) < 0 or max(values) > 255:
+                raise UsageError("bad_flag", f"{flag}: {values} is not between 0 and 255")
+        if min(std) == 0:
+            raise UsageError("bad_flag", f"--std: {std} holds a zero, nothing can be divided by it")
+        unit = 1.0 if max(*mean, *std) > 1 else 255.0
+        centre, spread = _three(mean, unit), _three(std, unit)
+        return cls(labels, *size, centre, spread, fit)
+
+    @property
+    def image(self) -> Image:
+        red, green, blue = (round(m) for m in self.mean)
+        return Image(self.height, self.width, (red, green, blue), self.fit)
+
+    @property
+    def fraction(self) -> Array:
+        """r, `[3]`: what the whole-numbered offset leaves of the mean."""
+        return np.array(self.mean, np.float64) - np.array(self.image.offset, np.float64)
+
+    def tensor(self, images: Tensor, channels: int) -> Tensor:
+        """Return float32 `(N, channels, H, W)` for uint8 `(N, H, W, 3)`, without folding."""
+        pixels = images.to(torch.float64) @ torch.from_numpy(_mixing(channels).T)
+        mean, deviation = (torch.tensor(v[:channels]) for v in (self.mean, self.deviation))
+        normalised: Tensor = ((pixels - mean.double()) / deviation.double()).float()
+        # A copy: one channel's strides are ambiguous, and torch would go on with channels last.
+        return normalised.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
+
+    def on_pixels(self, synapse: Synapse, channels: int) -> Synapse:
+        """Return the synapse on `x − m` that does what `synapse` does on normalised pixels."""
+        weight = synapse.weight
+        flat = weight.ndim == 2
+        if flat:
+            weight = weight.reshape(len(weight), channels, self.height, self.width)
+        weight = _ungrouped(weight, synapse.groups)
+        per_pixel = _mixing(channels) / np.array(self.deviation[:channels])[:, None]  # (C, 3)
+        weight = np.einsum("ochw,cp->ophw", weight, per_pixel)
+        offset = synapse.offset - np.einsum("ophw,p->o", weight, self.fraction)
+        weight = weight.reshape(len(weight), -1) if flat else weight
+        return Synapse(
+            synapse.source, weight, synapse.stride, synapse.padding, groups=1, offset=offset
+        )
+
+
+def _three(values: tuple[float, ...], unit: float) -> tuple[float, float, float]:
+    first, second, third = (values[0],) * 3 if len(values) == 1 else values
+    return first * unit, second * unit, third * unit
+
+
+def _mixing(channels: int) -> Array:
+    """`[channels, 3]`: what each channel of the network takes of red, green and blue."""
+    return np.array([GREY]) if channels == 1 else np.eye(3)
+
+
+def _ungrouped(weight: Array, groups: int) -> Array:
+    """The same convolution in one group, zeros where there was no connection."""
+    out, inputs, *kernel = weight.shape
+    full = np.zeros((groups, out // groups, groups, inputs, *kernel))
+    for group, part in enumerate(np.split(weight, groups)):
+        full[group, :, group] = part
+    return full.reshape(out, groups * inputs, *kernel)

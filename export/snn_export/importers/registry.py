@@ -1,0 +1,73 @@
+"""Whose file is it? Told by its content, never by its name."""
+
+from pathlib import Path
+
+from snn_export.importers import iir_official, modules, nir_graphs, torch_file
+from snn_export.importers.foreign import Foreign
+from snn_export.importers.picture import Picture
+from snn_runtime.errors import ModelError, UsageError
+
+FORMATS = ("iir-official", "snntorch", "spikingjelly", "nir")
+HDF5 = b"\x89HDF\r\n\x1a\n"
+OURS = b"iir-snn"
+
+MODULE = "snntorch or spikingjelly"
+"""Weights of a program, which tells by its neurons whose they are."""
+
+
+def detect(path: Path, builder: str | None) -> str | None:
+    """Return the format of a file, None for our own and for what nobody knows.
+
+    A state_dict of SpikingJelly holds no word of its own; `--module` says that it is a program's.
+    """
+    if _starts_with(path, HDF5):
+        return "nir"
+    words = torch_file.pickled_words(path)
+    if iir_official.MARK in words:
+        return "iir-official"
+    if not words or OURS in words:
+        return None
+    if builder or b"graded_spikes_factor" in words or b"reset_mechanism_val" in words:
+        return MODULE
+    raise ModelError(
+        "bad_checkpoint",
+        f"{path}: a torch file, but not train-snn's and not the IIR-SNN authors'; the weights of "
+        "an snnTorch or SpikingJelly network need --module FILE.py:FUNCTION to say what they are "
+        "weights of",
+    )
+
+
+def load(
+    file_format: str, path: Path, picture: Picture, builder: str | None, timestep: float | None
+) -> Foreign:
+    """Return the network in `path`, a file of `file_format` as named in `FORMATS` or by `detect`.
+
+    Raises:
+        UsageError: `builder` is missing or wrong.
+        ModelError: the file is refused.
+    """
+    if file_format == "nir":
+        return nir_graphs.load(path, picture, timestep or nir_graphs.TIMESTEP)
+    if file_format == "iir-official":
+        return iir_official.load(path, picture)
+    if builder is None:
+        raise UsageError("bad_flag", f"{file_format} needs --module FILE.py:FUNCTION")
+    foreign = modules.load(path, picture, builder)
+    if file_format in FORMATS and foreign.framework != file_format:
+        raise ModelError(
+            "unsupported", f"{builder}: returns a network of {foreign.framework}, not {file_format}"
+        )
+    return foreign
+
+
+def size_in(file_format: str, path: Path) -> tuple[int, int] | None:
+    """Return (height, width) of the pictures if the file holds them."""
+    return nir_graphs.input_size(path) if file_format == "nir" else None
+
+
+def _starts_with(path: Path, signature: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(signature)) == signature
+    except OSError:
+        return False

@@ -1,0 +1,54 @@
+"""What one timestep makes of another framework's neuron, and how to ask it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from snn_export.fold import Array
+from snn_export.importers.layers import unsupported
+
+
+@dataclass(frozen=True, eq=False)
+class Neuron:
+    """Fires where a x + v₀ > θ, or ≥ θ if closed; see `layers.Fired`."""
+
+    threshold: Array
+    gain: Array
+    rest: Array
+    closed: bool
+    gives_pair: bool = False
+    """Returns spikes and membrane."""
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A package whose neurons can be read."""
+
+    name: str
+    package: str
+    """In which its neurons and layers are defined."""
+    neuron: Callable[[str, nn.Module], Neuron]
+    """By name and module; raises ModelError for a neuron that one timestep cannot express."""
+    reset: Callable[[nn.Module], None]
+    """Forgets the membranes of a whole network."""
+
+    def owns(self, module: nn.Module) -> bool:
+        """Whether the module is one of the package's neurons, or derived from one."""
+        return any(base.__module__.startswith(f"{self.package}.") for base in type(module).__mro__)
+
+
+def fires_at_zero(name: str, step: Callable[[Tensor], Tensor]) -> bool:
+    """Ask a surrogate, whose forward pass is to be a step, which side zero falls on.
+
+    Raises:
+        ModelError: `unsupported`: it is no step from 0 to 1 at 0.
+    """
+    with torch.no_grad():
+        answers = step(torch.tensor([[-1e3, -0.5, -1e-6, 0.0, 1e-6, 0.5, 1e3]])).flatten().tolist()
+    if answers == [0, 0, 0, 1, 1, 1, 1]:
+        return True
+    if answers == [0, 0, 0, 0, 1, 1, 1]:
+        return False
+    raise unsupported(name, f"its spike function gives {answers}, expected a step from 0 to 1")

@@ -1,0 +1,31 @@
+"""What export-snn needs to know of a network, whoever trained it."""
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from snn_export.fold import FoldedNetwork
+from snn_runtime.graph import Image, SpikingGraph
+
+
+class Origin(Protocol):
+    """A trained network at T = 1, before it is folded."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    @property
+    def image(self) -> Image:
+        """The picture it takes; `offset` is what the graph subtracts."""
+
+    def fold(self) -> FoldedNetwork:
+        """Its weights and thresholds, with everything else folded in."""
+
+    def logits(self, images: Tensor) -> Tensor:
+        """What the unfolded network says of uint8 images `(N, H, W, 3)`."""
+
+    def provenance(self) -> dict[str, Any]:
+        """Where it comes from, for the file's metadata: plain containers."""
+
+    def spike_rate(self, graph: SpikingGraph, rates: dict[str, float]) -> float:
+        """`rates` of the graph's nodes, weighted by the multiply-adds that they cause."""

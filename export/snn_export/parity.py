@@ -1,0 +1,228 @@
+"""Whether the exported graph fires as the network it was imported from, layer by layer.
+
+The graph's interpreter is fed the *original's* spikes, so each population answers for itself. The
+original computes in float32, and in an order of its own (bias, normalisation, threshold one after
+another): a spike that differs is explained if the current is as near to its threshold as that can
+move it,
+
+    |current − θ| ≤ γ (Σ |w| |sent| + constants) + border
+
+    γ = n u / (1 − n u),  u = 2^-24,  n the fan-in and a few for what follows it;  constants are the
+    magnitudes of all biases, means, shifts and thresholds that folding has added up;  border is
+    what a fractional pixel mean leaves where padding sticks out of the picture (see `Picture`).
+
+This judges the graph with unrounded weights. How far int8 moves the spikes is counted, not judged.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from snn_export.fold import Array
+from snn_export.importers.foreign import Foreign
+from snn_export.importers.lower import Watched
+from snn_export.quantise import to_float32
+from snn_runtime import reference
+from snn_runtime.agreement import UNIT_ROUNDOFF
+from snn_runtime.backends import Backend
+from snn_runtime.errors import VerifyError
+from snn_runtime.graph import INPUT, Pool, Population, Projection, SpikingGraph
+
+FEW = 16
+"""Roundings that are no additions of the sum: bias, normalisation, decay, subtraction of θ."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How the exported file compares with the original."""
+
+    images: int
+    spikes: int
+    """Neurons compared, one by one."""
+    rounded: int
+    """Of those, how many differ because float32 rounds."""
+    border: int
+    """… because the mean's fraction is not subtracted at the border."""
+    layerwise: int
+    """How many differ in the exported file, int8 or not, each layer fed the original's spikes."""
+    running: int
+    """How many differ when the exported file runs by itself, so that differences spread."""
+    same_label: float
+    """Share of images that get the same label from both."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of one layer."""
+
+    total: int
+    rounded: int
+    border: int
+
+    @property
+    def unexplained(self) -> int:
+        return self.total - self.rounded - self.border
+
+
+def compare(
+    origin: Foreign, graph: SpikingGraph, engine: Backend, images: npt.NDArray[np.uint8]
+) -> Parity:
+    """Compare the original with its unrounded graph, neuron by neuron, and with the exported one.
+
+    Raises:
+        VerifyError: `parity`, naming the layer in which the two disagree.
+    """
+    theirs, logits = origin.run(torch.from_numpy(images))
+    differences = differing(origin, to_float32(origin.fold()), images, theirs)
+    for layer, difference in differences.items():
+        if difference.unexplained:
+            raise VerifyError(
+                "parity",
+                f"{layer}: {difference.unexplained} neurons differ between {origin.framework} and "
+                "the exported graph, beyond what rounding explains",
+            )
+    _check_logits(origin, images, theirs, logits.double().numpy())
+    ours = engine.spikes(images)
+    running = 0
+    for watched, spikes in _pooled_spikes(origin, graph, ours):
+        wanted = theirs[watched.layer]
+        running += int((spikes.reshape(wanted.shape) != wanted).sum())
+    exported = differing(origin, graph, images, theirs) if graph.exact else differences
+    labels = engine.run(images).argmax(1)
+    return Parity(
+        len(images),
+        sum(theirs[watched.layer].size for watched in origin.lowered.watched),
+        sum(d.rounded for d in differences.values()),
+        sum(d.border for d in differences.values()),
+        sum(d.total for d in exported.values()),
+        running,
+        float((labels == logits.argmax(1).numpy()).mean()),
+    )
+
+
+def differing(
+    origin: Foreign,
+    graph: SpikingGraph,
+    images: npt.NDArray[np.uint8],
+    theirs: dict[str, npt.NDArray[np.bool_]],
+) -> dict[str, Difference]:
+    """Compare every layer of `origin`'s graph, fed the original's spikes, with those spikes."""
+    sent = _sent_by_original(origin, graph, images, theirs)
+    populations = {node.name: node for node in graph.populations}
+    pools = {node.name: node for node in graph.nodes if isinstance(node, Pool)}
+    found = {}
+    for watched in origin.lowered.watched:
+        node = populations[watched.population]
+        theta = _column(node.threshold.astype(np.float64), graph.shapes[node.name])
+        excess = reference.total(node, sent) - theta
+        rounding = _rounding(
+            node, sent, _column(origin.lowered.constants[node.name], excess[0].shape)
+        )
+        border = _border(origin, node, sent)
+        for name in watched.pools:  # any spike of a window: the largest excess decides
+            excess, rounding, border = (
+                reference.pool(pools[name], values) for values in (excess, rounding, border)
+            )
+        wanted = theirs[watched.layer].reshape(excess.shape)
+        differs = (excess > 0) != wanted
+        near, nearer = np.abs(excess) <= rounding + border, np.abs(excess) <= rounding
+        found[watched.layer] = Difference(
+            int(differs.sum()), int((differs & nearer).sum()), int((differs & near & ~nearer).sum())
+        )
+    return found
+
+
+def _sent_by_original(
+    origin: Foreign,
+    graph: SpikingGraph,
+    images: npt.NDArray[np.uint8],
+    theirs: dict[str, npt.NDArray[np.bool_]],
+) -> dict[str, reference.Numbers]:
+    """What every node of the graph would send if it fired as the original did."""
+    sent: dict[str, reference.Numbers] = {
+        INPUT: reference.centred(graph, images).astype(np.float64)
+    }
+    for watched in origin.lowered.watched:
+        node = watched.pools[-1] if watched.pools else watched.population
+        shape = (len(images), *graph.shapes[node])
+        sent[node] = theirs[watched.layer].reshape(shape).astype(np.float64)
+    for each in graph.nodes:
+        if isinstance(each, Pool) and each.name not in sent and each.source in sent:
+            sent[each.name] = reference.pool(each, sent[each.source])
+    return sent
+
+
+def _rounding(
+    node: Population, sent: dict[str, reference.Numbers], constants: Array
+) -> reference.Numbers:
+    fan_in = sum(p.weight.size // len(p.weight) for p in node.projections)
+    operations = fan_in + len(node.projections) + FEW
+    gamma = operations * UNIT_ROUNDOFF / (1 - operations * UNIT_ROUNDOFF)
+    magnitudes = {name: np.abs(values) + (name == INPUT) for name, values in sent.items()}
+    return gamma * (reference.total(_magnitude(node), magnitudes) + constants)
+
+
+def _border(
+    origin: Foreign, node: Population, sent: dict[str, reference.Numbers]
+) -> reference.Numbers:
+    """Σ |w| |r| over the taps that lie outside the picture, zero away from the border."""
+    lost = 0 * reference.total(node, sent)
+    fraction = np.abs(origin.picture.fraction).reshape(1, 3, 1, 1)
+    for projection in node.projections:
+        if projection.source == INPUT and any(projection.padding):
+            weight = np.abs(projection.weight.astype(np.float64))
+            everywhere = _column(np.einsum("ophw,p->o", weight, fraction.ravel()), lost[0].shape)
+            inside = {INPUT: np.broadcast_to(fraction, sent[INPUT].shape).copy()}
+            alone = Population(node.name, (_absolute(projection),), node.threshold)
+            lost += np.maximum(everywhere - reference.total(alone, inside), 0)
+    return lost
+
+
+def _check_logits(
+    origin: Foreign,
+    images: npt.NDArray[np.uint8],
+    theirs: dict[str, npt.NDArray[np.bool_]],
+    logits: Array,
+) -> None:
+    graph = to_float32(origin.fold())
+    sent = _sent_by_original(origin, graph, images, theirs)[graph.readout.source]
+    flat = sent.reshape(len(images), -1)
+    weight = graph.readout.weight.astype(np.float64)
+    ours = flat @ weight.T + graph.readout.bias
+    operations = weight.shape[1] + FEW
+    gamma = operations * UNIT_ROUNDOFF / (1 - operations * UNIT_ROUNDOFF)
+    constants = origin.lowered.constants["readout"] + np.abs(graph.readout.bias)
+    margin = gamma * (flat @ np.abs(weight).T + constants)
+    wrong = np.abs(ours - logits.reshape(ours.shape)) > margin
+    if wrong.any():
+        raise VerifyError(
+            "parity",
+            f"logits: {int(wrong.sum())} differ between {origin.framework} and the exported graph",
+        )
+
+
+def _pooled_spikes(
+    origin: Foreign, graph: SpikingGraph, spikes: dict[str, reference.Spikes]
+) -> list[tuple[Watched, reference.Numbers]]:
+    pools = {node.name: node for node in graph.nodes if isinstance(node, Pool)}
+    found = []
+    for watched in origin.lowered.watched:
+        fired: reference.Numbers = spikes[watched.population].astype(np.int64)
+        for name in watched.pools:
+            fired = reference.pool(pools[name], fired)
+        found.append((watched, fired != 0))
+    return found
+
+
+def _magnitude(node: Population) -> Population:
+    return Population(node.name, tuple(_absolute(p) for p in node.projections), node.threshold)
+
+
+def _absolute(p: Projection) -> Projection:
+    return Projection(p.source, np.abs(p.weight), p.stride, p.padding, p.groups)
+
+
+def _column(values: Array, shape: tuple[int, ...]) -> Array:
+    return values.reshape(1, -1, *[1] * (len(shape) - 1))
