@@ -21,13 +21,13 @@ import onnxruntime
 import pytest
 from graphs import example
 
-from snn_runtime import onnx_file
-from snn_runtime.doctor import checks, cli, private, system
+from snn_runtime import onnx_file, system
+from snn_runtime.doctor import checks, cli, private
 from snn_runtime.doctor.checks import Check, check, fastest
 from snn_runtime.doctor.facts import ALWAYS, ON_A_JETSON, Facts, gather
 from snn_runtime.doctor.report import Examined, Report
-from snn_runtime.doctor.system import System, Unknown, output_of
 from snn_runtime.errors import ModelError, ResourceError, UsageError
+from snn_runtime.system import System, Unknown, output_of
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "snn_runtime.doctor.cli"]

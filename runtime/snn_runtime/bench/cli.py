@@ -33,6 +33,7 @@ EXAMPLES = """examples:
   snn-bench --backends event,tensorrt,onnxruntime@cuda
   snn-bench --topology vgg16 --rates 15,10,5 --against dnn
   snn-bench --topology vgg16 --pooling average --rates 10 --against dnn
+  snn-bench --energy --against dnn        an estimate by operations, and joules measured
   snn-bench --topology vgg16,resnet20,vgg16-224 --against dnn --no-memory --plot sweep.png
 
 A synthetic network (--topology) has random weights, and thresholds by which the asked share of the
@@ -60,6 +61,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--batch", type=several(count), default=(1,), metavar="LIST", help="default: 1")
     add("--against", choices=["dnn"], help="also race the same topology as a dense ReLU network")
     _add_protocol(parser)
+    add("--energy", action="store_true", help="operations priced, and joules where a meter is")
     add("--no-memory", action="store_true", help="leave out peak memory and load time")
     add("--format", choices=["table", "json", "csv"], default="table", help="default: %(default)s")
     add("--plot", type=Path, metavar="FILE", help="draw time against rate (.png, .svg, .pdf)")
@@ -183,6 +185,7 @@ def _plan(args: argparse.Namespace) -> "Plan":
         threads=args.threads,
         batches=args.batch,
         memory=not args.no_memory,
+        energy=args.energy,
         protocol=Protocol(args.rounds, args.duration, args.warm_up),
     )
 

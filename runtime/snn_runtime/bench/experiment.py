@@ -12,11 +12,13 @@ import onnx
 
 from snn_runtime.bench.children import run_child
 from snn_runtime.bench.contenders import PRECISIONS, Contender, twins
+from snn_runtime.bench.energy import estimate
 from snn_runtime.bench.limit import Traffic, limit_ns, traffic
 from snn_runtime.bench.machine import choose_cores
+from snn_runtime.bench.metering import Spent
 from snn_runtime.bench.propagation import propagate
 from snn_runtime.bench.rates import entering_rates
-from snn_runtime.bench.results import Comparison, Report, Row
+from snn_runtime.bench.results import Comparison, Energy, Report, Row
 from snn_runtime.bench.timing import Latency, Protocol, Ratio
 from snn_runtime.bench.twin import quantise, relu_twin, twin_input
 from snn_runtime.bench.worker import Task
@@ -41,6 +43,7 @@ class Plan:
     threads: tuple[int, ...]
     batches: tuple[int, ...]
     memory: bool
+    energy: bool
     protocol: Protocol
 
 
@@ -75,6 +78,15 @@ def measure(workload: Workload, plan: Plan, folder: Path, say: Say) -> Report:
         rows,
         [_comparison(item) for result in found for item in result["ratios"]],
         {name: reason for result in found for name, reason in result["unavailable"].items()},
+        _energy(workload, found) if plan.energy else None,
+    )
+
+
+def _energy(workload: Workload, found: list[dict[str, Any]]) -> Energy:
+    return Energy(
+        estimate(workload.graph, workload.images),
+        [Spent(**item) for result in found for item in result["spent"]],
+        {name: reason for result in found for name, reason in result["unmeasured"].items()},
     )
 
 
@@ -126,6 +138,7 @@ def _task(
         cores=choose_cores(threads, sorted(os.sched_getaffinity(0))),
         protocol=plan.protocol,
         sizes=[layer.weight_bytes for layer in layers if layer.row_bytes],
+        energy=plan.energy,
     )
 
 

@@ -63,17 +63,17 @@ def reaching_taps(size: int, kernel: int, stride: int, padding: int) -> npt.NDAr
 def _layer(node: Population, shapes: Mapping[str, Shape], events: Mapping[str, Events]) -> Traffic:
     row_bytes, macs = 0.0, 0
     for projection in node.projections:
-        reads = _reads(projection, shapes[projection.source])
+        needed = reads(projection, shapes[projection.source])
         if projection.source == INPUT:
-            macs += int(reads.sum())
+            macs += int(needed.sum())
         else:
-            mean = np.sum(events[projection.source] * reads, dtype=np.float64)
+            mean = np.sum(events[projection.source] * needed, dtype=np.float64)
             row_bytes += float(mean) * projection.weight.itemsize
     size = sum(p.weight.nbytes for p in node.projections)
     return Traffic(node.name, row_bytes, size, macs)
 
 
-def _reads(projection: Projection, source: Shape) -> npt.NDArray[np.int64]:
+def reads(projection: Projection, source: Shape) -> npt.NDArray[np.int64]:
     """Weights that one event at each place of the source calls for, in the source's shape."""
     weight = projection.weight
     if weight.ndim == 2:

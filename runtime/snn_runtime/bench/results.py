@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from snn_runtime.bench.energy import Estimate
 from snn_runtime.bench.limit import Traffic
 from snn_runtime.bench.machine import Machine
+from snn_runtime.bench.metering import Spent
 from snn_runtime.bench.timing import Latency, Protocol, Ratio
 
 METHOD = {
@@ -24,6 +26,11 @@ METHOD = {
     "limit": "bytes of weight rows that the spikes make necessary / one thread's bandwidth on a "
     "buffer as large as the layer's weights, divided by the threads; every picture on its own; "
     "the first layer's multiply-adds with the picture are not in it",
+    "energy estimate": "operations of one picture, counted on these pictures, times published "
+    "energies of one operation; moving data is not in it",
+    "energy measured": "in turns of their own after the race, each contender after the other, one "
+    "call before each turn not counted; joules of everything behind the meter, whoever caused "
+    "them; above_idle less what it spends in the same time while this process sleeps",
 }
 
 
@@ -64,6 +71,16 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Energy:
+    """What the operations of one picture would cost, and what was spent."""
+
+    estimate: Estimate
+    measured: list[Spent]
+    unmeasured: dict[str, str]
+    """Why, by meter."""
+
+
+@dataclass(frozen=True)
 class Report:
     """One network at one rate."""
 
@@ -85,6 +102,8 @@ class Report:
     comparisons: list[Comparison]
     unavailable: dict[str, str]
     """Reason by contender."""
+    energy: Energy | None = None
+    """None if not asked for."""
 
     @property
     def mean_rate(self) -> float:

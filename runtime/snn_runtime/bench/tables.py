@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from snn_runtime.bench import energy_tables
+from snn_runtime.bench.columns import aligned
 from snn_runtime.bench.results import METHOD, Benchmark, Comparison, Report, Row
 
 MEGABYTE = 1e6
@@ -33,7 +35,8 @@ def as_json(benchmark: Benchmark) -> str:
 def as_csv(benchmark: Benchmark) -> str:
     """A line for each contender, thread count and batch size; ratios are to the best dense twin."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    columns = [*COLUMNS, *energy_tables.columns(benchmark.reports)]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for report in benchmark.reports:
         writer.writerows(_record(report, row) for row in report.rows)
@@ -44,8 +47,10 @@ def as_table(benchmark: Benchmark) -> str:
     """A table a network and rate, with what follows from it in sentences."""
     lines = [benchmark.machine.describe()]
     for report in benchmark.reports:
-        lines += ["", *_header(report), "", *_table(report.rows), "", *_findings(report)]
-    return "\n".join(lines).rstrip() + "\n"
+        sections = [_header(report), _table(report.rows), _findings(report), _energy(report)]
+        for section in map(list, sections):
+            lines += ["", *section] if section else []
+    return "\n".join(lines) + "\n"
 
 
 def best_ratio(report: Report, row: Row) -> Comparison | None:
@@ -85,6 +90,8 @@ def _record(report: Report, row: Row) -> dict[str, object]:
         spread = comparison.ratio
         record |= {"against": comparison.against, "ratio": spread.median}
         record |= {f"ratio_{k}": getattr(spread, k) for k in ("p10", "p90", "min", "max")}
+    if report.energy is not None:
+        record |= energy_tables.record(report.energy, row)
     return record
 
 
@@ -116,13 +123,7 @@ def _table(rows: list[Row]) -> Iterator[str]:
         if any(getattr(row, field) is not None for row in rows)
     ]
     cells = [[*HEADINGS, *extra], *(_cells(row, extra) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
-        padded = [
-            cell.ljust(width) if heading == "contender" else cell.rjust(width)
-            for cell, width, heading in zip(line, widths, cells[0], strict=True)
-        ]
-        yield "  ".join(padded).rstrip()
+    return aligned(cells, ("contender",))
 
 
 def _cells(row: Row, extra: list[str]) -> list[str]:
@@ -150,6 +151,11 @@ def _findings(report: Report) -> Iterator[str]:
     yield from _scaling(report.rows)
     for name, reason in report.unavailable.items():
         yield f"{name}: not available: {reason}"
+
+
+def _energy(report: Report) -> Iterator[str]:
+    if report.energy is not None:
+        yield from energy_tables.describe(report.energy)
 
 
 def _scaling(rows: list[Row]) -> Iterator[str]:

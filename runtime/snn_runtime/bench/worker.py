@@ -18,8 +18,11 @@ from typing import Any
 import numpy as np
 
 from snn_runtime.bench.contenders import Contender, Ready, batches, cyclic, named, open_twin
+from snn_runtime.bench.joules import Meter, find
+from snn_runtime.bench.metering import spend
 from snn_runtime.bench.timing import Latency, Protocol, Ratio, race, ratio, summarise
 from snn_runtime.errors import DeviceError, SnnError
+from snn_runtime.system import System, Unknown
 
 LOADS = 3
 """Times a model is loaded; the median counts."""
@@ -45,6 +48,8 @@ class Task:
     """Bytes of the layers' weights, for which the cache bandwidth is wanted."""
     footprint: bool = False
     """Measure memory and load time instead: one contender, one batch."""
+    energy: bool = False
+    """Measure joules too, with the meters that are here."""
 
 
 def main() -> int:
@@ -68,11 +73,14 @@ def measure(task: Task) -> dict[str, Any]:
 
     Returns:
         `rows` (a Latency each), `ratios` of everybody to every backend, `unavailable` reasons by
-        name, and `bandwidth` in bytes a nanosecond by size or the reason why there is none.
+        name, and `bandwidth` in bytes a nanosecond by size or the reason why there is none; with
+        `energy` also `spent` (a Spent each) and `unmeasured` reasons by meter.
     """
     rows: list[dict[str, Any]] = []
     ratios: list[dict[str, Any]] = []
     unavailable: dict[str, str] = {}
+    spent: list[dict[str, Any]] = []
+    meters, unmeasured = find(System()) if task.energy else ([], {})
     for batch in task.batches:
         ready = _open(task, batch, unavailable)
         samples = race([way[1] for _, way in ready], task.protocol)
@@ -83,10 +91,13 @@ def measure(task: Task) -> dict[str, Any]:
             if ours.kind == "snn":
                 found = [ratio(rounds, samples[index]) for rounds in samples]
                 ratios += _ratios(ready, ours, found, latencies, task, batch)
+        spent += _spent(ready, meters, unmeasured, task, batch)
     return {
         "rows": rows,
         "ratios": ratios,
         "unavailable": unavailable,
+        "spent": spent,
+        "unmeasured": unmeasured,
         "bandwidth": bandwidths(task.sizes),
     }
 
@@ -199,6 +210,23 @@ def _ratios(
                 "batch": batch,
                 **asdict(found[index]),
             }
+
+
+def _spent(
+    ready: list[tuple[Contender, Ready]],
+    meters: list[Meter],
+    unmeasured: dict[str, str],
+    task: Task,
+    batch: int,
+) -> Iterator[dict[str, Any]]:
+    calls = {contender.name: way[1] for contender, way in ready}
+    for meter in meters if calls else []:
+        try:
+            found = spend(meter, calls, task.protocol.duration, task.threads, batch)
+        except Unknown as why:
+            unmeasured[meter.name] = str(why)
+        else:
+            yield from map(asdict, found)
 
 
 def bandwidths(sizes: list[int]) -> dict[str, float] | str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from snn_runtime.doctor import gpu, jetson, processor, software
-from snn_runtime.doctor.system import System, Unknown
+from snn_runtime.system import System, Unknown
 
 Value: TypeAlias = (
     str

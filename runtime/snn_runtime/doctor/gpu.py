@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from snn_runtime.bench.machine import GPU_DEVICES
-from snn_runtime.doctor.system import System, Unknown
+from snn_runtime.system import System, Unknown
 
 SMI = ("nvidia-smi", "--format=csv,noheader,nounits")
 QUERIES = {

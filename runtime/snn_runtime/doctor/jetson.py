@@ -2,7 +2,7 @@
 
 import re
 
-from snn_runtime.doctor.system import System, Unknown
+from snn_runtime.system import System, Unknown
 
 RELEASE = "etc/nv_tegra_release"
 BOARD = "proc/device-tree/model"

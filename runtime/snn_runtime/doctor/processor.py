@@ -3,7 +3,7 @@
 import re
 
 from snn_runtime.bench.machine import TELLING
-from snn_runtime.doctor.system import System, Unknown
+from snn_runtime.system import System, Unknown
 
 KIB = 1024
 UNLIMITED = 2**60
