@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -27,6 +27,7 @@ from snn_train.network import Architecture
 from snn_train.neuron import SURROGATES
 from snn_train.recipes import RECIPES, settings_for
 from snn_train.run import LATEST, PREVIOUS, Experiment, Run, digest, resume, start
+from snn_train.schedule import RATE_LIMITS, Regulariser
 from snn_train.signals import Interruption
 
 PROGRAM = "train-snn"
@@ -61,6 +62,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--format", choices=("text", "json"), default="text")
     _add_network(parser.add_argument_group("network"))
     _add_training(parser.add_argument_group("training (defaults depend on the recipe)"))
+    _add_budget(parser.add_argument_group("budget of spikes"))
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     threads = whole_number(1, 1024)
@@ -128,6 +130,17 @@ def _add_training(group: Any) -> None:
     group.add_argument("--augment", metavar="LIST", help="e.g. flip,shift=4,cutout=8; or none")
     group.add_argument("--largest-drop", type=_SHARE, help="accuracy a stage may lose (0.1)")
     group.add_argument("--seed", type=whole_number(0, 2**63 - 1))
+
+
+def _add_budget(group: Any) -> None:
+    low, high = RATE_LIMITS
+    share = _number(f"from {low} to {high}, a share of 1", lambda value: low <= value <= high)
+    rate = "MAC-weighted share of spikes to end at, e.g. 0.08"
+    group.add_argument("--spike-rate", type=share, metavar="R", help=rate)
+    regularisers = get_args(Regulariser)
+    group.add_argument(
+        "--regulariser", choices=regularisers, help="what drives the rate there (default synaptic)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

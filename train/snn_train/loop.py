@@ -14,6 +14,7 @@ from torch import Tensor
 from snn_runtime.errors import DivergedError
 from snn_train import checkpoint
 from snn_train.augment import augment
+from snn_train.budget import recorded, watch
 from snn_train.calibrate import descend, set_thresholds, settle
 from snn_train.data import DataSet
 from snn_train.network import SpikingNetwork
@@ -107,7 +108,7 @@ def _train_epoch(
     stop: Callable[[], bool],
 ) -> float:
     """Train from the run's step to the end of its epoch and return the mean loss."""
-    settings, at, network = run.experiment.settings, run.position, run.network
+    at, network = run.position, run.network
     order = torch.randperm(len(pixels.images), generator=run.random("order"))
     loss_sum = torch.tensor(at.loss, dtype=torch.float64, device=pixels.images.device)
     total = pixels.steps * run.stage.epochs
@@ -119,8 +120,7 @@ def _train_epoch(
         chosen = order[step * pixels.batch : (step + 1) * pixels.batch].to(pixels.images.device)
         images = _batch(run, pixels.images[chosen], step)
         done = at.epoch * pixels.steps + step
-        rate = learning_rate(settings, run.stage.timesteps, done, total, at.attempt)
-        loss_sum += _step(run, images, pixels.labels[chosen], teacher, rate)
+        loss_sum += _step(run, images, pixels.labels[chosen], teacher, done, total)
         at.step, at.seconds = step + 1, time.monotonic() - begun
         if stop() or time.monotonic() - saved > SAVE_EVERY:
             at.loss, saved = float(loss_sum), time.monotonic()
@@ -131,20 +131,30 @@ def _train_epoch(
 
 
 def _step(
-    run: Run, images: Tensor, labels: Tensor, teacher: SpikingNetwork | None, rate: float
+    run: Run,
+    images: Tensor,
+    labels: Tensor,
+    teacher: SpikingNetwork | None,
+    done: int,
+    total: int,
 ) -> Tensor:
-    """One descent along the gradient; returns the loss."""
+    """One descent along the gradient, `done` of `total` behind it; returns the loss."""
+    settings, budget = run.experiment.settings, run.budget
+    rate = learning_rate(settings, run.stage.timesteps, done, total, run.position.attempt)
     for group in run.optimiser.param_groups:
         group["lr"] = rate * group.get("share", 1.0)
-    with _autocast(run.experiment.settings, images.device):
+    if budget:
+        watch(run.network, settings.regulariser)
+    with _autocast(settings, images.device):
         logits = run.network(images).float()
         wanted = None
         if teacher is not None:
             with torch.no_grad():
                 wanted = teacher(images).float()
-    loss = _loss(logits, labels, wanted, run.experiment.settings)
+    loss = _loss(logits, labels, wanted, settings)
+    cost = loss + budget.charge(*recorded(run.network), done, total) if budget else loss
     run.optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
+    cost.backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
     run.optimiser.step()
     run.network.clamp()
     return loss.detach()
@@ -213,6 +223,7 @@ def evaluate(
 def _validate(run: Run, pixels: _Pixels, mean_loss: float, display: Display) -> None:
     at = run.position
     accuracy, rates = evaluate(run.network, pixels.held_out, pixels.held_out_labels, run)
+    rate = run.network.spike_rate(rates) if run.stage.timesteps else None
     record = {
         "stage": run.stage.name,
         "attempt": at.attempt,
@@ -220,23 +231,36 @@ def _validate(run: Run, pixels: _Pixels, mean_loss: float, display: Display) -> 
         "epochs": run.stage.epochs,
         "loss": mean_loss,
         "validation": accuracy,
-        "spike_rate": run.network.spike_rate(rates) if run.stage.timesteps else None,
+        "spike_rate": rate,
         "rates": rates,
         "seconds": round(at.seconds, 3),
         "images_per_second": round(pixels.steps * pixels.batch / max(at.seconds, 1e-9), 1),
     }
+    if run.budget and rate is not None:
+        record |= {"target": run.budget.target, "strength": float(run.budget.strength())}
+        run.budget.correct(rate)
     run.records.append(record)
     display.epoch(record)
     _keep_if_best(run, accuracy, rates, at.epoch)
 
 
 def _keep_if_best(run: Run, accuracy: float, rates: dict[str, float], epoch: int) -> bool:
-    """Make the network's weights the stage's best state if they are healthy and no worse."""
+    """Make the network's weights the stage's best state if they are healthy and no worse: nearer
+    to the budget, or as near and as accurate."""
     healthy = not gate(run.stage.timesteps, rates, accuracy, None, 1.0)
-    better = healthy and accuracy >= run.best.accuracy
+    distance, before = _distance(run, rates), _distance(run, run.best.rates)
+    no_worse = accuracy >= run.best.accuracy if distance == before else distance < before
+    better = healthy and no_worse
     if better:
         run.best = Best(accuracy, epoch, rates, copy_weights(run.network))
     return better
+
+
+def _distance(run: Run, rates: dict[str, float]) -> float:
+    """How far `rates` are from the budget; 0 where none was asked for."""
+    if not run.budget:
+        return 0.0
+    return run.budget.distance(run.network.spike_rate(rates)) if rates else math.inf
 
 
 def _problem(run: Run) -> str:
@@ -246,7 +270,10 @@ def _problem(run: Run) -> str:
         return gate(run.stage.timesteps, last["rates"], last["validation"], None, 1.0)
     before = run.outcomes[-1]["validation"] if run.stage.timesteps and run.outcomes else None
     drop = run.experiment.settings.largest_drop
-    return gate(run.stage.timesteps, run.best.rates, run.best.accuracy, before, drop)
+    problem = gate(run.stage.timesteps, run.best.rates, run.best.accuracy, before, drop)
+    if run.budget and not problem:
+        problem = run.budget.problem(run.network.spike_rate(run.best.rates))
+    return problem
 
 
 def _retry(run: Run, problem: str, display: Display) -> None:

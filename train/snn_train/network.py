@@ -194,17 +194,20 @@ class SpikingNetwork(nn.Module):
         for layer in self.populations():
             layer.neuron.clamp()
 
-    def spike_rate(self, rates: dict[str, float]) -> float:
-        """Mean of `rates` weighted by the multiply-adds that the spikes cause downstream."""
-        caused = [
-            (rates[source], macs)
+    def costs(self) -> list[tuple[str, int]]:
+        """(population, multiply-adds that its spikes cause) of every projection it feeds."""
+        costs = [
+            (source, macs)
             for layer in self.populations()
             for source, macs in layer.plan.costs()
             if source != "image"
         ]
-        last = self.populations()[-1].plan.name
-        caused.append((rates[last], self.readout.weight.numel()))
-        return sum(rate * macs for rate, macs in caused) / sum(macs for _, macs in caused)
+        return [*costs, (self.populations()[-1].plan.name, self.readout.weight.numel())]
+
+    def spike_rate(self, rates: dict[str, float]) -> float:
+        """Mean of `rates` weighted by the multiply-adds that the spikes cause downstream."""
+        costs = self.costs()
+        return sum(rates[source] * macs for source, macs in costs) / sum(macs for _, macs in costs)
 
 
 def _broadcast(vector: Tensor, like: Tensor) -> Tensor:

@@ -80,19 +80,27 @@ class LIF(nn.Module):
         self.surrogate = surrogate
         self.threshold = nn.Parameter(torch.ones(channels))
         self.leak = nn.Parameter(torch.ones(1))
+        self.membranes: list[Tensor] | None = None
+        """Set to a list to have U recorded at every timestep, before the reset."""
 
     def forward(self, drive: Tensor) -> Tensor:
         """Return spikes `(T, B, C, …)` for drives I/θ of the same shape."""
         if len(drive) == 1:
+            self._record(drive[0])
             return fire(drive, self.surrogate)
         leak = self.leak.to(drive.dtype)
         membrane = torch.zeros_like(drive[0])
         spikes = []
         for current in drive:
             membrane = leak * membrane + current
+            self._record(membrane)
             spikes.append(fire(membrane, self.surrogate))
             membrane = membrane - spikes[-1].detach()
         return torch.stack(spikes)
+
+    def _record(self, membrane: Tensor) -> None:
+        if self.membranes is not None:
+            self.membranes.append(membrane)
 
     @torch.no_grad()
     def clamp(self) -> None:

@@ -55,7 +55,7 @@ RECIPES = {
 
 FLAGS = ("batch_size", "optimiser", "learning_rate", "spiking_learning_rate", "weight_decay",
          "label_smoothing", "distillation", "percentile", "largest_drop", "seed",
-         "precision")  # fmt: skip
+         "precision", "spike_rate", "regulariser")  # fmt: skip
 
 
 def settings_for(recipe: RecipeDefaults, data: str, flags: dict[str, Any]) -> Settings:
@@ -70,6 +70,10 @@ def settings_for(recipe: RecipeDefaults, data: str, flags: dict[str, Any]) -> Se
         if recipe is RECIPES["iir"]:
             raise ValueError("--optimiser muon: needs the normalisations that recipe iir-bn keeps")
         adjusted |= {"learning_rate": 0.05}
+    if "regulariser" in chosen and "spike_rate" not in chosen:
+        raise ValueError(
+            f"--regulariser {chosen['regulariser']}: needs the rate it drives to, --spike-rate"
+        )
     steps = [0, *_numbers("--timesteps", flags["timesteps"] or "5,4,3,2,1")]
     if flags["epochs"]:
         counts = _numbers("--epochs", flags["epochs"])

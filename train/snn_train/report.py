@@ -57,7 +57,10 @@ def epoch_line(record: dict[str, Any]) -> str:
     if record["spike_rate"] is None:
         return line
     rates = " ".join(f"{100 * rate:.0f}" for rate in record["rates"].values())
-    return f"{line}  spikes {record['spike_rate']:.1%} (% a layer: {rates})"
+    asked = ""
+    if "strength" in record:
+        asked = f" for {record['target']:.1%} at strength {record['strength']:.3g}"
+    return f"{line}  spikes {record['spike_rate']:.1%}{asked} (% a layer: {rates})"
 
 
 def write_metrics(run: Run) -> None:
@@ -97,6 +100,8 @@ def plot(run: Run) -> Path:
         bottom.plot([i for i, _ in spiking], values, color=colour, linewidth=1, label=layer)
     mean = [100 * r["spike_rate"] for _, r in spiking]
     bottom.plot([i for i, _ in spiking], mean, color="red", linewidth=2, label="MAC-weighted")
+    if run.control:
+        bottom.axhline(100 * run.control.target, color="red", linestyle="--", label="wanted")
     bottom.set(xlabel="epoch", ylabel="firing rate, %", ylim=(0, None))
     bottom.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _mark_stages(run, (top, bottom))

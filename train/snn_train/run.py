@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from snn_runtime.errors import ModelError, ResourceError
 from snn_train import checkpoint
 from snn_train.augment import Normalisation
+from snn_train.budget import Budget
 from snn_train.data import DataSet, Fit
 from snn_train.muon import ADAMW_SHARE, Muon
 from snn_train.network import Architecture, SpikingNetwork
@@ -113,10 +114,18 @@ class Run:
     """One an epoch, as in metrics.jsonl."""
     outcomes: list[dict[str, Any]] = field(default_factory=list)
     """One a finished stage."""
+    control: Budget | None = None
+    """The budget of spikes, where one was asked for."""
 
     @property
     def stage(self) -> Stage:
         return self.experiment.settings.stages[self.position.stage]
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget, in the stage that has to meet it: the last, where it spikes."""
+        last = self.position.stage == len(self.experiment.settings.stages) - 1
+        return self.control if last and self.stage.timesteps else None
 
     @property
     def finished(self) -> bool:
@@ -134,6 +143,7 @@ class Run:
             "outcomes": self.outcomes,
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "budget": vars(self.control) if self.control else None,
         }
         checkpoint.save(latest, content)
 
@@ -156,7 +166,9 @@ def start(experiment: Experiment, directory: Path, device: torch.device) -> Run:
     network = SpikingNetwork(experiment.architecture, experiment.settings.stages[0].timesteps)
     network = network.to(device)
     optimiser = make_optimiser(network, experiment.settings)
-    return Run(experiment, directory, network, optimiser, first_best(network))
+    target = experiment.settings.spike_rate
+    control = None if target is None else Budget.of(target, device)
+    return Run(experiment, directory, network, optimiser, first_best(network), control=control)
 
 
 def resume(directory: Path, device: torch.device) -> Run:
@@ -198,11 +210,15 @@ def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> 
         optimiser.load_state_dict(content["optimiser"])
         best, position = Best(**content["best"]), Position(**content["position"])
         records, outcomes = content["records"], content["outcomes"]
+        # Runs from before there were budgets have no such key.
+        control = Budget(**content["budget"]) if content.get("budget") else None
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             "bad_checkpoint", f"{directory}: holds no resumable run ({error})"
         ) from error
-    return Run(experiment, directory, network, optimiser, best, position, records, outcomes)
+    return Run(
+        experiment, directory, network, optimiser, best, position, records, outcomes, control
+    )
 
 
 def first_best(network: nn.Module) -> Best:

@@ -18,6 +18,7 @@ RATE_LIMITS = (0.005, 0.6)
 RETRIES = 3
 
 Optimiser = Literal["adam", "adamw", "muon", "sgd"]
+Regulariser = Literal["synaptic", "hoyer"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ class Settings:
     """Share of the training set held out to select models; at most 5,000 images."""
     precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = 0
+    spike_rate: float | None = None
+    """MAC-weighted share of spikes to end at; None leaves the rate to itself."""
+    regulariser: Regulariser = "synaptic"
+    """What drives the rate there."""
 
     def __post_init__(self) -> None:
         if not self.stages:

@@ -1,0 +1,387 @@
+"""The budget of spikes: the penalties in closed form, the control, and runs that end on target."""
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from snn_runtime.errors import DivergedError
+from snn_train import checkpoint, cli, loop, report
+from snn_train.budget import Budget, hoyer_penalty, recorded, synaptic_penalty, watch
+from snn_train.data import DataSet
+from snn_train.network import Architecture, Recipe, SpikingNetwork
+from snn_train.run import Run, resume
+from snn_train.schedule import Regulariser, Stage
+
+if TYPE_CHECKING:
+    from train.conftest import Answer
+
+NewRun = Callable[..., Run]
+Command = Callable[..., "Answer"]
+CPU = torch.device("cpu")
+
+
+def small(recipe: Recipe = "iir-bn", timesteps: int = 1, network: str = "vgg5") -> SpikingNetwork:
+    torch.manual_seed(1)
+    architecture = Architecture(network, recipe, 0.1, image_height=8, image_width=8, classes=4)
+    made = SpikingNetwork(architecture, timesteps)
+    with torch.no_grad():
+        for layer in made.populations():
+            layer.neuron.threshold.fill_(0.5)
+    return made
+
+
+def images() -> Tensor:
+    return torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+
+
+# The penalties.
+
+
+def test_the_synaptic_penalty_is_the_rate_weighted_by_what_spikes_cost() -> None:
+    network = small()
+    # Channels 6, 13, 13. conv1 sends 4×4 to conv2, conv2 4×4 to conv3, which sends 2×2.
+    macs = {"conv1": 9 * 6 * 13 * 16, "conv2": 9 * 13 * 13 * 16, "conv3": 13 * 4 * 4}
+    rates = {"conv1": 0.5, "conv2": 0.125, "conv3": 0.25}
+    found = {name: torch.tensor(rate, requires_grad=True) for name, rate in rates.items()}
+    penalty = synaptic_penalty(network, found)
+    total = sum(macs.values())
+    assert penalty.item() == pytest.approx(sum(rates[k] * macs[k] for k in macs) / total)
+    assert penalty.item() == pytest.approx(network.spike_rate(rates))
+    gradients = torch.autograd.grad(penalty, list(found.values()))
+    assert [float(each) for each in gradients] == pytest.approx([macs[k] / total for k in found])
+
+
+def test_the_hoyer_penalty_and_its_gradient_are_the_papers() -> None:
+    u = torch.tensor([0.5, 1.5, -1.0, -0.2], requires_grad=True)
+    # Clipped to (½, 1, 0, 0): Σ|u| = 1.5, Σu² = 1.25, H = 1.8.
+    penalty = hoyer_penalty([u])
+    assert penalty.item() == pytest.approx(1.8 / 4)
+    assert hoyer_penalty([u, torch.ones(2)]).item() == pytest.approx((1.8 + 2) / 6)
+    (gradient,) = torch.autograd.grad(penalty, u)
+    inside = 2 * (1.5 / 1.25) * (1 - 0.5 * 1.5 / 1.25) / 4  # dH/du = 2 S₁/S₂ (1 − u S₁/S₂)
+    assert gradient.tolist() == pytest.approx([inside, 0, 0, 0])
+
+
+def test_the_hoyer_penalty_is_least_where_one_membrane_holds_all() -> None:
+    one = torch.zeros(50)
+    one[7] = 0.3
+    assert float(hoyer_penalty([one])) == pytest.approx(1 / 50)
+    assert float(hoyer_penalty([torch.full((50,), 0.3)])) == pytest.approx(1)
+    silent = torch.full((50,), -1.0, requires_grad=True)
+    penalty = hoyer_penalty([silent])
+    (gradient,) = torch.autograd.grad(penalty, silent)
+    assert penalty.item() == 0 and bool((gradient == 0).all())
+
+
+@pytest.mark.parametrize("regulariser", ["synaptic", "hoyer"])
+def test_penalties_raise_thresholds_and_lower_shifts(regulariser: Regulariser) -> None:
+    network = small().train()
+    watch(network, regulariser)
+    network(images())
+    penalty, _ = recorded(network)
+    last = network.populations()[-1]  # it alone drives no other
+    assert last.norm is not None
+    weights = [layer.synapse.weight for layer in network.populations()]
+    threshold, shift, *turned = torch.autograd.grad(
+        penalty, [last.neuron.threshold, last.norm.shift, *weights]
+    )
+    assert float(threshold.sum()) < 0 < float(shift.sum())
+    assert all(bool(each.any()) for each in turned)
+
+
+@pytest.mark.parametrize("timesteps", [1, 3])
+@pytest.mark.parametrize("recipe", ["iir", "iir-bn"])
+def test_a_recorded_pass_is_the_same_pass(recipe: Recipe, timesteps: int) -> None:
+    network = small(recipe, timesteps, "resnet12").eval()
+    network.rates = {}
+    logits = network(images())
+    rates = {name: rate.item() for name, rate in network.rates.items()}
+    network.rates = None
+    for regulariser in ("synaptic", "hoyer"):
+        watch(network, regulariser)
+        assert torch.equal(network(images()), logits)
+        kept = [layer.neuron.membranes for layer in network.populations()]
+        if regulariser == "hoyer":
+            assert [len(m) for m in kept if m] == [timesteps] * len(network.populations())
+            expected = hoyer_penalty([torch.stack(m) for m in kept if m])
+        penalty, rate = recorded(network)
+        assert float(rate) == pytest.approx(network.spike_rate(rates))
+        assert penalty.item() == float(rate if regulariser == "synaptic" else expected.detach())
+        assert network.rates is None and not rate.requires_grad
+        assert all(layer.neuron.membranes is None for layer in network.populations())
+
+
+# The control.
+
+
+def controlled(target: float, natural: float, offset: float = 1.0) -> float:
+    """The validated rate at the end of a stage whose network drifts back to its natural rate, can
+    move only so fast, and less and less, and fires `offset` times as much in validation."""
+    budget, rate, steps = Budget.of(target, CPU), natural, 600
+    for done in range(steps):
+        budget.charge(torch.ones(()), torch.tensor(rate), done, steps)
+        force = 0.5 * math.log(natural / rate) - math.tanh(float(budget.strength()))
+        rate *= math.exp(0.03 * (1 - done / steps) * force)
+        if done % 20 == 19:
+            budget.correct(offset * rate)
+    return offset * rate
+
+
+@pytest.mark.parametrize("offset", [0.9, 1.0, 1.1])
+@pytest.mark.parametrize(("target", "natural"), [(0.05, 0.2), (0.15, 0.2), (0.2, 0.2), (0.3, 0.1)])
+def test_the_control_reaches_a_target_from_either_side(
+    target: float, natural: float, offset: float
+) -> None:
+    assert controlled(target, natural, offset) == pytest.approx(target, rel=0.03)
+
+
+def test_the_wanted_rate_descends_from_where_the_stage_began() -> None:
+    budget, steps, wanted = Budget.of(0.05, CPU), 100, []
+    for done in range(steps):
+        budget.charge(torch.ones(()), torch.tensor(0.2), done, steps)
+        wanted.append(float(budget.wanted))
+    assert wanted[0] == pytest.approx(0.2) and wanted[20] == pytest.approx(0.1)
+    assert wanted[40:] == pytest.approx([0.05] * 60)
+    assert wanted == sorted(wanted, reverse=True)
+
+
+@pytest.mark.parametrize("rate", [0.0, math.nan, math.inf])
+def test_a_rate_that_is_none_leaves_the_strength_finite(rate: float) -> None:
+    budget = Budget.of(0.1, CPU)
+    for done in range(50):
+        budget.charge(torch.ones(()), torch.tensor(rate), done, 50)
+        budget.correct(rate)
+    assert math.isfinite(float(budget.strength())) and math.isfinite(float(budget.level))
+
+
+def test_a_charge_is_strength_times_penalty_over_the_wanted_rate() -> None:
+    budget = Budget.of(0.1, CPU)
+    budget.charge(torch.ones(()), torch.tensor(0.2), 0, 10)
+    for done in range(1, 10):
+        penalty = torch.tensor(0.4, requires_grad=True)
+        charge = budget.charge(penalty, torch.tensor(0.2), done, 10)
+        (strength,) = torch.autograd.grad(charge, penalty)
+        assert charge.item() == pytest.approx(0.4 * strength.item())
+        assert charge.item() > 0  # what was wanted is below 0.2 already
+    assert float(budget.strength()) == pytest.approx(math.sinh(3))  # and no further
+
+
+def test_states_are_judged_by_the_budget_first(new_run: NewRun, tmp_path: Path) -> None:
+    run = new_run(tmp_path, spike_rate=0.2)
+    names = [layer.plan.name for layer in run.network.populations()]
+
+    def offer(rate: float, accuracy: float) -> bool:
+        return loop._keep_if_best(run, accuracy, dict.fromkeys(names, rate), 0)
+
+    run.position.stage = len(run.experiment.settings.stages) - 1
+    assert offer(0.3, 0.9)
+    assert offer(0.15, 0.5)  # outside as well, but nearer
+    assert not offer(0.26, 0.99)
+    assert offer(0.2, 0.4)  # within
+    assert offer(0.208, 0.45) and not offer(0.2, 0.44)  # within, accuracy decides
+    assert not offer(0.23, 1.0)
+    assert run.best.accuracy == 0.45
+
+
+def test_only_the_last_stage_has_to_meet_the_budget(new_run: NewRun, tmp_path: Path) -> None:
+    run, budgets = new_run(tmp_path, spike_rate=0.2), []
+    for stage in range(3):
+        run.position.stage = stage
+        budgets.append(run.budget)
+    assert budgets == [None, None, run.control] and run.control is not None
+    run.position.stage = 3
+    assert run.finished and run.budget is None
+    ann_alone = new_run(tmp_path, stages=(Stage(0, 1),), spike_rate=0.2)
+    assert ann_alone.budget is None
+
+
+def test_a_tenth_either_way_may_end_a_run() -> None:
+    budget = Budget.of(0.2, CPU)
+    assert [budget.problem(rate) for rate in (0.181, 0.2, 0.219)] == [""] * 3
+    assert budget.problem(0.223) == "spike rate is 22.30%, expected 20.00% to within a tenth of it"
+    assert budget.problem(0.17) and budget.problem(math.nan)
+    assert [budget.distance(rate) for rate in (0.191, 0.2, 0.209)] == [0] * 3
+    assert budget.distance(0.1) == pytest.approx(0.45)
+
+
+# Runs.
+
+
+class Silent:
+    """A display that shows nothing."""
+
+    def steps(self, items: Iterable[int], run: Run, total: int) -> Iterable[int]:
+        return items
+
+    def epoch(self, record: dict[str, Any]) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+def finish(run: Run, data: DataSet) -> dict[str, Any]:
+    """Carry the run to its end; what `latest.pt` then holds, without how long it took."""
+    loop.train(run, data, Silent(), lambda: False)
+    content = checkpoint.load(run.directory / "latest.pt")
+    for record in content["records"] + content["outcomes"]:
+        record.pop("seconds")
+        record.pop("images_per_second", None)
+    return {k: content[k] for k in ("network", "best", "records", "outcomes", "budget")}
+
+
+def assert_same(first: object, second: object) -> None:
+    if isinstance(first, dict) and isinstance(second, dict):
+        assert list(first) == list(second)
+        for key in first:
+            assert_same(first[key], second[key])
+    elif isinstance(first, Tensor) and isinstance(second, Tensor):
+        assert torch.equal(first, second)
+    else:
+        assert first == second
+
+
+@pytest.mark.parametrize(
+    ("recipe", "regulariser", "last"),
+    [
+        ("iir-bn", "synaptic", 1),
+        ("iir-bn", "hoyer", 2),
+        ("iir", "synaptic", 2),
+        ("iir", "hoyer", 1),
+    ],
+)
+def test_stopped_after_every_step_the_control_ends_with_the_same_bits(
+    new_run: NewRun,
+    tiny_data: DataSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recipe: str,
+    regulariser: str,
+    last: int,
+) -> None:
+    monkeypatch.setattr(Budget, "problem", lambda *_: "")  # six steps are too few to get there
+    settings: dict[str, Any] = {"stages": (Stage(0, 2), Stage(3, 1), Stage(last, 2))}
+    settings |= {"spike_rate": 0.3, "regulariser": regulariser}
+    whole = finish(new_run(tmp_path / "whole", recipe, **settings), tiny_data)
+    pieces = tmp_path / "pieces"
+    new_run(pieces, recipe, **settings).save()
+    for _ in range(15):
+        with pytest.raises(loop.Stopped):
+            loop.train(resume(pieces, CPU), tiny_data, Silent(), lambda: True)
+    assert_same(finish(resume(pieces, CPU), tiny_data), whole)
+    assert whole["budget"]["target"] == 0.3 and float(whole["budget"]["level"]) != 0
+    strengths = [record.get("strength") for record in whole["records"]]
+    assert strengths[:3] == [None] * 3 and all(strengths[3:])
+
+
+def test_runs_from_before_there_were_budgets_go_on(
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path
+) -> None:
+    whole = finish(new_run(tmp_path / "whole"), tiny_data)
+    old = new_run(tmp_path / "old")
+    with pytest.raises(loop.Stopped):
+        loop.train(old, tiny_data, Silent(), lambda: True)
+    content = checkpoint.load(old.directory / "latest.pt")
+    assert content.pop("budget") is None
+    for key in ("spike_rate", "regulariser"):
+        del content["settings"][key]
+    checkpoint.save(old.directory / "latest.pt", content)
+    assert_same(finish(resume(old.directory, CPU), tiny_data), whole)
+    assert not any("strength" in record or "target" in record for record in whole["records"])
+
+
+def test_a_run_that_misses_its_budget_says_so(
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path
+) -> None:
+    expected = "stage t1 failed 4 times.*spike rate is .*expected 2.00% to within a tenth of it"
+    with pytest.raises(DivergedError, match=expected):
+        loop.train(new_run(tmp_path, spike_rate=0.02), tiny_data, Silent(), lambda: False)
+    assert (tmp_path / "t2.pt").exists() and not (tmp_path / "t1.pt").exists()
+
+
+@pytest.mark.parametrize("target", [0.1, 0.25])
+@pytest.mark.parametrize("regulariser", ["synaptic", "hoyer"])
+def test_digits_end_within_a_tenth_of_the_target(
+    train_snn: Command, tmp_path: Path, regulariser: str, target: float
+) -> None:
+    answer = train_snn("--data", "digits", "--width", 0.25, "--timesteps", 1, "--epochs", "4,12",
+                       "--threads", 1, "--largest-drop", 0.5, "--out", tmp_path / "run",
+                       "--spike-rate", target, "--regulariser", regulariser)  # fmt: skip
+    assert answer.code == 0, answer.err
+    reached = checkpoint.load(tmp_path / "run" / "t1.pt")["metrics"]
+    assert reached["spike_rate"] == pytest.approx(target, rel=0.1)
+    assert reached["test"] > 0.7
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    last = [record for record in records if record["stage"] == "t1"]
+    assert {record["target"] for record in last} == {target}
+    assert len({record["strength"] for record in last}) == len(last)
+    assert answer.out.count(f"for {target:.1%} at strength") == len(last)
+
+
+# The command line.
+
+
+def test_an_epochs_line_shows_target_and_strength() -> None:
+    record: dict[str, Any] = {
+        "stage": "t1", "epoch": 3, "epochs": 10, "loss": 0.5, "validation": 0.987,
+        "images_per_second": 12.0, "spike_rate": 0.123, "rates": {"a": 0.1, "b": 0.256},
+        "target": 0.08, "strength": -0.0317,
+    }  # fmt: skip
+    assert "  spikes 12.3% for 8.0% at strength -0.0317 (% a layer: 10 26)" in report.epoch_line(
+        record
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "rate", "regulariser"),
+    [
+        ([], None, "synaptic"),
+        (["--spike-rate", "0.08"], 0.08, "synaptic"),
+        (["--spike-rate", "0.08", "--regulariser", "hoyer"], 0.08, "hoyer"),
+        (["--spike-rate", "0.6", "--recipe", "iir", "--hidden", "4"], 0.6, "synaptic"),
+    ],
+)
+def test_flags_end_up_in_the_checkpoint(
+    train_snn: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: list[str],
+    rate: float | None,
+    regulariser: str,
+) -> None:
+    monkeypatch.setattr(cli, "train", lambda *_: None)
+    answer = train_snn("--data", "digits", "--out", tmp_path, "--format", "json", *flags)
+    assert answer.code == 0, answer.err
+    settings = checkpoint.load(tmp_path / "latest.pt")["settings"]
+    assert (settings["spike_rate"], settings["regulariser"]) == (rate, regulariser)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--spike-rate", "0"], "'0' is not a number from 0.005 to 0.6"),
+        (["--spike-rate", "-0.1"], "'-0.1' is not a number from 0.005 to 0.6"),
+        (["--spike-rate", "1"], "'1' is not a number from 0.005 to 0.6"),
+        (["--spike-rate", "8"], "a share of 1"),
+        (["--spike-rate", "nan"], "'nan' is not a number"),
+        (["--spike-rate", "8%"], "'8%' is not a number"),
+        (["--spike-rate", "0.1", "--regulariser", "l1"], "hoyer"),
+        (["--regulariser", "hoyer"], "--regulariser hoyer: needs"),
+    ],
+)
+def test_rates_that_cannot_be_met_are_refused(
+    train_snn: Command, tmp_path: Path, flags: list[str], expected: str
+) -> None:
+    answer = train_snn("--data", "digits", "--out", tmp_path / "run", *flags)
+    assert answer.code == 2 and answer.err.count("\n") == 1
+    assert answer.err.startswith("train-snn: error: ") and expected in answer.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_resumed_run_keeps_its_budget(train_snn: Command, tmp_path: Path) -> None:
+    answer = train_snn("--resume", tmp_path, "--spike-rate", "0.1")
+    assert answer.code == 2 and "--spike-rate cannot change a run" in answer.err
