@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,14 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeGpu:
 def program() -> "subprocess.Popen[str]":
     """A process that labels pictures; what it prints are logits."""
     pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        # A shell starts background jobs with SIGINT ignored, and their children inherit that.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def test_an_engine_comes_through_the_pipe(gpu: FakeGpu) -> None:
