@@ -24,8 +24,8 @@ RUN set -eu; \
     rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY docker/constraints.txt docker/
-# Arguments that tell pip where torch is, such as --index-url and the place where pytorch.org keeps
-# builds for processors. Without them x86-64 gets the build for NVIDIA, which is gigabytes larger.
+# Arguments that tell pip where torch is, such as --index-url and the place that PyTorch's
+# installation page names for CPU builds. Without them x86-64 gets the build for NVIDIA, which is gigabytes larger.
 ARG TORCH_FROM=""
 ARG TORCH=torch==2.13.0
 # hadolint ignore=DL3013,SC2086

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from same import assert_same
 from torch import Tensor
 
 from snn_runtime.errors import DivergedError
@@ -231,17 +232,6 @@ def finish(run: Run, data: DataSet) -> dict[str, Any]:
         record.pop("seconds")
         record.pop("images_per_second", None)
     return {k: content[k] for k in ("network", "best", "records", "outcomes", "budget")}
-
-
-def assert_same(first: object, second: object) -> None:
-    if isinstance(first, dict) and isinstance(second, dict):
-        assert list(first) == list(second)
-        for key in first:
-            assert_same(first[key], second[key])
-    elif isinstance(first, Tensor) and isinstance(second, Tensor):
-        assert torch.equal(first, second)
-    else:
-        assert first == second
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from same import assert_same
 from torch import Tensor
 
 from snn_runtime.errors import DivergedError, ResourceError
@@ -80,17 +81,6 @@ def outcome(directory: Path) -> dict[str, Any]:
     left["records"] = without_times(latest["records"])
     left["outcomes"] = without_times(latest["outcomes"])
     return left
-
-
-def assert_same(first: object, second: object) -> None:
-    if isinstance(first, dict) and isinstance(second, dict):
-        assert list(first) == list(second)
-        for key in first:
-            assert_same(first[key], second[key])
-    elif isinstance(first, Tensor) and isinstance(second, Tensor):
-        assert torch.equal(first, second)
-    else:
-        assert first == second
 
 
 def go_on(directory: Path, data: DataSet, stop: Callable[[], bool] = never) -> None:

@@ -21,7 +21,7 @@ from snn_runtime.files import write_atomic
 FORMAT = "iir-snn"
 VERSION = 1
 LARGEST = 8 * 2**30
-"""Bytes; a checkpoint above this is refused unread. VGG19 with its optimiser needs a tenth."""
+"""Bytes; a larger file is refused unread. VGG19 for ImageNet with its optimiser needs a fifth."""
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -42,7 +42,7 @@ def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
     Raises:
         ModelError: missing, not ours, damaged, or written by a newer version.
     """
-    _inspect(path)
+    check_torch_zip(path, "is not a torch checkpoint (no zip archive)")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -69,8 +69,15 @@ def _validated(path: Path, content: object) -> dict[str, Any]:
     return content
 
 
-def _inspect(path: Path) -> None:
-    """Refuse what is no torch zip before torch sees it: no legacy tar, no bare pickle."""
+def check_torch_zip(path: Path, otherwise: str) -> None:
+    """Refuse what is no torch zip before torch sees it: no legacy tar, no bare pickle.
+
+    Args:
+        otherwise: what to say of a file that is no zip archive at all.
+
+    Raises:
+        ModelError: `bad_checkpoint`.
+    """
     if not path.is_file():
         raise _refuse(path, "no such file")
     size = path.stat().st_size
@@ -81,7 +88,7 @@ def _inspect(path: Path) -> None:
             unpacked = sum(entry.file_size for entry in archive.infolist())
             names = archive.namelist()
     except (BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise _refuse(path, "is not a torch checkpoint (no zip archive)") from error
+        raise _refuse(path, otherwise) from error
     if not any(name.endswith("/data.pkl") for name in names):
         raise _refuse(path, "is a zip archive, but not one that torch wrote")
     if unpacked > size:  # torch stores, it does not compress

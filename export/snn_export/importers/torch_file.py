@@ -11,9 +11,9 @@ from torch import Tensor
 
 from snn_export.fold import Array
 from snn_runtime.errors import ModelError
+from snn_train.checkpoint import check_torch_zip
 
-LARGEST = 8 * 2**30
-"""Bytes; VGG16 for ImageNet with its optimiser needs a fifth."""
+NO_ZIP = "is no torch zip; if torch older than 1.6 wrote it, load it there and save it again"
 NESTED = ("state_dict", "model_state_dict", "net", "model")
 """Where training scripts keep the weights when they keep more than those."""
 
@@ -35,7 +35,7 @@ def read(path: Path) -> dict[str, Any]:
         ModelError: `bad_checkpoint`: no torch zip, or anything in it but tensors, numbers, strings
             and containers.
     """
-    _inspect(path)
+    check_torch_zip(path, NO_ZIP)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -86,27 +86,6 @@ def array(name: str, tensor: object) -> Array:
     if not np.isfinite(values).all():
         raise ModelError("bad_weights", f"{name} holds a number that is not finite")
     return values
-
-
-def _inspect(path: Path) -> None:
-    if not path.is_file():
-        raise _refuse(path, "no such file")
-    size = path.stat().st_size
-    if size > LARGEST:
-        raise _refuse(path, f"has {size:,} bytes, limit is {LARGEST:,}")
-    try:
-        with ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-            names = archive.namelist()
-    except (BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise _refuse(
-            path,
-            "is no torch zip; if torch older than 1.6 wrote it, load it there and save it again",
-        ) from error
-    if not any(name.endswith("/data.pkl") for name in names):
-        raise _refuse(path, "is a zip archive, but not one that torch wrote")
-    if unpacked > size:  # torch stores, it does not compress
-        raise _refuse(path, f"has {size:,} bytes and claims to unpack to {unpacked:,}")
 
 
 def _refuse(path: Path, problem: str) -> ModelError:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import GraphProto, ModelProto, ValueInfoProto, helper, numpy_helper
 
-from snn_runtime.onnx_file.writer import IR_VERSION, OPSET
+from snn_runtime.onnx_file.messages import IR_VERSION, OPSET
 
 ORT_DOMAIN = "com.microsoft"
 SPIKE = 255

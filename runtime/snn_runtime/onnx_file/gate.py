@@ -14,8 +14,8 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto
 
 from snn_runtime.errors import ModelError
+from snn_runtime.onnx_file.messages import IR_VERSION, OPSET
 from snn_runtime.onnx_file.wire import check_wire
-from snn_runtime.onnx_file.writer import IR_VERSION, OPSET
 
 MAX_BYTES = 512 * 2**20
 MAX_NODES = 4096

@@ -8,38 +8,24 @@
 What a node of the graph sends on is the tensor of its name; everything else is called
 `name/what`, and names hold no slash, so a reader can tell them apart and people can find their way.
 
-Nothing is computed here, and messages are filled field by field, not by onnx.helper: the reader
-compares files with what this module writes, so its output must not change with the onnx library.
+Nothing is computed here: the reader compares files with what this module writes.
 """
 
 import numpy as np
-from onnx import (
-    AttributeProto,
-    GraphProto,
-    ModelProto,
-    NodeProto,
-    OperatorSetIdProto,
-    TensorProto,
-    TensorShapeProto,
-    TypeProto,
-    ValueInfoProto,
-)
+from onnx import GraphProto, ModelProto, TensorProto
 
 from snn_runtime.graph import INPUT, Image, Pool, Population, Projection, Readout, SpikingGraph
 from snn_runtime.nodes import Weights
+from snn_runtime.onnx_file import messages
+from snn_runtime.onnx_file.messages import value
 
-OPSET = 17
-IR_VERSION = 8
 SCHEMA = 1
 """Version of this form; a reader refuses files of a later one."""
-PRODUCER = "iir-snn"
 CENTRED = f"{INPUT}/centred"
 OFFSET = f"{INPUT}/offset"
 OUTPUT = "logits"
 READOUT = "readout"
 _ONE = "/one"
-
-_TYPES = {"float32": TensorProto.FLOAT, "int8": TensorProto.INT8}
 
 
 def emit(
@@ -53,13 +39,7 @@ def emit(
         watch: Let every population's `name/fires` (bool) be an output as well.
         hollow: Leave out the data of the weights, for comparing everything else.
     """
-    model = ModelProto(
-        ir_version=IR_VERSION,
-        producer_name=PRODUCER,
-        producer_version=str(SCHEMA),
-        opset_import=[OperatorSetIdProto(domain="", version=OPSET)],
-        graph=GraphProto(name="spiking_graph"),
-    )
+    model = messages.model(GraphProto(name="spiking_graph"), str(SCHEMA))
     emission = _Emission(model.graph, graph, dequantised, hollow)
     emission.image(graph.image)
     for node in graph.nodes:
@@ -68,11 +48,11 @@ def emit(
         else:
             emission.population(node)
         shape = graph.shapes[node.name]
-        emission.proto.value_info.append(_value(node.name, TensorProto.FLOAT, shape))
+        emission.proto.value_info.append(value(node.name, TensorProto.FLOAT, shape))
     emission.readout(graph.readout)
     if watch:
         emission.proto.output.extend(
-            _value(f"{node.name}/fires", TensorProto.BOOL, graph.shapes[node.name])
+            value(f"{node.name}/fires", TensorProto.BOOL, graph.shapes[node.name])
             for node in graph.populations
         )
     return model
@@ -92,7 +72,7 @@ class _Emission:
             self._tensor(_ONE, np.ones((), np.float32))
 
     def image(self, image: Image) -> None:
-        self.proto.input.append(_value(INPUT, TensorProto.UINT8, (image.height, image.width, 3)))
+        self.proto.input.append(value(INPUT, TensorProto.UINT8, (image.height, image.width, 3)))
         self._node("Cast", [INPUT], f"{INPUT}/float", to=TensorProto.FLOAT)
         self._node("Transpose", [f"{INPUT}/float"], f"{INPUT}/planes", perm=(0, 3, 1, 2))
         offset = np.array(image.offset, np.float32).reshape(1, 3, 1, 1)
@@ -135,7 +115,7 @@ class _Emission:
         bias = self._tensor(f"{READOUT}/bias", readout.bias)
         self._node("Mul", [sums, scale], f"{READOUT}/scaled")
         self._node("Add", [f"{READOUT}/scaled", bias], OUTPUT)
-        self.proto.output.append(_value(OUTPUT, TensorProto.FLOAT, readout.bias.shape))
+        self.proto.output.append(value(OUTPUT, TensorProto.FLOAT, readout.bias.shape))
 
     def _projection(self, projection: Projection, prefix: str, output: str) -> str:
         weight = projection.weight
@@ -182,38 +162,11 @@ class _Emission:
         return self._node("DequantizeLinear", [stored, _ONE], f"{prefix}/weight_float")
 
     def _node(
-        self, op: str, inputs: list[str], output: str, **attributes: int | tuple[int, ...]
+        self, op: str, inputs: list[str], output: str, **attributes: messages.Attribute
     ) -> str:
-        self.proto.node.append(
-            NodeProto(
-                op_type=op,
-                name=output,
-                input=inputs,
-                output=[output],
-                attribute=[_attribute(key, value) for key, value in attributes.items()],
-            )
-        )
+        self.proto.node.append(messages.node(op, inputs, output, **attributes))
         return output
 
     def _tensor(self, name: str, array: Weights, *, hollow: bool = False) -> str:
-        # add() and not append(): the weights are not copied once more.
-        tensor = self.proto.initializer.add(
-            name=name, data_type=_TYPES[array.dtype.name], dims=array.shape
-        )
-        if not hollow:
-            tensor.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+        messages.add_tensor(self.proto, name, array, hollow=hollow)
         return name
-
-
-def _attribute(name: str, value: int | tuple[int, ...]) -> AttributeProto:
-    if isinstance(value, int):
-        return AttributeProto(name=name, type=AttributeProto.INT, i=value)
-    return AttributeProto(name=name, type=AttributeProto.INTS, ints=value)
-
-
-def _value(name: str, element: int, shape: tuple[int, ...]) -> ValueInfoProto:
-    """A tensor whose first dimension is the batch."""
-    dims = [TensorShapeProto.Dimension(dim_param="batch")]
-    dims += [TensorShapeProto.Dimension(dim_value=size) for size in shape]
-    tensor = TypeProto.Tensor(elem_type=element, shape=TensorShapeProto(dim=dims))
-    return ValueInfoProto(name=name, type=TypeProto(tensor_type=tensor))
