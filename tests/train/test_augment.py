@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from snn_train.augment import Augmentation, Normalisation, augment
+from snn_train.augment import Augmentation, Draws, Normalisation, augment
 
 MEAN = (1, 2, 3)
 Pixels = npt.NDArray[np.uint8]
@@ -19,7 +19,8 @@ def noise(count: int, height: int = 9, width: int = 12) -> Tensor:
 
 
 def augmented(images: Tensor, augmentation: Augmentation, seed: int = 0) -> Tensor:
-    return augment(images, augmentation, MEAN, torch.Generator().manual_seed(seed))
+    draws = Draws.of(augmentation, len(images), torch.Generator().manual_seed(seed))
+    return augment(images, augmentation, MEAN, draws)
 
 
 def variants(image: Pixels, shift: int, flip: bool) -> list[Pixels]:

@@ -52,27 +52,47 @@ class Normalisation:
         return ((images - offset) / deviation).permute(0, 3, 1, 2)
 
 
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of a batch. All of it are drawn at once and on the CPU, so that a batch
+    looks the same on every device, in however many parts it is computed, by however many
+    processes."""
+
+    shift: Tensor
+    """int64 `(2, B)`: rows and columns, 0 to twice the largest shift."""
+    mirrored: Tensor
+    """bool `(B,)`"""
+    corner: Tensor
+    """`(2, B)`: the middle of the square that is cut out, in shares of height and width."""
+
+    @classmethod
+    def of(cls, augmentation: Augmentation, batch: int, generator: torch.Generator) -> "Draws":
+        """Draw for `batch` pictures."""
+        return cls(
+            torch.randint(0, 2 * augmentation.shift + 1, (2, batch), generator=generator),
+            torch.rand(batch, generator=generator) < 0.5,
+            torch.rand(2, batch, generator=generator),
+        )
+
+    def part(self, chosen: slice) -> "Draws":
+        """Those of some of the pictures."""
+        return Draws(self.shift[:, chosen], self.mirrored[chosen], self.corner[:, chosen])
+
+
 def augment(
-    images: Tensor,
-    augmentation: Augmentation,
-    mean: tuple[int, int, int],
-    generator: torch.Generator,
+    images: Tensor, augmentation: Augmentation, mean: tuple[int, int, int], draws: Draws
 ) -> Tensor:
-    """Return augmented uint8 images `(B, H, W, 3)`. All randomness comes from `generator`, on the
-    CPU, so that a run draws the same numbers on every device."""
-    batch, height, width, _ = images.shape
+    """Return augmented uint8 images `(B, H, W, 3)`; what is cut out becomes `mean`."""
+    _, height, width, _ = images.shape
     shift = augmentation.shift
-    offsets = torch.randint(0, 2 * shift + 1, (2, batch), generator=generator)
-    mirrored = torch.rand(batch, generator=generator) < 0.5
-    corner = torch.rand(2, batch, generator=generator)
-    rows = offsets[0][:, None] + torch.arange(height)
-    columns = offsets[1][:, None] + torch.arange(width)
+    rows = draws.shift[0][:, None] + torch.arange(height)
+    columns = draws.shift[1][:, None] + torch.arange(width)
     if augmentation.flip:
-        columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+        columns = torch.where(draws.mirrored[:, None], columns.flip(1), columns)
     if shift or augmentation.flip:
         images = _gather(_reflect(images, shift), rows, columns)
     if augmentation.cutout:
-        images = _cut(images, corner, augmentation.cutout, mean)
+        images = _cut(images, draws.corner, augmentation.cutout, mean)
     return images
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from snn_runtime.errors import DivergedError
 from snn_train import checkpoint
-from snn_train.augment import augment
+from snn_train.augment import Draws, augment
 from snn_train.budget import recorded, watch
 from snn_train.calibrate import descend, set_thresholds, settle
 from snn_train.data import DataSet
@@ -177,9 +177,9 @@ def _loss(logits: Tensor, labels: Tensor, wanted: Tensor | None, settings: Setti
 
 def _batch(run: Run, images: Tensor, step: int) -> Tensor:
     normalisation = run.experiment.normalisation
-    generator = run.random("augmentation", step)
     chosen = run.experiment.settings.augmentation
-    return normalisation(augment(images, chosen, normalisation.offset, generator))
+    draws = Draws.of(chosen, len(images), run.random("augmentation", step))
+    return normalisation(augment(images, chosen, normalisation.offset, draws))
 
 
 def _autocast(settings: Settings, device: torch.device) -> AbstractContextManager[object]:
