@@ -23,8 +23,8 @@ from snn_runtime.errors import ModelError
 from snn_runtime.graph import INPUT, Image, Pool, SpikingGraph
 from snn_train import checkpoint
 from snn_train.augment import Normalisation
+from snn_train.experiment import Experiment
 from snn_train.network import Layer, Shift, SpikingNetwork
-from snn_train.run import Experiment
 
 
 @dataclass(frozen=True, eq=False)

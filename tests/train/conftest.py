@@ -17,6 +17,7 @@ from torch import Tensor
 from snn_train import cli, run
 from snn_train.augment import Augmentation, Normalisation
 from snn_train.data import DataSet
+from snn_train.experiment import Experiment, digest
 from snn_train.network import Architecture, Recipe
 from snn_train.schedule import Settings, Stage
 from snn_train.signals import STOPPING
@@ -72,11 +73,11 @@ def new_run(tiny_data: DataSet) -> Callable[..., run.Run]:
             "distillation": 0.5,
             "percentile": 80.0 if recipe == "iir" else 60.0,
         }
-        experiment = run.Experiment(
+        experiment = Experiment(
             architecture,
             Settings(**{"stages": STAGES} | chosen | settings),
             "tiny",
-            run.digest(tiny_data),
+            digest(tiny_data),
             tiny_data.labels,
             tiny_data.fit,
             Normalisation.of(tiny_data.train_images),

@@ -18,6 +18,7 @@ from snn_train.data import DataSet
 from snn_train.network import Architecture, Recipe, SpikingNetwork
 from snn_train.run import Run, resume
 from snn_train.schedule import Regulariser, Stage
+from snn_train.validation import keep_if_best
 
 if TYPE_CHECKING:
     from train.conftest import Answer
@@ -126,7 +127,7 @@ def controlled(target: float, natural: float, offset: float = 1.0) -> float:
     move only so fast, and less and less, and fires `offset` times as much in validation."""
     budget, rate, steps = Budget.of(target, CPU), natural, 600
     for done in range(steps):
-        budget.charge(torch.ones(()), torch.tensor(rate), done, steps)
+        budget.observe(torch.tensor(rate), done, steps)
         force = 0.5 * math.log(natural / rate) - math.tanh(float(budget.strength()))
         rate *= math.exp(0.03 * (1 - done / steps) * force)
         if done % 20 == 19:
@@ -145,7 +146,7 @@ def test_the_control_reaches_a_target_from_either_side(
 def test_the_wanted_rate_descends_from_where_the_stage_began() -> None:
     budget, steps, wanted = Budget.of(0.05, CPU), 100, []
     for done in range(steps):
-        budget.charge(torch.ones(()), torch.tensor(0.2), done, steps)
+        budget.observe(torch.tensor(0.2), done, steps)
         wanted.append(float(budget.wanted))
     assert wanted[0] == pytest.approx(0.2) and wanted[20] == pytest.approx(0.1)
     assert wanted[40:] == pytest.approx([0.05] * 60)
@@ -156,20 +157,18 @@ def test_the_wanted_rate_descends_from_where_the_stage_began() -> None:
 def test_a_rate_that_is_none_leaves_the_strength_finite(rate: float) -> None:
     budget = Budget.of(0.1, CPU)
     for done in range(50):
-        budget.charge(torch.ones(()), torch.tensor(rate), done, 50)
+        budget.observe(torch.tensor(rate), done, 50)
         budget.correct(rate)
     assert math.isfinite(float(budget.strength())) and math.isfinite(float(budget.level))
 
 
-def test_a_charge_is_strength_times_penalty_over_the_wanted_rate() -> None:
+def test_the_price_is_the_strength_over_the_wanted_rate() -> None:
     budget = Budget.of(0.1, CPU)
-    budget.charge(torch.ones(()), torch.tensor(0.2), 0, 10)
+    budget.observe(torch.tensor(0.2), 0, 10)
     for done in range(1, 10):
-        penalty = torch.tensor(0.4, requires_grad=True)
-        charge = budget.charge(penalty, torch.tensor(0.2), done, 10)
-        (strength,) = torch.autograd.grad(charge, penalty)
-        assert charge.item() == pytest.approx(0.4 * strength.item())
-        assert charge.item() > 0  # what was wanted is below 0.2 already
+        budget.observe(torch.tensor(0.2), done, 10)
+        assert float(budget.price() * budget.wanted) == pytest.approx(float(budget.strength()))
+        assert float(budget.price()) > 0  # what was wanted is below 0.2 already
     assert float(budget.strength()) == pytest.approx(math.sinh(3))  # and no further
 
 
@@ -178,7 +177,7 @@ def test_states_are_judged_by_the_budget_first(new_run: NewRun, tmp_path: Path) 
     names = [layer.plan.name for layer in run.network.populations()]
 
     def offer(rate: float, accuracy: float) -> bool:
-        return loop._keep_if_best(run, accuracy, dict.fromkeys(names, rate), 0)
+        return keep_if_best(run, accuracy, dict.fromkeys(names, rate), 0)
 
     run.position.stage = len(run.experiment.settings.stages) - 1
     assert offer(0.3, 0.9)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from bad_inputs.pictures import encoded, picture
 
-from snn_train import checkpoint, cli, loop, report
+from snn_train import checkpoint, cli, report, validation
 
 if TYPE_CHECKING:
     from train.conftest import Answer
@@ -284,7 +284,7 @@ def test_text_ends_with_a_table_and_the_next_command(train_snn: Command, tmp_pat
 def test_a_run_that_diverges_exits_with_8_and_says_how_to_go_on(
     train_snn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "gate", lambda timesteps, *_: "it is lost" if timesteps else "")
+    monkeypatch.setattr(validation, "gate", lambda timesteps, *_: "it is lost" if timesteps else "")
     answer = train_snn("--data", "digits", *TINY, "--out", tmp_path)
     assert answer.code == 8
     *table, again, last = answer.err.splitlines()

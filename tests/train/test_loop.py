@@ -14,14 +14,16 @@ from torch import Tensor
 
 from snn_runtime.errors import DivergedError, ResourceError
 from snn_runtime.files import write_atomic
-from snn_train import checkpoint, loop
+from snn_train import checkpoint, descent, loop, stages
 from snn_train.augment import augment
 from snn_train.calibrate import descend
 from snn_train.data import DataSet
+from snn_train.descent import Descent
 from snn_train.network import SpikingNetwork
 from snn_train.run import Run, resume
 from snn_train.schedule import RETRIES, Settings, Stage
 from snn_train.schedule import learning_rate as rate_of
+from snn_train.validation import evaluate
 
 NewRun = Callable[..., Run]
 STEPS = 15
@@ -209,13 +211,13 @@ def test_a_stages_checkpoint_says_what_was_reached(
         network = SpikingNetwork(made.experiment.architecture, content["timesteps"])
         network.load_state_dict(content["network"])
         pictures, labels = tiny_data.test_images, tiny_data.test_labels
-        accuracy, rates = loop.evaluate(network, pictures, labels, made)
+        accuracy, rates = evaluate(network, pictures, labels, made)
         assert (accuracy, rates) == (outcome["test"], outcome["test_rates"])
         best = max(r["validation"] for r in made.records if r["stage"] == outcome["stage"])
         settings = made.experiment.settings
         _, held_out = tiny_data.split(settings.validation, settings.seed)
         pictures, labels = tiny_data.train_images[held_out], tiny_data.train_labels[held_out]
-        assert outcome["validation"] == loop.evaluate(network, pictures, labels, made)[0]
+        assert outcome["validation"] == evaluate(network, pictures, labels, made)[0]
         assert outcome["validation"] >= best  # settling the normalisations may add to it
         assert (outcome["spike_rate"] is None) == (outcome["stage"] == "ann")
 
@@ -252,7 +254,7 @@ def test_validation_images_are_never_trained_on(
         seen.update(marked[bytes(image.flatten().tolist())] for image in images)
         return augment(images, *rest)
 
-    monkeypatch.setattr(loop, "augment", spy)
+    monkeypatch.setattr(descent, "augment", spy)
     loop.train(new_run(tmp_path), tiny_data, Recorder(), never)
     assert seen == set(trained.tolist()) and not seen & set(held_out.tolist())
 
@@ -264,14 +266,14 @@ def break_loss(
     monkeypatch: pytest.MonkeyPatch, broken: Callable[[int], bool], value: float = math.nan
 ) -> list[int]:
     """Make the loss NaN at the steps that `broken` says, counted over the whole run."""
-    true_loss, steps = loop._loss, [0]
+    true_loss, steps = descent.loss_of, [0]
 
     def loss(logits: Tensor, *rest: Any) -> Tensor:
         steps[0] += 1
         result = true_loss(logits, *rest)
         return result * value if broken(steps[0]) else result
 
-    monkeypatch.setattr(loop, "_loss", loss)
+    monkeypatch.setattr(descent, "loss_of", loss)
     return steps
 
 
@@ -297,7 +299,7 @@ def test_a_loss_that_is_not_finite_rolls_the_stage_back_and_halves_the_rate(
             rates[attempt, step] = rate
         return rate
 
-    monkeypatch.setattr(loop, "learning_rate", spy)
+    monkeypatch.setattr(descent, "learning_rate", spy)
     made = new_run(tmp_path)
     loop.train(made, tiny_data, recorder, never)
     assert recorder.notes == [
@@ -321,10 +323,11 @@ def test_a_retry_starts_from_the_best_state_with_a_new_optimiser(
     made, states = new_run(tmp_path), []
     train_epoch = loop._train_epoch
 
-    def spy(run: Run, *rest: Any) -> float:
+    def spy(steps: Descent, *rest: Any) -> float:
+        run = steps.run
         weights = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
         states.append((run.position.attempt, weights, len(run.optimiser.state)))
-        return train_epoch(run, *rest)
+        return train_epoch(steps, *rest)
 
     monkeypatch.setattr(loop, "_train_epoch", spy)
     loop.train(made, tiny_data, Recorder(), never)
@@ -360,14 +363,14 @@ def test_a_rollback_that_is_interrupted_ends_with_the_same_bits(
     def broken_at_t2(run: Run) -> None:
         with monkeypatch.context() as patched:
             # By its place, not by a count: a resumed run must break where the whole one did.
-            true_loss = loop._loss
+            true_loss = descent.loss_of
 
             def loss(*arguments: Any) -> Tensor:
                 at = run.position
                 bad = (at.stage, at.attempt, at.step) in ((1, 0, 1), (1, 1, 2))
                 return true_loss(*arguments) * (math.nan if bad else 1)
 
-            patched.setattr(loop, "_loss", loss)
+            patched.setattr(descent, "loss_of", loss)
             loop.train(run, tiny_data, Recorder(), stop)
 
     stop: Callable[[], bool] = never
@@ -397,7 +400,7 @@ def test_spikes_that_vanish_between_stages_are_caught(
                 layer.neuron.threshold.data.mul_(100)
         return after
 
-    monkeypatch.setattr(loop, "descend", deaf)
+    monkeypatch.setattr(stages, "descend", deaf)
     # From the iir recipe: without normalisation nothing brings the spikes back.
     with pytest.raises(DivergedError, match=r"stage t1 failed 4 times.* fires at 0\.\d+%"):
         loop.train(new_run(tmp_path, "iir"), tiny_data, recorder, never)
@@ -414,13 +417,12 @@ def test_an_accuracy_that_falls_past_the_budget_is_caught(
     recorder: Recorder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    evaluate = loop.evaluate
-
     def worse(network: SpikingNetwork, *rest: Any) -> tuple[float, dict[str, float]]:
         accuracy, rates = evaluate(network, *rest)
         return (0.95 if network.timesteps == 0 else 0.8), rates
 
     monkeypatch.setattr(loop, "evaluate", worse)
+    monkeypatch.setattr(stages, "evaluate", worse)
     with pytest.raises(DivergedError, match="t2 failed.*fell from 95.00% to 80.00%, budget is 10%"):
         loop.train(new_run(tmp_path, largest_drop=0.1), tiny_data, recorder, never)
 
@@ -466,7 +468,7 @@ def test_the_loss_is_the_weighted_sum_it_says(new_run: NewRun, tmp_path: Path) -
     entropy = -(target * logits.log_softmax(1)).sum(1).mean()
     soft = (wanted / 2).softmax(1)
     divergence = (soft * (soft.log() - (logits / 2).log_softmax(1))).sum(1).mean()
-    alone = loop._loss(logits, labels, None, settings)
+    alone = descent.loss_of(logits, labels, None, settings)
     torch.testing.assert_close(alone, entropy)
-    both = loop._loss(logits, labels, wanted, settings)
+    both = descent.loss_of(logits, labels, wanted, settings)
     torch.testing.assert_close(both, 0.7 * entropy + 0.3 * 4 * divergence)

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from snn_runtime.errors import ModelError, ResourceError
-from snn_train import checkpoint, run
+from snn_train import checkpoint
 from snn_train.data import DataSet
-from snn_train.run import Experiment, Position, Run, resume
+from snn_train.experiment import Experiment, digest
+from snn_train.run import Position, Run, resume
 
 NewRun = Callable[..., Run]
 CPU = torch.device("cpu")
@@ -194,13 +195,13 @@ def test_muon_turns_what_is_normalised_and_nothing_else(new_run: NewRun, tmp_pat
 
 
 def test_the_digest_sees_every_pixel_and_label(tiny_data: DataSet) -> None:
-    before = run.digest(tiny_data)
-    assert run.digest(tiny_data) == before
+    before = digest(tiny_data)
+    assert digest(tiny_data) == before
     for tensor in (tiny_data.train_images, tiny_data.train_labels, tiny_data.test_images):
         first = tensor.view(-1)[:1]
         kept = first.clone()
         first.add_(1)
-        assert run.digest(tiny_data) != before
+        assert digest(tiny_data) != before
         first.copy_(kept)
     tiny_data.test_labels[-1] += 1
-    assert run.digest(tiny_data) != before
+    assert digest(tiny_data) != before

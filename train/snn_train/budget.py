@@ -109,17 +109,19 @@ class Budget:
         rate = torch.tensor(target, dtype=torch.float64, device=device)
         return cls(target, torch.zeros_like(rate), rate, rate, rate)
 
-    def charge(self, penalty: Tensor, rate: Tensor, done: int, steps: int) -> Tensor:
-        """Take in the rate of a batch, `done` of the stage's `steps` behind it; return g Ω / w."""
+    def observe(self, rate: Tensor, done: int, steps: int) -> None:
+        """Take in the rate of a batch, `done` of the stage's `steps` behind it."""
         rate = rate.double()
         if done == 0:
             self.first = self.rate = rate.clamp(min=1e-4)
         self.rate = MEMORY * self.rate + (1 - MEMORY) * rate
         left = max(0.0, 1 - done / steps / DESCENT)
         self.wanted = self.target * (self.first / self.target) ** left
-        strength = self.strength()
         self.level = (self.level + GAIN / steps * self._error()).clamp(-LIMIT, LIMIT)
-        return strength * penalty / self.wanted
+
+    def price(self) -> Tensor:
+        """g / w: what Ω costs."""
+        return self.strength() / self.wanted
 
     def strength(self) -> Tensor:
         """g."""

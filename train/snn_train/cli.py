@@ -1,169 +1,66 @@
 """`train-snn`: from a data set to a single-timestep spiking network."""
 
 import argparse
-import fcntl
 import io
 import json
-import math
-import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 
-from snn_runtime.command import Parser, run_command, whole_number
-from snn_runtime.errors import BusyError, DeviceError, ModelError, ResourceError, UsageError
+from snn_runtime.command import run_command
+from snn_runtime.errors import DeviceError, ModelError, ResourceError, UsageError
 from snn_runtime.files import sweep_temporary
-from snn_train import report
+from snn_train import processes, report
 from snn_train.augment import Augmentation, Normalisation
-from snn_train.data import DATA, DataSet, load
-from snn_train.layout import NETWORKS, plan
+from snn_train.data import DataSet, load
+from snn_train.experiment import Experiment, digest
+from snn_train.flags import PROGRAM, parse_args
+from snn_train.layout import plan
+from snn_train.lock import Lock
 from snn_train.loop import Stopped, train
 from snn_train.network import Architecture
-from snn_train.neuron import SURROGATES
+from snn_train.processes import Team
 from snn_train.recipes import RECIPES, settings_for
-from snn_train.run import LATEST, PREVIOUS, Experiment, Run, digest, resume, start
-from snn_train.schedule import RATE_LIMITS, Regulariser
+from snn_train.run import LATEST, PREVIOUS, Run, resume, start
 from snn_train.signals import Interruption
-
-PROGRAM = "train-snn"
-
-EXAMPLES = f"""examples:
-  train-snn --data digits
-      the whole way, ANN to T=1, on scikit-learn's scans, in about a minute
-  train-snn --data imagefolder:photos --network vgg9 --width 0.5 --image-size 32x32
-  train-snn --data cifar10 --network vgg16 --recipe iir --timesteps 5,4,3,2,1 --epochs 300,500
-      the paper's own recipe
-  train-snn --resume runs/digits
-      go on where a run was stopped
-
-data: {", ".join(DATA)}"""
-
-ON_RESUME = ("resume", "format", "device", "threads")
-"""Flags that may differ when a run goes on; all others are fixed by its checkpoint."""
-
-
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line.
-
-    Raises:
-        UsageError: `usage`.
-    """
-    description = "Train an ANN, turn it into a spiking network, and lower its timesteps to 1."
-    parser = Parser(PROGRAM, description, EXAMPLES)
-    start_or_resume = parser.add_mutually_exclusive_group(required=True)
-    start_or_resume.add_argument("--data", help="what to train on, see below")
-    start_or_resume.add_argument("--resume", type=Path, metavar="DIR", help="run to go on with")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/<data>")
-    parser.add_argument("--format", choices=("text", "json"), default="text")
-    _add_network(parser.add_argument_group("network"))
-    _add_training(parser.add_argument_group("training (defaults depend on the recipe)"))
-    _add_budget(parser.add_argument_group("budget of spikes"))
-    machine = parser.add_argument_group("machine")
-    machine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
-    threads = whole_number(1, 1024)
-    machine.add_argument("--threads", type=threads, help="CPU threads (default: all cores)")
-    machine.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
-    args = parser.parse_args(argv)
-    for name, value in vars(args).items() if args.resume else ():
-        if name not in ON_RESUME and value != parser.get_default(name):
-            flag = name.replace("_", "-")
-            parser.error(f"--{flag} cannot change a run that goes on with --resume")
-    return args
-
-
-def _number(expected: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
-    """Return a reader for the value of a flag: a number that fits, as in "a number above 0"."""
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not fits(value):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number {expected}")
-        return value
-
-    return read
-
-
-_SHARE = _number("from 0 to 1", lambda value: 0 <= value <= 1)
-
-
-def _add_network(group: Any) -> None:
-    width = _number("above 0, up to 16", lambda value: 0 < value <= 16)
-    group.add_argument("--network", choices=NETWORKS, help="default vgg5 for digits, else vgg9")
-    group.add_argument("--recipe", choices=tuple(RECIPES), default="iir-bn", help="default iir-bn")
-    group.add_argument("--width", type=width, default=1.0, help="factor on channels (default 1)")
-    hidden = "neurons in each of two dense layers; 0: none"
-    group.add_argument("--hidden", type=whole_number(0, 65536), help=hidden)
-    group.add_argument("--surrogate", choices=tuple(SURROGATES))
-    dropout = _number("from 0, below 1", lambda value: 0 <= value < 1)
-    group.add_argument("--dropout", type=dropout)
-    group.add_argument("--image-size", metavar="HxW", help="imagefolder only, e.g. 32x32")
-    group.add_argument("--fit", choices=("crop", "stretch"), default="crop")
-
-
-def _add_training(group: Any) -> None:
-    group.add_argument("--timesteps", metavar="LIST", help="default 5,4,3,2,1")
-    group.add_argument(
-        "--epochs", metavar="LIST", help="the ANN's, then each stage's; the last one repeats"
-    )
-    # Two, because normalisation over a batch of one says nothing.
-    group.add_argument("--batch-size", type=whole_number(2))
-    group.add_argument("--optimiser", choices=("adam", "adamw", "muon", "sgd"))
-    positive = _number("above 0", lambda value: 0 < value < math.inf)
-    group.add_argument("--learning-rate", type=positive, help="at its peak")
-    group.add_argument(
-        "--spiking-learning-rate", type=positive, help="the same of the spiking stages"
-    )
-    decay = _number("from 0", lambda value: 0 <= value < math.inf)
-    group.add_argument("--weight-decay", type=decay)
-    group.add_argument("--label-smoothing", type=_SHARE)
-    group.add_argument("--distillation", type=_SHARE, help="share of the loss from the ANN, 0 to 1")
-    percentile = _number("above 0, up to 100", lambda value: 0 < value <= 100)
-    group.add_argument("--percentile", type=percentile, help="of the currents, first threshold")
-    group.add_argument("--augment", metavar="LIST", help="e.g. flip,shift=4,cutout=8; or none")
-    group.add_argument("--largest-drop", type=_SHARE, help="accuracy a stage may lose (0.1)")
-    group.add_argument("--seed", type=whole_number(0, 2**63 - 1))
-
-
-def _add_budget(group: Any) -> None:
-    low, high = RATE_LIMITS
-    share = _number(f"from {low} to {high}, a share of 1", lambda value: low <= value <= high)
-    rate = "MAC-weighted share of spikes to end at, e.g. 0.08"
-    group.add_argument("--spike-rate", type=share, metavar="R", help=rate)
-    regularisers = get_args(Regulariser)
-    group.add_argument(
-        "--regulariser", choices=regularisers, help="what drives the rate there (default synaptic)"
-    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Train as asked; returns an exit code."""
-    device = _device(args.device)
+    team, device = processes.join(_device(args.device))
+    try:
+        return _run(args, team, device)
+    finally:
+        processes.leave(team)
+
+
+def _run(args: argparse.Namespace, team: Team, device: torch.device) -> int:
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     terminal = report.JsonLines() if args.format == "json" else report.Terminal()
+    if not team.leads:
+        terminal = report.Silent()
     # Looked up first, so that a run is never half made: nothing is written before the data is good.
     if args.resume:
         directory = args.resume
-        with _Lock(directory):
+        with _locked(directory, team):
             current = resume(directory, device)
             data = _data_again(current, terminal)
-            return _carry_on(current, data, terminal)
+            return _carry_on(current, args, data, terminal, team)
     data = load(args.data, terminal.files, _size(args.image_size), args.fit)
     directory = args.out or Path("runs") / data.name.split(":")[0].replace("/", "-")
     _refuse_old_run(directory)
     experiment = _experiment(args, data)
     _make(directory)
-    with _Lock(directory):
+    team.wait()  # nobody looks for an old run in what another has begun
+    with _locked(directory, team):
         current = start(experiment, directory, device)
-        return _carry_on(current, data, terminal)
+        return _carry_on(current, args, data, terminal, team)
 
 
 def main() -> int:
@@ -173,27 +70,49 @@ def main() -> int:
     return run_command(PROGRAM, lambda: run(parse_args(None)))
 
 
-def _carry_on(current: Run, data: DataSet, terminal: report.Terminal) -> int:
-    sweep_temporary(current.directory)
-    interruption = Interruption()
+def _carry_on(
+    current: Run, args: argparse.Namespace, data: DataSet, terminal: report.Terminal, team: Team
+) -> int:
+    _join(current, args, team)
+    interruption = Interruption(patient=team.size > 1)
     terminal.note(_title(current))
     current.save()
     again = f"train-snn --resume {shlex.quote(str(current.directory))}"
     try:
-        train(current, data, terminal, interruption)
+        train(current, data, terminal, interruption, args.compile)
     except Stopped:
         terminal.note(f"stopped, everything is saved; to go on: {again}")
         return 128 + (interruption.received or 0)
     except BaseException:
-        if current.outcomes or current.records:
+        if team.leads and (current.outcomes or current.records):
             print(f"{report.table(current.outcomes)}\nto go on: {again}", file=sys.stderr)
         raise
     finally:
-        report.write_metrics(current)
-        if current.records:
-            report.plot(current)
-    _conclude(current, terminal)
+        if team.leads:
+            report.write_metrics(current)
+            if current.records:
+                report.plot(current)
+    if team.leads:
+        _conclude(current, terminal)
     return 0
+
+
+def _join(current: Run, args: argparse.Namespace, team: Team) -> None:
+    """Make the run that of a team, computing as many pictures at once as asked."""
+    batch = current.experiment.settings.batch_size
+    if batch % team.size:
+        raise UsageError(
+            "bad_flag", f"--batch-size {batch}: {team.size} processes cannot share it evenly"
+        )
+    current.team = team
+    current.micro_batch = args.micro_batch or current.micro_batch
+    team.wait()  # until all have read what is to be resumed
+    if team.leads:
+        sweep_temporary(current.directory)
+
+
+def _locked(directory: Path, team: Team) -> AbstractContextManager[object]:
+    return Lock(directory) if team.leads else nullcontext()
 
 
 def _conclude(current: Run, terminal: report.Terminal) -> None:
@@ -318,31 +237,3 @@ def _make(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResourceError("unwritable", f"{directory}: {error.strerror}") from error
-
-
-class _Lock:
-    """One trainer a folder: holds an advisory lock that the system drops with the process."""
-
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / ".lock"
-
-    def __enter__(self) -> None:
-        if not self.path.parent.is_dir():
-            raise ModelError("bad_checkpoint", f"{self.path.parent}: no such folder")
-        try:
-            self.file = self.path.open("a+")
-        except OSError as error:
-            raise ResourceError("unwritable", f"{self.path}: {error.strerror}") from error
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            with self.file:
-                self.file.seek(0)
-                holder = self.file.read().strip()
-            raise BusyError("locked", f"{self.path.parent} is locked by pid {holder}") from error
-        self.file.truncate(0)
-        self.file.write(str(os.getpid()))
-        self.file.flush()
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from snn_train.layout import LayerPlan, plan
 from snn_train.neuron import LIF
+from snn_train.processes import moments, together
 
 Recipe = Literal["iir", "iir-bn"]
 
@@ -52,6 +53,8 @@ class Shift(nn.BatchNorm2d):
 
     def forward(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
         gain = torch.ones_like(self.shift) if gain is None else gain.expand_as(self.shift)
+        if self.training and together():
+            return self._shared(x, gain)
         return F.batch_norm(
             x,
             self.running_mean,
@@ -62,6 +65,17 @@ class Shift(nn.BatchNorm2d):
             self.momentum or 0.0,
             self.eps,
         )
+
+    def _shared(self, x: Tensor, gain: Tensor) -> Tensor:
+        """The same by the statistics of all processes' parts of the batch."""
+        mean, variance, count = moments(x)
+        with torch.no_grad():
+            assert self.running_mean is not None and self.running_var is not None
+            self.running_mean.lerp_(mean, self.momentum or 0.0)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.0)
+        factor = gain * (variance + self.eps).rsqrt()
+        offset = (self.shift * gain) - mean * factor
+        return x * _broadcast(factor, x).to(x.dtype) + _broadcast(offset, x).to(x.dtype)
 
 
 class Layer(nn.Module):

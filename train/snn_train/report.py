@@ -47,6 +47,22 @@ class JsonLines(Terminal):
         print(json.dumps({"event": "note", "text": text}), flush=True)
 
 
+class Silent(Terminal):
+    """Progress of a process that others speak for."""
+
+    def steps(self, items: Iterable[int], run: Run, total: int) -> Iterable[int]:
+        return items
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+    def files(self, items: Iterable[Path], title: str, total: int) -> Iterable[Path]:
+        return items
+
+
 def epoch_line(record: dict[str, Any]) -> str:
     """One line for an epoch, with every layer's firing rate in per cent."""
     line = (

@@ -5,6 +5,7 @@ stays as `previous.pt`. All randomness of a step is drawn from (seed, stage, att
 so a run that was stopped anywhere goes on to the same bits as one that never was.
 """
 
+import copy
 import hashlib
 import json
 import logging
@@ -17,12 +18,12 @@ from torch import Tensor, nn
 
 from snn_runtime.errors import ModelError, ResourceError
 from snn_train import checkpoint
-from snn_train.augment import Normalisation
 from snn_train.budget import Budget
-from snn_train.data import DataSet, Fit
-from snn_train.muon import ADAMW_SHARE, Muon
-from snn_train.network import Architecture, SpikingNetwork
-from snn_train.schedule import Settings, Stage
+from snn_train.experiment import Experiment
+from snn_train.network import SpikingNetwork
+from snn_train.optimiser import make_optimiser
+from snn_train.processes import ALONE, Team
+from snn_train.schedule import Stage
 
 LOG = logging.getLogger(__name__)
 
@@ -51,55 +52,6 @@ class Best:
     weights: dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """What is trained on what: fixed for the whole run."""
-
-    architecture: Architecture
-    settings: Settings
-    data: str
-    """As given to --data."""
-    data_digest: str
-    """SHA-256 of every pixel and label: a resumed run must see the same."""
-    labels: tuple[str, ...]
-    fit: Fit
-    normalisation: Normalisation
-    command: str
-
-    def describe(self) -> dict[str, Any]:
-        """Plain containers for a checkpoint."""
-        return {
-            "architecture": asdict(self.architecture),
-            "settings": self.settings.to_dict(),
-            "data": self.data,
-            "data_digest": self.data_digest,
-            "labels": list(self.labels),
-            "input": {
-                "height": self.architecture.image_height,
-                "width": self.architecture.image_width,
-                "offset": list(self.normalisation.offset),
-                "deviation": list(self.normalisation.deviation),
-                "fit": self.fit,
-            },
-            "command": self.command,
-        }
-
-    @classmethod
-    def of(cls, content: dict[str, Any]) -> "Experiment":
-        """The inverse of `describe`."""
-        pixels = content["input"]
-        return cls(
-            Architecture(**content["architecture"]),
-            Settings.from_dict(content["settings"]),
-            content["data"],
-            content["data_digest"],
-            tuple(content["labels"]),
-            pixels["fit"],
-            Normalisation(tuple(pixels["offset"]), tuple(pixels["deviation"])),
-            content["command"],
-        )
-
-
 @dataclass
 class Run:
     """A run in progress."""
@@ -116,6 +68,16 @@ class Run:
     """One a finished stage."""
     control: Budget | None = None
     """The budget of spikes, where one was asked for."""
+    average: SpikingNetwork | None = None
+    """Follows the network slowly, where that was asked for."""
+    micro_batch: int | None = None
+    """Pictures that a process computes at once; None for its whole share of a batch."""
+    team: Team = ALONE
+
+    @property
+    def judged(self) -> SpikingNetwork:
+        """The network that is measured and kept."""
+        return self.average or self.network
 
     @property
     def stage(self) -> Stage:
@@ -133,6 +95,8 @@ class Run:
 
     def save(self) -> None:
         """Write the whole state; whatever was complete before stays until this is."""
+        if not self.team.leads:
+            return
         latest = self.directory / LATEST
         _set_aside(latest, self.directory / PREVIOUS)
         content = self.experiment.describe() | {
@@ -144,6 +108,8 @@ class Run:
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "budget": vars(self.control) if self.control else None,
+            "average": self.average.state_dict() if self.average else None,
+            "micro_batch": self.micro_batch,
         }
         checkpoint.save(latest, content)
 
@@ -152,7 +118,32 @@ class Run:
         return torch.Generator().manual_seed(self._seed(purpose, self.position.epoch, step))
 
     def seed_dropout(self) -> None:
-        torch.manual_seed(self._seed("dropout", self.position.epoch, self.position.step))
+        purpose = f"dropout{self.team.rank or ''}"
+        torch.manual_seed(self._seed(purpose, self.position.epoch, self.position.step))
+
+    @torch.no_grad()
+    def follow(self, step: int) -> None:
+        """Move the average towards the network, after `step` steps of the stage:
+
+            a ← d a + (1 − d) w        d = min(decay, (1 + step) / (10 + step))
+
+        The second term lets it forget where the stage began.
+        """
+        decay = self.experiment.settings.ema
+        if self.average is None or decay is None:
+            return
+        share = 1 - min(decay, (1 + step) / (10 + step))
+        mine, now = self.average.state_dict(), self.network.state_dict()
+        for name, value in mine.items():
+            if value.is_floating_point():
+                value.lerp_(now[name], share)
+            else:
+                value.copy_(now[name])
+
+    def begin_average(self) -> None:
+        """Let the average start from what the network is now."""
+        if self.experiment.settings.ema is not None:
+            self.average = copy.deepcopy(self.network)
 
     def _seed(self, purpose: str, epoch: int, step: int) -> int:
         at = (self.experiment.settings.seed, self.position.stage, self.position.attempt, epoch)
@@ -168,7 +159,9 @@ def start(experiment: Experiment, directory: Path, device: torch.device) -> Run:
     optimiser = make_optimiser(network, experiment.settings)
     target = experiment.settings.spike_rate
     control = None if target is None else Budget.of(target, device)
-    return Run(experiment, directory, network, optimiser, first_best(network), control=control)
+    run = Run(experiment, directory, network, optimiser, first_best(network), control=control)
+    run.begin_average()
+    return run
 
 
 def resume(directory: Path, device: torch.device) -> Run:
@@ -210,15 +203,20 @@ def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> 
         optimiser.load_state_dict(content["optimiser"])
         best, position = Best(**content["best"]), Position(**content["position"])
         records, outcomes = content["records"], content["outcomes"]
-        # Runs from before there were budgets have no such key.
+        # Older runs have none of these keys.
         control = Budget(**content["budget"]) if content.get("budget") else None
+        average = None
+        if content.get("average"):
+            average = SpikingNetwork(experiment.architecture, content["timesteps"]).to(device)
+            average.load_state_dict(content["average"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             "bad_checkpoint", f"{directory}: holds no resumable run ({error})"
         ) from error
     return Run(
-        experiment, directory, network, optimiser, best, position, records, outcomes, control
-    )
+        experiment, directory, network, optimiser, best, position, records, outcomes, control,
+        average, content.get("micro_batch"),
+    )  # fmt: skip
 
 
 def first_best(network: nn.Module) -> Best:
@@ -228,39 +226,3 @@ def first_best(network: nn.Module) -> Best:
 
 def copy_weights(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-
-def make_optimiser(network: SpikingNetwork, settings: Settings) -> torch.optim.Optimizer:
-    """Weights decay; thresholds, leaks, shifts and biases do not."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.dim() == 1], "weight_decay": 0.0},
-    ]
-    rate = settings.learning_rate
-    if settings.optimiser == "muon":
-        return Muon(_muon_groups(network, groups), rate)
-    if settings.optimiser == "sgd":
-        return torch.optim.SGD(groups, rate, momentum=0.9, nesterov=True)
-    if settings.optimiser == "adam":
-        return torch.optim.Adam(groups, rate, amsgrad=True)
-    return torch.optim.AdamW(groups, rate)
-
-
-def _muon_groups(network: SpikingNetwork, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Normalised weights turn; the readout, thresholds, leaks and shifts are AdamW's."""
-    turned = [weight for layer in network.populations() for weight in layer.normalised_weights()]
-    known = {id(weight) for weight in turned}
-    for group in groups:
-        group["params"] = [p for p in group["params"] if id(p) not in known]
-        group["share"] = ADAMW_SHARE
-    return [{"params": turned, "weight_decay": 0.0, "orthogonal": True}, *groups]
-
-
-def digest(data: DataSet) -> str:
-    """SHA-256 of a data set's pixels and labels."""
-    state = hashlib.sha256()
-    for tensor in (data.train_images, data.train_labels, data.test_images, data.test_labels):
-        state.update(str(tuple(tensor.shape)).encode())
-        state.update(tensor.contiguous().numpy().data)
-    return state.hexdigest()

@@ -69,6 +69,8 @@ class Settings:
     """MAC-weighted share of spikes to end at; None leaves the rate to itself."""
     regulariser: Regulariser = "synaptic"
     """What drives the rate there."""
+    ema: float | None = None
+    """Decay of the moving average of the weights that is measured and kept; None: the weights."""
 
     def __post_init__(self) -> None:
         if not self.stages:

@@ -1,0 +1,68 @@
+"""What is trained on what: fixed for a whole run, and described in every checkpoint of it."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from snn_train.augment import Normalisation
+from snn_train.data import DataSet, Fit
+from snn_train.network import Architecture
+from snn_train.schedule import Settings
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is trained on what: fixed for the whole run."""
+
+    architecture: Architecture
+    settings: Settings
+    data: str
+    """As given to --data."""
+    data_digest: str
+    """SHA-256 of every pixel and label: a resumed run must see the same."""
+    labels: tuple[str, ...]
+    fit: Fit
+    normalisation: Normalisation
+    command: str
+
+    def describe(self) -> dict[str, Any]:
+        """Plain containers for a checkpoint."""
+        return {
+            "architecture": asdict(self.architecture),
+            "settings": self.settings.to_dict(),
+            "data": self.data,
+            "data_digest": self.data_digest,
+            "labels": list(self.labels),
+            "input": {
+                "height": self.architecture.image_height,
+                "width": self.architecture.image_width,
+                "offset": list(self.normalisation.offset),
+                "deviation": list(self.normalisation.deviation),
+                "fit": self.fit,
+            },
+            "command": self.command,
+        }
+
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> "Experiment":
+        """The inverse of `describe`."""
+        pixels = content["input"]
+        return cls(
+            Architecture(**content["architecture"]),
+            Settings.from_dict(content["settings"]),
+            content["data"],
+            content["data_digest"],
+            tuple(content["labels"]),
+            pixels["fit"],
+            Normalisation(tuple(pixels["offset"]), tuple(pixels["deviation"])),
+            content["command"],
+        )
+
+
+def digest(data: DataSet) -> str:
+    """SHA-256 of a data set's pixels and labels."""
+    state = hashlib.sha256()
+    for tensor in (data.train_images, data.train_labels, data.test_images, data.test_labels):
+        state.update(str(tuple(tensor.shape)).encode())
+        state.update(tensor.contiguous().numpy().data)
+    return state.hexdigest()

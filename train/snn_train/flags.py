@@ -1,0 +1,134 @@
+"""The flags of `train-snn`."""
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from snn_runtime.command import Parser, whole_number
+from snn_train.data import DATA
+from snn_train.layout import NETWORKS
+from snn_train.neuron import SURROGATES
+from snn_train.recipes import RECIPES
+from snn_train.schedule import RATE_LIMITS, Regulariser
+
+PROGRAM = "train-snn"
+
+EXAMPLES = f"""examples:
+  train-snn --data digits
+      the whole way, ANN to T=1, on scikit-learn's scans, in about a minute
+  train-snn --data imagefolder:photos --network vgg9 --width 0.5 --image-size 32x32
+  train-snn --data cifar10 --network vgg16 --recipe iir --timesteps 5,4,3,2,1 --epochs 300,500
+      the paper's own recipe
+  train-snn --resume runs/digits
+      go on where a run was stopped
+  torchrun --nproc-per-node 2 --no-python train-snn --data cifar10
+      in two processes, each with half of every batch and, where there are any, a GPU of its own
+
+data: {", ".join(DATA)}"""
+
+ON_RESUME = ("resume", "format", "device", "threads", "micro_batch", "compile")
+"""Flags that may differ when a run goes on; all others are fixed by its checkpoint."""
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line.
+
+    Raises:
+        UsageError: `usage`.
+    """
+    description = "Train an ANN, turn it into a spiking network, and lower its timesteps to 1."
+    parser = Parser(PROGRAM, description, EXAMPLES)
+    start_or_resume = parser.add_mutually_exclusive_group(required=True)
+    start_or_resume.add_argument("--data", help="what to train on, see below")
+    start_or_resume.add_argument("--resume", type=Path, metavar="DIR", help="run to go on with")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/<data>")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    _add_network(parser.add_argument_group("network"))
+    _add_training(parser.add_argument_group("training (defaults depend on the recipe)"))
+    _add_budget(parser.add_argument_group("budget of spikes"))
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
+    threads = whole_number(1, 1024)
+    machine.add_argument("--threads", type=threads, help="CPU threads (default: all cores)")
+    machine.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    part = "pictures computed at once, if a batch does not fit into memory (default: found out)"
+    machine.add_argument("--micro-batch", type=whole_number(2), metavar="N", help=part)
+    machine.add_argument("--compile", action="store_true", help="torch.compile the steps")
+    args = parser.parse_args(argv)
+    for name, value in vars(args).items() if args.resume else ():
+        if name not in ON_RESUME and value != parser.get_default(name):
+            flag = name.replace("_", "-")
+            parser.error(f"--{flag} cannot change a run that goes on with --resume")
+    return args
+
+
+def _number(expected: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
+    """Return a reader for the value of a flag: a number that fits, as in "a number above 0"."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not fits(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number {expected}")
+        return value
+
+    return read
+
+
+_SHARE = _number("from 0 to 1", lambda value: 0 <= value <= 1)
+
+
+def _add_network(group: Any) -> None:
+    width = _number("above 0, up to 16", lambda value: 0 < value <= 16)
+    group.add_argument("--network", choices=NETWORKS, help="default vgg5 for digits, else vgg9")
+    group.add_argument("--recipe", choices=tuple(RECIPES), default="iir-bn", help="default iir-bn")
+    group.add_argument("--width", type=width, default=1.0, help="factor on channels (default 1)")
+    hidden = "neurons in each of two dense layers; 0: none"
+    group.add_argument("--hidden", type=whole_number(0, 65536), help=hidden)
+    group.add_argument("--surrogate", choices=tuple(SURROGATES))
+    dropout = _number("from 0, below 1", lambda value: 0 <= value < 1)
+    group.add_argument("--dropout", type=dropout)
+    group.add_argument("--image-size", metavar="HxW", help="imagefolder only, e.g. 32x32")
+    group.add_argument("--fit", choices=("crop", "stretch"), default="crop")
+
+
+def _add_training(group: Any) -> None:
+    group.add_argument("--timesteps", metavar="LIST", help="default 5,4,3,2,1")
+    group.add_argument(
+        "--epochs", metavar="LIST", help="the ANN's, then each stage's; the last one repeats"
+    )
+    # Two, because normalisation over a batch of one says nothing.
+    group.add_argument("--batch-size", type=whole_number(2))
+    group.add_argument("--optimiser", choices=("adam", "adamw", "muon", "sgd"))
+    positive = _number("above 0", lambda value: 0 < value < math.inf)
+    group.add_argument("--learning-rate", type=positive, help="at its peak")
+    group.add_argument(
+        "--spiking-learning-rate", type=positive, help="the same of the spiking stages"
+    )
+    decay = _number("from 0", lambda value: 0 <= value < math.inf)
+    group.add_argument("--weight-decay", type=decay)
+    group.add_argument("--label-smoothing", type=_SHARE)
+    group.add_argument("--distillation", type=_SHARE, help="share of the loss from the ANN, 0 to 1")
+    percentile = _number("above 0, up to 100", lambda value: 0 < value <= 100)
+    group.add_argument("--percentile", type=percentile, help="of the currents, first threshold")
+    group.add_argument("--augment", metavar="LIST", help="e.g. flip,shift=4,cutout=8; or none")
+    decay = _number("above 0, below 1", lambda value: 0 < value < 1)
+    ema = "measure and keep a moving average of the weights, e.g. 0.999"
+    group.add_argument("--ema", type=decay, metavar="DECAY", help=ema)
+    group.add_argument("--largest-drop", type=_SHARE, help="accuracy a stage may lose (0.1)")
+    group.add_argument("--seed", type=whole_number(0, 2**63 - 1))
+
+
+def _add_budget(group: Any) -> None:
+    low, high = RATE_LIMITS
+    share = _number(f"from {low} to {high}, a share of 1", lambda value: low <= value <= high)
+    rate = "MAC-weighted share of spikes to end at, e.g. 0.08"
+    group.add_argument("--spike-rate", type=share, metavar="R", help=rate)
+    regularisers = get_args(Regulariser)
+    group.add_argument(
+        "--regulariser", choices=regularisers, help="what drives the rate there (default synaptic)"
+    )

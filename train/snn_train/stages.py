@@ -1,0 +1,156 @@
+"""How a stage begins and ends: what it takes over, what it leaves behind."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snn_runtime.errors import DivergedError
+from snn_train import checkpoint
+from snn_train.calibrate import descend, set_thresholds, settle
+from snn_train.data import DataSet
+from snn_train.descent import batch
+from snn_train.network import SpikingNetwork
+from snn_train.optimiser import make_optimiser
+from snn_train.run import Position, Run, first_best
+from snn_train.schedule import RETRIES
+from snn_train.validation import evaluate, keep_if_best
+
+CALIBRATION_IMAGES = 512
+SETTLING_BATCHES = 24
+
+
+class Split:
+    """The training set on the training device, split into what is trained on and what selects."""
+
+    def __init__(self, run: Run, data: DataSet) -> None:
+        settings = run.experiment.settings
+        device = next(run.network.parameters()).device
+        trained, held_out = data.split(settings.validation, settings.seed)
+        self.images = data.train_images[trained].to(device)
+        self.labels = data.train_labels[trained].to(device)
+        self.held_out = data.train_images[held_out].to(device)
+        self.held_out_labels = data.train_labels[held_out].to(device)
+        batch = min(settings.batch_size, len(self.images))
+        self.batch = batch - batch % run.team.size
+        self.steps = len(self.images) // self.batch
+
+
+def teacher(run: Run) -> SpikingNetwork | None:
+    """The ANN of stage 0, for the spiking stages of a recipe that distils."""
+    if not run.stage.timesteps or not run.experiment.settings.distillation:
+        return None
+    return network_of(run, run.experiment.settings.stages[0].name).eval()
+
+
+def network_of(run: Run, stage: str) -> SpikingNetwork:
+    """The network that a finished stage left behind, on the run's device."""
+    device = next(run.network.parameters()).device
+    content = checkpoint.load(stage_file(run, stage), device)
+    network = SpikingNetwork(run.experiment.architecture, content["timesteps"])
+    network.load_state_dict(content["network"])
+    return network.to(device)
+
+
+def retry(run: Run, problem: str) -> str:
+    """Go back to the stage's best state, to try again, gentler; returns what there is to say.
+
+    Raises:
+        DivergedError: it was the last try.
+    """
+    stage, attempt = run.stage, run.position.attempt
+    if attempt == RETRIES:
+        raise DivergedError(
+            "diverged", f"stage {stage.name} failed {RETRIES + 1} times, the last time: {problem}"
+        )
+    run.network.load_state_dict(run.best.weights)
+    run.begin_average()
+    run.optimiser = make_optimiser(run.network, run.experiment.settings)
+    run.position = Position(run.position.stage, attempt + 1)
+    run.save()
+    return f"{stage.name}: {problem}; back to its best state, learning rate halved"
+
+
+def finish(run: Run, split: Split) -> None:
+    """Keep the stage's best state as a checkpoint and make the next stage's network from it."""
+    mine = [r for r in run.records if r["stage"] == run.stage.name]
+    run.network.load_state_dict(run.best.weights)
+    run.average = None
+    _settle(run, split)
+    outcome = {
+        "stage": run.stage.name,
+        "timesteps": run.stage.timesteps,
+        "validation": run.best.accuracy,
+        "test": None,
+        "spike_rate": run.network.spike_rate(run.best.rates) if run.stage.timesteps else None,
+        "rates": run.best.rates,
+        "epochs": len(mine),
+        "seconds": round(sum(r["seconds"] for r in mine), 1),
+    }
+    run.outcomes.append(outcome)
+    _save(run, outcome, run.best.weights)
+    run.position = Position(run.position.stage + 1)
+    if not run.finished:
+        _begin(run, split)
+    run.save()
+
+
+def _settle(run: Run, split: Split) -> None:
+    """Settle the best state's normalisations; kept where validation is none the worse for it."""
+    if not any(layer.normalised_weights() for layer in run.network.populations()):
+        return
+    order = torch.randperm(len(split.images), generator=run.random("settling"))
+    parts = torch.split(order, split.batch)[:SETTLING_BATCHES]
+    settle(run.network, _batches(run, split, parts))
+    accuracy, rates = evaluate(run.network, split.held_out, split.held_out_labels, run)
+    if not keep_if_best(run, accuracy, rates, run.best.epoch):
+        run.network.load_state_dict(run.best.weights)
+
+
+def _batches(run: Run, split: Split, parts: Iterable[Tensor]) -> Iterable[Tensor]:
+    for step, part in enumerate(parts):
+        images = split.images[part.to(split.images.device)]
+        yield batch(run, images, step, run.team.share(len(images) - len(images) % run.team.size))
+
+
+def _begin(run: Run, split: Split) -> None:
+    settings, first = run.experiment.settings, run.network.timesteps == 0
+    run.network = descend(run.network, run.stage.timesteps)
+    if first:
+        chosen = torch.randperm(len(split.images), generator=run.random("calibration"))
+        images = split.images[chosen[:CALIBRATION_IMAGES].to(split.images.device)]
+        set_thresholds(run.network, batch(run, images, 0), settings.percentile)
+    run.begin_average()
+    run.optimiser = make_optimiser(run.network, settings)
+    run.best = first_best(run.network)
+
+
+def test(run: Run, data: DataSet) -> None:
+    """Read the test set, once, for every stage, when nothing is left to choose."""
+    device = next(run.network.parameters()).device
+    images, labels = data.test_images.to(device), data.test_labels.to(device)
+    for outcome in run.outcomes:
+        network = network_of(run, outcome["stage"])
+        outcome["test"], outcome["test_rates"] = evaluate(network, images, labels, run)
+    for outcome in run.outcomes:
+        weights = checkpoint.load(stage_file(run, outcome["stage"]))["network"]
+        _save(run, outcome, weights)
+    run.save()
+
+
+def stage_file(run: Run, name: str) -> Path:
+    return run.directory / f"{name}.pt"
+
+
+def _save(run: Run, outcome: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    content = run.experiment.describe() | {
+        "timesteps": outcome["timesteps"],
+        "metrics": outcome,
+        "history": run.outcomes,
+        "network": {name: tensor.cpu() for name, tensor in weights.items()},
+    }
+    if run.team.leads:
+        checkpoint.save(stage_file(run, outcome["stage"]), content)
+    run.team.wait()  # the others read it

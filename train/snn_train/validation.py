@@ -1,0 +1,91 @@
+"""What is measured of a network, which of its states is kept, and whether a stage may end so."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snn_train.network import SpikingNetwork
+from snn_train.run import Best, Run, copy_weights
+from snn_train.schedule import gate
+
+EVALUATED_PIXELS = 500 * 32 * 32
+"""In a batch: 500 pictures of CIFAR's size."""
+
+
+@torch.no_grad()
+def evaluate(
+    network: SpikingNetwork, images: Tensor, labels: Tensor, run: Run
+) -> tuple[float, dict[str, float]]:
+    """Return accuracy (0 to 1) and each layer's firing rate, in float32."""
+    network.eval()
+    names = [population.plan.name for population in network.populations()]
+    found = torch.zeros(1 + len(names), dtype=torch.float64)
+    size = max(16, min(500, EVALUATED_PIXELS // math.prod(images.shape[1:3])))
+    for start in range(run.team.rank * size, len(labels), run.team.size * size):
+        part = slice(start, start + size)
+        network.rates = {}
+        logits = network(run.experiment.normalisation(images[part]))
+        correct = int((logits.argmax(1) == labels[part]).sum())
+        rates = [float(network.rates[name]) * len(logits) for name in names]
+        found += torch.tensor([correct, *rates], dtype=torch.float64)
+    network.rates = None
+    correct, *rates = (run.team.sum(found) / len(labels)).tolist()
+    return correct, dict(zip(names, rates, strict=True))
+
+
+def record(
+    run: Run, mean_loss: float, accuracy: float, rates: dict[str, float], images: int
+) -> dict[str, Any]:
+    """The line of an epoch of `images` pictures; tells the budget what was measured."""
+    at = run.position
+    rate = run.network.spike_rate(rates) if run.stage.timesteps else None
+    line = {
+        "stage": run.stage.name,
+        "attempt": at.attempt,
+        "epoch": at.epoch + 1,
+        "epochs": run.stage.epochs,
+        "loss": mean_loss,
+        "validation": accuracy,
+        "spike_rate": rate,
+        "rates": rates,
+        "seconds": round(at.seconds, 3),
+        "images_per_second": round(images / max(at.seconds, 1e-9), 1),
+    }
+    if run.budget and rate is not None:
+        line |= {"target": run.budget.target, "strength": float(run.budget.strength())}
+        run.budget.correct(rate)
+    return line
+
+
+def keep_if_best(run: Run, accuracy: float, rates: dict[str, float], epoch: int) -> bool:
+    """Make the network's weights the stage's best state if they are healthy and no worse: nearer
+    to the budget, or as near and as accurate."""
+    healthy = not gate(run.stage.timesteps, rates, accuracy, None, 1.0)
+    distance, before = _distance(run, rates), _distance(run, run.best.rates)
+    no_worse = accuracy >= run.best.accuracy if distance == before else distance < before
+    better = healthy and no_worse
+    if better:
+        run.best = Best(accuracy, epoch, rates, copy_weights(run.judged))
+    return better
+
+
+def _distance(run: Run, rates: dict[str, float]) -> float:
+    """How far `rates` are from the budget; 0 where none was asked for."""
+    if not run.budget:
+        return 0.0
+    return run.budget.distance(run.network.spike_rate(rates)) if rates else math.inf
+
+
+def problem(run: Run) -> str:
+    """Why the stage may not pass on; empty if it may."""
+    if run.best.epoch < 0:  # no epoch was healthy: say what was wrong with the last one
+        last = run.records[-1]
+        return gate(run.stage.timesteps, last["rates"], last["validation"], None, 1.0)
+    before = run.outcomes[-1]["validation"] if run.stage.timesteps and run.outcomes else None
+    drop = run.experiment.settings.largest_drop
+    found = gate(run.stage.timesteps, run.best.rates, run.best.accuracy, before, drop)
+    if run.budget and not found:
+        found = run.budget.problem(run.network.spike_rate(run.best.rates))
+    return found
