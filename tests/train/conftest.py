@@ -52,7 +52,11 @@ def new_run(tiny_data: DataSet) -> Callable[..., run.Run]:
     """A run on `tiny_data`: 3 steps an epoch, 5 epochs, gradients, dropout and all."""
 
     def make(
-        directory: Path, recipe: Recipe = "iir-bn", network: str = "vgg5", **settings: Any
+        directory: Path,
+        recipe: Recipe = "iir-bn",
+        network: str = "vgg5",
+        dropout: float = 0.1,
+        **settings: Any,
     ) -> run.Run:
         architecture = Architecture(
             network=network,
@@ -62,7 +66,7 @@ def new_run(tiny_data: DataSet) -> Callable[..., run.Run]:
             classes=2,
             image_height=8,
             image_width=8,
-            dropout=0.1,
+            dropout=dropout,
         )
         # A network this small gives anything; only what a test is about may stop it.
         chosen: dict[str, Any] = {

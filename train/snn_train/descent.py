@@ -43,7 +43,8 @@ class Descent:
             self.teacher = torch.compile(teacher) if teacher else None  # type: ignore[assignment]  # likewise
         if run.team.size > 1:
             # At T = 1 nothing reaches a leak, and in the ANN no threshold.
-            self.model = DistributedDataParallel(self.model, find_unused_parameters=True)
+            unused = run.stage.timesteps < 2
+            self.model = DistributedDataParallel(self.model, find_unused_parameters=unused)
 
     def step(self, images: Tensor, labels: Tensor, done: int, total: int) -> tuple[Tensor, str]:
         """Take one step on this process's share of a batch, `done` of `total` behind it.

@@ -112,7 +112,9 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor, int]:
         μ = Σ μᵣ / R        σ² = Σ (σᵣ² + μᵣ²) / R − μ²
     """
     axes = [0, *range(2, x.dim())]
-    variance, mean = torch.var_mean(x.float(), axes, correction=0)
+    variance, mean = torch.var_mean(
+        x.to(torch.promote_types(x.dtype, torch.float32)), axes, correction=0
+    )
     size = dist.get_world_size()
     sums: Tensor = _Sum.apply(torch.stack([mean, variance + mean.square()]))  # type: ignore[no-untyped-call]  # torch leaves apply untyped
     mean, square = sums / size

@@ -1,0 +1,222 @@
+"""One step: in parts it is that of the whole batch; memory that runs out costs only time."""
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from same import assert_same
+from torch import Tensor
+
+from snn_runtime.errors import ResourceError
+from snn_train import checkpoint, loop
+from snn_train.data import DataSet
+from snn_train.descent import Descent, is_out_of_memory, parts
+from snn_train.network import Recipe, SpikingNetwork
+from snn_train.run import Run, resume
+from snn_train.schedule import Stage
+
+NewRun = Callable[..., Run]
+CPU = torch.device("cpu")
+WITHOUT_NORMS: dict[str, Any] = {"recipe": "iir", "stages": (Stage(0, 1), Stage(1, 3))}
+"""In the second stage: only normalisations see a part of a batch at a time."""
+
+
+class Display:
+    """Keeps the losses and the notes."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.notes: list[str] = []
+
+    def steps(self, items: Any, run: Run, total: int) -> Any:
+        return items
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        self.losses.append(record["loss"])
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 12, 40, 257])
+@pytest.mark.parametrize("size", [2, 3, 7, 12, 1000])
+def test_parts_cover_the_batch_once_and_are_alike(count: int, size: int) -> None:
+    cut = parts(count, size)
+    assert [i for part in cut for i in range(count)[part]] == list(range(count))
+    lengths = [part.stop - part.start for part in cut]
+    assert max(lengths) - min(lengths) <= 1 and min(lengths) >= 2
+    assert max(lengths) <= size or count // len(cut) < 4  # 3 in parts of 2 stay together
+
+
+def steps_of(run: Run, images: Tensor, labels: Tensor) -> list[float]:
+    descent = Descent(run, None)
+    return [float(descent.step(images, labels, done, 4)[0]) for done in range(4)]
+
+
+@pytest.mark.parametrize("size", [2, 5, 11])
+def test_steps_in_parts_are_those_of_the_whole_batch(
+    new_run: NewRun, tmp_path: Path, size: int
+) -> None:
+    """In float64, where the order of additions moves no spike over its threshold."""
+    generator = torch.Generator().manual_seed(3)
+    images = torch.randn(12, 3, 8, 8, generator=generator, dtype=torch.float64)
+    labels = torch.arange(12) % 2
+    losses, networks = [], []
+    for number, part in enumerate((None, size)):
+        stages = (Stage(2, 1), Stage(1, 1))
+        run = new_run(tmp_path / str(number), "iir", stages=stages, dropout=0.0)
+        run.network.double()
+        run.position.stage, run.network.timesteps, run.micro_batch = 1, 1, part
+        losses.append(steps_of(run, images, labels))
+        networks.append(run.network.state_dict())
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)  # logits are compared in float32
+    for name, whole in networks[0].items():
+        torch.testing.assert_close(networks[1][name], whole, rtol=1e-4, atol=1e-6)
+
+
+@pytest.fixture
+def small_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
+    """A device with room for so many pictures of a spiking network; the allocator is a fake."""
+
+    def shrink(room: int) -> list[int]:
+        forward, seen = SpikingNetwork.forward, []
+
+        def limited(self: SpikingNetwork, images: Tensor) -> Tensor:
+            if self.training and self.timesteps:
+                seen.append(len(images))
+                if len(images) > room:
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return forward(self, images)
+
+        monkeypatch.setattr(SpikingNetwork, "forward", limited)
+        return seen
+
+    return shrink
+
+
+def test_out_of_memory_halves_the_parts_and_keeps_the_batch(
+    new_run: NewRun,
+    tiny_data: DataSet,
+    tmp_path: Path,
+    small_memory: Callable[[int], list[int]],
+) -> None:
+    whole, halved = Display(), Display()
+    loop.train(new_run(tmp_path / "whole", **WITHOUT_NORMS, dropout=0.0), tiny_data, whole, never)
+    seen = small_memory(4)
+    run = new_run(tmp_path / "halved", **WITHOUT_NORMS, dropout=0.0)
+    loop.train(run, tiny_data, halved, never)
+    assert halved.notes == [
+        "ran out of memory with 6 pictures at once; the batch goes on in parts of 3",
+    ]
+    assert seen[:6] == [12, 6, 3, 3, 3, 3] and set(seen[2:]) == {3}
+    assert halved.losses == pytest.approx(whole.losses, rel=0.02)
+    assert checkpoint.load(tmp_path / "halved" / "latest.pt")["micro_batch"] == 3
+    assert resume(tmp_path / "halved", CPU).micro_batch == 3
+
+
+def test_a_network_too_large_for_two_pictures_is_refused(
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, small_memory: Callable[[int], list[int]]
+) -> None:
+    small_memory(1)
+    with pytest.raises(ResourceError, match="out of memory with 2 pictures at once") as caught:
+        loop.train(new_run(tmp_path), tiny_data, Display(), never)
+    assert caught.value.exit_code == 7 and caught.value.code == "out_of_memory"
+
+
+def test_other_errors_are_not_taken_for_memory(
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: SpikingNetwork, images: Tensor) -> Tensor:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(SpikingNetwork, "forward", broken)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        loop.train(new_run(tmp_path), tiny_data, Display(), never)
+
+
+def test_the_processors_own_allocator_is_understood() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+
+
+# Average
+
+
+def test_the_average_follows_the_weights(new_run: NewRun, tmp_path: Path) -> None:
+    run = new_run(tmp_path, ema=0.9)
+    assert run.judged is run.average is not None
+    expected = {name: value.clone() for name, value in run.network.state_dict().items()}
+    for step in range(12):
+        for parameter in run.network.parameters():
+            parameter.data.add_(1 + step)
+        run.follow(step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        for name, value in run.network.state_dict().items():
+            if value.is_floating_point():
+                expected[name] = decay * expected[name] + (1 - decay) * value
+    for name, value in run.average.state_dict().items():
+        torch.testing.assert_close(value, expected[name])
+
+
+@pytest.mark.parametrize("recipe", ["iir-bn", "iir"])
+def test_with_an_average_a_stopped_run_ends_with_the_same_bits(
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, recipe: Recipe
+) -> None:
+    loop.train(new_run(tmp_path / "whole", recipe, ema=0.8), tiny_data, Display(), never)
+    new_run(tmp_path / "pieces", recipe, ema=0.8).save()
+    for _ in range(15):
+        with pytest.raises(loop.Stopped):
+            loop.train(resume(tmp_path / "pieces", CPU), tiny_data, Display(), lambda: True)
+    loop.train(resume(tmp_path / "pieces", CPU), tiny_data, Display(), never)
+    kept = [checkpoint.load(tmp_path / name / "t1.pt")["network"] for name in ("whole", "pieces")]
+    assert_same(kept[0], kept[1])
+
+
+def test_what_is_kept_is_the_average(new_run: NewRun, tiny_data: DataSet, tmp_path: Path) -> None:
+    run = new_run(tmp_path, "iir", ema=0.8, stages=(Stage(0, 1), Stage(1, 1)))
+    averages: list[dict[str, Tensor]] = []
+    follow = run.follow
+
+    def spy(step: int) -> None:
+        follow(step)
+        assert run.average is not None
+        averages.append(copy.deepcopy(run.average.state_dict()))
+
+    run.follow = spy  # type: ignore[method-assign]  # only of this run
+    loop.train(run, tiny_data, Display(), never)
+    assert_same(dict(checkpoint.load(tmp_path / "t1.pt")["network"]), dict(averages[-1]))
+
+
+# Compilation
+
+
+@pytest.mark.filterwarnings(  # of torch about itself
+    "ignore:.*autograd.function.Function.*should not be instantiated:DeprecationWarning"
+)
+def test_compiled_steps_learn_the_same(
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced as for torch.compile, then run by torch: the C++ compiler would take a minute."""
+    plain, compiled = Display(), Display()
+    calls = []
+    real = torch.compile
+
+    def traced(module: Any) -> Any:
+        calls.append(module)
+        return partial(real, backend="aot_eager")(module)
+
+    loop.train(new_run(tmp_path / "plain", dropout=0.0), tiny_data, plain, never)
+    monkeypatch.setattr(torch, "compile", traced)
+    run = new_run(tmp_path / "compiled", dropout=0.0, spike_rate=None)
+    loop.train(run, tiny_data, compiled, never, compiled=True)
+    assert len(calls) == 5  # three stages, and the teacher of two
+    assert compiled.losses == pytest.approx(plain.losses, rel=0.02)

@@ -1,0 +1,118 @@
+"""Several processes, as torchrun starts them: what they compute is what one computes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from same import assert_same
+from train import steps_together
+
+from snn_train import checkpoint
+
+TORCHRUN = (sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone")
+TRAIN = "from snn_train.cli import main; raise SystemExit(main())"
+TINY = ("--data", "digits", "--network", "vgg5", "--width", "0.1", "--timesteps", "1",
+        "--largest-drop", "1", "--format", "json")  # fmt: skip
+
+
+def started(processes: int, *command: object) -> "subprocess.Popen[str]":
+    """`command` of this Python in so many processes; an interrupt is not ignored, as it would be
+    where a shell started the tests in the background."""
+    return subprocess.Popen(
+        [*TORCHRUN, "--nproc-per-node", str(processes), "--no-python", sys.executable,
+         *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+
+
+def ended(process: "subprocess.Popen[str]") -> tuple[int, list[dict[str, Any]], str]:
+    """Exit code, what was printed, and stderr."""
+    out, err = process.communicate(timeout=300)
+    return process.returncode, [json.loads(line) for line in out.splitlines()], err
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
+    """What one process and what two compute in every case of `steps_together`."""
+    directory = tmp_path_factory.mktemp("together")
+    answers = {}
+    for processes in (1, 2):
+        file = directory / f"{processes}.pt"
+        code, _, err = ended(started(processes, steps_together.__file__, file))
+        assert code == 0, err
+        answers[processes] = torch.load(file, weights_only=True)
+    return answers
+
+
+@pytest.mark.parametrize("case", steps_together.CASES)
+def test_two_processes_take_the_steps_of_one(found: dict[int, Any], case: str) -> None:
+    one, two = found[1][case], found[2][case]
+    assert two["losses"] == pytest.approx(one["losses"], rel=1e-6)
+    for name, weights in one["weights"].items():
+        torch.testing.assert_close(two["weights"][name], weights, rtol=1e-4, atol=1e-6)
+    # Weights that differ in the last bits may move a spike over its threshold.
+    assert two["accuracy"] == pytest.approx(one["accuracy"], abs=0.01)
+    assert two["rates"] == pytest.approx(one["rates"], abs=0.001)
+
+
+def test_a_run_of_two_processes_has_the_loss_curve_of_one(tmp_path: Path) -> None:
+    flags = (*TINY, "--epochs", "3,2", "--seed", "1")
+    losses = []
+    for processes in (1, 2):
+        directory = tmp_path / str(processes)
+        code, lines, err = ended(started(processes, "-c", TRAIN, *flags, "--out", directory))
+        assert code == 0, err
+        epochs = [line for line in lines if line["event"] == "epoch"]
+        assert [line["stage"] for line in epochs] == ["ann"] * 3 + ["t1"] * 2  # one speaks
+        losses.append([line["loss"] for line in epochs])
+        assert lines[-1]["event"] == "end" and (directory / "t1.pt").is_file()
+        assert not list(directory.glob(".*.tmp"))
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_together_they_save_and_one_goes_on_alone(tmp_path: Path, number: int) -> None:
+    directory = tmp_path / "run"
+    process = started(2, "-c", TRAIN, *TINY, "--epochs", "400,1", "--out", directory)
+    deadline = time.monotonic() + 200
+    while not (directory / "previous.pt").is_file():  # an epoch is behind them
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    code, lines, _ = ended(process)
+    assert code != 0
+    assert "stopped, everything is saved" in lines[-1]["text"]
+    saved = checkpoint.load(directory / "latest.pt")
+    assert saved["position"]["step"] > 0 or saved["position"]["epoch"] > 0
+    again = started(1, "-c", TRAIN, "--resume", directory, "--format", "json")
+    before = len(saved["records"])
+    while not checkpoint_epochs(directory) > before:
+        assert again.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    again.send_signal(signal.SIGTERM)
+    ended(again)
+    records = checkpoint.load(directory / "latest.pt")["records"]
+    assert_same(dict(enumerate(records[:before])), dict(enumerate(saved["records"])))
+
+
+def checkpoint_epochs(directory: Path) -> int:
+    metrics = checkpoint.load(directory / "latest.pt") if (directory / "latest.pt").exists() else {}
+    return len(metrics.get("records", ()))
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_refused(tmp_path: Path) -> None:
+    flags = (*TINY, "--batch-size", "63", "--out", tmp_path / "run")
+    code, _, err = ended(started(2, "-c", TRAIN, *flags))
+    assert code != 0
+    assert "--batch-size 63: 2 processes cannot share it evenly [bad_flag]" in err
