@@ -19,8 +19,8 @@ from snn_runtime.command import Parser, run_command, whole_number
 from snn_runtime.errors import BusyError, DeviceError, ModelError, ResourceError, UsageError
 from snn_runtime.files import sweep_temporary
 from snn_train import report
-from snn_train.augment import Augmentation, Normalisation
-from snn_train.data import DATA, DataSet, load
+from snn_train.augment import Augmentation
+from snn_train.data import DATA, DataSet, load, takes_size
 from snn_train.layout import NETWORKS, plan
 from snn_train.loop import Stopped, train
 from snn_train.network import Architecture
@@ -38,6 +38,8 @@ EXAMPLES = f"""examples:
   train-snn --data imagefolder:photos --network vgg9 --width 0.5 --image-size 32x32
   train-snn --data cifar10 --network vgg16 --recipe iir --timesteps 5,4,3,2,1 --epochs 300,500
       the paper's own recipe
+  train-snn --data imagenet:ILSVRC2012 --recipe iir --network vgg16
+      pictures of 224x224, decoded while training
   train-snn --resume runs/digits
       go on where a run was stopped
 
@@ -96,7 +98,9 @@ _SHARE = _number("from 0 to 1", lambda value: 0 <= value <= 1)
 
 def _add_network(group: Any) -> None:
     width = _number("above 0, up to 16", lambda value: 0 < value <= 16)
-    group.add_argument("--network", choices=NETWORKS, help="default vgg5 for digits, else vgg9")
+    group.add_argument(
+        "--network", choices=NETWORKS, help="default vgg9; digits vgg5, imagenet vgg16"
+    )
     group.add_argument("--recipe", choices=tuple(RECIPES), default="iir-bn", help="default iir-bn")
     group.add_argument("--width", type=width, default=1.0, help="factor on channels (default 1)")
     hidden = "neurons in each of two dense layers; 0: none"
@@ -104,7 +108,7 @@ def _add_network(group: Any) -> None:
     group.add_argument("--surrogate", choices=tuple(SURROGATES))
     dropout = _number("from 0, below 1", lambda value: 0 <= value < 1)
     group.add_argument("--dropout", type=dropout)
-    group.add_argument("--image-size", metavar="HxW", help="imagefolder only, e.g. 32x32")
+    group.add_argument("--image-size", metavar="HxW", help="imagefolder, imagenet: e.g. 32x32")
     group.add_argument("--fit", choices=("crop", "stretch"), default="crop")
 
 
@@ -127,7 +131,9 @@ def _add_training(group: Any) -> None:
     group.add_argument("--distillation", type=_SHARE, help="share of the loss from the ANN, 0 to 1")
     percentile = _number("above 0, up to 100", lambda value: 0 < value <= 100)
     group.add_argument("--percentile", type=percentile, help="of the currents, first threshold")
-    group.add_argument("--augment", metavar="LIST", help="e.g. flip,shift=4,cutout=8; or none")
+    group.add_argument(
+        "--augment", metavar="LIST", help="e.g. flip,shift=4,cutout=8; flip,resized; none"
+    )
     group.add_argument("--largest-drop", type=_SHARE, help="accuracy a stage may lose (0.1)")
     group.add_argument("--seed", type=whole_number(0, 2**63 - 1))
 
@@ -219,10 +225,10 @@ def _experiment(args: argparse.Namespace, data: DataSet) -> Experiment:
     recipe = RECIPES[args.recipe]
     height, width = data.train_images.shape[1:3]
     chosen = {"surrogate": args.surrogate, "dropout": args.dropout, "hidden": args.hidden}
-    network = args.network or ("vgg5" if data.name == "digits" else "vgg9")
+    usual = {"digits": "vgg5", "imagenet": "vgg16"}.get(data.name, "vgg9")
     try:
         architecture = Architecture(
-            network=network,
+            network=args.network or usual,
             recipe=args.recipe,
             width=args.width,
             classes=len(data.labels),
@@ -235,6 +241,8 @@ def _experiment(args: argparse.Namespace, data: DataSet) -> Experiment:
         settings = replace(settings, augmentation=_augmentation(args.augment, data.augmentation))
         if settings.augmentation.shift >= min(height, width):
             raise ValueError(f"--augment {args.augment}: images are {height}x{width}")
+        if settings.augmentation.resized and not data.on_disk:
+            raise ValueError(f"--augment {args.augment}: resized is for imagenet:DIR")
     except ValueError as error:
         raise UsageError("bad_flag", str(error)) from error
     return Experiment(
@@ -244,7 +252,7 @@ def _experiment(args: argparse.Namespace, data: DataSet) -> Experiment:
         digest(data),
         data.labels,
         data.fit,
-        Normalisation.of(data.train_images),
+        data.normalisation(),
         shlex.join(["train-snn", *sys.argv[1:]]),
     )
 
@@ -253,8 +261,8 @@ def _data_again(current: Run, terminal: report.Terminal) -> DataSet:
     experiment = current.experiment
     architecture = experiment.architecture
     size = (architecture.image_height, architecture.image_width)
-    folder = experiment.data.startswith("imagefolder:")
-    data = load(experiment.data, terminal.files, size if folder else None, experiment.fit)
+    asked = size if takes_size(experiment.data) else None
+    data = load(experiment.data, terminal.files, asked, experiment.fit)
     if digest(data) != experiment.data_digest:
         raise ModelError(
             "bad_checkpoint", f"{experiment.data} has changed since the run in {current.directory}"
@@ -268,8 +276,8 @@ def _augmentation(text: str | None, default: Augmentation) -> Augmentation:
     values: dict[str, Any] = {}
     for part in text.split(",") if text != "none" else []:
         name, _, number = part.partition("=")
-        if name == "flip" and not number:
-            values["flip"] = True
+        if name in ("flip", "resized") and not number:
+            values[name] = True
         elif name in ("shift", "cutout") and number.isdecimal():
             values[name] = int(number)
         else:

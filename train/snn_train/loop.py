@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,11 +18,16 @@ from snn_train.budget import recorded, watch
 from snn_train.calibrate import descend, set_thresholds, settle
 from snn_train.data import DataSet
 from snn_train.network import SpikingNetwork
+from snn_train.on_disk import Images, ahead, subset
 from snn_train.run import Best, Position, Run, copy_weights, first_best, make_optimiser
 from snn_train.schedule import RETRIES, Settings, gate, learning_rate
 
 EVALUATION_BATCH = 500
+EVALUATED_PIXELS = 500 * 32 * 32
+"""In a batch: 500 pictures of CIFAR's size."""
 CALIBRATION_IMAGES = 512
+CALIBRATION_PIXELS = 512 * 64 * 64
+"""At most; but 64 pictures, the authors' number for ImageNet, are always taken."""
 SETTLING_BATCHES = 24
 SAVE_EVERY = 60.0
 """Seconds of training that a power cut may cost."""
@@ -66,9 +71,9 @@ class _Pixels:
         settings = run.experiment.settings
         device = next(run.network.parameters()).device
         trained, held_out = data.split(settings.validation, settings.seed)
-        self.images = data.train_images[trained].to(device)
+        self.images = subset(data.train_images, trained).to(device)
         self.labels = data.train_labels[trained].to(device)
-        self.held_out = data.train_images[held_out].to(device)
+        self.held_out = subset(data.train_images, held_out).to(device)
         self.held_out_labels = data.train_labels[held_out].to(device)
         self.batch = min(settings.batch_size, len(self.images))
         self.steps = len(self.images) // self.batch
@@ -114,11 +119,13 @@ def _train_epoch(
     total = pixels.steps * run.stage.epochs
     begun = saved = time.monotonic() - at.seconds
     network.train()
+    parts = torch.split(order, pixels.batch)[: pixels.steps]
+    batches = _batches(run, pixels.images, parts, at.step)
     for step in display.steps(range(at.step, pixels.steps), run, pixels.steps):
         at.step = step
         run.seed_dropout()
-        chosen = order[step * pixels.batch : (step + 1) * pixels.batch].to(pixels.images.device)
-        images = _batch(run, pixels.images[chosen], step)
+        images = next(batches)
+        chosen = parts[step].to(images.device)
         done = at.epoch * pixels.steps + step
         loss_sum += _step(run, images, pixels.labels[chosen], teacher, done, total)
         at.step, at.seconds = step + 1, time.monotonic() - begun
@@ -175,11 +182,16 @@ def _loss(logits: Tensor, labels: Tensor, wanted: Tensor | None, settings: Setti
     return (1 - share) * loss + share * TEMPERATURE**2 * divergence
 
 
-def _batch(run: Run, images: Tensor, step: int) -> Tensor:
+def _batches(run: Run, images: Images, parts: Sequence[Tensor], first: int = 0) -> Iterator[Tensor]:
+    """Yield the pictures of every part from the `first` on, augmented and normalised."""
     normalisation = run.experiment.normalisation
     chosen = run.experiment.settings.augmentation
-    draws = Draws.of(chosen, len(images), run.random("augmentation", step))
-    return normalisation(augment(images, chosen, normalisation.offset, draws))
+    drawn = (
+        (part, Draws.of(chosen, len(part), run.random("augmentation", step)))
+        for step, part in enumerate(parts[first:], first)
+    )
+    for pixels, draws in ahead(images, drawn):
+        yield normalisation(augment(pixels, chosen, normalisation.offset, draws))
 
 
 def _autocast(settings: Settings, device: torch.device) -> AbstractContextManager[object]:
@@ -204,13 +216,14 @@ def _network_of(run: Run, stage: str) -> SpikingNetwork:
 
 @torch.no_grad()
 def evaluate(
-    network: SpikingNetwork, images: Tensor, labels: Tensor, run: Run
+    network: SpikingNetwork, images: Images, labels: Tensor, run: Run
 ) -> tuple[float, dict[str, float]]:
     """Return accuracy (0 to 1) and each layer's firing rate, in float32."""
     network.eval()
     correct, rates = 0, dict.fromkeys((p.plan.name for p in network.populations()), 0.0)
-    for start in range(0, len(labels), EVALUATION_BATCH):
-        part = slice(start, start + EVALUATION_BATCH)
+    size = max(16, min(EVALUATION_BATCH, EVALUATED_PIXELS // math.prod(images.shape[1:3])))
+    for start in range(0, len(labels), size):
+        part = slice(start, start + size)
         network.rates = {}
         logits = network(run.experiment.normalisation(images[part]))
         correct += int((logits.argmax(1) == labels[part]).sum())
@@ -319,9 +332,7 @@ def _settle(run: Run, pixels: _Pixels) -> None:
         return
     order = torch.randperm(len(pixels.images), generator=run.random("settling"))
     parts = torch.split(order, pixels.batch)[:SETTLING_BATCHES]
-    device = pixels.images.device
-    chosen = (pixels.images[part.to(device)] for part in parts)
-    settle(run.network, (_batch(run, images, step) for step, images in enumerate(chosen)))
+    settle(run.network, _batches(run, pixels.images, parts))
     accuracy, rates = evaluate(run.network, pixels.held_out, pixels.held_out_labels, run)
     if not _keep_if_best(run, accuracy, rates, run.best.epoch):
         run.network.load_state_dict(run.best.weights)
@@ -332,8 +343,10 @@ def _begin_stage(run: Run, pixels: _Pixels) -> None:
     run.network = descend(run.network, run.stage.timesteps)
     if first:
         chosen = torch.randperm(len(pixels.images), generator=run.random("calibration"))
-        images = pixels.images[chosen[:CALIBRATION_IMAGES].to(pixels.images.device)]
-        set_thresholds(run.network, _batch(run, images, 0), settings.percentile)
+        most = max(64, CALIBRATION_PIXELS // math.prod(pixels.images.shape[1:3]))
+        sample = chosen[: min(CALIBRATION_IMAGES, most)]
+        (images,) = _batches(run, pixels.images, [sample])
+        set_thresholds(run.network, images, settings.percentile)
     run.optimiser = make_optimiser(run.network, settings)
     run.best = first_best(run.network)
 

@@ -22,6 +22,7 @@ from snn_train.budget import Budget
 from snn_train.data import DataSet, Fit
 from snn_train.muon import ADAMW_SHARE, Muon
 from snn_train.network import Architecture, SpikingNetwork
+from snn_train.on_disk import fingerprint
 from snn_train.schedule import Settings, Stage
 
 LOG = logging.getLogger(__name__)
@@ -60,7 +61,8 @@ class Experiment:
     data: str
     """As given to --data."""
     data_digest: str
-    """SHA-256 of every pixel and label: a resumed run must see the same."""
+    """SHA-256 of every pixel, or of a picture on disk its name, and label: a resumed run must see
+    the same."""
     labels: tuple[str, ...]
     fit: Fit
     normalisation: Normalisation
@@ -232,17 +234,18 @@ def copy_weights(network: nn.Module) -> dict[str, Tensor]:
 
 def make_optimiser(network: SpikingNetwork, settings: Settings) -> torch.optim.Optimizer:
     """Weights decay; thresholds, leaks, shifts and biases do not."""
+    name, decay = settings.method(network.timesteps)
     parameters = [p for p in network.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": decay},
         {"params": [p for p in parameters if p.dim() == 1], "weight_decay": 0.0},
     ]
     rate = settings.learning_rate
-    if settings.optimiser == "muon":
+    if name == "muon":
         return Muon(_muon_groups(network, groups), rate)
-    if settings.optimiser == "sgd":
+    if name == "sgd":
         return torch.optim.SGD(groups, rate, momentum=0.9, nesterov=True)
-    if settings.optimiser == "adam":
+    if name == "adam":
         return torch.optim.Adam(groups, rate, amsgrad=True)
     return torch.optim.AdamW(groups, rate)
 
@@ -258,9 +261,9 @@ def _muon_groups(network: SpikingNetwork, groups: list[dict[str, Any]]) -> list[
 
 
 def digest(data: DataSet) -> str:
-    """SHA-256 of a data set's pixels and labels."""
+    """SHA-256 of a data set's pixels, or the names of its files, and labels."""
     state = hashlib.sha256()
-    for tensor in (data.train_images, data.train_labels, data.test_images, data.test_labels):
-        state.update(str(tuple(tensor.shape)).encode())
-        state.update(tensor.contiguous().numpy().data)
+    for part in (data.train_images, data.train_labels, data.test_images, data.test_labels):
+        state.update(str(tuple(part.shape)).encode())
+        state.update(fingerprint(part))
     return state.hexdigest()
