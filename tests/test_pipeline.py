@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from in_memory import in_memory
 from PIL import Image
 
 from snn_train.data import load
@@ -63,7 +64,7 @@ def test_the_exported_accuracy_is_what_snn_infer_reaches(
     data = load("digits", lambda items, title, total: items)
     folder = place / "scans"
     folder.mkdir()
-    for index, pixels in enumerate(data.test_images.numpy()):
+    for index, pixels in enumerate(in_memory(data.test_images).numpy()):
         Image.fromarray(pixels).save(folder / f"{index:04}.png")
     done = command(
         "snn_runtime.infer", folder, "--model", model, "--format", "json", "--top-k", 1, cwd=place

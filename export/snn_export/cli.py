@@ -87,8 +87,8 @@ def main() -> int:
 def _data(spec: str, origin: Origin) -> data_sets.DataSet:
     image = origin.image
     size = (image.height, image.width)
-    folder = spec.startswith("imagefolder:")
-    data = data_sets.load(spec, _shown, size if folder else None, image.fit)
+    asked = size if data_sets.takes_size(spec) else None
+    data = data_sets.load(spec, _shown, asked, image.fit)
     if data.labels != origin.labels:
         raise InputError(
             "bad_data",

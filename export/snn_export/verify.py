@@ -1,5 +1,7 @@
 """Proof, in the command that writes the file, that the file computes what was trained."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +18,11 @@ from snn_runtime.graph import Image, Pool, SpikingGraph
 from snn_runtime.onnx_file import read, to_bytes
 from snn_runtime.reference import Spikes
 from snn_train.data import DataSet
+from snn_train.on_disk import Images, subset
 
 BATCH = 500
+BATCH_PIXELS = 500 * 32 * 32
+"""Batches of larger pictures are smaller; at 224×224 the spikes of 500 would fill the memory."""
 PROVEN_IMAGES = 16
 """Photographs compared neuron by neuron with the interpreter, beside the golden images."""
 
@@ -82,21 +87,36 @@ def measure(origin: Origin, graph: SpikingGraph, engine: Backend, data: DataSet)
     """Run all test images through the unfolded network and through the graph in its engine."""
     labels = data.test_labels.numpy()
     before, after = np.empty_like(labels), np.empty_like(labels)
-    for start in range(0, len(labels), BATCH):
-        part = slice(start, start + BATCH)
+    for part in _parts(data.test_images):
         images = data.test_images[part]
         with torch.no_grad():
             logits = origin.logits(images)
         before[part] = logits.argmax(1).numpy()
         after[part] = engine.run(images.numpy()).argmax(1)
-    sample = data.test_images[:: max(1, len(labels) // BATCH)].numpy()
     return Accuracy(
         len(labels),
         float((before == labels).mean()),
         float((after == labels).mean()),
         float((before == after).mean()),
-        sent_rates(graph, engine.spikes(sample)),
+        _rates(graph, engine, data.test_images),
     )
+
+
+def _rates(graph: SpikingGraph, engine: Backend, images: Images) -> dict[str, float]:
+    """Those of `sent_rates` on some 500 of the pictures."""
+    sample = subset(images, torch.arange(0, len(images), max(1, len(images) // BATCH)))
+    total = dict.fromkeys((node.name for node in graph.nodes), 0.0)
+    for part in _parts(sample):
+        pixels = sample[part].numpy()
+        for name, rate in sent_rates(graph, engine.spikes(pixels)).items():
+            total[name] += rate * len(pixels) / len(sample)
+    return total
+
+
+def _parts(images: Images) -> Iterator[slice]:
+    """Cut pictures into batches that fit in memory whatever their size."""
+    size = max(16, min(BATCH, BATCH_PIXELS // math.prod(images.shape[1:3])))
+    return (slice(start, start + size) for start in range(0, len(images), size))
 
 
 def sent_rates(graph: SpikingGraph, spikes: dict[str, Spikes]) -> dict[str, float]:

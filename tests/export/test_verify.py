@@ -5,6 +5,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from in_memory import in_memory
 
 from snn_export.fold import FoldedNetwork
 from snn_export.quantise import to_float32, to_int8
@@ -62,10 +63,10 @@ def test_accuracy_is_that_of_the_torch_network_and_of_the_engine() -> None:
     data = a_data_set(trained)
     graph = to_int8(fold(trained))
     accuracy = measure(trained, graph, OrtBackend(graph, threads=1), data)
-    pixels = data.test_images.numpy()
+    pixels = in_memory(data.test_images).numpy()
     exact = reference.run(graph, pixels).logits.argmax(1)
     with torch.no_grad():
-        logits = trained.network(trained.experiment.normalisation(data.test_images))
+        logits = trained.network(trained.experiment.normalisation(in_memory(data.test_images)))
     torch_says = logits.argmax(1).numpy()
     labels = data.test_labels.numpy()
     assert accuracy.images == 60

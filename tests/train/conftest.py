@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from snn_train import cli, run
-from snn_train.augment import Augmentation, Normalisation
+from snn_train.augment import Augmentation
 from snn_train.data import DataSet
 from snn_train.experiment import Experiment, digest
 from snn_train.network import Architecture, Recipe
@@ -84,7 +84,7 @@ def new_run(tiny_data: DataSet) -> Callable[..., run.Run]:
             digest(tiny_data),
             tiny_data.labels,
             tiny_data.fit,
-            Normalisation.of(tiny_data.train_images),
+            tiny_data.normalisation(),
             "train-snn",
         )
         directory.mkdir(exist_ok=True)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from bad_inputs.pictures import encoded, picture
+from in_memory import in_memory
 
 from snn_runtime import image
 from snn_runtime.errors import InputError, UsageError
@@ -51,13 +52,14 @@ def refused(spec: str, *expected: str) -> None:
 def test_digits_are_the_scans_every_fifth_of_a_digit_held_out() -> None:
     data = read("digits")
     assert data.labels == tuple("0123456789")
-    assert data.train_images.shape[1:] == (8, 8, 3) and data.train_images.dtype == torch.uint8
+    images = in_memory(data.train_images)
+    assert images.shape[1:] == (8, 8, 3) and images.dtype == torch.uint8
     assert len(data.train_labels) + len(data.test_labels) == 1797
     share = torch.bincount(data.test_labels) / (
         torch.bincount(data.test_labels) + torch.bincount(data.train_labels)
     )
     assert bool(((share > 0.19) & (share < 0.21)).all())
-    assert int(data.train_images.min()) == 0 and int(data.train_images.max()) == 255
+    assert int(images.min()) == 0 and int(images.max()) == 255
 
 
 def test_the_split_is_disjoint_complete_fair_and_depends_on_the_seed() -> None:
@@ -73,7 +75,8 @@ def test_the_split_is_disjoint_complete_fair_and_depends_on_the_seed() -> None:
 @pytest.mark.parametrize(
     ("spec", "size", "message"),
     [
-        ("imagenet", None, "--data imagenet: expected one of digits, imagefolder:DIR"),
+        ("imagenette", None, "--data imagenette: expected one of digits, imagefolder:DIR"),
+        ("imagenet", None, "--data imagenet needs a folder: imagenet:DIR"),
         ("digits:/tmp", None, "--data digits:/tmp: expected"),
         ("", None, "expected one of"),
         ("imagefolder", None, "needs a folder"),
@@ -128,7 +131,7 @@ def test_a_folder_of_pictures_is_read_as_snn_infer_will_read_it(
     for part, pixels in (("train", data.train_images), ("test", data.test_images)):
         paths = files(photos, part)
         assert len(paths) == len(pixels)
-        for path, each in zip(paths, pixels, strict=True):
+        for path, each in zip(paths, in_memory(pixels), strict=True):
             expected, _ = image.load(path, height, width, fit)
             assert np.array_equal(each.numpy(), expected)
 
@@ -263,7 +266,7 @@ def test_cifar10s_archive_is_read(tmp_path: Path, mode: str) -> None:
     labels = [label for i in range(1, 6) for label in contents[f"data_batch_{i}"]["labels"]]
     assert data.train_labels.tolist() == labels
     assert data.test_labels.tolist() == contents["test_batch"]["labels"]
-    for row, pixels in zip(rows, data.train_images.numpy(), strict=True):
+    for row, pixels in zip(rows, in_memory(data.train_images).numpy(), strict=True):
         for colour in range(3):  # a row is all red, then all green, then all blue
             plane = row[1024 * colour : 1024 * (colour + 1)].reshape(32, 32)
             assert np.array_equal(pixels[:, :, colour], plane)
@@ -279,7 +282,8 @@ def test_cifar100s_fine_labels_are_read(tmp_path: Path) -> None:
     path = archive(tmp_path / "cifar.tar.gz", "cifar100", made)
     data = read(f"cifar100:{path}")
     assert len(data.labels) == 100 and data.test_labels.tolist() == labels
-    assert np.array_equal(data.train_images[7, :, :, 2].flatten().numpy(), rows[7, 2048:])
+    blue = in_memory(data.train_images)[7, :, :, 2]
+    assert np.array_equal(blue.flatten().numpy(), rows[7, 2048:])
 
 
 class Canary:
@@ -423,7 +427,7 @@ def test_idx_files_are_read_plain_and_gzipped(tmp_path: Path, name: str, packed:
     assert data.test_labels.tolist() == [index % 10 for index in range(30)]
     grey = np.frombuffer(contents[archives.IDX_FILES[0]][16:], np.uint8).reshape(150, 28, 28)
     for colour in range(3):
-        assert np.array_equal(data.train_images[..., colour].numpy(), grey)
+        assert np.array_equal(in_memory(data.train_images)[..., colour].numpy(), grey)
 
 
 IMAGES, LABELS = archives.IDX_FILES[:2]

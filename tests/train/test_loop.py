@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from in_memory import in_memory
 from same import assert_same
 from torch import Tensor
 
@@ -248,7 +249,8 @@ def test_validation_images_are_never_trained_on(
 ) -> None:
     seen: set[int] = set()
     trained, held_out = tiny_data.split(0.1, 0)
-    marked = {bytes(tiny_data.train_images[i].flatten().tolist()): int(i) for i in range(40)}
+    pictures = in_memory(tiny_data.train_images)
+    marked = {bytes(each.flatten().tolist()): index for index, each in enumerate(pictures)}
 
     def spy(images: Tensor, *rest: Any) -> Tensor:
         seen.update(marked[bytes(image.flatten().tolist())] for image in images)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from in_memory import in_memory
 from torch import nn
 
 from snn_runtime.errors import ModelError, ResourceError
@@ -197,7 +198,8 @@ def test_muon_turns_what_is_normalised_and_nothing_else(new_run: NewRun, tmp_pat
 def test_the_digest_sees_every_pixel_and_label(tiny_data: DataSet) -> None:
     before = digest(tiny_data)
     assert digest(tiny_data) == before
-    for tensor in (tiny_data.train_images, tiny_data.train_labels, tiny_data.test_images):
+    for part in (tiny_data.train_images, tiny_data.train_labels, tiny_data.test_images):
+        tensor = in_memory(part)
         first = tensor.view(-1)[:1]
         kept = first.clone()
         first.add_(1)

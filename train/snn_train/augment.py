@@ -1,15 +1,24 @@
 """Batches from a data set that lies whole on the training device, as airbench's CIFAR loader does.
 
 No worker processes: flips and shifted crops of uint8 pixels are one gather, on whatever device the
-pixels are. Normalisation is (x − m)/σ with an integer m per colour, so that the exported graph can
-subtract exactly what training subtracted, and zero padding means the same in both.
+pixels are. Only random windows are cut elsewhere, by `on_disk`, where pictures are decoded while
+training goes on. Normalisation is (x − m)/σ with an integer m per colour, so that the exported
+graph can subtract exactly what training subtracted, and zero padding means the same in both.
 """
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+TRIES = 10
+"""To find a random window that lies in the picture, before its middle is taken."""
+SMALLEST_AREA = 0.08
+LARGEST_ASPECT = 4 / 3
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,9 @@ class Augmentation:
     """Largest shift in pixels either way; the border is reflected."""
     cutout: int = 0
     """Side in pixels of a square set to the mean."""
+    resized: bool = False
+    """A random window of each picture in place of all of it, see `window`; only where pictures are
+    decoded while training, whose whole is larger than what the network sees."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,8 @@ class Draws:
     """bool `(B,)`"""
     corner: Tensor
     """`(2, B)`: the middle of the square that is cut out, in shares of height and width."""
+    windows: Tensor
+    """float64 `(tries, 4, B)`, from 0 to 1, for `window`; no tries where none are asked for."""
 
     @classmethod
     def of(cls, augmentation: Augmentation, batch: int, generator: torch.Generator) -> "Draws":
@@ -72,11 +86,23 @@ class Draws:
             torch.randint(0, 2 * augmentation.shift + 1, (2, batch), generator=generator),
             torch.rand(batch, generator=generator) < 0.5,
             torch.rand(2, batch, generator=generator),
+            torch.rand(
+                TRIES if augmentation.resized else 0,
+                4,
+                batch,
+                dtype=torch.float64,
+                generator=generator,
+            ),
         )
 
     def part(self, chosen: slice) -> "Draws":
         """Those of some of the pictures."""
-        return Draws(self.shift[:, chosen], self.mirrored[chosen], self.corner[:, chosen])
+        return Draws(
+            self.shift[:, chosen],
+            self.mirrored[chosen],
+            self.corner[:, chosen],
+            self.windows[:, :, chosen],
+        )
 
 
 def augment(
@@ -117,3 +143,38 @@ def _cut(images: Tensor, corner: Tensor, side: int, mean: tuple[int, int, int]) 
     inside_columns = (columns >= left[:, None]) & (columns < left[:, None] + side)
     hole = (inside_rows[:, :, None] & inside_columns[:, None, :])[..., None].to(images.device)
     return torch.where(hole, torch.tensor(mean, dtype=torch.uint8, device=images.device), images)
+
+
+def window(
+    size: tuple[int, int], shape: tuple[int, int], tries: npt.NDArray[np.float64]
+) -> tuple[int, int, int, int]:
+    """Return the part of a picture that is resized to `shape`: Inception's random crop
+    (Szegedy et al. 2015), with the numbers that He et al. and torchvision use.
+
+        area = (0.08 + 0.92 u₁) · that of the picture      aspect = (4/3)^(2 u₂ − 1) · W/H
+        width = √(area · aspect)      height = √(area / aspect)      its corner uniform, by u₃, u₄
+
+    The first try that lies in the picture counts; after the last, the largest part in the middle
+    whose aspect is allowed.
+
+    Args:
+        size: width and height of the picture.
+        shape: height H and width W of what is wanted.
+        tries: `(tries, 4)`: u₁ to u₄, from 0, below 1.
+
+    Returns:
+        left, top, right, bottom.
+    """
+    width, height = size
+    natural = shape[1] / shape[0]
+    for share, bend, down, across in tries.tolist():
+        area = (SMALLEST_AREA + (1 - SMALLEST_AREA) * share) * width * height
+        aspect = natural * LARGEST_ASPECT ** (2 * bend - 1)
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            left, top = int(across * (width - w + 1)), int(down * (height - h + 1))
+            return left, top, left + w, top + h
+    w = min(width, round(height * natural * LARGEST_ASPECT))
+    h = min(height, round(width / natural * LARGEST_ASPECT))
+    left, top = (width - w) // 2, (height - h) // 2
+    return left, top, left + w, top + h

@@ -16,8 +16,8 @@ from snn_runtime.command import run_command
 from snn_runtime.errors import DeviceError, ModelError, ResourceError, UsageError
 from snn_runtime.files import sweep_temporary
 from snn_train import processes, report
-from snn_train.augment import Augmentation, Normalisation
-from snn_train.data import DataSet, load
+from snn_train.augment import Augmentation
+from snn_train.data import DataSet, load, takes_size
 from snn_train.experiment import Experiment, digest
 from snn_train.flags import PROGRAM, parse_args
 from snn_train.layout import plan
@@ -138,10 +138,10 @@ def _experiment(args: argparse.Namespace, data: DataSet) -> Experiment:
     recipe = RECIPES[args.recipe]
     height, width = data.train_images.shape[1:3]
     chosen = {"surrogate": args.surrogate, "dropout": args.dropout, "hidden": args.hidden}
-    network = args.network or ("vgg5" if data.name == "digits" else "vgg9")
+    usual = {"digits": "vgg5", "imagenet": "vgg16"}.get(data.name, "vgg9")
     try:
         architecture = Architecture(
-            network=network,
+            network=args.network or usual,
             recipe=args.recipe,
             width=args.width,
             classes=len(data.labels),
@@ -154,6 +154,8 @@ def _experiment(args: argparse.Namespace, data: DataSet) -> Experiment:
         settings = replace(settings, augmentation=_augmentation(args.augment, data.augmentation))
         if settings.augmentation.shift >= min(height, width):
             raise ValueError(f"--augment {args.augment}: images are {height}x{width}")
+        if settings.augmentation.resized and not data.on_disk:
+            raise ValueError(f"--augment {args.augment}: resized is for imagenet:DIR")
     except ValueError as error:
         raise UsageError("bad_flag", str(error)) from error
     return Experiment(
@@ -163,7 +165,7 @@ def _experiment(args: argparse.Namespace, data: DataSet) -> Experiment:
         digest(data),
         data.labels,
         data.fit,
-        Normalisation.of(data.train_images),
+        data.normalisation(),
         shlex.join(["train-snn", *sys.argv[1:]]),
     )
 
@@ -172,8 +174,8 @@ def _data_again(current: Run, terminal: report.Terminal) -> DataSet:
     experiment = current.experiment
     architecture = experiment.architecture
     size = (architecture.image_height, architecture.image_width)
-    folder = experiment.data.startswith("imagefolder:")
-    data = load(experiment.data, terminal.files, size if folder else None, experiment.fit)
+    asked = size if takes_size(experiment.data) else None
+    data = load(experiment.data, terminal.files, asked, experiment.fit)
     if digest(data) != experiment.data_digest:
         raise ModelError(
             "bad_checkpoint", f"{experiment.data} has changed since the run in {current.directory}"
@@ -187,8 +189,8 @@ def _augmentation(text: str | None, default: Augmentation) -> Augmentation:
     values: dict[str, Any] = {}
     for part in text.split(",") if text != "none" else []:
         name, _, number = part.partition("=")
-        if name == "flip" and not number:
-            values["flip"] = True
+        if name in ("flip", "resized") and not number:
+            values[name] = True
         elif name in ("shift", "cutout") and number.isdecimal():
             values[name] = int(number)
         else:

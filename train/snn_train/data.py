@@ -1,9 +1,11 @@
-"""Data sets, each as two uint8 tensors; all of it is looked at before training starts.
+"""Data sets, each as two uint8 tensors, all of it looked at before training starts; but for one.
 
 digits              scikit-learn's 1,797 scans of 8×8; always there
 imagefolder:DIR     DIR/{train,test}/<class>/* in any format that snn-infer reads
 cifar10, cifar100   the official python archives, downloaded once, or `cifar10:FILE`
 mnist, fashion-mnist  the four IDX files, downloaded once, or `mnist:DIR`
+imagenet:DIR        DIR/{train,val}/<class>/*, 224×224; decoded while training goes on: of its files
+                    only names and sizes are looked at before
 """
 
 from collections.abc import Callable, Iterable
@@ -19,7 +21,8 @@ from torch import Tensor
 from snn_runtime import image as picture
 from snn_runtime.errors import InputError, UsageError
 from snn_train import archives
-from snn_train.augment import Augmentation
+from snn_train.augment import Augmentation, Normalisation
+from snn_train.on_disk import Images, OnDisk, listed
 
 Fit = Literal["crop", "stretch"]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -28,26 +31,45 @@ Progress = Callable[[Iterable[Path], str, int], Iterable[Path]]
 """(items, what is going on, how many) ↦ the items, shown as they pass."""
 
 DATA = ("digits", "imagefolder:DIR", "cifar10[:FILE]", "cifar100[:FILE]", "mnist[:DIR]",
-        "fashion-mnist[:DIR]")  # fmt: skip
+        "fashion-mnist[:DIR]", "imagenet:DIR")  # fmt: skip
+OF_ANY_SIZE = ("imagefolder", "imagenet")
+"""Data sets whose pictures are made as large as asked for."""
 CROPPED_AND_FLIPPED = Augmentation(flip=True, shift=4, cutout=8)
+IMAGENET_SIZE = (224, 224)
+IMAGENET_COLOURS = Normalisation((124, 116, 104), (58.395, 57.12, 57.375))
+"""The mean, rounded, and deviation that the field uses, 255 times those of torchvision."""
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Photographs and labels, whole and decoded."""
+    """Photographs and labels, whole and decoded, or decoded when they are asked for."""
 
     name: str
     labels: tuple[str, ...]
-    train_images: Tensor
+    train_images: Images
     """uint8 `(N, H, W, 3)`"""
     train_labels: Tensor
     """int64 `(N,)`"""
-    test_images: Tensor
+    test_images: Images
     test_labels: Tensor
     augmentation: Augmentation
     """What suits these pictures; settings may say otherwise."""
     fit: Fit = "crop"
     """How pictures of another shape were made to fit; part of the exported model."""
+    colours: Normalisation | None = None
+    """Where the field has agreed on one; else it is measured."""
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether pictures are decoded while training goes on."""
+        return isinstance(self.train_images, OnDisk)
+
+    def normalisation(self) -> Normalisation:
+        """The colours' means and deviations of the training pictures."""
+        if self.colours is not None:
+            return self.colours
+        assert isinstance(self.train_images, Tensor)  # nobody decodes a million files for this
+        return Normalisation.of(self.train_images)
 
     def split(self, share: float, seed: int) -> tuple[Tensor, Tensor]:
         """Return indices (to train on, to validate on) of the training set.
@@ -71,19 +93,24 @@ def load(
     """Return the data set that `spec` names, its pictures `size` (height, width) pixels large.
 
     Args:
-        size: only for `imagefolder`, where None takes the size of the first picture.
+        size: only for `imagefolder`, where None takes the size of the first picture, and for
+            `imagenet`, where it is 224×224.
 
     Raises:
         UsageError: unknown name, or a size for a data set that has its own.
         InputError: `bad_data`, naming the file that is missing, empty or corrupt.
     """
     name, _, where = spec.partition(":")
-    if name == "imagefolder":
+    if name in OF_ANY_SIZE:
         if not where:
-            raise UsageError("bad_flag", "--data imagefolder needs a folder: imagefolder:DIR")
+            raise UsageError("bad_flag", f"--data {name} needs a folder: {name}:DIR")
+        if name == "imagenet":
+            return _imagenet(Path(where), progress, size or IMAGENET_SIZE, fit)
         return _image_folder(Path(where), progress, size, fit)
     if size is not None:
-        raise UsageError("bad_flag", f"--image-size is for imagefolder, {name} has its own size")
+        raise UsageError(
+            "bad_flag", f"--image-size is for {' and '.join(OF_ANY_SIZE)}, {name} has its own size"
+        )
     if name == "digits" and not where:
         return _digits()
     readers = {
@@ -98,6 +125,11 @@ def load(
     parts = (read.train_images, read.train_labels, read.test_images, read.test_labels)
     augmentation = Augmentation(shift=2) if "mnist" in name else CROPPED_AND_FLIPPED
     return _data_set(name, read.labels, parts, augmentation)
+
+
+def takes_size(spec: str) -> bool:
+    """Whether the pictures of the data set that `spec` names are made as large as asked for."""
+    return spec.partition(":")[0] in OF_ANY_SIZE
 
 
 def _data_set(
@@ -130,16 +162,28 @@ def _digits() -> DataSet:
 def _image_folder(
     root: Path, progress: Progress, size: tuple[int, int] | None, fit: Fit
 ) -> DataSet:
-    classes = [_classes(root / part) for part in ("train", "test")]
-    if classes[0] != classes[1]:
-        odd = sorted(set(classes[0]) ^ set(classes[1]))
-        raise _bad(root, f"train and test have different classes: {', '.join(odd)}")
-    size = size or _first_size(root / "train" / classes[0][0])
-    train = _read_part(root / "train", classes[0], progress, size, fit)
-    test = _read_part(root / "test", classes[0], progress, size, fit)
+    classes = _same_classes(root, "train", "test")
+    size = size or _first_size(root / "train" / classes[0])
+    train = _read_part(root / "train", classes, progress, size, fit)
+    test = _read_part(root / "test", classes, progress, size, fit)
     augmentation = Augmentation(flip=True, shift=max(1, min(size) // 8), cutout=min(size) // 4)
     name = f"imagefolder:{root}"
-    return _data_set(name, tuple(classes[0]), (*train, *test), augmentation, fit)
+    return _data_set(name, tuple(classes), (*train, *test), augmentation, fit)
+
+
+def _imagenet(root: Path, progress: Progress, size: tuple[int, int], fit: Fit) -> DataSet:
+    classes = _same_classes(root, "train", "val")
+    found = []
+    for folder in (root / "train", root / "val"):
+        places = [folder / name for name in classes]
+        shown = progress(places, f"listing {folder.name}", len(places))
+        found.append(listed(folder, shown, size, fit))
+    augmentation = Augmentation(flip=True, resized=True)
+    return _checked(
+        DataSet(
+            "imagenet", tuple(classes), *found[0], *found[1], augmentation, fit, IMAGENET_COLOURS
+        )
+    )
 
 
 def _read_part(
@@ -151,6 +195,14 @@ def _read_part(
         images[index] = _decode(path, size, fit)
     labels = [classes.index(path.parent.name) for path in files]
     return images, np.array(labels, np.int64)
+
+
+def _same_classes(root: Path, *parts: str) -> list[str]:
+    first, second = (_classes(root / part) for part in parts)
+    if first != second:
+        odd = ", ".join(sorted(set(first) ^ set(second)))
+        raise _bad(root, f"{' and '.join(parts)} have different classes: {odd}")
+    return first
 
 
 def _classes(folder: Path) -> list[str]:

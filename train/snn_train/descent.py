@@ -7,6 +7,7 @@ part at a time. Where memory does not suffice the parts are halved and the step 
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -18,6 +19,8 @@ from snn_runtime.errors import ResourceError
 from snn_train.augment import Draws, augment
 from snn_train.budget import recorded, watch
 from snn_train.network import SpikingNetwork
+from snn_train.on_disk import Images, ahead
+from snn_train.processes import Team
 from snn_train.run import Run
 from snn_train.schedule import Settings, learning_rate
 
@@ -146,11 +149,30 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(s in str(error) for s in signs)
 
 
-def batch(run: Run, images: Tensor, step: int, share: slice = slice(None)) -> Tensor:
-    """Augment and normalise the `share` of a batch `(B, H, W, 3)` of pixels."""
+def batches(
+    run: Run,
+    images: Images,
+    parts: Sequence[Tensor],
+    first: int = 0,
+    team: Team | None = None,
+) -> Iterator[Tensor]:
+    """Yield this process's share of every batch from the `first` on, augmented and normalised.
+
+    Args:
+        parts: which pictures each batch is made of, int64 `(B,)`.
+        team: who shares the batches; None for those that train together.
+    """
+    team = team or run.team
     normalisation, chosen = run.experiment.normalisation, run.experiment.settings.augmentation
-    draws = Draws.of(chosen, len(images), run.random("augmentation", step)).part(share)
-    return normalisation(augment(images[share], chosen, normalisation.offset, draws))
+
+    def drawn() -> Iterator[tuple[Tensor, Draws]]:
+        for step, part in enumerate(parts[first:], first):
+            mine = team.share(len(part) - len(part) % team.size)
+            draws = Draws.of(chosen, len(part), run.random("augmentation", step))
+            yield part[mine], draws.part(mine)
+
+    for pixels, draws in ahead(images, drawn()):
+        yield normalisation(augment(pixels, chosen, normalisation.offset, draws))
 
 
 def loss_of(logits: Tensor, labels: Tensor, wanted: Tensor | None, settings: Settings) -> Tensor:

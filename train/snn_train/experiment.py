@@ -7,6 +7,7 @@ from typing import Any
 from snn_train.augment import Normalisation
 from snn_train.data import DataSet, Fit
 from snn_train.network import Architecture
+from snn_train.on_disk import fingerprint
 from snn_train.schedule import Settings
 
 
@@ -19,7 +20,8 @@ class Experiment:
     data: str
     """As given to --data."""
     data_digest: str
-    """SHA-256 of every pixel and label: a resumed run must see the same."""
+    """SHA-256 of every pixel, or of a picture on disk its name, and label: a resumed run must see
+    the same."""
     labels: tuple[str, ...]
     fit: Fit
     normalisation: Normalisation
@@ -60,9 +62,9 @@ class Experiment:
 
 
 def digest(data: DataSet) -> str:
-    """SHA-256 of a data set's pixels and labels."""
+    """SHA-256 of a data set's pixels, or the names of its files, and labels."""
     state = hashlib.sha256()
-    for tensor in (data.train_images, data.train_labels, data.test_images, data.test_labels):
-        state.update(str(tuple(tensor.shape)).encode())
-        state.update(tensor.contiguous().numpy().data)
+    for part in (data.train_images, data.train_labels, data.test_images, data.test_labels):
+        state.update(str(tuple(part.shape)).encode())
+        state.update(fingerprint(part))
     return state.hexdigest()

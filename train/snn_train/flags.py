@@ -21,6 +21,8 @@ EXAMPLES = f"""examples:
   train-snn --data imagefolder:photos --network vgg9 --width 0.5 --image-size 32x32
   train-snn --data cifar10 --network vgg16 --recipe iir --timesteps 5,4,3,2,1 --epochs 300,500
       the paper's own recipe
+  train-snn --data imagenet:ILSVRC2012 --recipe iir --network vgg16
+      pictures of 224x224, decoded while training
   train-snn --resume runs/digits
       go on where a run was stopped
   torchrun --nproc-per-node 2 --no-python train-snn --data cifar10
@@ -84,7 +86,9 @@ _SHARE = _number("from 0 to 1", lambda value: 0 <= value <= 1)
 
 def _add_network(group: Any) -> None:
     width = _number("above 0, up to 16", lambda value: 0 < value <= 16)
-    group.add_argument("--network", choices=NETWORKS, help="default vgg5 for digits, else vgg9")
+    group.add_argument(
+        "--network", choices=NETWORKS, help="default vgg9; digits vgg5, imagenet vgg16"
+    )
     group.add_argument("--recipe", choices=tuple(RECIPES), default="iir-bn", help="default iir-bn")
     group.add_argument("--width", type=width, default=1.0, help="factor on channels (default 1)")
     hidden = "neurons in each of two dense layers; 0: none"
@@ -92,7 +96,7 @@ def _add_network(group: Any) -> None:
     group.add_argument("--surrogate", choices=tuple(SURROGATES))
     dropout = _number("from 0, below 1", lambda value: 0 <= value < 1)
     group.add_argument("--dropout", type=dropout)
-    group.add_argument("--image-size", metavar="HxW", help="imagefolder only, e.g. 32x32")
+    group.add_argument("--image-size", metavar="HxW", help="imagefolder, imagenet: e.g. 32x32")
     group.add_argument("--fit", choices=("crop", "stretch"), default="crop")
 
 
@@ -115,7 +119,9 @@ def _add_training(group: Any) -> None:
     group.add_argument("--distillation", type=_SHARE, help="share of the loss from the ANN, 0 to 1")
     percentile = _number("above 0, up to 100", lambda value: 0 < value <= 100)
     group.add_argument("--percentile", type=percentile, help="of the currents, first threshold")
-    group.add_argument("--augment", metavar="LIST", help="e.g. flip,shift=4,cutout=8; or none")
+    group.add_argument(
+        "--augment", metavar="LIST", help="e.g. flip,shift=4,cutout=8; flip,resized; none"
+    )
     decay = _number("above 0, below 1", lambda value: 0 < value < 1)
     ema = "measure and keep a moving average of the weights, e.g. 0.999"
     group.add_argument("--ema", type=decay, metavar="DECAY", help=ema)

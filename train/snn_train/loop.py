@@ -9,7 +9,7 @@ import torch
 
 from snn_train import stages
 from snn_train.data import DataSet
-from snn_train.descent import Descent, batch
+from snn_train.descent import Descent, batches
 from snn_train.run import Position, Run
 from snn_train.validation import evaluate, keep_if_best, problem, record
 
@@ -87,12 +87,13 @@ def _train_epoch(
     total = split.steps * run.stage.epochs
     begun = saved = time.monotonic() - at.seconds
     run.network.train()
+    parts = torch.split(order, split.batch)[: split.steps]
+    pictures = batches(run, split.images, parts, at.step)
     for step in display.steps(range(at.step, split.steps), run, split.steps):
         at.step = step
-        chosen = order[step * split.batch : (step + 1) * split.batch].to(device)
-        images = batch(run, split.images[chosen], step, mine)
+        labels = split.labels[parts[step][mine].to(device)]
         done = at.epoch * split.steps + step
-        of_step, note = descent.step(images, split.labels[chosen[mine]], done, total)
+        of_step, note = descent.step(next(pictures), labels, done, total)
         if note:
             display.note(note)
         loss += of_step / run.team.size

@@ -11,17 +11,18 @@ from snn_train.schedule import Settings
 
 def make_optimiser(network: SpikingNetwork, settings: Settings) -> torch.optim.Optimizer:
     """Weights decay; thresholds, leaks, shifts and biases do not."""
+    name, decay = settings.method(network.timesteps)
     parameters = [p for p in network.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": decay},
         {"params": [p for p in parameters if p.dim() == 1], "weight_decay": 0.0},
     ]
     rate = settings.learning_rate
-    if settings.optimiser == "muon":
+    if name == "muon":
         return Muon(_muon_groups(network, groups), rate)
-    if settings.optimiser == "sgd":
+    if name == "sgd":
         return torch.optim.SGD(groups, rate, momentum=0.9, nesterov=True)
-    if settings.optimiser == "adam":
+    if name == "adam":
         return torch.optim.Adam(groups, rate, amsgrad=True)
     return torch.optim.AdamW(groups, rate)
 

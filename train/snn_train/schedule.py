@@ -71,6 +71,10 @@ class Settings:
     """What drives the rate there."""
     ema: float | None = None
     """Decay of the moving average of the weights that is measured and kept; None: the weights."""
+    spiking_optimiser: Optimiser | None = None
+    """Of the spiking stages; None: the same as the ANN's."""
+    spiking_weight_decay: float | None = None
+    """Likewise."""
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -85,6 +89,12 @@ class Settings:
         """The highest learning rate of a stage."""
         own = self.spiking_learning_rate if timesteps else None
         return self.learning_rate if own is None else own
+
+    def method(self, timesteps: int) -> tuple[Optimiser, float]:
+        """The optimiser of a stage and its weight decay."""
+        optimiser = self.spiking_optimiser if timesteps else None
+        decay = self.spiking_weight_decay if timesteps else None
+        return optimiser or self.optimiser, self.weight_decay if decay is None else decay
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers, the inverse of `from_dict`."""

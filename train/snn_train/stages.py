@@ -1,6 +1,6 @@
 """How a stage begins and ends: what it takes over, what it leaves behind."""
 
-from collections.abc import Iterable
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,18 @@ from snn_runtime.errors import DivergedError
 from snn_train import checkpoint
 from snn_train.calibrate import descend, set_thresholds, settle
 from snn_train.data import DataSet
-from snn_train.descent import batch
+from snn_train.descent import batches
 from snn_train.network import SpikingNetwork
+from snn_train.on_disk import subset
 from snn_train.optimiser import make_optimiser
+from snn_train.processes import ALONE
 from snn_train.run import Position, Run, first_best
 from snn_train.schedule import RETRIES
 from snn_train.validation import evaluate, keep_if_best
 
 CALIBRATION_IMAGES = 512
+CALIBRATION_PIXELS = 512 * 64 * 64
+"""At most; but 64 pictures, the authors' number for ImageNet, are always taken."""
 SETTLING_BATCHES = 24
 
 
@@ -29,9 +33,9 @@ class Split:
         settings = run.experiment.settings
         device = next(run.network.parameters()).device
         trained, held_out = data.split(settings.validation, settings.seed)
-        self.images = data.train_images[trained].to(device)
+        self.images = subset(data.train_images, trained).to(device)
         self.labels = data.train_labels[trained].to(device)
-        self.held_out = data.train_images[held_out].to(device)
+        self.held_out = subset(data.train_images, held_out).to(device)
         self.held_out_labels = data.train_labels[held_out].to(device)
         batch = min(settings.batch_size, len(self.images))
         self.batch = batch - batch % run.team.size
@@ -103,16 +107,10 @@ def _settle(run: Run, split: Split) -> None:
         return
     order = torch.randperm(len(split.images), generator=run.random("settling"))
     parts = torch.split(order, split.batch)[:SETTLING_BATCHES]
-    settle(run.network, _batches(run, split, parts))
+    settle(run.network, batches(run, split.images, parts))
     accuracy, rates = evaluate(run.network, split.held_out, split.held_out_labels, run)
     if not keep_if_best(run, accuracy, rates, run.best.epoch):
         run.network.load_state_dict(run.best.weights)
-
-
-def _batches(run: Run, split: Split, parts: Iterable[Tensor]) -> Iterable[Tensor]:
-    for step, part in enumerate(parts):
-        images = split.images[part.to(split.images.device)]
-        yield batch(run, images, step, run.team.share(len(images) - len(images) % run.team.size))
 
 
 def _begin(run: Run, split: Split) -> None:
@@ -120,8 +118,10 @@ def _begin(run: Run, split: Split) -> None:
     run.network = descend(run.network, run.stage.timesteps)
     if first:
         chosen = torch.randperm(len(split.images), generator=run.random("calibration"))
-        images = split.images[chosen[:CALIBRATION_IMAGES].to(split.images.device)]
-        set_thresholds(run.network, batch(run, images, 0), settings.percentile)
+        most = max(64, CALIBRATION_PIXELS // math.prod(split.images.shape[1:3]))
+        sample = [chosen[: min(CALIBRATION_IMAGES, most)]]
+        (images,) = batches(run, split.images, sample, team=ALONE)  # all see the same
+        set_thresholds(run.network, images, settings.percentile)
     run.begin_average()
     run.optimiser = make_optimiser(run.network, settings)
     run.best = first_best(run.network)

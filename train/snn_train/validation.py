@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from snn_train.network import SpikingNetwork
+from snn_train.on_disk import Images
 from snn_train.run import Best, Run, copy_weights
 from snn_train.schedule import gate
 
@@ -16,7 +17,7 @@ EVALUATED_PIXELS = 500 * 32 * 32
 
 @torch.no_grad()
 def evaluate(
-    network: SpikingNetwork, images: Tensor, labels: Tensor, run: Run
+    network: SpikingNetwork, images: Images, labels: Tensor, run: Run
 ) -> tuple[float, dict[str, float]]:
     """Return accuracy (0 to 1) and each layer's firing rate, in float32."""
     network.eval()
