@@ -21,13 +21,15 @@ from snn_runtime.files import sweep_temporary
 from snn_train import report
 from snn_train.augment import Augmentation, Normalisation
 from snn_train.data import DATA, DataSet, load
+from snn_train.handover import OF_THE_FILE, Handover, begin, carried_on, take
+from snn_train.integer import BITS
 from snn_train.layout import NETWORKS, plan
 from snn_train.loop import Stopped, train
 from snn_train.network import Architecture
 from snn_train.neuron import SURROGATES
 from snn_train.recipes import RECIPES, settings_for
 from snn_train.run import LATEST, PREVIOUS, Experiment, Run, digest, resume, start
-from snn_train.schedule import RATE_LIMITS, Regulariser
+from snn_train.schedule import RATE_LIMITS, Regulariser, Settings
 from snn_train.signals import Interruption
 
 PROGRAM = "train-snn"
@@ -38,6 +40,10 @@ EXAMPLES = f"""examples:
   train-snn --data imagefolder:photos --network vgg9 --width 0.5 --image-size 32x32
   train-snn --data cifar10 --network vgg16 --recipe iir --timesteps 5,4,3,2,1 --epochs 300,500
       the paper's own recipe
+  train-snn --data digits --int-bits 4
+      one more stage after T=1, trained through the quantiser: integers of 4 bits
+  train-snn --data digits --from runs/digits/t1.pt --int-bits 6 --out runs/digits-int6
+      that stage alone, from the T=1 network of an earlier run
   train-snn --resume runs/digits
       go on where a run was stopped
 
@@ -63,6 +69,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_network(parser.add_argument_group("network"))
     _add_training(parser.add_argument_group("training (defaults depend on the recipe)"))
     _add_budget(parser.add_argument_group("budget of spikes"))
+    _add_integers(parser.add_argument_group("integers"))
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     threads = whole_number(1, 1024)
@@ -73,6 +80,16 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         if name not in ON_RESUME and value != parser.get_default(name):
             flag = name.replace("_", "-")
             parser.error(f"--{flag} cannot change a run that goes on with --resume")
+    begins = vars(args)["from"] is not None
+    if begins and args.int_bits is None:
+        parser.error("--from needs --int-bits: there is nothing else to train")
+    # Parsed again without defaults, to see what was said aloud.
+    silent = argparse.Namespace(**dict.fromkeys(OF_THE_FILE))
+    said = vars(parser.parse_args(argv, silent)) if begins else {}
+    for name in OF_THE_FILE:
+        if said.get(name) is not None:
+            flag = name.replace("_", "-")
+            parser.error(f"--{flag} cannot change the network that --from begins with")
     return args
 
 
@@ -143,6 +160,16 @@ def _add_budget(group: Any) -> None:
     )
 
 
+def _add_integers(group: Any) -> None:
+    group.add_argument(
+        "--int-bits",
+        type=int,
+        choices=BITS,
+        help="train T=1 through the quantiser in a last stage, in integers of so many bits",
+    )
+    group.add_argument("--from", type=Path, metavar="FILE", help="begin with this t1.pt")
+
+
 def run(args: argparse.Namespace) -> int:
     """Train as asked; returns an exit code."""
     device = _device(args.device)
@@ -156,13 +183,21 @@ def run(args: argparse.Namespace) -> int:
             current = resume(directory, device)
             data = _data_again(current, terminal)
             return _carry_on(current, data, terminal)
-    data = load(args.data, terminal.files, _size(args.image_size), args.fit)
-    directory = args.out or Path("runs") / data.name.split(":")[0].replace("/", "-")
+    file: Path | None = vars(args)["from"]
+    handed = take(file) if file else None
+    if handed:
+        data = _data_of(args.data, handed.experiment, terminal)
+        handed.check_data(data, args.data)
+    else:
+        data = load(args.data, terminal.files, _size(args.image_size), args.fit)
+    name = data.name.split(":")[0].replace("/", "-")
+    directory = args.out or Path("runs") / (f"{name}-int{args.int_bits}" if handed else name)
     _refuse_old_run(directory)
-    experiment = _experiment(args, data)
+    experiment = _handed_on(args, handed, data) if handed else _experiment(args, data)
     _make(directory)
     with _Lock(directory):
-        current = start(experiment, directory, device)
+        current = (begin(handed, experiment, directory, device) if handed
+                   else start(experiment, directory, device))  # fmt: skip
         return _carry_on(current, data, terminal)
 
 
@@ -207,7 +242,9 @@ def _conclude(current: Run, terminal: report.Terminal) -> None:
 
 def _title(current: Run) -> str:
     architecture = current.experiment.architecture
-    stages = " → ".join(stage.name for stage in current.experiment.settings.stages)
+    own = [stage.name for stage in current.experiment.settings.stages]
+    others = [row["stage"] for row in current.outcomes if row["stage"] not in own]
+    stages = " → ".join([*others, *own])
     parameters = sum(p.numel() for p in current.network.parameters())
     return (
         f"{architecture.network} width {architecture.width:g}, {parameters:,} parameters, recipe "
@@ -232,9 +269,7 @@ def _experiment(args: argparse.Namespace, data: DataSet) -> Experiment:
         )
         plan(architecture.network, architecture.width, architecture.hidden, (height, width))
         settings = settings_for(recipe, data.name, vars(args))
-        settings = replace(settings, augmentation=_augmentation(args.augment, data.augmentation))
-        if settings.augmentation.shift >= min(height, width):
-            raise ValueError(f"--augment {args.augment}: images are {height}x{width}")
+        settings = _augmented(settings, args.augment, data.augmentation, (height, width))
     except ValueError as error:
         raise UsageError("bad_flag", str(error)) from error
     return Experiment(
@@ -245,21 +280,49 @@ def _experiment(args: argparse.Namespace, data: DataSet) -> Experiment:
         data.labels,
         data.fit,
         Normalisation.of(data.train_images),
-        shlex.join(["train-snn", *sys.argv[1:]]),
+        _command(),
     )
+
+
+def _handed_on(args: argparse.Namespace, handed: Handover, data: DataSet) -> Experiment:
+    try:
+        made = carried_on(handed, data, args.data, vars(args), _command())
+        usual = made.settings.augmentation
+        settings = _augmented(made.settings, args.augment, usual, handed.size)
+    except ValueError as error:
+        raise UsageError("bad_flag", str(error)) from error
+    return replace(made, settings=settings)
+
+
+def _command() -> str:
+    return shlex.join(["train-snn", *sys.argv[1:]])
+
+
+def _data_of(spec: str, experiment: Experiment, terminal: report.Terminal) -> DataSet:
+    """Pictures as `experiment` wants them."""
+    architecture = experiment.architecture
+    size = (architecture.image_height, architecture.image_width)
+    folder = spec.startswith("imagefolder:")
+    return load(spec, terminal.files, size if folder else None, experiment.fit)
 
 
 def _data_again(current: Run, terminal: report.Terminal) -> DataSet:
     experiment = current.experiment
-    architecture = experiment.architecture
-    size = (architecture.image_height, architecture.image_width)
-    folder = experiment.data.startswith("imagefolder:")
-    data = load(experiment.data, terminal.files, size if folder else None, experiment.fit)
+    data = _data_of(experiment.data, experiment, terminal)
     if digest(data) != experiment.data_digest:
         raise ModelError(
             "bad_checkpoint", f"{experiment.data} has changed since the run in {current.directory}"
         )
     return data
+
+
+def _augmented(
+    settings: Settings, text: str | None, usual: Augmentation, size: tuple[int, int]
+) -> Settings:
+    chosen = _augmentation(text, usual)
+    if chosen.shift >= min(size):
+        raise ValueError(f"--augment {text}: images are {size[0]}x{size[1]}")
+    return replace(settings, augmentation=chosen)
 
 
 def _augmentation(text: str | None, default: Augmentation) -> Augmentation:

@@ -17,6 +17,7 @@ from snn_train.augment import augment
 from snn_train.budget import recorded, watch
 from snn_train.calibrate import descend, set_thresholds, settle
 from snn_train.data import DataSet
+from snn_train.integer import in_integers
 from snn_train.network import SpikingNetwork
 from snn_train.run import Best, Position, Run, copy_weights, first_best, make_optimiser
 from snn_train.schedule import RETRIES, Settings, gate, learning_rate
@@ -141,6 +142,7 @@ def _step(
     """One descent along the gradient, `done` of `total` behind it; returns the loss."""
     settings, budget = run.experiment.settings, run.budget
     rate = learning_rate(settings, run.stage.timesteps, done, total, run.position.attempt)
+    rate *= run.stage.share
     for group in run.optimiser.param_groups:
         group["lr"] = rate * group.get("share", 1.0)
     if budget:
@@ -187,17 +189,17 @@ def _autocast(settings: Settings, device: torch.device) -> AbstractContextManage
 
 
 def _teacher(run: Run) -> SpikingNetwork | None:
-    """The ANN of stage 0, for the spiking stages of a recipe that distils."""
+    """The run's teacher, for the spiking stages of a recipe that distils."""
     if not run.stage.timesteps or not run.experiment.settings.distillation:
         return None
-    return _network_of(run, run.experiment.settings.stages[0].name).eval()
+    return _network_of(run, run.experiment.settings.teacher).eval()
 
 
 def _network_of(run: Run, stage: str) -> SpikingNetwork:
     """The network that a finished stage left behind, on the run's device."""
     device = next(run.network.parameters()).device
     content = checkpoint.load(stage_file(run, stage), device)
-    network = SpikingNetwork(run.experiment.architecture, content["timesteps"])
+    network = run.experiment.build(content["timesteps"], content.get("bits", 0))
     network.load_state_dict(content["network"])
     return network.to(device)
 
@@ -298,6 +300,7 @@ def _finish_stage(run: Run, pixels: _Pixels) -> None:
     outcome = {
         "stage": run.stage.name,
         "timesteps": run.stage.timesteps,
+        "bits": run.stage.bits,
         "validation": run.best.accuracy,
         "test": None,
         "spike_rate": run.network.spike_rate(run.best.rates) if run.stage.timesteps else None,
@@ -315,7 +318,7 @@ def _finish_stage(run: Run, pixels: _Pixels) -> None:
 
 def _settle(run: Run, pixels: _Pixels) -> None:
     """Settle the best state's normalisations; kept where validation is none the worse for it."""
-    if not any(layer.normalised_weights() for layer in run.network.populations()):
+    if not run.network.normalised_weights():
         return
     order = torch.randperm(len(pixels.images), generator=run.random("settling"))
     parts = torch.split(order, pixels.batch)[:SETTLING_BATCHES]
@@ -329,7 +332,10 @@ def _settle(run: Run, pixels: _Pixels) -> None:
 
 def _begin_stage(run: Run, pixels: _Pixels) -> None:
     settings, first = run.experiment.settings, run.network.timesteps == 0
-    run.network = descend(run.network, run.stage.timesteps)
+    if run.stage.bits:
+        run.network = in_integers(run.network, run.stage.bits, run.experiment.normalisation)
+    else:
+        run.network = descend(run.network, run.stage.timesteps)
     if first:
         chosen = torch.randperm(len(pixels.images), generator=run.random("calibration"))
         images = pixels.images[chosen[:CALIBRATION_IMAGES].to(pixels.images.device)]
@@ -345,6 +351,7 @@ def stage_file(run: Run, name: str) -> Path:
 def _save_stage(run: Run, outcome: dict[str, Any], weights: dict[str, Tensor]) -> None:
     content = run.experiment.describe() | {
         "timesteps": outcome["timesteps"],
+        "bits": outcome.get("bits", 0),  # a stage from before there were integers
         "metrics": outcome,
         "history": run.outcomes,
         "network": {name: tensor.cpu() for name, tensor in weights.items()},
@@ -353,13 +360,15 @@ def _save_stage(run: Run, outcome: dict[str, Any], weights: dict[str, Tensor]) -
 
 
 def _test(run: Run, data: DataSet) -> None:
-    """Read the test set, once, for every stage, when nothing is left to choose."""
+    """Read the test set, once, for every stage of this run, when nothing is left to choose."""
     device = next(run.network.parameters()).device
     images, labels = data.test_images.to(device), data.test_labels.to(device)
-    for outcome in run.outcomes:
+    own = {stage.name for stage in run.experiment.settings.stages}
+    outcomes = [outcome for outcome in run.outcomes if outcome["stage"] in own]
+    for outcome in outcomes:
         network = _network_of(run, outcome["stage"])
         outcome["test"], outcome["test_rates"] = evaluate(network, images, labels, run)
-    for outcome in run.outcomes:
+    for outcome in outcomes:
         weights = checkpoint.load(stage_file(run, outcome["stage"]))["network"]
         _save_stage(run, outcome, weights)
     run.save()

@@ -8,6 +8,7 @@ so a run that was stopped anywhere goes on to the same bits as one that never wa
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from snn_train import checkpoint
 from snn_train.augment import Normalisation
 from snn_train.budget import Budget
 from snn_train.data import DataSet, Fit
+from snn_train.integer import IntegerNetwork
 from snn_train.muon import ADAMW_SHARE, Muon
 from snn_train.network import Architecture, SpikingNetwork
 from snn_train.schedule import Settings, Stage
@@ -65,6 +67,12 @@ class Experiment:
     fit: Fit
     normalisation: Normalisation
     command: str
+
+    def build(self, timesteps: int, bits: int) -> SpikingNetwork:
+        """Return a new network for a stage; `bits` other than 0 for the integer stage."""
+        if bits:
+            return IntegerNetwork(self.architecture, bits, self.normalisation)
+        return SpikingNetwork(self.architecture, timesteps)
 
     def describe(self) -> dict[str, Any]:
         """Plain containers for a checkpoint."""
@@ -123,9 +131,12 @@ class Run:
 
     @property
     def budget(self) -> Budget | None:
-        """The budget, in the stage that has to meet it: the last, where it spikes."""
-        last = self.position.stage == len(self.experiment.settings.stages) - 1
-        return self.control if last and self.stage.timesteps else None
+        """The budget, in the stages that have to meet it: those at the last number of timesteps,
+        where they spike. There are two where the last one trains T = 1 in integers."""
+        last = self.experiment.settings.stages[-1].timesteps
+        if self.finished or not last or self.stage.timesteps != last:
+            return None
+        return self.control
 
     @property
     def finished(self) -> bool:
@@ -137,6 +148,7 @@ class Run:
         _set_aside(latest, self.directory / PREVIOUS)
         content = self.experiment.describe() | {
             "timesteps": self.network.timesteps,
+            "bits": self.network.bits,
             "position": asdict(self.position),
             "best": vars(self.best),
             "records": self.records,
@@ -160,15 +172,31 @@ class Run:
         return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big")
 
 
-def start(experiment: Experiment, directory: Path, device: torch.device) -> Run:
-    """Return a run at its very beginning."""
+def start(
+    experiment: Experiment,
+    directory: Path,
+    device: torch.device,
+    weights: dict[str, Tensor] | None = None,
+    outcomes: Sequence[dict[str, Any]] = (),
+) -> Run:
+    """Return a run at its very beginning.
+
+    Args:
+        weights: of its first network; None draws them.
+        outcomes: of the stages that another run did for this one.
+    """
     torch.manual_seed(experiment.settings.seed)
-    network = SpikingNetwork(experiment.architecture, experiment.settings.stages[0].timesteps)
-    network = network.to(device)
+    first = experiment.settings.stages[0]
+    network = experiment.build(first.timesteps, first.bits).to(device)
+    if weights is not None:
+        network.load_state_dict(weights)
     optimiser = make_optimiser(network, experiment.settings)
     target = experiment.settings.spike_rate
     control = None if target is None else Budget.of(target, device)
-    return Run(experiment, directory, network, optimiser, first_best(network), control=control)
+    best = first_best(network)
+    return Run(
+        experiment, directory, network, optimiser, best, outcomes=[*outcomes], control=control
+    )
 
 
 def resume(directory: Path, device: torch.device) -> Run:
@@ -203,14 +231,13 @@ def _set_aside(file: Path, place: Path) -> None:
 def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> Run:
     try:
         experiment = Experiment.of(content)
-        network = SpikingNetwork(experiment.architecture, content["timesteps"])
-        network = network.to(device)
+        # Runs from before there were integers or budgets have no such keys.
+        network = experiment.build(content["timesteps"], content.get("bits", 0)).to(device)
         network.load_state_dict(content["network"])
         optimiser = make_optimiser(network, experiment.settings)
         optimiser.load_state_dict(content["optimiser"])
         best, position = Best(**content["best"]), Position(**content["position"])
         records, outcomes = content["records"], content["outcomes"]
-        # Runs from before there were budgets have no such key.
         control = Budget(**content["budget"]) if content.get("budget") else None
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
@@ -249,7 +276,7 @@ def make_optimiser(network: SpikingNetwork, settings: Settings) -> torch.optim.O
 
 def _muon_groups(network: SpikingNetwork, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Normalised weights turn; the readout, thresholds, leaks and shifts are AdamW's."""
-    turned = [weight for layer in network.populations() for weight in layer.normalised_weights()]
+    turned = network.normalised_weights()
     known = {id(weight) for weight in turned}
     for group in groups:
         group["params"] = [p for p in group["params"] if id(p) not in known]
