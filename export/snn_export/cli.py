@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from snn_export import report
 from snn_export.flags import HELP, add_flags, load_origin
+from snn_export.fold import FoldedNetwork
 from snn_export.importers import Foreign
 from snn_export.origin import Origin
 from snn_export.parity import compare
@@ -19,15 +20,18 @@ from snn_export.quantise import to_float32, to_int8
 from snn_export.verify import evidence, measure, prove
 from snn_runtime.backends.ort import OrtBackend
 from snn_runtime.command import Parser, run_command, whole_number
-from snn_runtime.errors import InputError, ResourceError
+from snn_runtime.errors import InputError, ResourceError, UsageError
 from snn_runtime.onnx_file import write
 from snn_train import data as data_sets
+from snn_train.integer import BITS
 
 PROGRAM = "export-snn"
 EXAMPLES = """examples:
   export-snn runs/digits/t1.pt model.onnx
   export-snn runs/photos/t1.pt model.onnx --data imagefolder:photos
       measure the accuracy before and after quantisation too
+  export-snn t1.pt model.onnx --int-bits 4
+      in integers of 4 bits, without training for it; train-snn --int-bits 4 trains for it
   export-snn t1.pt model.onnx --weights float32 --format json"""
 
 
@@ -46,6 +50,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--weights", choices=("int8", "float32"), default="int8", help="default int8: exact"
     )
+    bits = "of the integers: 8 unless they were trained, see train-snn --int-bits"
+    parser.add_argument("--int-bits", type=int, choices=BITS, help=bits)
     parser.add_argument("--data", help="as for train-snn: measure accuracy and spike rates on it")
     threads = whole_number(1, 1024)
     parser.add_argument("--threads", type=threads, help="of ONNX Runtime (default: all cores)")
@@ -59,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.model.parent.is_dir():
         raise ResourceError("unwritable", f"{args.model.parent}: no such folder to write to")
     origin = load_origin(args)
-    folded = origin.fold()
+    folded = _with_bits(origin, args)
     graph = to_int8(folded) if args.weights == "int8" else to_float32(folded)
     data = _data(args.data, origin) if args.data else None
     engine = OrtBackend(graph, threads=args.threads)
@@ -82,6 +88,19 @@ def run(args: argparse.Namespace) -> int:
 def main() -> int:
     """Run `export-snn`."""
     return run_command(PROGRAM, lambda: run(parse_args(None)))
+
+
+def _with_bits(origin: Origin, args: argparse.Namespace) -> FoldedNetwork:
+    """The folded network, to be made of integers of the bits asked for."""
+    asked, trained = args.int_bits, origin.bits
+    if asked and args.weights == "float32":
+        raise UsageError("bad_flag", f"--int-bits {asked}: --weights float32 are no integers")
+    if asked and trained and asked != trained:
+        raise UsageError(
+            "bad_flag", f"--int-bits {asked}: {args.checkpoint} was trained in {trained} bits"
+        )
+    folded = origin.fold()
+    return replace(folded, bits=asked) if asked else folded
 
 
 def _data(spec: str, origin: Origin) -> data_sets.DataSet:

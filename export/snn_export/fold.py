@@ -85,6 +85,8 @@ class FoldedNetwork:
     nodes: tuple[Neurons | Pool, ...]
     readout: FoldedReadout
     labels: tuple[str, ...]
+    bits: int = 8
+    """Of the integers to be made of the weights: 8, 6 or 4."""
 
 
 def fold_norm(synapse: Synapse, norm: Norm) -> Synapse:

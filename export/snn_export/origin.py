@@ -15,6 +15,10 @@ class Origin(Protocol):
     def labels(self) -> tuple[str, ...]: ...
 
     @property
+    def bits(self) -> int:
+        """Of the integers it was trained in, which its file then has to have; 0 for any."""
+
+    @property
     def image(self) -> Image:
         """The picture it takes; `offset` is what the graph subtracts."""
 

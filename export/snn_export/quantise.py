@@ -1,15 +1,17 @@
-"""Folded weights to a SpikingGraph: int8 with half-integer thresholds, or float32 as they are.
+"""Folded weights to a SpikingGraph: integers with half-integer thresholds, or float32 as they are.
 
 A neuron only compares, so each channel's scale is free: with any q > 0
 
-    Σ w s > θ   ⇔   Σ (q w) s > q θ ,        q = 127 / max |w|   over all projections of the channel
+    Σ w s > θ   ⇔   Σ (q w) s > q θ ,        q = L / max |w|     over all projections of the channel
 
 and after rounding q w to integers the current k is an integer, for which
 
     k > q θ     ⇔   k > ⌊q θ⌋ + ½
     k ≥ q θ     ⇔   k > ⌈q θ⌉ − ½          for neurons that fire at θ too
 
-There is no requantisation and no activation scale: rounding the weights is the whole loss.
+L = 2^(bits−1) − 1 is 127, 31 or 7, and all are kept as int8. There is no requantisation and no
+activation scale: rounding the weights is the whole loss. Weights that are integers up to L already,
+as those trained through this rounding, have q = 1 and stay what they are.
 """
 
 import numpy as np
@@ -17,8 +19,6 @@ import numpy.typing as npt
 
 from snn_export.fold import Array, FoldedNetwork, FoldedReadout, Neurons, Synapse
 from snn_runtime.graph import INPUT, Node, Pool, Population, Projection, Readout, SpikingGraph
-
-LARGEST = 127
 
 
 def to_int8(network: FoldedNetwork) -> SpikingGraph:
@@ -29,14 +29,15 @@ def to_int8(network: FoldedNetwork) -> SpikingGraph:
     """
     sent: dict[str, int] = {INPUT: max(max(m, 255 - m) for m in network.image.offset)}
     nodes: list[Node] = []
+    largest = 2 ** (network.bits - 1) - 1
     for node in network.nodes:
         if isinstance(node, Pool):
             sent[node.name] = sent[node.source] * (node.kernel**2 if node.kind == "sum" else 1)
             nodes.append(node)
         else:
-            nodes.append(_population(node, sent))
+            nodes.append(_population(node, sent, largest))
             sent[node.name] = 1
-    readout = _int8_readout(network.readout)
+    readout = _int8_readout(network.readout, largest)
     return SpikingGraph(network.image, tuple(nodes), readout, network.labels)
 
 
@@ -57,10 +58,8 @@ def to_float32(network: FoldedNetwork) -> SpikingGraph:
     return SpikingGraph(network.image, nodes, readout, network.labels)
 
 
-def _population(node: Neurons, sent: dict[str, int]) -> Population:
-    largest = np.max([_largest(s.weight) for s in node.synapses], axis=0)  # (O,)
-    # A channel without weights never changes: any scale will do.
-    scale = np.where(largest > 0, LARGEST / np.where(largest > 0, largest, 1), 1)
+def _population(node: Neurons, sent: dict[str, int], largest: int) -> Population:
+    scale = _scale(np.max([_largest(s.weight) for s in node.synapses], axis=0), largest)
     projections = tuple(_projection(s, _rounded(s.weight, scale)) for s in node.synapses)
     reach = sum(
         np.abs(p.weight.astype(np.int64)).reshape(len(scale), -1).sum(axis=1) * sent[p.source]
@@ -73,9 +72,8 @@ def _population(node: Neurons, sent: dict[str, int]) -> Population:
     return Population(node.name, projections, theta.astype(np.float32))
 
 
-def _int8_readout(readout: FoldedReadout) -> Readout:
-    largest = _largest(readout.weight)
-    scale = np.where(largest > 0, LARGEST / np.where(largest > 0, largest, 1), 1)
+def _int8_readout(readout: FoldedReadout, largest: int) -> Readout:
+    scale = _scale(_largest(readout.weight), largest)
     weight = _rounded(readout.weight, scale)
     return Readout(readout.source, weight, _float32(1 / scale), _float32(readout.bias))
 
@@ -100,6 +98,11 @@ def _float32_threshold(node: Neurons) -> npt.NDArray[np.float32]:
 def _largest(weight: Array) -> Array:
     """`[O]`: the largest |w| of each output channel."""
     return np.asarray(np.abs(weight).reshape(len(weight), -1).max(axis=1))
+
+
+def _scale(magnitude: Array, largest: int) -> Array:
+    """q, `[O]`. A channel without weights never changes: any scale will do."""
+    return np.where(magnitude > 0, largest / np.where(magnitude > 0, magnitude, 1), 1)
 
 
 def _rounded(weight: Array, scale: Array) -> npt.NDArray[np.int8]:

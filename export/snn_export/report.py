@@ -13,7 +13,7 @@ from snn_runtime.graph import Population, SpikingGraph
 
 def provenance(origin: Origin, graph: SpikingGraph, accuracy: Accuracy | None) -> dict[str, Any]:
     """What travels in the file: where the network comes from and what it reached."""
-    facts = origin.provenance()
+    facts = origin.provenance() | {"weight_bits": graph.weight_bits}
     if accuracy is not None:
         facts["accuracy"] = accuracy.exported
         facts["test_images"] = accuracy.images
@@ -30,6 +30,7 @@ def summary(
         "file_bytes": size,
         "parameters": graph.parameters,
         "weights": "int8" if graph.exact else "float32",
+        "weight_bits": graph.weight_bits,
         "digest": graph.digest(),
         "proof": vars(proof),
         "layers": [_row(graph, node, accuracy) for node in graph.populations],
@@ -59,7 +60,7 @@ def text(facts: dict[str, Any], path: str, graph: SpikingGraph) -> str:
         lines.append("+ beyond 16 bits: an engine must accumulate wider there")
     lines.append(
         f"\n{path}: {facts['file_bytes']:,} bytes, {facts['parameters']:,} parameters, "
-        f"{facts['weights']}, input {graph.image.height}x{graph.image.width} RGB, "
+        f"{_weights(facts)}, input {graph.image.height}x{graph.image.width} RGB, "
         f"{len(graph.labels)} labels"
     )
     proof = facts["proof"]
@@ -68,6 +69,11 @@ def text(facts: dict[str, Any], path: str, graph: SpikingGraph) -> str:
         f"{proof['images']} images fire alike in the exact interpreter and in ONNX Runtime"
     )
     return "\n".join([*lines, *_parity_lines(facts), *_accuracy_lines(facts)])
+
+
+def _weights(facts: dict[str, Any]) -> str:
+    narrow = facts["weight_bits"] < 8
+    return f"int8 that fit {facts['weight_bits']} bits" if narrow else str(facts["weights"])
 
 
 def _parity_lines(facts: dict[str, Any]) -> list[str]:

@@ -1,6 +1,6 @@
 """The front end for train-snn's own checkpoints: t1.pt to folded weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from snn_runtime.graph import INPUT, Image, Pool, SpikingGraph
 from snn_train import checkpoint
 from snn_train.augment import Normalisation
 from snn_train.experiment import Experiment
+from snn_train.integer import Grid, IntegerNetwork
 from snn_train.network import Layer, Shift, SpikingNetwork
 
 
@@ -36,6 +37,11 @@ class Trained:
     metrics: dict[str, Any]
     history: list[dict[str, Any]]
     """What every stage reached, the ANN first."""
+
+    @property
+    def bits(self) -> int:
+        """Of the integers it was trained in; 0 where it was trained in floating point."""
+        return self.network.bits
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -90,7 +96,7 @@ def load(path: Path) -> Trained:
         )
     try:
         experiment = Experiment.of(content)
-        network = SpikingNetwork(experiment.architecture, 1)
+        network = experiment.build(1, content.get("bits", 0))
         network.load_state_dict(content["network"])
         metrics, history = content["metrics"], content["history"]
     except KeyError as error:
@@ -122,14 +128,30 @@ def fold(trained: Trained) -> FoldedNetwork:
     nodes: list[Neurons | Pool] = []
     sources = _Sources(experiment.normalisation)
     for layer in network.populations():
-        nodes.append(_neurons(layer, sources))
+        neurons = _neurons(layer, sources)
+        if isinstance(network, IntegerNetwork):
+            neurons = _in_integers(neurons, network.grid(layer))
+        nodes.append(neurons)
         nodes += sources.add(layer)
     name, factor = sources.last
-    weight, bias = network.readout.weight, network.readout.bias
-    readout = FoldedReadout(
-        name, _array(weight) * factor, _array(bias) if bias is not None else np.zeros(len(weight))
+    weight = _array(network.readout.weight) * factor
+    if isinstance(network, IntegerNetwork):
+        integers, unit = (_array(tensor) for tensor in network.readout_grid())
+        weight = integers * unit[:, None]  # exact, and so is the way back to both
+    bias = network.readout.bias
+    readout = FoldedReadout(name, weight, np.zeros(len(weight)) if bias is None else _array(bias))
+    return FoldedNetwork(
+        trained.image, tuple(nodes), readout, trained.labels, bits=network.bits or 8
     )
-    return FoldedNetwork(trained.image, tuple(nodes), readout, trained.labels)
+
+
+def _in_integers(neurons: Neurons, grid: Grid) -> Neurons:
+    """The same connections, with the integers that were compared in training: k > t ⇔ k > t + ½."""
+    synapses = tuple(
+        replace(synapse, weight=_array(weight))
+        for synapse, weight in zip(neurons.synapses, grid.weights, strict=True)
+    )
+    return replace(neurons, synapses=synapses, threshold=_array(grid.threshold) + 0.5)
 
 
 class _Sources:

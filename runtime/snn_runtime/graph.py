@@ -85,6 +85,17 @@ class SpikingGraph:
         return self.readout.weight.dtype == np.int8
 
     @property
+    def weight_bits(self) -> int:
+        """4, 6 or 8 bits hold every weight, counted from the weights themselves: 4 bits are −7 to
+        7, 6 are −31 to 31. In the file they take 8 all the same. 32 for float32 weights."""
+        if not self.exact:
+            return 32
+        weights = [p.weight for node in self.populations for p in node.projections]
+        weights.append(self.readout.weight)
+        largest = max(int(np.abs(w).max(initial=0)) for w in weights)  # never −128: refused
+        return next((bits for bits in (4, 6) if largest < 2 ** (bits - 1)), 8)
+
+    @property
     def parameters(self) -> int:
         """Weights, thresholds, and the readout's scale and bias."""
         weights = sum(p.weight.size for node in self.populations for p in node.projections)

@@ -1,5 +1,6 @@
 """Small networks with trained-looking numbers: made from a seed, in float64."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from snn_export.fold import FoldedNetwork
 from snn_train import checkpoint
 from snn_train.augment import Normalisation
 from snn_train.calibrate import set_thresholds
@@ -51,17 +53,28 @@ def network(described: Experiment, seed: int = 0) -> SpikingNetwork:
     return made.eval()
 
 
-def save(described: Experiment, made: SpikingNetwork, path: Path, timesteps: int = 1) -> None:
+def save(
+    described: Experiment,
+    made: SpikingNetwork,
+    path: Path,
+    timesteps: int = 1,
+    bits: int | None = None,
+) -> None:
     """Write a checkpoint as train-snn does at the end of a stage."""
     metrics = {"stage": f"t{timesteps}", "validation": 0.5, "test": None, "spike_rate": 0.1,
                "epochs": 1, "seconds": 1.0}  # fmt: skip
     content = described.describe() | {
         "timesteps": timesteps,
+        "bits": made.bits if bits is None else bits,
         "metrics": metrics,
         "history": [metrics],
         "network": {name: tensor.float() for name, tensor in made.state_dict().items()},
     }
     checkpoint.save(path, content)
+
+
+def with_bits(folded: FoldedNetwork, bits: int) -> FoldedNetwork:
+    return replace(folded, bits=bits)
 
 
 def pictures(size: tuple[int, int], count: int = 6, seed: int = 0) -> npt.NDArray[np.uint8]:

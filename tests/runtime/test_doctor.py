@@ -468,7 +468,9 @@ def test_the_fastest_has_proven_itself() -> None:
 
 
 def report(facts: Facts, *found: Check) -> Report:
-    return Report("0.1.0", Examined("bundled", "ab" * 32, "32x32", 1_700_000, True), facts, found)
+    return Report(
+        "0.1.0", Examined("bundled", "ab" * 32, "32x32", 1_700_000, True, 8), facts, found
+    )
 
 
 def test_names_and_homes_are_taken_out() -> None:
@@ -585,7 +587,7 @@ def test_the_names_of_facts_are_stable(machine: Machines) -> None:
         "fastest",
         "exit_code",
     ]
-    assert list(found["model"]) == ["name", "digest", "size", "parameters", "int8"]
+    assert list(found["model"]) == ["name", "digest", "size", "parameters", "int8", "weight_bits"]
     assert list(found["engines"][0]) == [
         "backend",
         "device",

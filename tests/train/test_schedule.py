@@ -109,7 +109,7 @@ def test_settings_survive_plain_containers() -> None:
     assert Settings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
 
 
-NO_FLAGS: dict[str, Any] = dict.fromkeys((*FLAGS, "timesteps", "epochs"))
+NO_FLAGS: dict[str, Any] = dict.fromkeys((*FLAGS, "timesteps", "epochs", "int_bits"))
 
 
 def stages(recipe: str, data: str, **flags: str) -> list[tuple[int, int]]:

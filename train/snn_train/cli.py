@@ -20,6 +20,7 @@ from snn_train.augment import Augmentation
 from snn_train.data import DataSet, load, takes_size
 from snn_train.experiment import Experiment, digest
 from snn_train.flags import PROGRAM, parse_args
+from snn_train.handover import Handover, begin, carried_on, take
 from snn_train.layout import plan
 from snn_train.lock import Lock
 from snn_train.loop import Stopped, train
@@ -27,6 +28,7 @@ from snn_train.network import Architecture
 from snn_train.processes import Team
 from snn_train.recipes import RECIPES, settings_for
 from snn_train.run import LATEST, PREVIOUS, Run, resume, start
+from snn_train.schedule import Settings
 from snn_train.signals import Interruption
 
 
@@ -52,14 +54,22 @@ def _run(args: argparse.Namespace, team: Team, device: torch.device) -> int:
             current = resume(directory, device)
             data = _data_again(current, terminal)
             return _carry_on(current, args, data, terminal, team)
-    data = load(args.data, terminal.files, _size(args.image_size), args.fit)
-    directory = args.out or Path("runs") / data.name.split(":")[0].replace("/", "-")
+    file: Path | None = vars(args)["from"]
+    handed = take(file) if file else None
+    if handed:
+        data = _data_of(args.data, handed.experiment, terminal)
+        handed.check_data(data, args.data)
+    else:
+        data = load(args.data, terminal.files, _size(args.image_size), args.fit)
+    name = data.name.split(":")[0].replace("/", "-")
+    directory = args.out or Path("runs") / (f"{name}-int{args.int_bits}" if handed else name)
     _refuse_old_run(directory)
-    experiment = _experiment(args, data)
+    experiment = _handed_on(args, handed, data) if handed else _experiment(args, data)
     _make(directory)
     team.wait()  # nobody looks for an old run in what another has begun
     with _locked(directory, team):
-        current = start(experiment, directory, device)
+        current = (begin(handed, experiment, directory, device) if handed
+                   else start(experiment, directory, device))  # fmt: skip
         return _carry_on(current, args, data, terminal, team)
 
 
@@ -126,7 +136,9 @@ def _conclude(current: Run, terminal: report.Terminal) -> None:
 
 def _title(current: Run) -> str:
     architecture = current.experiment.architecture
-    stages = " → ".join(stage.name for stage in current.experiment.settings.stages)
+    own = [stage.name for stage in current.experiment.settings.stages]
+    others = [row["stage"] for row in current.outcomes if row["stage"] not in own]
+    stages = " → ".join([*others, *own])
     parameters = sum(p.numel() for p in current.network.parameters())
     return (
         f"{architecture.network} width {architecture.width:g}, {parameters:,} parameters, recipe "
@@ -151,11 +163,7 @@ def _experiment(args: argparse.Namespace, data: DataSet) -> Experiment:
         )
         plan(architecture.network, architecture.width, architecture.hidden, (height, width))
         settings = settings_for(recipe, data.name, vars(args))
-        settings = replace(settings, augmentation=_augmentation(args.augment, data.augmentation))
-        if settings.augmentation.shift >= min(height, width):
-            raise ValueError(f"--augment {args.augment}: images are {height}x{width}")
-        if settings.augmentation.resized and not data.on_disk:
-            raise ValueError(f"--augment {args.augment}: resized is for imagenet:DIR")
+        settings = _augmented(settings, args.augment, data.augmentation, data)
     except ValueError as error:
         raise UsageError("bad_flag", str(error)) from error
     return Experiment(
@@ -166,21 +174,51 @@ def _experiment(args: argparse.Namespace, data: DataSet) -> Experiment:
         data.labels,
         data.fit,
         data.normalisation(),
-        shlex.join(["train-snn", *sys.argv[1:]]),
+        _command(),
     )
+
+
+def _handed_on(args: argparse.Namespace, handed: Handover, data: DataSet) -> Experiment:
+    try:
+        made = carried_on(handed, data, args.data, vars(args), _command())
+        usual = made.settings.augmentation
+        settings = _augmented(made.settings, args.augment, usual, data)
+    except ValueError as error:
+        raise UsageError("bad_flag", str(error)) from error
+    return replace(made, settings=settings)
+
+
+def _command() -> str:
+    return shlex.join(["train-snn", *sys.argv[1:]])
+
+
+def _data_of(spec: str, experiment: Experiment, terminal: report.Terminal) -> DataSet:
+    """Pictures as `experiment` wants them."""
+    architecture = experiment.architecture
+    size = (architecture.image_height, architecture.image_width)
+    return load(spec, terminal.files, size if takes_size(spec) else None, experiment.fit)
 
 
 def _data_again(current: Run, terminal: report.Terminal) -> DataSet:
     experiment = current.experiment
-    architecture = experiment.architecture
-    size = (architecture.image_height, architecture.image_width)
-    asked = size if takes_size(experiment.data) else None
-    data = load(experiment.data, terminal.files, asked, experiment.fit)
+    data = _data_of(experiment.data, experiment, terminal)
     if digest(data) != experiment.data_digest:
         raise ModelError(
             "bad_checkpoint", f"{experiment.data} has changed since the run in {current.directory}"
         )
     return data
+
+
+def _augmented(
+    settings: Settings, text: str | None, usual: Augmentation, data: DataSet
+) -> Settings:
+    chosen = _augmentation(text, usual)
+    height, width = data.train_images.shape[1:3]
+    if chosen.shift >= min(height, width):
+        raise ValueError(f"--augment {text}: images are {height}x{width}")
+    if chosen.resized and not data.on_disk:
+        raise ValueError(f"--augment {text}: resized is for imagenet:DIR")
+    return replace(settings, augmentation=chosen)
 
 
 def _augmentation(text: str | None, default: Augmentation) -> Augmentation:

@@ -66,7 +66,7 @@ class Descent:
         while not self._differentiated(images, labels, done, total):
             note = self._halve(len(images))
         rate = learning_rate(run.experiment.settings, run.stage.timesteps, done, total,
-                             run.position.attempt)  # fmt: skip
+                             run.position.attempt) * run.stage.share  # fmt: skip
         for group in run.optimiser.param_groups:
             group["lr"] = rate * group.get("share", 1.0)
         run.optimiser.step()

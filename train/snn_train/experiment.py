@@ -6,7 +6,8 @@ from typing import Any
 
 from snn_train.augment import Normalisation
 from snn_train.data import DataSet, Fit
-from snn_train.network import Architecture
+from snn_train.integer import IntegerNetwork
+from snn_train.network import Architecture, SpikingNetwork
 from snn_train.on_disk import fingerprint
 from snn_train.schedule import Settings
 
@@ -26,6 +27,12 @@ class Experiment:
     fit: Fit
     normalisation: Normalisation
     command: str
+
+    def build(self, timesteps: int, bits: int) -> SpikingNetwork:
+        """Return a new network for a stage; `bits` other than 0 for the integer stage."""
+        if bits:
+            return IntegerNetwork(self.architecture, bits, self.normalisation)
+        return SpikingNetwork(self.architecture, timesteps)
 
     def describe(self) -> dict[str, Any]:
         """Plain containers for a checkpoint."""

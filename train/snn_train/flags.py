@@ -8,6 +8,8 @@ from typing import Any, get_args
 
 from snn_runtime.command import Parser, whole_number
 from snn_train.data import DATA
+from snn_train.handover import OF_THE_FILE
+from snn_train.integer import BITS
 from snn_train.layout import NETWORKS
 from snn_train.neuron import SURROGATES
 from snn_train.recipes import RECIPES
@@ -23,6 +25,10 @@ EXAMPLES = f"""examples:
       the paper's own recipe
   train-snn --data imagenet:ILSVRC2012 --recipe iir --network vgg16
       pictures of 224x224, decoded while training
+  train-snn --data digits --int-bits 4
+      one more stage after T=1, trained through the quantiser: integers of 4 bits
+  train-snn --data digits --from runs/digits/t1.pt --int-bits 6 --out runs/digits-int6
+      that stage alone, from the T=1 network of an earlier run
   train-snn --resume runs/digits
       go on where a run was stopped
   torchrun --nproc-per-node 2 --no-python train-snn --data cifar10
@@ -50,6 +56,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_network(parser.add_argument_group("network"))
     _add_training(parser.add_argument_group("training (defaults depend on the recipe)"))
     _add_budget(parser.add_argument_group("budget of spikes"))
+    _add_integers(parser.add_argument_group("integers"))
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     threads = whole_number(1, 1024)
@@ -63,6 +70,16 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         if name not in ON_RESUME and value != parser.get_default(name):
             flag = name.replace("_", "-")
             parser.error(f"--{flag} cannot change a run that goes on with --resume")
+    begins = vars(args)["from"] is not None
+    if begins and args.int_bits is None:
+        parser.error("--from needs --int-bits: there is nothing else to train")
+    # Parsed again without defaults, to see what was said aloud.
+    silent = argparse.Namespace(**dict.fromkeys(OF_THE_FILE))
+    said = vars(parser.parse_args(argv, silent)) if begins else {}
+    for name in OF_THE_FILE:
+        if said.get(name) is not None:
+            flag = name.replace("_", "-")
+            parser.error(f"--{flag} cannot change the network that --from begins with")
     return args
 
 
@@ -138,3 +155,13 @@ def _add_budget(group: Any) -> None:
     group.add_argument(
         "--regulariser", choices=regularisers, help="what drives the rate there (default synaptic)"
     )
+
+
+def _add_integers(group: Any) -> None:
+    group.add_argument(
+        "--int-bits",
+        type=int,
+        choices=BITS,
+        help="train T=1 through the quantiser in a last stage, in integers of so many bits",
+    )
+    group.add_argument("--from", type=Path, metavar="FILE", help="begin with this t1.pt")

@@ -75,7 +75,7 @@ class Shift(nn.BatchNorm2d):
             self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.0)
         factor = gain * (variance + self.eps).rsqrt()
         offset = (self.shift * gain) - mean * factor
-        return x * _broadcast(factor, x).to(x.dtype) + _broadcast(offset, x).to(x.dtype)
+        return x * broadcast(factor, x).to(x.dtype) + broadcast(offset, x).to(x.dtype)
 
 
 class Layer(nn.Module):
@@ -128,7 +128,7 @@ class Layer(nn.Module):
 
     def _shortcut_current(self, x: Tensor, gain: Tensor | None) -> Tensor:
         if self.shortcut is None:
-            return x if gain is None else x * _broadcast(gain, x).to(x.dtype)
+            return x if gain is None else x * broadcast(gain, x).to(x.dtype)
         return _normalise(self.shortcut(x), self.shortcut_norm, gain)
 
     def pool(self, spikes: Tensor) -> Tensor:
@@ -155,6 +155,8 @@ class SpikingNetwork(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.timesteps = timesteps
+        self.bits = 0
+        """Of the integers it computes in; 0 where it computes in floating point."""
         plans = plan(
             architecture.network,
             architecture.width,
@@ -203,6 +205,10 @@ class SpikingNetwork(nn.Module):
         spikes = layer.drop(layer.neuron(drive))
         return layer.pool(spikes.flatten(0, 1))
 
+    def normalised_weights(self) -> list[Tensor]:
+        """Weights whose size says nothing, because a normalisation follows."""
+        return [weight for layer in self.populations() for weight in layer.normalised_weights()]
+
     def clamp(self) -> None:
         """Keep every leak and threshold in its range; to be called after an optimiser step."""
         for layer in self.populations():
@@ -224,7 +230,8 @@ class SpikingNetwork(nn.Module):
         return sum(rates[source] * macs for source, macs in costs) / sum(macs for _, macs in costs)
 
 
-def _broadcast(vector: Tensor, like: Tensor) -> Tensor:
+def broadcast(vector: Tensor, like: Tensor) -> Tensor:
+    """A number a channel, `(C,)`, in a shape that goes with `(N, C, …)`."""
     return vector.view(1, -1, *[1] * (like.dim() - 2))
 
 
@@ -232,4 +239,4 @@ def _normalise(current: Tensor, norm: Shift | None, gain: Tensor | None) -> Tens
     if norm is not None:
         normalised: Tensor = norm(current, gain)
         return normalised
-    return current if gain is None else current * _broadcast(gain, current).to(current.dtype)
+    return current if gain is None else current * broadcast(gain, current).to(current.dtype)

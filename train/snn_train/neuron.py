@@ -65,6 +65,23 @@ def fire(membrane: Tensor, surrogate: str) -> Tensor:
     return spikes
 
 
+class _FireBeyond(torch.autograd.Function):
+    """s = 1 if e > ½ else 0 for integers e, with a surrogate's slope in u on the way back."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, u: Tensor, excess: Tensor, surrogate: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        ctx.save_for_backward(u)
+        ctx.surrogate = surrogate
+        return (excess > 0.5).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (u,) = ctx.saved_tensors
+        return ctx.surrogate(u).mul_(gradients[0]), None, None
+
+
 class LIF(nn.Module):
     """A population of LIF neurons with trainable threshold and leak, and a soft reset.
 
@@ -97,6 +114,19 @@ class LIF(nn.Module):
             spikes.append(fire(membrane, self.surrogate))
             membrane = membrane - spikes[-1].detach()
         return torch.stack(spikes)
+
+    def fire_beyond(self, excess: Tensor, unit: Tensor) -> Tensor:
+        """Return the spikes at T = 1 of integer currents, `(B, C, …)`.
+
+        Args:
+            excess: how far each is above the largest integer that stays silent. Compared with ½, so
+                that sums which a device adds up a little off an integer are judged as that integer.
+            unit: the neuron's threshold in the same units; broadcasts to `excess`.
+        """
+        u = excess / unit
+        self._record(u + 1)
+        spikes: Tensor = _FireBeyond.apply(u, excess.detach(), SURROGATES[self.surrogate])  # type: ignore[no-untyped-call]  # torch leaves apply untyped
+        return spikes
 
     def _record(self, membrane: Tensor) -> None:
         if self.membranes is not None:

@@ -29,7 +29,7 @@ def make_optimiser(network: SpikingNetwork, settings: Settings) -> torch.optim.O
 
 def _muon_groups(network: SpikingNetwork, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Normalised weights turn; the readout, thresholds, leaks and shifts are AdamW's."""
-    turned = [weight for layer in network.populations() for weight in layer.normalised_weights()]
+    turned = network.normalised_weights()
     known = {id(weight) for weight in turned}
     for group in groups:
         group["params"] = [p for p in group["params"] if id(p) not in known]

@@ -35,6 +35,13 @@ class RecipeDefaults:
     imagenet_epochs: str
     imagenet: dict[str, Any]
     """Fields of `Settings` that are others for ImageNet."""
+    integer_epochs: int
+    """Of the stage in integers; it starts from weights that need little more."""
+
+    def epochs_on(self, data: str) -> str:
+        """The list for a data set."""
+        special = {"digits": self.digits_epochs, "imagenet": self.imagenet_epochs}
+        return special.get(data, self.epochs)
 
 
 RECIPES = {
@@ -62,6 +69,7 @@ RECIPES = {
             "spiking_learning_rate": 2e-5,
             "spiking_weight_decay": 0.0,
         },
+        10,
     ),
     "iir-bn": RecipeDefaults(
         {"surrogate": "rectangle", "dropout": 0.0, "hidden": 0},
@@ -70,6 +78,7 @@ RECIPES = {
         "15,3,3,3,3,15",
         "40,2,2,2,2,20",
         {},
+        4,
     ),
 }
 
@@ -94,23 +103,50 @@ def settings_for(recipe: RecipeDefaults, data: str, flags: dict[str, Any]) -> Se
         if recipe is RECIPES["iir"]:
             raise ValueError("--optimiser muon: needs the normalisations that recipe iir-bn keeps")
         adjusted |= {"learning_rate": 0.05}
-    if "regulariser" in chosen and "spike_rate" not in chosen:
+    if "spike_rate" not in chosen:
+        refuse_regulariser(chosen)
+    stages = _stages(recipe, data, flags)
+    return Settings(**(recipe.training | adjusted | chosen | {"stages": stages}))
+
+
+def _stages(recipe: RecipeDefaults, data: str, flags: dict[str, Any]) -> tuple[Stage, ...]:
+    bits = flags["int_bits"] or 0
+    steps = [0, *_numbers("--timesteps", flags["timesteps"] or "5,4,3,2,1")]
+    if bits and steps[-1] != 1:
+        raise ValueError(f"--int-bits {bits}: needs --timesteps that end at 1")
+    counts = _numbers("--epochs", flags["epochs"] or recipe.epochs_on(data))
+    integer_epochs = recipe.integer_epochs
+    if flags["epochs"]:
+        most = len(steps) + (1 if bits else 0)
+        if len(counts) > most:
+            raise ValueError(f"--epochs {flags['epochs']}: expected at most {most} numbers")
+        if len(counts) > len(steps):
+            integer_epochs = counts.pop()
+    elif len(counts) > len(steps):  # the list is for five stages: keep both its ends
+        counts = [*counts[: len(steps) - 1], counts[-1]]
+    counts += [counts[-1]] * (len(steps) - len(counts))
+    stages = tuple(Stage(t, n) for t, n in zip(steps, counts, strict=True))
+    return (*stages, Stage(1, integer_epochs, bits)) if bits else stages
+
+
+def integer_stage(recipe: RecipeDefaults, flags: dict[str, Any]) -> Stage:
+    """Return the one stage of a run that begins with a T = 1 network.
+
+    Raises:
+        ValueError: `--epochs` is not one number.
+    """
+    counts = _numbers("--epochs", flags["epochs"] or str(recipe.integer_epochs))
+    if len(counts) > 1:
+        raise ValueError(f"--epochs {flags['epochs']}: expected one number, of the integer stage")
+    return Stage(1, counts[0], flags["int_bits"])
+
+
+def refuse_regulariser(chosen: dict[str, Any]) -> None:
+    """Raises: ValueError: `--regulariser` is given, where no rate is."""
+    if "regulariser" in chosen:
         raise ValueError(
             f"--regulariser {chosen['regulariser']}: needs the rate it drives to, --spike-rate"
         )
-    steps = [0, *_numbers("--timesteps", flags["timesteps"] or "5,4,3,2,1")]
-    if flags["epochs"]:
-        counts = _numbers("--epochs", flags["epochs"])
-        if len(counts) > len(steps):
-            raise ValueError(f"--epochs {flags['epochs']}: expected at most {len(steps)} numbers")
-    else:
-        special_epochs = {"digits": recipe.digits_epochs, "imagenet": recipe.imagenet_epochs}
-        counts = _numbers("--epochs", special_epochs.get(data, recipe.epochs))
-        if len(counts) > len(steps):  # the list is for five stages: keep both its ends
-            counts = [*counts[: len(steps) - 1], counts[-1]]
-    counts += [counts[-1]] * (len(steps) - len(counts))
-    stages = tuple(Stage(t, n) for t, n in zip(steps, counts, strict=True))
-    return Settings(**(recipe.training | adjusted | chosen | {"stages": stages}))
 
 
 def _numbers(flag: str, text: str) -> list[int]:

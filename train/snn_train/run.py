@@ -9,6 +9,7 @@ import copy
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,9 +86,12 @@ class Run:
 
     @property
     def budget(self) -> Budget | None:
-        """The budget, in the stage that has to meet it: the last, where it spikes."""
-        last = self.position.stage == len(self.experiment.settings.stages) - 1
-        return self.control if last and self.stage.timesteps else None
+        """The budget, in the stages that have to meet it: those at the last number of timesteps,
+        where they spike. There are two where the last one trains T = 1 in integers."""
+        last = self.experiment.settings.stages[-1].timesteps
+        if self.finished or not last or self.stage.timesteps != last:
+            return None
+        return self.control
 
     @property
     def finished(self) -> bool:
@@ -101,6 +105,7 @@ class Run:
         _set_aside(latest, self.directory / PREVIOUS)
         content = self.experiment.describe() | {
             "timesteps": self.network.timesteps,
+            "bits": self.network.bits,
             "position": asdict(self.position),
             "best": vars(self.best),
             "records": self.records,
@@ -151,15 +156,31 @@ class Run:
         return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big")
 
 
-def start(experiment: Experiment, directory: Path, device: torch.device) -> Run:
-    """Return a run at its very beginning."""
+def start(
+    experiment: Experiment,
+    directory: Path,
+    device: torch.device,
+    weights: dict[str, Tensor] | None = None,
+    outcomes: Sequence[dict[str, Any]] = (),
+) -> Run:
+    """Return a run at its very beginning.
+
+    Args:
+        weights: of its first network; None draws them.
+        outcomes: of the stages that another run did for this one.
+    """
     torch.manual_seed(experiment.settings.seed)
-    network = SpikingNetwork(experiment.architecture, experiment.settings.stages[0].timesteps)
-    network = network.to(device)
+    first = experiment.settings.stages[0]
+    network = experiment.build(first.timesteps, first.bits).to(device)
+    if weights is not None:
+        network.load_state_dict(weights)
     optimiser = make_optimiser(network, experiment.settings)
     target = experiment.settings.spike_rate
     control = None if target is None else Budget.of(target, device)
-    run = Run(experiment, directory, network, optimiser, first_best(network), control=control)
+    best = first_best(network)
+    run = Run(
+        experiment, directory, network, optimiser, best, outcomes=[*outcomes], control=control
+    )
     run.begin_average()
     return run
 
@@ -196,8 +217,7 @@ def _set_aside(file: Path, place: Path) -> None:
 def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> Run:
     try:
         experiment = Experiment.of(content)
-        network = SpikingNetwork(experiment.architecture, content["timesteps"])
-        network = network.to(device)
+        network = experiment.build(content["timesteps"], content.get("bits", 0)).to(device)
         network.load_state_dict(content["network"])
         optimiser = make_optimiser(network, experiment.settings)
         optimiser.load_state_dict(content["optimiser"])
@@ -207,7 +227,7 @@ def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> 
         control = Budget(**content["budget"]) if content.get("budget") else None
         average = None
         if content.get("average"):
-            average = SpikingNetwork(experiment.architecture, content["timesteps"]).to(device)
+            average = experiment.build(network.timesteps, network.bits).to(device)
             average.load_state_dict(content["average"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(

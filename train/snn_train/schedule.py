@@ -1,6 +1,6 @@
 """What is trained when: stages, learning rates, and the gate between one stage and the next.
 
-    ANN ─► T = 5 ─► T = 4 ─► … ─► T = 1          each stage starts from the one before
+    ANN ─► T = 5 ─► T = 4 ─► … ─► T = 1 ─► integers     each stage starts from the one before
 
 The gate protects the descent (spike vanishing is why the paper lowers T step by step): a layer
 whose firing rate leaves [0.005, 0.6], or an accuracy that falls past a budget, sends the stage back
@@ -17,6 +17,10 @@ RATE_LIMITS = (0.005, 0.6)
 """Share of a layer's neurons that may fire; outside it a layer says almost nothing."""
 RETRIES = 3
 
+INTEGER_SHARE = 0.3
+"""Of the spiking stages' peak, for the integer stage: its weights are good already. On digits in 4
+bits, three seeds, validation ended at 97.4, 98.1, 99.1 and 98.6 % for 0.03, 0.1, 0.3 and 1."""
+
 Optimiser = Literal["adam", "adamw", "muon", "sgd"]
 Regulariser = Literal["synaptic", "hoyer"]
 
@@ -28,11 +32,20 @@ class Stage:
     timesteps: int
     """0 is the ANN."""
     epochs: int
+    bits: int = 0
+    """Of the integers that T = 1 is trained in; 0 for floating point."""
 
     @property
     def name(self) -> str:
-        """`ann`, `t5`, …; also the stem of the stage's checkpoint."""
+        """`ann`, `t5`, …, `int4`; also the stem of the stage's checkpoint."""
+        if self.bits:
+            return f"int{self.bits}"
         return f"t{self.timesteps}" if self.timesteps else "ann"
+
+    @property
+    def share(self) -> float:
+        """Factor on the learning rate."""
+        return INTEGER_SHARE if self.bits else 1.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,12 @@ class Settings:
             raise ValueError("no stages to train")
         if any(stage.timesteps < 0 or stage.epochs < 1 for stage in self.stages):
             raise ValueError("stages need at least one timestep and one epoch")
-        spiking = [stage.timesteps for stage in self.stages if stage.timesteps]
+        *before, last = self.stages
+        if any(stage.bits for stage in before) or (last.bits and last.timesteps != 1):
+            raise ValueError("integers come last, and at T=1")
+        if last.bits and before and before[-1].timesteps != 1:
+            raise ValueError(f"timesteps end at {before[-1].timesteps}, integers need T=1 first")
+        spiking = [stage.timesteps for stage in self.stages if stage.timesteps and not stage.bits]
         if spiking != sorted(set(spiking), reverse=True):
             raise ValueError(f"timesteps {spiking} do not descend, expected such as 5, 3, 1")
 
@@ -96,13 +114,20 @@ class Settings:
         decay = self.spiking_weight_decay if timesteps else None
         return optimiser or self.optimiser, self.weight_decay if decay is None else decay
 
+    @property
+    def teacher(self) -> str:
+        """The stage that the others are distilled from: the first, or for a run that begins with
+        another's T = 1 network, that network."""
+        return "t1" if self.stages[0].bits else self.stages[0].name
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers, the inverse of `from_dict`."""
-        return asdict(self) | {"stages": [[s.timesteps, s.epochs] for s in self.stages]}
+        stages = [[s.timesteps, s.epochs, *([s.bits] if s.bits else [])] for s in self.stages]
+        return asdict(self) | {"stages": stages}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Settings":
-        stages = tuple(Stage(timesteps, epochs) for timesteps, epochs in values["stages"])
+        stages = tuple(Stage(*numbers) for numbers in values["stages"])
         augmentation = Augmentation(**values["augmentation"])
         return cls(**values | {"stages": stages, "augmentation": augmentation})
 

@@ -12,6 +12,7 @@ from snn_train import checkpoint
 from snn_train.calibrate import descend, set_thresholds, settle
 from snn_train.data import DataSet
 from snn_train.descent import batches
+from snn_train.integer import in_integers
 from snn_train.network import SpikingNetwork
 from snn_train.on_disk import subset
 from snn_train.optimiser import make_optimiser
@@ -43,17 +44,17 @@ class Split:
 
 
 def teacher(run: Run) -> SpikingNetwork | None:
-    """The ANN of stage 0, for the spiking stages of a recipe that distils."""
+    """The run's teacher, for the spiking stages of a recipe that distils."""
     if not run.stage.timesteps or not run.experiment.settings.distillation:
         return None
-    return network_of(run, run.experiment.settings.stages[0].name).eval()
+    return network_of(run, run.experiment.settings.teacher).eval()
 
 
 def network_of(run: Run, stage: str) -> SpikingNetwork:
     """The network that a finished stage left behind, on the run's device."""
     device = next(run.network.parameters()).device
     content = checkpoint.load(stage_file(run, stage), device)
-    network = SpikingNetwork(run.experiment.architecture, content["timesteps"])
+    network = run.experiment.build(content["timesteps"], content.get("bits", 0))
     network.load_state_dict(content["network"])
     return network.to(device)
 
@@ -86,6 +87,7 @@ def finish(run: Run, split: Split) -> None:
     outcome = {
         "stage": run.stage.name,
         "timesteps": run.stage.timesteps,
+        "bits": run.stage.bits,
         "validation": run.best.accuracy,
         "test": None,
         "spike_rate": run.network.spike_rate(run.best.rates) if run.stage.timesteps else None,
@@ -103,7 +105,7 @@ def finish(run: Run, split: Split) -> None:
 
 def _settle(run: Run, split: Split) -> None:
     """Settle the best state's normalisations; kept where validation is none the worse for it."""
-    if not any(layer.normalised_weights() for layer in run.network.populations()):
+    if not run.network.normalised_weights():
         return
     order = torch.randperm(len(split.images), generator=run.random("settling"))
     parts = torch.split(order, split.batch)[:SETTLING_BATCHES]
@@ -115,7 +117,10 @@ def _settle(run: Run, split: Split) -> None:
 
 def _begin(run: Run, split: Split) -> None:
     settings, first = run.experiment.settings, run.network.timesteps == 0
-    run.network = descend(run.network, run.stage.timesteps)
+    if run.stage.bits:
+        run.network = in_integers(run.network, run.stage.bits, run.experiment.normalisation)
+    else:
+        run.network = descend(run.network, run.stage.timesteps)
     if first:
         chosen = torch.randperm(len(split.images), generator=run.random("calibration"))
         most = max(64, CALIBRATION_PIXELS // math.prod(split.images.shape[1:3]))
@@ -128,13 +133,15 @@ def _begin(run: Run, split: Split) -> None:
 
 
 def test(run: Run, data: DataSet) -> None:
-    """Read the test set, once, for every stage, when nothing is left to choose."""
+    """Read the test set, once, for every stage of this run, when nothing is left to choose."""
     device = next(run.network.parameters()).device
     images, labels = data.test_images.to(device), data.test_labels.to(device)
-    for outcome in run.outcomes:
+    own = {stage.name for stage in run.experiment.settings.stages}
+    outcomes = [outcome for outcome in run.outcomes if outcome["stage"] in own]
+    for outcome in outcomes:
         network = network_of(run, outcome["stage"])
         outcome["test"], outcome["test_rates"] = evaluate(network, images, labels, run)
-    for outcome in run.outcomes:
+    for outcome in outcomes:
         weights = checkpoint.load(stage_file(run, outcome["stage"]))["network"]
         _save(run, outcome, weights)
     run.save()
@@ -147,6 +154,7 @@ def stage_file(run: Run, name: str) -> Path:
 def _save(run: Run, outcome: dict[str, Any], weights: dict[str, Tensor]) -> None:
     content = run.experiment.describe() | {
         "timesteps": outcome["timesteps"],
+        "bits": outcome.get("bits", 0),  # a stage from before there were integers
         "metrics": outcome,
         "history": run.outcomes,
         "network": {name: tensor.cpu() for name, tensor in weights.items()},

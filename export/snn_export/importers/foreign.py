@@ -44,6 +44,11 @@ class Foreign:
         return cls(framework, layers, picture, lambda images: execute(layers, images), notes)
 
     @property
+    def bits(self) -> int:
+        """0: no other framework's file says that it was trained in integers."""
+        return 0
+
+    @property
     def labels(self) -> tuple[str, ...]:
         return self.picture.labels
 

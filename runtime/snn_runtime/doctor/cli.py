@@ -81,6 +81,7 @@ def _examine(args: argparse.Namespace) -> "Report":
         size=f"{graph.image.width}x{graph.image.height}",
         parameters=graph.parameters,
         int8=graph.exact,
+        weight_bits=graph.weight_bits,
     )
     facts = gather(System())
     checks = list(check_all(args.model, args.timeout))

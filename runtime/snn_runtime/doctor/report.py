@@ -27,6 +27,8 @@ class Examined:
     """Of its pictures, such as 32x32."""
     parameters: int
     int8: bool
+    weight_bits: int
+    """The fewest of 4, 6, 8 that hold every weight; 32 for float32."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ def _shown(name: str, fact: Any) -> str:
 
 def _engines(engines: list[dict[str, Any]], model: Examined) -> Iterator[str]:
     weights = "int8" if model.int8 else "float32"
+    if model.weight_bits < 8:
+        weights += f" that fit {model.weight_bits} bits"
     yield (
         f"engines on the {model.name} model "
         f"({model.size}, {model.parameters / 1e6:.1f} M parameters, {weights})"

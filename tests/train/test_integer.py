@@ -1,0 +1,379 @@
+"""T = 1 in integers: what is computed, what is learnt from it, and the stage around it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from same import assert_same
+from torch import Tensor
+
+from snn_train import checkpoint, cli, integer, loop
+from snn_train.augment import Normalisation
+from snn_train.calibrate import set_thresholds
+from snn_train.data import DataSet
+from snn_train.experiment import Experiment
+from snn_train.handover import begin, carried_on, take
+from snn_train.integer import BITS, IntegerNetwork, grid_scale, in_integers
+from snn_train.muon import Muon
+from snn_train.network import Architecture, Recipe, SpikingNetwork
+from snn_train.optimiser import make_optimiser
+from snn_train.recipes import FLAGS
+from snn_train.run import Run, resume
+from snn_train.schedule import INTEGER_SHARE, Settings, Stage
+
+if TYPE_CHECKING:
+    from train.conftest import Answer
+
+NewRun = Callable[..., Run]
+CPU = torch.device("cpu")
+PIXELS = Normalisation((120, 119, 104), (63.0, 61.5, 66.25))
+STAGES = (Stage(0, 1), Stage(1, 1), Stage(1, 2, 4))
+STEPS = 12
+"""Of a whole run of `STAGES`: 3 an epoch."""
+
+
+class Silent:
+    """A display that says nothing."""
+
+    def steps(self, items: Any, run: Run, total: int) -> Any:
+        return items
+
+    def epoch(self, record: dict[str, Any]) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+def never() -> bool:
+    return False
+
+
+class After:
+    """Says stop after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left <= 0
+
+
+def networks(recipe: Recipe, name: str, bits: int) -> tuple[SpikingNetwork, IntegerNetwork, Tensor]:
+    """A T = 1 network, the integer network that begins with it, and normalised pictures."""
+    torch.manual_seed(3)
+    architecture = Architecture(name, recipe, 0.06, 0, 3, 12, 12)
+    network = SpikingNetwork(architecture, 1)
+    pictures = torch.randint(0, 256, (6, 12, 12, 3), dtype=torch.uint8)
+    images: Tensor = PIXELS(pictures)
+    set_thresholds(network, images, 70.0)
+    return network.eval(), in_integers(network, bits, PIXELS), images
+
+
+CASES: list[tuple[Recipe, str]] = [("iir-bn", "vgg5"), ("iir", "vgg5"), ("iir-bn", "resnet12"),
+                                   ("iir", "resnet12")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("recipe", "name"), CASES)
+def test_a_fine_grid_computes_and_learns_what_the_network_does(
+    recipe: Recipe, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 2²⁰ steps rounding is nothing: the same spikes, currents and gradients as T = 1."""
+    network, made, images = networks(recipe, name, 8)
+    monkeypatch.setattr(made, "bits", 21)
+    monkeypatch.setattr(integer, "FURTHEST", 2**50)
+    with torch.no_grad():
+        for layer in network.populations():  # thresholds away from where neurons lie by design
+            layer.neuron.threshold.mul_(1.0371)
+    made.load_state_dict(network.state_dict())
+    network, made = network.double(), made.double()
+    expected = network(images.double())
+    monkeypatch.setattr(Tensor, "float", Tensor.double)  # 2²⁰ steps need more than 24 bits
+    found = made(images.double())
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    for logits in (expected, found):
+        logits.square().sum().backward()
+    pairs = zip(network.named_parameters(), made.parameters(), strict=True)
+    for (key, theirs), ours in pairs:
+        if theirs.grad is None:
+            assert key.endswith("leak") and ours.grad is None
+            continue
+        assert ours.grad is not None
+        size = float(theirs.grad.abs().max())
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-2, atol=1e-3 * size + 1e-9)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_all_that_is_compared_are_integers(bits: int) -> None:
+    _, made, images = networks("iir", "resnet12", bits)
+    largest = 2 ** (bits - 1) - 1
+    for layer in made.populations():
+        grid = made.grid(layer)
+        for numbers in (*grid.weights, grid.threshold):
+            assert torch.equal(numbers, numbers.round())
+        peaks = torch.stack([w.abs().flatten(1).amax(1) for w in grid.weights]).amax(0)
+        assert (peaks == largest).all()
+    assert torch.equal(made.pixels(images), made.pixels(images).round())
+
+
+def test_bfloat16_does_not_touch_the_sums() -> None:
+    _, made, images = networks("iir-bn", "vgg5", 8)
+    expected = made(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(made(images), expected)
+
+
+def test_statistics_stay_as_they_are_in_training() -> None:
+    network, made, images = networks("iir-bn", "vgg5", 4)
+    made.train()(images)
+    assert_same(dict(made.state_dict()), dict(network.state_dict()))
+
+
+def test_one_scale_for_all_projections_and_one_for_no_weights() -> None:
+    weights = [torch.tensor([[1.0, -2.0], [0.0, 0.0]]), torch.tensor([[4.0], [0.0]])]
+    assert grid_scale([w.double() for w in weights], 4).tolist() == [7 / 4, 1.0]
+
+
+@pytest.mark.parametrize("bits", [0, 1, 5, 16])
+def test_other_bits_are_refused(bits: int) -> None:
+    with pytest.raises(ValueError, match=f"integers of {bits} bits, expected 8, 6 or 4"):
+        IntegerNetwork(Architecture("vgg5"), bits, PIXELS)
+
+
+def test_muon_leaves_the_integer_stage_to_adamw() -> None:
+    network, made, _ = networks("iir-bn", "resnet12", 4)
+    settings = Settings((Stage(0, 1),), optimiser="muon")
+    assert network.normalised_weights() and not made.normalised_weights()
+    optimiser = make_optimiser(made, settings)
+    assert isinstance(optimiser, Muon)
+    turned = [p for g in optimiser.param_groups if g.get("orthogonal") for p in g["params"]]
+    assert turned == []
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        (Stage(0, 1), Stage(2, 1), Stage(1, 1, 4)),
+        (Stage(0, 1), Stage(1, 1, 4)),
+        (Stage(1, 1, 4), Stage(1, 1, 6)),
+        (Stage(2, 1, 4),),
+    ],
+)
+def test_integers_come_after_t1_and_last(stages: tuple[Stage, ...]) -> None:
+    with pytest.raises(ValueError, match="integers"):
+        Settings(stages)
+
+
+def test_settings_come_back_with_their_bits_and_without() -> None:
+    settings = Settings(STAGES)
+    saved = settings.to_dict()
+    assert saved["stages"] == [[0, 1], [1, 1], [1, 2, 4]]
+    assert Settings.from_dict(saved) == settings
+    assert Settings.from_dict(saved | {"stages": [[0, 1], [1, 2]]}).stages[1] == Stage(1, 2)
+    assert STAGES[2].name == "int4" and STAGES[2].share == INTEGER_SHARE
+
+
+# The stage in a run
+
+
+def left(directory: Path, *names: str) -> dict[str, Any]:
+    """All that a run leaves, apart from how long it took."""
+    found: dict[str, Any] = {n: checkpoint.load(directory / f"{n}.pt")["network"] for n in names}
+    latest = checkpoint.load(directory / "latest.pt")
+    for key in ("records", "outcomes"):
+        found[key] = [
+            {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}
+            for row in latest[key]
+        ]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("recipe", "network", "optimiser"),
+    [("iir-bn", "vgg5", "muon"), ("iir", "vgg5", "adam"), ("iir-bn", "resnet12", "adamw")],
+)
+def test_stopped_after_every_step_a_run_ends_with_the_same_bits(
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, recipe: str, network: str, optimiser: str
+) -> None:
+    def make(directory: Path) -> Run:
+        return new_run(directory, recipe, network, optimiser=optimiser, stages=STAGES)
+
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    loop.train(make(whole), tiny_data, Silent(), never)
+    make(pieces).save()
+    for _ in range(STEPS):
+        with pytest.raises(loop.Stopped):
+            loop.train(resume(pieces, CPU), tiny_data, Silent(), After(1))
+    loop.train(resume(pieces, CPU), tiny_data, Silent(), never)
+    assert_same(left(pieces, "ann", "t1", "int4"), left(whole, "ann", "t1", "int4"))
+    before, after = (checkpoint.load(whole / f"{n}.pt") for n in ("t1", "int4"))
+    assert (before["bits"], after["bits"], after["timesteps"]) == (0, 4, 1)
+    changed = [k for k in before["network"]
+               if not torch.equal(before["network"][k], after["network"][k])]  # fmt: skip
+    assert changed and not any("running" in key for key in changed)
+
+
+def test_a_budget_of_spikes_holds_in_both_stages_at_t1(new_run: NewRun, tmp_path: Path) -> None:
+    made = new_run(tmp_path, stages=STAGES, spike_rate=0.2)
+    acting = []
+    for stage in range(3):
+        made.position.stage = stage
+        acting.append(made.budget is not None)
+    assert acting == [False, True, True]
+
+
+def test_the_integer_stage_learns_at_a_share_of_the_rate(
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "learning_rate", lambda *_: 0.01)
+    made, rates = new_run(tmp_path, stages=STAGES), dict[str, float]()
+
+    def stop() -> bool:
+        rates[made.stage.name] = made.optimiser.param_groups[0]["lr"]
+        return False
+
+    loop.train(made, tiny_data, Silent(), stop)
+    assert rates == {"ann": 0.01, "t1": 0.01, "int4": pytest.approx(0.01 * INTEGER_SHARE)}
+
+
+# From another run's T = 1 network
+
+
+@pytest.fixture
+def t1(new_run: NewRun, tiny_data: DataSet, tmp_path: Path) -> Path:
+    """Of a run that went on to integers itself."""
+    loop.train(new_run(tmp_path / "first", stages=STAGES), tiny_data, Silent(), never)
+    return tmp_path / "first" / "t1.pt"
+
+
+def onward(t1: Path, data: DataSet, **flags: Any) -> Experiment:
+    given = dict.fromkeys(FLAGS) | {"int_bits": 6, "epochs": "2"} | flags
+    return carried_on(take(t1), data, "tiny", given, "train-snn --from")
+
+
+def test_a_run_begun_with_t1_goes_on_with_all_of_it(
+    t1: Path, tiny_data: DataSet, tmp_path: Path
+) -> None:
+    """Also where it is stopped after every step, and the first run is gone."""
+
+    def make(directory: Path) -> Run:
+        directory.mkdir()
+        return begin(take(t1), onward(t1, tiny_data), directory, CPU)
+
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    made = make(whole)
+    assert isinstance(made.network, IntegerNetwork) and made.network.bits == 6
+    assert_same(dict(made.network.state_dict()), checkpoint.load(t1)["network"])
+    make(pieces).save()
+    history = checkpoint.load(t1)["history"][:2]
+    t1.unlink()
+    loop.train(made, tiny_data, Silent(), never)
+    assert [row["stage"] for row in made.outcomes] == ["ann", "t1", "int6"]
+    assert made.outcomes[:2] == history and made.outcomes[2]["test"] is not None
+    for _ in range(6):
+        with pytest.raises(loop.Stopped):
+            loop.train(resume(pieces, CPU), tiny_data, Silent(), After(1))
+    loop.train(resume(pieces, CPU), tiny_data, Silent(), never)
+    assert_same(left(pieces, "t1", "int6"), left(whole, "t1", "int6"))
+
+
+def test_what_the_network_is_comes_from_the_file(t1: Path, tiny_data: DataSet) -> None:
+    before, after = take(t1).experiment, onward(t1, tiny_data, batch_size=7, learning_rate=0.5)
+    for name in ("architecture", "labels", "fit", "normalisation"):
+        assert getattr(after, name) == getattr(before, name)
+    assert after.settings.stages == (Stage(1, 2, 6),) and after.settings.teacher == "t1"
+    assert (after.settings.batch_size, after.settings.peak(1)) == (7, 0.5)
+    assert after.settings.seed == before.settings.seed
+    assert after.command == "train-snn && train-snn --from"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"epochs": "2,3"}, "--epochs 2,3: expected one number"),
+        ({"optimiser": "sgd"}, "--optimiser sgd: needs --learning-rate"),
+        ({"regulariser": "hoyer"}, "--regulariser hoyer: needs the rate"),
+    ],
+)
+def test_flags_that_do_not_fit_the_file_are_refused(
+    t1: Path, tiny_data: DataSet, flags: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        onward(t1, tiny_data, **flags)
+
+
+# The command
+
+
+def refused(answer: "Answer", code: int, *expected: str) -> None:
+    assert answer.code == code, answer.err
+    assert answer.err.count("\n") == 1 and answer.out == ""
+    for part in expected:
+        assert part in answer.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--int-bits", "5"], ["--int-bits: invalid choice"]),
+        (["--int-bits", "4", "--timesteps", "5,2"], ["--int-bits 4: needs --timesteps that end"]),
+        (["--int-bits", "4", "--timesteps", "1", "--epochs", "1,1,1,1"], ["at most 3 numbers"]),
+        (["--from", "t1.pt"], ["--from needs --int-bits"]),
+        *(
+            (["--from", "t1.pt", "--int-bits", "4", flag, value], [f"{flag} cannot change"])
+            for flag, value in (("--network", "vgg5"), ("--recipe", "iir-bn"), ("--width", "1"),
+                                ("--timesteps", "1"), ("--fit", "crop"), ("--seed", "0"),
+                                ("--image-size", "8x8"), ("--percentile", "9"))
+        ),
+    ],
+)  # fmt: skip
+def test_a_wrong_flag_is_one_line(
+    train_snn: Callable[..., "Answer"],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    flags: list[str],
+    expected: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused(train_snn("--data", "digits", *flags), 2, *expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_and_data_that_do_not_fit_are_refused(
+    train_snn: Callable[..., "Answer"], t1: Path, tmp_path: Path
+) -> None:
+    def begun(file: Path) -> "Answer":
+        return train_snn("--data", "digits", "--from", file, "--int-bits", 4, "--out", tmp_path)
+
+    refused(begun(tmp_path / "none.pt"), 5, "no such file")
+    refused(begun(t1.with_name("ann.pt")), 5, "ann.pt: is at T=0, integers need T=1")
+    refused(begun(t1), 3, "digits: its classes", f"are not those of {t1}, dark, bright")
+    content = checkpoint.load(t1)
+    checkpoint.save(t1, content | {"bits": 4})
+    refused(begun(t1), 5, "is trained in integers already")
+    del content["history"]
+    checkpoint.save(t1, content)
+    refused(begun(t1), 5, "does not fit together: 'history'")
+
+
+@pytest.mark.parametrize(
+    ("flags", "stages"),
+    [
+        ([], [[0, 15], [1, 15], [1, 4, 6]]),
+        (["--epochs", "7"], [[0, 7], [1, 7], [1, 4, 6]]),
+        (["--epochs", "7,8"], [[0, 7], [1, 8], [1, 4, 6]]),
+        (["--epochs", "7,8,9"], [[0, 7], [1, 8], [1, 9, 6]]),
+    ],
+)
+def test_epochs_may_count_the_integer_stage(
+    train_snn: Callable[..., "Answer"],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    flags: list[str],
+    stages: list[list[int]],
+) -> None:
+    monkeypatch.setattr(cli, "train", lambda *_: None)
+    answer = train_snn("--data", "digits", "--out", tmp_path, "--format", "json",
+                       "--timesteps", "1", "--int-bits", 6, *flags)  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert checkpoint.load(tmp_path / "latest.pt")["settings"]["stages"] == stages
