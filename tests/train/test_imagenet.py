@@ -355,7 +355,9 @@ def test_the_digest_is_of_names_and_labels(root: Path) -> None:
 
 def recipe(name: str, **flags: Any) -> Any:
     return settings_for(
-        RECIPES[name], "imagenet", dict.fromkeys((*FLAGS, "timesteps", "epochs")) | flags
+        RECIPES[name],
+        "imagenet",
+        dict.fromkeys((*FLAGS, "timesteps", "epochs", "int_bits")) | flags,
     )
 
 
@@ -427,7 +429,7 @@ def test_stopped_and_resumed_a_run_ends_with_the_same_bits(
     for steps in (1, 2, 5):
         out = tmp_path / str(steps)
         with monkeypatch.context() as patched:
-            patched.setattr(cli, "Interruption", lambda steps=steps: After(steps))
+            patched.setattr(cli, "Interruption", lambda steps=steps, **_: After(steps))
             assert trained(train_snn, out, root, *flags).code == 143
         assert train_snn("--resume", out, "--threads", "1").code == 0
         assert_same(left(out), left(tmp_path / "whole"))

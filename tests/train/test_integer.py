@@ -9,7 +9,7 @@ import torch
 from same import assert_same
 from torch import Tensor
 
-from snn_train import checkpoint, cli, integer, loop
+from snn_train import checkpoint, cli, descent, integer, loop
 from snn_train.augment import Normalisation
 from snn_train.calibrate import set_thresholds
 from snn_train.data import DataSet
@@ -19,6 +19,7 @@ from snn_train.integer import BITS, IntegerNetwork, grid_scale, in_integers
 from snn_train.muon import Muon
 from snn_train.network import Architecture, Recipe, SpikingNetwork
 from snn_train.optimiser import make_optimiser
+from snn_train.processes import ALONE
 from snn_train.recipes import FLAGS
 from snn_train.run import Run, resume
 from snn_train.schedule import INTEGER_SHARE, Settings, Stage
@@ -225,7 +226,7 @@ def test_a_budget_of_spikes_holds_in_both_stages_at_t1(new_run: NewRun, tmp_path
 def test_the_integer_stage_learns_at_a_share_of_the_rate(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "learning_rate", lambda *_: 0.01)
+    monkeypatch.setattr(descent, "learning_rate", lambda *_: 0.01)
     made, rates = new_run(tmp_path, stages=STAGES), dict[str, float]()
 
     def stop() -> bool:
@@ -258,7 +259,7 @@ def test_a_run_begun_with_t1_goes_on_with_all_of_it(
 
     def make(directory: Path) -> Run:
         directory.mkdir()
-        return begin(take(t1), onward(t1, tiny_data), directory, CPU)
+        return begin(take(t1), onward(t1, tiny_data), directory, CPU, ALONE)
 
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
     made = make(whole)

@@ -68,7 +68,7 @@ def _run(args: argparse.Namespace, team: Team, device: torch.device) -> int:
     _make(directory)
     team.wait()  # nobody looks for an old run in what another has begun
     with _locked(directory, team):
-        current = (begin(handed, experiment, directory, device) if handed
+        current = (begin(handed, experiment, directory, device, team) if handed
                    else start(experiment, directory, device))  # fmt: skip
         return _carry_on(current, args, data, terminal, team)
 

@@ -41,7 +41,7 @@ class Descent:
         self.run = run
         self.model: nn.Module = run.network
         self.teacher: nn.Module | None = teacher
-        if compiled:
+        if compiled and not run.stage.bits:  # whose rounding has to stay export's
             self.model = torch.compile(self.model)  # type: ignore[assignment]  # a module of the same kind
             self.teacher = torch.compile(teacher) if teacher else None  # type: ignore[assignment]  # likewise
         if run.team.size > 1:

@@ -15,6 +15,7 @@ from snn_runtime.errors import InputError, ModelError
 from snn_train import checkpoint
 from snn_train.data import DataSet
 from snn_train.experiment import Experiment, digest
+from snn_train.processes import Team
 from snn_train.recipes import FLAGS, RECIPES, integer_stage, refuse_regulariser
 from snn_train.run import Run, start
 from snn_train.schedule import Settings
@@ -97,13 +98,17 @@ def carried_on(
     )
 
 
-def begin(handed: Handover, experiment: Experiment, directory: Path, device: torch.device) -> Run:
+def begin(
+    handed: Handover, experiment: Experiment, directory: Path, device: torch.device, team: Team
+) -> Run:
     """Return a run at its beginning, with the file's network in it and beside it.
 
     Raises:
         ResourceError: the copy of the file cannot be written.
     """
-    checkpoint.save(directory / f"{experiment.settings.teacher}.pt", handed.content)
+    if team.leads:
+        checkpoint.save(directory / f"{experiment.settings.teacher}.pt", handed.content)
+    team.wait()  # the others read it
     return start(experiment, directory, device, handed.content["network"], handed.history)
 
 

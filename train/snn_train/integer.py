@@ -189,6 +189,9 @@ def _project(synapse: nn.Conv2d | nn.Linear | None, weight: Tensor, values: Tens
     if isinstance(synapse, nn.Linear):
         return F.linear(values.flatten(1), weight)
     assert not isinstance(synapse.padding, str)
+    if synapse.kernel_size == (1, 1):  # strided beforehand: see Layer
+        rows, columns = synapse.stride
+        return F.conv2d(values[:, :, ::rows, ::columns], weight)
     return F.conv2d(values, weight, None, synapse.stride, synapse.padding)
 
 

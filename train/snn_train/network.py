@@ -129,7 +129,11 @@ class Layer(nn.Module):
     def _shortcut_current(self, x: Tensor, gain: Tensor | None) -> Tensor:
         if self.shortcut is None:
             return x if gain is None else x * broadcast(gain, x).to(x.dtype)
-        return _normalise(self.shortcut(x), self.shortcut_norm, gain)
+        # Only the pixels that a stride leaves, taken beforehand: the gradient of a 1×1 convolution
+        # with a stride writes past its memory in torch 2.13's CPU kernels (channels last).
+        stride = self.plan.shortcut_stride
+        current = F.conv2d(x[:, :, ::stride, ::stride], self.shortcut.weight, self.shortcut.bias)
+        return _normalise(current, self.shortcut_norm, gain)
 
     def pool(self, spikes: Tensor) -> Tensor:
         """What leaves the population, `(N, C, …)`: averaged where the recipe pools spikes."""
