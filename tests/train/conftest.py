@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from refusals import refused
 from torch import Tensor
 
 from snn_train import cli, run
@@ -116,6 +117,20 @@ def train_snn(
     yield call
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def refused_unbegun(
+    train_snn: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., None]:
+    """Flags that end with exit code 2 and one line, before anything is written."""
+
+    def call(*flags: str, expected: list[str]) -> None:
+        monkeypatch.chdir(tmp_path)
+        refused(train_snn(*flags), 2, *expected)
+        assert list(tmp_path.iterdir()) == []
+
+    return call
 
 
 # Importing takes seconds and a run of digits one: import once, then fork for every run. The three

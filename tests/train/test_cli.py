@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from bad_inputs.pictures import encoded, picture
+from refusals import refused
 
 from snn_train import checkpoint, cli, report, validation
 
@@ -48,16 +49,6 @@ def photos(root: Path, height: int = 24, width: int = 32) -> Path:
                 turned = picture(height, width).rotate(9 * number)
                 (root / part / name / f"{number}.png").write_bytes(encoded(turned, "PNG"))
     return root
-
-
-def refused(answer: "Answer", code: int, *expected: str) -> None:
-    """Exit code, and one line on stderr that holds all that is expected."""
-    assert answer.code == code, answer.err
-    assert answer.err.startswith("train-snn: error: ")
-    assert answer.err.count("\n") == 1 and answer.err.endswith("\n")
-    assert answer.out == ""
-    for part in expected:
-        assert part in answer.err
 
 
 @pytest.mark.parametrize(
@@ -183,15 +174,9 @@ def test_a_gpu_that_is_not_there_is_refused(
     ],
 )  # fmt: skip
 def test_a_wrong_flag_is_one_line_that_names_it(
-    train_snn: Command,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    flags: list[str],
-    expected: list[str],
+    refused_unbegun: Callable[..., None], flags: list[str], expected: list[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    refused(train_snn(*flags), 2, *expected)
-    assert list(tmp_path.iterdir()) == []  # nothing is begun
+    refused_unbegun(*flags, expected=expected)
 
 
 def test_missing_data_is_refused_before_anything_is_written(
