@@ -6,6 +6,7 @@ of one, counts beyond a byte, pictures in late layers, windows that hang over ev
 
 from collections.abc import Callable
 
+import numpy as np
 from growing import Growing
 
 from snn_runtime.graph import INPUT, Projection, SpikingGraph
@@ -65,6 +66,60 @@ def weights_around_half_and_a_quarter_of_a_byte() -> SpikingGraph:
         grown.convolve(f"limit{limit}", "on", 66, kind="extreme", limit=limit, firing="mixed")
         grown.convolve(f"signed{limit}", "on", 66, kind="signed", limit=limit, firing="far")
     return grown.graph()
+
+
+@corner
+def half_bytes_beside_every_tile() -> SpikingGraph:
+    grown = Growing(3, 5)
+    source = INPUT
+    for out in (65, 31, 33, 63, 64, 127, 128, 129, 193, 255, 256, 257, 384, 513, 577, 1025):
+        source = grown.convolve(f"w{out}", source, out, firing="mixed", kind="half_bytes")
+    for out in (1, 65, 300, 513):
+        source = grown.dense(f"d{out}", source, out=out, kind="half_byte_ends")
+    return grown.graph(kind="half_bytes", limit=8, classes=300)
+
+
+@corner
+def half_bytes_from_many_at_once() -> SpikingGraph:
+    """Sums in bytes of 1 to 16 rows and again, all of them the lowest or all the highest."""
+    grown = Growing(1, 1)
+    for count in (1, 15, 16, 17, 31, 32, 33, 48, 49):
+        on = grown.convolve(f"on{count}", INPUT, count, firing="all")
+        for weight in (-8, 7, 0):
+            rows = np.full((260, count, 1, 1), weight, np.int8)
+            grown.add(f"from{count}.{weight}", Projection(on, rows), firing="mixed")
+        grown.convolve(f"ends{count}", on, 260, kind="half_byte_ends", firing="mixed")
+    return grown.graph()
+
+
+@corner
+def half_bytes_that_leave_16_bits() -> SpikingGraph:
+    grown = _all_on(1200, 3, 3)
+    lowest = np.full((130, 1200, 3, 3), -8, np.int8)
+    grown.add("lowest", Projection("on", lowest, padding=(1, 1)))
+    back = grown.weight("halves", 7, 130, 1200, 3, 3)
+    both = (Projection("on", weight, padding=(1, 1)) for weight in (back, lowest))
+    grown.add("back", *both, firing="mixed")
+    return grown.graph()
+
+
+@corner
+def half_bytes_beside_whole_ones() -> SpikingGraph:
+    """One weight beyond four bits in one of two projections, groups, counts and the picture."""
+    grown = Growing(6, 6)
+    grown.convolve("on", INPUT, 128, firing="dense")
+    counts = grown.pool("on", "sum", 2)
+    fits = grown.weight("half_bytes", 8, 256, 128, 3, 3)
+    grown.add("counted", Projection(counts, fits[:, :, :1, :1]), firing="mixed")
+    beyond = grown.weight("half_bytes", 8, 256, 128, 1, 1)
+    beyond[-1, -1] = 8
+    around = Projection("on", fits, padding=(1, 1))
+    grown.add("whole", around, Projection("on", beyond), firing="mixed")
+    picture = Projection(INPUT, grown.weight("random", 127, 256, 3, 3, 3), padding=(1, 1))
+    grown.add("seen", around, picture, firing="mixed")
+    split = Projection("seen", grown.weight("half_bytes", 8, 512, 128, 1, 1), groups=2)
+    grown.add("split", split, firing="mixed")
+    return grown.graph(kind="half_bytes", limit=8, classes=128)
 
 
 @corner

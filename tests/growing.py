@@ -22,7 +22,10 @@ from snn_runtime.graph import (
 from snn_runtime.nodes import FloatArray
 
 FIRING = ("edge", "all", "none", "sparse", "dense", "far", "mixed")
-KINDS = ("random", "extreme", "signed", "halves", "alternating", "lanes", "one", "brim")
+KINDS = (
+    *("random", "extreme", "signed", "halves", "alternating", "lanes", "one", "brim"),
+    *("half_bytes", "half_byte_ends"),
+)
 FAR = [2.0**15 + d for d in (-2, -1, 0, 1)] + [2.0**16 + d for d in (-1, 0)] + [2.0**23 - 1]
 """Thresholds (+ ½, both signs) around and far beyond the ends of 16 bits."""
 BRIMS = [32766, 32767, 32768, 32769, 65535, 65536]
@@ -58,6 +61,10 @@ class Growing:
             rows = self.rng.integers(-limit, limit + 1, (out, inputs))
         elif kind == "extreme":
             rows = self.rng.choice([-limit, limit], (out, inputs))
+        elif kind == "half_bytes":  # all that four bits hold, which is one more below zero
+            rows = self.rng.integers(-min(limit, 8), min(limit, 7) + 1, (out, inputs))
+        elif kind == "half_byte_ends":
+            rows = self.rng.choice([-min(limit, 8), min(limit, 7)], (out, inputs))
         elif kind == "signed":
             rows = flip * limit * np.ones((out, inputs), np.int64)
         elif kind == "halves":  # far out, and back to nothing

@@ -84,12 +84,13 @@ def test_json_of_a_race_with_dense_twins(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_csv_of_two_rates(capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--rates", "10,30", "--pooling", "average", "--hidden", "64", "--no-memory"]
+    flags += ["--weight-bits", "4"]
     out, _ = bench(capsys, *TINY, *flags, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert [row["rate"] for row in rows] == ["0.1", "0.3"]
     assert [float(row["measured_rate"]) for row in rows] == pytest.approx([0.1, 0.3], abs=0.02)
     assert {row["network"] for row in rows} == {
-        "vgg16, average pooling, 3 hidden units, width 0.05"
+        "vgg16, average pooling, 3 hidden units, width 0.05, 4-bit weights"
     }
     assert float(rows[0]["p50_ms"]) > 0 and rows[0]["peak_mb"] == ""
 
@@ -120,6 +121,8 @@ def test_a_sweep_is_drawn(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
         (["--topology", "vgg16", "--model", "m.onnx"], "choose one"),
         (["--rates", "5"], "--rates is for synthetic networks"),
         (["--hidden", "0"], "--hidden is for synthetic networks"),
+        (["--weight-bits", "4"], "--weight-bits is for synthetic networks"),
+        (["--topology", "vgg16", "--weight-bits", "5"], "choose from 8, 6, 4"),
         (["--plot", "x.png"], "add --topology"),
         (["--threads", "1,0"], "whole number from 1"),
         (["--duration", "0"], "no number over 0"),

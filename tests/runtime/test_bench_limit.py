@@ -1,5 +1,6 @@
 """The bytes that spikes make necessary, against a count by the interpreter."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -30,12 +31,29 @@ def test_bytes_are_those_the_interpreter_would_fetch(graph: SpikingGraph) -> Non
     *layers, readout = traffic(graph, images)
     for node, layer in zip(graph.populations, layers, strict=True):
         from_spikes = counted(graph, node, {**sent, INPUT: silent})
-        assert layer.row_bytes * 3 == pytest.approx(from_spikes)
+        weights = [p.weight for p in node.projections if p.source != INPUT]
+        half = all(-8 <= w.min() and w.max() <= 7 for w in weights)
+        each = 0.5 if half else 1.0
+        assert layer.row_bytes * 3 == pytest.approx(from_spikes * each)
         nothing = {name: np.zeros_like(values) for name, values in sent.items()}
         assert layer.image_macs * 3 == counted(graph, node, {**nothing, INPUT: picture})
-        assert layer.weight_bytes == sum(p.weight.size for p in node.projections)
+        seen = sum(p.weight.size for p in node.projections) - sum(w.size for w in weights)
+        assert layer.weight_bytes == seen + math.ceil(each * sum(w.size for w in weights))
     last = sent[graph.readout.source].sum() * len(graph.labels)
-    assert readout.row_bytes * 3 == pytest.approx(last)
+    each = 0.5 if abs(graph.readout.weight.astype(int) + 0.5).max() <= 7.5 else 1.0
+    assert readout.row_bytes * 3 == pytest.approx(last * each)
+
+
+def test_weights_of_four_bits_are_half_a_byte() -> None:
+    graph = example()
+    node = graph.populations[1]
+    (projection,) = node.projections
+    for edge, half in [((-8, 7), True), ((-9, 7), False), ((-8, 8), False)]:
+        weight = np.clip(projection.weight, *edge).astype(np.int8)
+        other = replace(node, projections=(replace(projection, weight=weight),))
+        nodes = tuple(other if n is node else n for n in graph.nodes)
+        layer = traffic(replace(graph, nodes=nodes), pictures(graph.image, 2))[1]
+        assert layer.weight_bytes == weight.size / (2 if half else 1)
 
 
 def test_taps_at_the_border_and_under_strides() -> None:

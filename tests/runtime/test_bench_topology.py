@@ -61,14 +61,26 @@ def test_networks_are_as_large_as_published(design: Design, millions: float) -> 
     assert build(design, 0.1).parameters / 1e6 == pytest.approx(millions, rel=0.02)
 
 
+@pytest.mark.parametrize(("bits", "most"), [(8, 127), (6, 31), (4, 7)])
+def test_weights_fill_their_bits(bits: int, most: int) -> None:
+    design = Design("resnet20", width=SMALL, weight_bits=bits)
+    graph = build(design, 0.1)
+    for node in graph.populations:
+        for projection in node.projections:
+            largest = abs(projection.weight.astype(int)).reshape(len(projection.weight), -1)
+            assert (largest.max(axis=1) == most).all()
+    assert design.name.endswith(", 4-bit weights") == (bits == 4)
+
+
 @pytest.mark.parametrize(
-    ("topology", "pooling", "rate"),
-    [("vgg16", "max", 0.02), ("vgg16", "average", 0.1), ("resnet20", "max", 0.1)],
+    ("topology", "pooling", "rate", "bits"),
+    [("vgg16", "max", 0.02, 8), ("vgg16", "average", 0.1, 4), ("resnet20", "max", 0.1, 8)],
 )
 def test_spikes_enter_each_layer_at_the_asked_rate(
-    topology: Topology, pooling: Pooling, rate: float
+    topology: Topology, pooling: Pooling, rate: float, bits: int
 ) -> None:
-    (workload,) = synthetic(Design(topology, pooling, hidden=1024, width=0.2), [rate], None)
+    design = Design(topology, pooling, hidden=1024, width=0.2, weight_bits=bits)
+    (workload,) = synthetic(design, [rate], None)
     graph = workload.graph
     measured = entering_rates(graph, workload.images)
     assert measured == pytest.approx(interpreted_rates(graph, workload.images), abs=1e-9)

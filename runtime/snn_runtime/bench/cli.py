@@ -33,6 +33,7 @@ EXAMPLES = """examples:
   snn-bench --backends event,tensorrt,onnxruntime@cuda
   snn-bench --topology vgg16 --rates 15,10,5 --against dnn
   snn-bench --topology vgg16 --pooling average --rates 10 --against dnn
+  snn-bench --topology vgg16 --weight-bits 4 --rates 10 --against dnn
   snn-bench --energy --against dnn        an estimate by operations, and joules measured
   snn-bench --topology vgg16,resnet20,vgg16-224 --against dnn --no-memory --plot sweep.png
 
@@ -136,6 +137,7 @@ def _add_synthetic(parser: Parser) -> None:
     add("--pooling", choices=get_args(Pooling), help="default: max")
     add("--hidden", type=whole_number(0, 2**15), metavar="N", help="units of two dense layers")
     add("--width", type=number(0, 4), metavar="FACTOR", help="on all channels (default: 1)")
+    add("--weight-bits", type=int, choices=[8, 6, 4], help="of every weight (default: 8)")
 
 
 def _add_protocol(parser: Parser) -> None:
@@ -167,8 +169,8 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse flags that would have no effect."""
     if args.topology and args.model:
         raise UsageError("usage", "--model and --topology: choose one")
-    for flag in ("rates", "pooling", "hidden", "width"):
-        if getattr(args, flag) is not None and not args.topology:
+    for flag in ("rates", "pooling", "hidden", "width", "weight-bits"):
+        if getattr(args, flag.replace("-", "_")) is not None and not args.topology:
             raise UsageError("usage", f"--{flag} is for synthetic networks: add --topology")
     if args.plot and not args.topology:
         raise UsageError("usage", "--plot draws time against rate: add --topology")
@@ -203,7 +205,9 @@ def _reports(args: argparse.Namespace, plan: "Plan") -> "Iterator[Report]":
         return
     rates = [rate / 100 for rate in args.rates] if args.rates else None
     for topology in args.topology:
-        design = Design(topology, args.pooling or "max", args.hidden, args.width or 1.0)
+        design = Design(
+            topology, args.pooling or "max", args.hidden, args.width or 1.0, args.weight_bits or 8
+        )
         with scratch() as folder:  # one for all rates, so that the twins are made once
             for workload in synthetic(design, rates or _usual_rates(args), args.images):
                 yield measure(workload, plan, folder, progress)

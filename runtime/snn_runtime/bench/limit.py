@@ -1,7 +1,8 @@
 """The physical limit: bytes of weight rows that the spikes make necessary.
 
 A neuron that fired adds, at every output pixel its kernel taps reach, a row of one weight an output
-channel. Whoever skips all the zeros still has to bring those rows from the cache to the core:
+channel. Whoever skips all the zeros still has to bring those rows from the cache to the core. In a layer
+whose weights are all −8 to 7 each needs half a byte:
 
     bytes = Σ_fired taps that reach an output · output channels / groups · bytes a weight
     time  = Σ_layers bytes / bandwidth of the cache that holds the layer's weights
@@ -11,7 +12,8 @@ batch that shares rows may beat this. The first layer sees the picture, which is
 multiply-adds are counted apart and are not in the time.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,6 +22,7 @@ import numpy.typing as npt
 
 from snn_runtime.bench.propagation import propagate
 from snn_runtime.graph import INPUT, Population, Projection, Readout, Shape, SpikingGraph
+from snn_runtime.nodes import Weights
 
 Events: TypeAlias = npt.NDArray[np.float64]
 """Share of the pictures for which a place sends anything, in the shape of its node."""
@@ -61,16 +64,25 @@ def reaching_taps(size: int, kernel: int, stride: int, padding: int) -> npt.NDAr
 
 
 def _layer(node: Population, shapes: Mapping[str, Shape], events: Mapping[str, Events]) -> Traffic:
-    row_bytes, macs = 0.0, 0
+    row_bytes, macs, size = 0.0, 0, 0.0
+    each = bytes_each([p.weight for p in node.projections if p.source != INPUT])
     for projection in node.projections:
         needed = reads(projection, shapes[projection.source])
         if projection.source == INPUT:
             macs += int(needed.sum())
+            size += projection.weight.nbytes
         else:
             mean = np.sum(events[projection.source] * needed, dtype=np.float64)
-            row_bytes += float(mean) * projection.weight.itemsize
-    size = sum(p.weight.nbytes for p in node.projections)
-    return Traffic(node.name, row_bytes, size, macs)
+            row_bytes += float(mean) * each
+            size += projection.weight.size * each
+    return Traffic(node.name, row_bytes, math.ceil(size), macs)
+
+
+def bytes_each(weights: Sequence[Weights]) -> float:
+    """What each of a layer's weights needs: half a byte where all are whole numbers of −8 to 7."""
+    if any(weight.dtype != np.int8 for weight in weights):
+        return 4.0
+    return 0.5 if all(weight.min() >= -8 and weight.max() <= 7 for weight in weights) else 1.0
 
 
 def reads(projection: Projection, source: Shape) -> npt.NDArray[np.int64]:
@@ -90,5 +102,6 @@ def reads(projection: Projection, source: Shape) -> npt.NDArray[np.int64]:
 
 def _readout(readout: Readout, events: Mapping[str, Events]) -> Traffic:
     weight = readout.weight
-    row_bytes = float(events[readout.source].sum(dtype=np.float64)) * len(weight) * weight.itemsize
-    return Traffic("readout", row_bytes, weight.nbytes, 0)
+    each = bytes_each([weight])
+    row_bytes = float(events[readout.source].sum(dtype=np.float64)) * len(weight) * each
+    return Traffic("readout", row_bytes, math.ceil(weight.size * each), 0)

@@ -34,7 +34,6 @@ LARGEST_MAP = 7
 """The last map is pooled to at most this many pixels a side."""
 HIDDEN = 4096
 """Units of each of the two dense layers of the paper's recipe and of VGG16 at 224 pixels."""
-LARGEST_WEIGHT = 127
 DEVIATIONS = 3.6
 """Standard deviations from zero to a channel's largest weight: that of some 3,000 Gaussians."""
 OFFSET = (120, 115, 104)
@@ -52,13 +51,17 @@ class Design:
     recipe `iir-bn` at 32 pixels, and none in ResNet-20."""
     width: float = 1.0
     """Factor on all channels and hidden units."""
+    weight_bits: int = 8
+    """Of every weight, as `train-snn --int-bits` leaves them: 8, 6 or 4."""
 
     @property
     def name(self) -> str:
         """As reports call it."""
         parts = [self.topology, f"{self.pooling} pooling"]
         parts += [f"{self.units} hidden units"] if self.units else []
-        return ", ".join([*parts, f"width {self.width:g}"] if self.width != 1 else parts)
+        parts += [f"width {self.width:g}"] if self.width != 1 else []
+        parts += [f"{self.weight_bits}-bit weights"] if self.weight_bits != 8 else []
+        return ", ".join(parts)
 
     @property
     def units(self) -> int:
@@ -68,6 +71,10 @@ class Design:
             published = {"vgg16": HIDDEN if self.pooling == "average" else 0, "resnet20": 0}
             given = published.get(self.topology, HIDDEN)
         return round(given * self.width)
+
+    @property
+    def largest_weight(self) -> int:
+        return (1 << (self.weight_bits - 1)) - 1
 
     @property
     def side(self) -> int:
@@ -136,7 +143,7 @@ class _Layers:
         self.shape = (3, self.design.side, self.design.side)
 
     def weight(self, out: int, *fan_in: int) -> Weights:
-        """Gaussians whose largest in each channel is ±127, slightly inhibitory on balance.
+        """Gaussians whose largest in each channel fills its bits, slightly inhibitory on balance.
 
         With n = rate · fan-in spikes a current is N(μn, σ²n) and fires beyond z(rate) deviations.
         A picture with more spikes than others would fire more and more of them, layer after
@@ -146,11 +153,12 @@ class _Layers:
         if self.source != INPUT:
             deviations = NormalDist().inv_cdf(1 - min(self.rate, 0.5))
             weight -= deviations / (2 * np.sqrt(self.rate * np.prod(fan_in)))
-        weight *= LARGEST_WEIGHT / DEVIATIONS
+        most = self.design.largest_weight
+        weight *= most / DEVIATIONS
         rows = weight.reshape(out, -1)
         largest = np.abs(rows).argmax(axis=1)
-        edge = np.copysign(LARGEST_WEIGHT, rows[np.arange(out), largest])
-        np.clip(np.rint(rows, out=rows), -LARGEST_WEIGHT, LARGEST_WEIGHT, out=rows)
+        edge = np.copysign(most, rows[np.arange(out), largest])
+        np.clip(np.rint(rows, out=rows), -most, most, out=rows)
         rows[np.arange(out), largest] = edge
         return weight.astype(np.int8)
 
@@ -169,7 +177,7 @@ class _Layers:
         self.convolution(f"{name}.conv2", channels)
         out = self.shape[0]
         if stride == 1 and inputs == out:
-            identity = np.full((out, 1, 1, 1), LARGEST_WEIGHT, np.int8)
+            identity = np.full((out, 1, 1, 1), self.design.largest_weight, np.int8)
             shortcut = Projection(source, identity, groups=out)
         else:
             shortcut = Projection(source, self.weight(out, inputs, 1, 1), (stride, stride))

@@ -22,10 +22,10 @@ void run_block(const Plan &plan, const Layer &layer, size_t begin, size_t end, i
     if (!layer.image.empty()) see_block(plan, layer, tile, space, scratch, first, count);
     if (layer.spikes.empty()) continue;
     switch (tile.width) {
-      case 64: sweep<64 / kVector>(plan, layer, tile, space, scratch, first, count); break;
-      case 128: sweep<128 / kVector>(plan, layer, tile, space, scratch, first, count); break;
-      case 256: sweep<256 / kVector>(plan, layer, tile, space, scratch, first, count); break;
-      default: sweep<512 / kVector>(plan, layer, tile, space, scratch, first, count);
+      case 64: sweep<64>(plan, layer, tile, space, scratch, first, count); break;
+      case 128: sweep<128>(plan, layer, tile, space, scratch, first, count); break;
+      case 256: sweep<256>(plan, layer, tile, space, scratch, first, count); break;
+      default: sweep<512>(plan, layer, tile, space, scratch, first, count);
     }
   }
 }

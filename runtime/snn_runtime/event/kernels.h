@@ -55,11 +55,23 @@ struct Kernels {
   uint64_t (*read)(const int8_t *bytes, int64_t count);
 };
 
-// Where channel i of a tile lies in its rows.
+// Where channel i of a tile lies in its rows, in bytes.
 inline int64_t place(const Kernels &kernels, int64_t i) {
   const int64_t half = kernels.vector / 2, j = i % kernels.vector, chunk = i - j;
   if (!kernels.interleaved) return i;
   return chunk + (j < half ? 2 * j : 2 * (j - half) + 1);
+}
+
+// The same if weights have four bits: of each vector the low halves of the even bytes come first, then those of
+// the odd bytes, then the high halves.
+struct HalfPlace {
+  int64_t byte;
+  int shift;
+};
+
+inline HalfPlace half_place(const Kernels &kernels, int64_t i) {
+  const int64_t lanes = kernels.vector / 2, vector = i / (4 * lanes), quarter = i / lanes % 4, lane = i % lanes;
+  return {vector * kernels.vector + 2 * lane + quarter % 2, quarter < 2 ? 0 : 4};
 }
 
 // Even bytes carry 128 more, so that a pair of bytes splits into its halves with one shift.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "bounds.h"
 #include "check.h"
 #include "kernels.h"
 
@@ -20,15 +21,17 @@ class Packer {
     for (const Geometry &g : layer.spikes) {
       rows += g.kernel_height * g.kernel_width * plan_.values[g.value].shape.channels;
     }
-    const int64_t bytes = rows * layer.shape.channels;
+    const bool small = fit_four_bits(plan_, graph_, projections, layer.shape.channels);
+    const int64_t bytes = rows * layer.shape.channels / (small ? 2 : 1);
     layer.distance = bytes > kFar ? Distance::kFar : bytes > kNear ? Distance::kNear : Distance::kHere;
-    const int64_t most = widest(layer), all = layer.shape.words() * 64;
+    const int64_t most = widest(layer, small), all = layer.shape.words() * 64;
     for (int64_t channel = 0; channel < all;) {
       int64_t width = most;
       while (width > all - channel) width /= 2;
       Tile tile;
       tile.channel = channel;
       tile.width = width;
+      tile.bits = small && width >= 2 * plan_.kernels->vector ? 4 : 8;
       pack_spikes(layer, tile, projections, n);
       pack_image(layer, tile, projections);
       layer.tiles.push_back(std::move(tile));
@@ -39,15 +42,16 @@ class Packer {
  private:
   // Wide tiles read long runs of memory and count their rows once; narrower ones stay in cache from pixel to
   // pixel, and there are more of them to deal out.
-  int64_t widest(const Layer &layer) const {
+  int64_t widest(const Layer &layer, bool small) const {
     if (layer.grouped) return 64;
-    const int64_t pixels = layer.shape.pixels(), shares = 2 * plan_.threads;
+    const int64_t pixels = layer.shape.pixels(), shares = 2 * plan_.threads, run = small ? 512 : 256;
     const bool far = layer.distance != Distance::kHere;
     int64_t width = plan_.kernels->widest;
     if (!layer.image.empty()) width = std::min<int64_t>(width, 128);
-    if (far && pixels > 9) width = std::min<int64_t>(width, 256);
+    if (far && pixels > 9) width = std::min<int64_t>(width, run);
     if (plan_.threads > 1 && (far || pixels < 16)) {
-      while (width > (far ? 128 : 64) && layer.shape.channels < shares * width) width /= 2;
+      const int64_t least = std::max<int64_t>(far ? run / 2 : 64, small ? 2 * plan_.kernels->vector : 0);
+      while (width > least && layer.shape.channels < shares * width) width /= 2;
     }
     return width;
   }
@@ -65,86 +69,35 @@ class Packer {
       rows = rows + checked(g.kernel_height * g.kernel_width, groups * inputs, n);
     }
     require(rows < INT32_MAX, n, "holds more than this engine takes");
-    tile.rows = plan_.weights.take(static_cast<size_t>(rows * tile.width));
-    if (layer.grouped || last + 1 < tile.channel + tile.width) clear(tile, rows);
+    tile.rows = plan_.weights.take(static_cast<size_t>(rows * tile.stride()));
+    if (tile.bits == 4 || layer.grouped || last + 1 < tile.channel + tile.width) clear(tile, rows);
     for (size_t p = 0, s = 0; p < projections.size(); p++) {
       if (plan_.values[projections[p]->source].form == Form::kImage) continue;
-      transpose(layer, tile, layer.spikes[s], tile.spans[s], graph_.weights + projections[p]->weight, last);
+      const int8_t *weights = graph_.weights + projections[p]->weight;
+      if (tile.bits == 4) transpose<4>(layer, tile, layer.spikes[s], tile.spans[s], weights, last);
+      else transpose<8>(layer, tile, layer.spikes[s], tile.spans[s], weights, last);
       s++;
     }
     tile.limit = INT32_MAX;
-    for (int64_t o = tile.channel; o <= last; o++) tile.limit = std::min(tile.limit, limit(projections, o));
-  }
-
-  // How many events' weights to one neuron surely sum to what fits 16 bits: the largest on either side do. An
-  // event that counts several spikes of a sum pool comes as often as it counts.
-  int64_t limit(const Projections &projections, int64_t o) const {
-    int64_t often[256] = {};  // by the weight's byte
-    int64_t magnitudes = 0;
-    for (int pass = 0; pass < 2; pass++) {
-      for (const snn_projection *p : projections) {
-        const Value &from = plan_.values[p->source];
-        if (from.form == Form::kImage) continue;
-        const int64_t size = int64_t{p->kernel_height} * p->kernel_width * (from.shape.channels / p->groups);
-        const int8_t *weights = graph_.weights + p->weight + o * size;
-        if (pass == 0) {
-          magnitudes += from.largest * sum_of_magnitudes(weights, size);
-        } else {
-          count(weights, size, from.largest, often);
-        }
-      }
-      if (magnitudes <= INT16_MAX) return INT32_MAX;  // as mostly in small layers, where counting is spared
+    for (int64_t o = tile.channel; o <= last; o++) {
+      tile.limit = std::min(tile.limit, event_limit(plan_, graph_, projections, o));
     }
-    int64_t least = INT32_MAX;
-    for (int sign : {1, -1}) {
-      int64_t events = 0, room = INT16_MAX, left = 0;
-      for (int magnitude = 128; magnitude > 0 && !left; magnitude--) {
-        const int64_t all = sign * magnitude == 128 ? 0 : often[static_cast<uint8_t>(sign * magnitude)];
-        const int64_t some = std::min(all, room / magnitude);
-        events += some;
-        room -= some * magnitude;
-        left = all - some;
-      }
-      if (left) least = std::min(least, events);
-    }
-    return least;
-  }
-
-  // Add `largest` to the place of each weight's byte. Equal neighbours would wait for each other in one table.
-  static void count(const int8_t *weights, int64_t size, int64_t largest, int64_t (&often)[256]) {
-    constexpr int64_t kTables = 4;
-    int64_t tables[kTables][256] = {};
-    int64_t k = 0;
-    for (; k + kTables <= size; k += kTables) {
-      for (int64_t t = 0; t < kTables; t++) tables[t][static_cast<uint8_t>(weights[k + t])]++;
-    }
-    for (; k < size; k++) tables[0][static_cast<uint8_t>(weights[k])]++;
-    for (const auto &table : tables) {
-      for (int64_t byte = 0; byte < 256; byte++) often[byte] += table[byte] * largest;
-    }
-  }
-
-  static int64_t sum_of_magnitudes(const int8_t *weights, int64_t count) {
-    constexpr int64_t kSome = 1 << 16;  // whose sum fits 32 bits
-    int64_t sum = 0;
-    for (int64_t k = 0; k < count; k += kSome) {
-      int32_t part = 0;
-      for (int64_t i = k; i < std::min(count, k + kSome); i++) part += weights[i] < 0 ? -weights[i] : weights[i];
-      sum += part;
-    }
-    return sum;
   }
 
   // Weights of zero, as they are stored, for what no weight is written to.
   void clear(Tile &tile, int64_t rows) const {
-    std::vector<int8_t> zeros(tile.width);
-    for (int64_t i = 0; i < tile.width; i++) {
+    std::vector<int8_t> zeros(tile.stride(), static_cast<int8_t>(0x88));
+    for (int64_t i = 0; tile.bits == 8 && i < tile.width; i++) {
       zeros[place(*plan_.kernels, i)] = static_cast<int8_t>(surplus(*plan_.kernels, i));
     }
-    for (int64_t row = 0; row < rows; row++) std::copy(zeros.begin(), zeros.end(), tile.rows + row * tile.width);
+    for (int64_t row = 0; row < rows; row++) {
+      std::copy(zeros.begin(), zeros.end(), tile.rows + row * tile.stride());
+    }
   }
 
-  // From [output][input][tap] to rows [tap][input], in squares small enough to stay in the nearest cache.
+  // From [output][input][tap] to rows [tap][input], in squares small enough to stay in the nearest cache. A weight
+  // of four bits is added to the 8 that its half of a byte holds.
+  template <int Bits>
   void transpose(const Layer &layer, Tile &tile, const Geometry &g, const Span &span, const int8_t *weights,
                  int64_t last) const {
     constexpr int64_t kSquare = 64;
@@ -155,18 +108,21 @@ class Packer {
     for (int64_t o = tile.channel; o <= last; o += kSquare) {
       const int64_t count = std::min(kSquare, last + 1 - o);
       int64_t to[kSquare];
-      uint8_t extra[kSquare];
+      uint8_t extra[kSquare];  // or, of four bits, the factor that brings it into its half
       for (int64_t i = 0; i < count; i++) {
         const int64_t input = (o + i) / outputs * inputs - span.channel;  // of its group within the range
-        to[i] = (span.row + input) * tile.width + place(kernels, o + i - tile.channel);
-        extra[i] = static_cast<uint8_t>(surplus(kernels, o + i - tile.channel));
+        const int64_t channel = o + i - tile.channel;
+        const HalfPlace half = half_place(kernels, channel);
+        to[i] = (span.row + input) * tile.stride() + (Bits == 4 ? half.byte : place(kernels, channel));
+        extra[i] = static_cast<uint8_t>(Bits == 4 ? 1 << half.shift : surplus(kernels, channel));
       }
       const int8_t *from = weights + o * size;
       for (int64_t begin = 0; begin < size; begin += kSquare) {
         for (int64_t k = begin; k < std::min(size, begin + kSquare); k++) {
-          int8_t *row = tile.rows + (k % taps * span.range + k / taps) * tile.width;
+          int8_t *row = tile.rows + (k % taps * span.range + k / taps) * tile.stride();
           for (int64_t i = 0; i < count; i++) {
-            row[to[i]] = static_cast<int8_t>(static_cast<uint8_t>(from[i * size + k]) + extra[i]);
+            const uint8_t weight = static_cast<uint8_t>(from[i * size + k]);
+            row[to[i]] = static_cast<int8_t>(Bits == 4 ? row[to[i]] + weight * extra[i] : weight + extra[i]);
           }
         }
       }

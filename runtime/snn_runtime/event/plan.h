@@ -50,11 +50,13 @@ struct Span {
 struct Tile {
   int64_t channel;          // the first
   int64_t width;            // 64, 128, 256 or 512; channels beyond the layer's have weights of 0
+  int32_t bits = 8;         // of a weight in its rows: 4 where all of the layer's fit, and a row fills vectors
   int64_t limit;            // events whose sum surely fits 16 bits
   std::vector<Span> spans;  // one a spike projection
-  int8_t *rows = nullptr;   // [row][width], permuted as the kernels want; in the plan's arena
+  int8_t *rows = nullptr;   // [row][stride], permuted as the kernels want; in the plan's arena
   Array<int8_t> dense;      // weights on the image, see pack_image
   Array<int32_t> start;     // [channel] what the sum of the image's part begins with
+  int64_t stride() const { return width * bits / 8; }  // bytes from row to row
 };
 
 enum class Step { kPicture, kLayer, kAny, kMaximum, kCount, kEvents };

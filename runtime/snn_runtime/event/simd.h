@@ -8,6 +8,9 @@
 //
 // one load, one shift and two additions for a whole vector of weights, no shuffle. NEON adds bytes to
 // 16-bit lanes in one instruction, so there rows lie in plain order.
+//
+// Weights of four bits lie two to a byte, 8 added to each, and the same is done a size smaller: over at most
+// 16 rows the sums of either half fit a byte. Half the memory is read, and each widening serves 16 rows.
 #ifndef SNN_EVENT_SIMD_H
 #define SNN_EVENT_SIMD_H
 
@@ -33,6 +36,7 @@ constexpr int kVector = 16, kWidest = 128;
 constexpr int kVector = 16, kWidest = 64;
 #endif
 
+typedef uint8_t Bytes __attribute__((vector_size(kVector)));
 typedef uint16_t Lanes __attribute__((vector_size(kVector)));
 typedef int16_t SignedLanes __attribute__((vector_size(kVector)));
 typedef int32_t Quads __attribute__((vector_size(kVector)));
@@ -50,12 +54,14 @@ static inline void store(void *to, Vector vector) {
   memcpy(to, &vector, sizeof vector);
 }
 
-// Sums of rows: N vectors wide, N · kVector channels.
+// Sums of rows: N vectors wide, kWidth channels. After kTogether rows they must be widened.
 #if defined(__ARM_NEON)
 constexpr bool kInterleaved = false;
 
 template <int N>
 struct Sum {
+  static constexpr int kVectors = N, kWidth = N * kVector;
+  static constexpr int64_t kTogether = INT64_MAX;
   int16x8_t low[N], high[N];
   Sum() {
     for (int v = 0; v < N; v++) low[v] = high[v] = vdupq_n_s16(0);
@@ -68,6 +74,7 @@ struct Sum {
       high[v] = vaddw_high_s8(high[v], bytes);
     }
   }
+  void widen() {}
   void finish(int64_t, SignedLanes *sums) const {
     for (int v = 0; v < N; v++) {
       sums[2 * v] = (SignedLanes)low[v];
@@ -80,6 +87,8 @@ constexpr bool kInterleaved = true;
 
 template <int N>
 struct Sum {
+  static constexpr int kVectors = N, kWidth = N * kVector;
+  static constexpr int64_t kTogether = INT64_MAX;
   Lanes both[N], odd[N];
   Sum() {
     for (int v = 0; v < N; v++) both[v] = odd[v] = Lanes{};
@@ -92,6 +101,7 @@ struct Sum {
       odd[v] += (Lanes)((SignedLanes)pair >> 8);
     }
   }
+  void widen() {}
   // `sums`: two vectors for each, channels in order.
   inline __attribute__((always_inline)) void finish(int64_t rows, SignedLanes *sums) const {
     const uint16_t extra = (uint16_t)(128 * (uint64_t)rows);
@@ -103,6 +113,46 @@ struct Sum {
   }
 };
 #endif
+
+// The same for weights of four bits. Channels lie as `place` in kernels.h says.
+template <int N>
+struct HalfSum {
+  static constexpr int kVectors = N, kWidth = 2 * N * kVector;
+  static constexpr int64_t kTogether = 16;
+  Bytes both[N], high[N];
+  Lanes wide[4 * N];
+  HalfSum() {
+    for (int v = 0; v < N; v++) both[v] = high[v] = Bytes{};
+    for (int v = 0; v < 4 * N; v++) wide[v] = Lanes{};
+  }
+  inline __attribute__((always_inline)) void add(const int8_t *row) {
+#pragma GCC unroll 8
+    for (int v = 0; v < N; v++) {
+      const Lanes pair = load<Lanes>(row + v * kVector);
+      both[v] += (Bytes)pair;
+      high[v] += (Bytes)((pair >> 4) & 0x0f0f);
+    }
+  }
+  inline __attribute__((always_inline)) void widen() {
+#pragma GCC unroll 8
+    for (int v = 0; v < N; v++) {
+      const Lanes upper = (Lanes)high[v];
+      const Lanes lower = (Lanes)(both[v] - (Bytes)((upper << 4) & 0xf0f0));
+      wide[4 * v] += lower & 0xff;
+      wide[4 * v + 1] += lower >> 8;
+      wide[4 * v + 2] += upper & 0xff;
+      wide[4 * v + 3] += upper >> 8;
+      both[v] = high[v] = Bytes{};
+    }
+  }
+  // `sums`: four vectors for each, channels in order.
+  inline __attribute__((always_inline)) void finish(int64_t rows, SignedLanes *sums) {
+    widen();
+    const uint16_t extra = (uint16_t)(8 * (uint64_t)rows);
+#pragma GCC unroll 32
+    for (int v = 0; v < 4 * N; v++) sums[v] = (SignedLanes)(wide[v] - extra);
+  }
+};
 
 // Bit i: a[i] > b[i], for the kVector / 2 lanes.
 static inline uint64_t above(SignedLanes a, SignedLanes b) {
