@@ -1,8 +1,8 @@
 """The physical limit: bytes of weight rows that the spikes make necessary.
 
 A neuron that fired adds, at every output pixel its kernel taps reach, a row of one weight an output
-channel. Whoever skips all the zeros still has to bring those rows from the cache to the core. In a layer
-whose weights are all −8 to 7 each needs half a byte:
+channel. Whoever skips all the zeros still has to bring those rows from the cache to the core. A
+weight is half a byte in a layer where all are −8 to 7:
 
     bytes = Σ_fired taps that reach an output · output channels / groups · bytes a weight
     time  = Σ_layers bytes / bandwidth of the cache that holds the layer's weights
