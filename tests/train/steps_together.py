@@ -26,6 +26,8 @@ CASES: dict[str, dict[str, Any]] = {
     "t1 residual": {"timesteps": 1, "network": "resnet12"},
     "t2 paper": {"timesteps": 2, "recipe": "iir", "parts": True},
     "t1 budget": {"timesteps": 1, "spike_rate": 0.1},
+    "int4": {"timesteps": 1, "bits": 4, "parts": True, "distillation": 0.5},
+    "int6 average": {"timesteps": 1, "bits": 6, "ema": 0.9},
 }
 BATCH, PART, STEPS = 12, 3, 4
 
@@ -33,8 +35,9 @@ BATCH, PART, STEPS = 12, 3, 4
 def made(case: dict[str, Any]) -> Run:
     recipe, network = case.get("recipe", "iir-bn"), case.get("network", "vgg5")
     architecture = Architecture(network, recipe, 0.1, classes=2, image_height=8, image_width=8)
-    chosen = {k: case[k] for k in ("optimiser", "distillation", "spike_rate") if k in case}
-    settings = Settings((Stage(case["timesteps"], 1),), batch_size=BATCH, **chosen)
+    chosen = {k: case[k] for k in ("optimiser", "distillation", "spike_rate", "ema") if k in case}
+    stage = Stage(case["timesteps"], 1, case.get("bits", 0))
+    settings = Settings((stage,), batch_size=BATCH, **chosen)
     pixels = Normalisation((0, 0, 0), (1.0, 1.0, 1.0))
     experiment = Experiment(architecture, settings, "none", "", ("a", "b"), "crop", pixels, "none")
     run = start(experiment, Path(), torch.device("cpu"))
@@ -42,6 +45,10 @@ def made(case: dict[str, Any]) -> Run:
     if recipe == "iir":  # without normalisation, currents are far below 1
         for layer in run.network.populations():
             layer.neuron.threshold.data.fill_(0.05)
+    if "bits" in case:  # with the statistics that normalisations begin with, they are small too
+        for layer in run.network.populations():
+            layer.neuron.threshold.data.fill_(0.2)
+    run.begin_average()
     return run
 
 
@@ -57,6 +64,8 @@ def trained(case: dict[str, Any], team: processes.Team) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(1)
     for done in range(STEPS):
         images = torch.randn(BATCH, 3, 8, 8, generator=generator, dtype=torch.float64)
+        if "bits" in case:
+            images = images.mul(60).round()  # integers take whole pixels
         labels = torch.arange(BATCH) % 2
         mine = mine_of(team)
         loss, _ = descent.step(images[mine], labels[mine], done, STEPS)
@@ -65,6 +74,8 @@ def trained(case: dict[str, Any], team: processes.Team) -> dict[str, Any]:
     run.network.float()
     accuracy, rates = evaluate(run.network, pixels, torch.arange(700) % 2, run)
     weights: dict[str, Tensor] = run.network.state_dict()
+    if run.average is not None:
+        weights |= {f"average {k}": v for k, v in run.average.state_dict().items()}
     return {"losses": losses, "weights": weights, "accuracy": accuracy, "rates": rates}
 
 

@@ -191,14 +191,24 @@ def left(directory: Path, *names: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "network", "optimiser"),
-    [("iir-bn", "vgg5", "muon"), ("iir", "vgg5", "adam"), ("iir-bn", "resnet12", "adamw")],
+    ("recipe", "network", "settings"),
+    [
+        ("iir-bn", "vgg5", {"optimiser": "muon"}),
+        ("iir", "vgg5", {"optimiser": "adam"}),
+        ("iir-bn", "resnet12", {"optimiser": "adamw"}),
+        ("iir-bn", "vgg5", {"ema": 0.8}),
+    ],
 )
 def test_stopped_after_every_step_a_run_ends_with_the_same_bits(
-    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, recipe: str, network: str, optimiser: str
+    new_run: NewRun,
+    tiny_data: DataSet,
+    tmp_path: Path,
+    recipe: str,
+    network: str,
+    settings: dict[str, Any],
 ) -> None:
     def make(directory: Path) -> Run:
-        return new_run(directory, recipe, network, optimiser=optimiser, stages=STAGES)
+        return new_run(directory, recipe, network, stages=STAGES, **settings)
 
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
     loop.train(make(whole), tiny_data, Silent(), never)
