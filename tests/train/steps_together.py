@@ -42,13 +42,11 @@ def made(case: dict[str, Any]) -> Run:
     experiment = Experiment(architecture, settings, "none", "", ("a", "b"), "crop", pixels, "none")
     run = start(experiment, Path(), torch.device("cpu"))
     run.network.double()
-    if recipe == "iir":  # without normalisation, currents are far below 1
-        for layer in run.network.populations():
-            layer.neuron.threshold.data.fill_(0.05)
-    if "bits" in case:  # with the statistics that normalisations begin with, they are small too
-        for layer in run.network.populations():
-            layer.neuron.threshold.data.fill_(0.2)
-    run.begin_average()
+    # Without normalisation, or with the statistics that it begins with, currents are far below 1.
+    threshold = 0.05 if recipe == "iir" else 0.2 if "bits" in case else 1.0
+    for layer in run.network.populations():
+        layer.neuron.threshold.data.fill_(threshold)
+    run.begin_average()  # again, from the network in float64
     return run
 
 

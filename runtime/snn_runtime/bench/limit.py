@@ -65,7 +65,7 @@ def reaching_taps(size: int, kernel: int, stride: int, padding: int) -> npt.NDAr
 
 def _layer(node: Population, shapes: Mapping[str, Shape], events: Mapping[str, Events]) -> Traffic:
     row_bytes, macs, size = 0.0, 0, 0.0
-    each = bytes_each([p.weight for p in node.projections if p.source != INPUT])
+    each = _bytes_each([p.weight for p in node.projections if p.source != INPUT])
     for projection in node.projections:
         needed = reads(projection, shapes[projection.source])
         if projection.source == INPUT:
@@ -78,11 +78,10 @@ def _layer(node: Population, shapes: Mapping[str, Shape], events: Mapping[str, E
     return Traffic(node.name, row_bytes, math.ceil(size), macs)
 
 
-def bytes_each(weights: Sequence[Weights]) -> float:
+def _bytes_each(weights: Sequence[Weights]) -> float:
     """What each of a layer's weights needs: half a byte where all are whole numbers of −8 to 7."""
-    if any(weight.dtype != np.int8 for weight in weights):
-        return 4.0
-    return 0.5 if all(weight.min() >= -8 and weight.max() <= 7 for weight in weights) else 1.0
+    half = all(w.dtype == np.int8 and w.min() >= -8 and w.max() <= 7 for w in weights)
+    return 0.5 if half else weights[0].itemsize
 
 
 def reads(projection: Projection, source: Shape) -> npt.NDArray[np.int64]:
@@ -102,6 +101,6 @@ def reads(projection: Projection, source: Shape) -> npt.NDArray[np.int64]:
 
 def _readout(readout: Readout, events: Mapping[str, Events]) -> Traffic:
     weight = readout.weight
-    each = bytes_each([weight])
+    each = _bytes_each([weight])
     row_bytes = float(events[readout.source].sum(dtype=np.float64)) * len(weight) * each
     return Traffic("readout", row_bytes, math.ceil(weight.size * each), 0)

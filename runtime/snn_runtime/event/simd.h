@@ -114,7 +114,7 @@ struct Sum {
 };
 #endif
 
-// The same for weights of four bits. Channels lie as `place` in kernels.h says.
+// The same for weights of four bits. Channels lie as `half_place` in kernels.h says.
 template <int N>
 struct HalfSum {
   static constexpr int kVectors = N, kWidth = 2 * N * kVector;
