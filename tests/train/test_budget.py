@@ -11,6 +11,7 @@ import torch
 from same import assert_same
 from torch import Tensor
 
+from snn_export import trained
 from snn_runtime.errors import DivergedError
 from snn_train import checkpoint, cli, loop, report
 from snn_train.budget import Budget, hoyer_penalty, recorded, synaptic_penalty, watch
@@ -289,6 +290,22 @@ def test_a_run_that_misses_its_budget_says_so(
     with pytest.raises(DivergedError, match=expected):
         loop.train(new_run(tmp_path, spike_rate=0.02), tiny_data, Silent(), lambda: False)
     assert (tmp_path / "t2.pt").exists() and not (tmp_path / "t1.pt").exists()
+
+
+def test_a_run_that_misses_its_budget_leaves_what_it_reached(
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, refused = new_run(tmp_path, spike_rate=0.02), tmp_path / "t1-refused.pt"
+    with pytest.raises(DivergedError, match=f"its best state is in {refused} "):
+        loop.train(run, tiny_data, Silent(), lambda: False)
+    kept = checkpoint.load(refused)
+    assert_same(kept["network"], run.best.weights)
+    assert kept["timesteps"] == 1 and kept["metrics"]["validation"] == run.best.accuracy
+    assert kept["metrics"]["spike_rate"] == run.network.spike_rate(run.best.rates)
+    assert trained.load(refused).metrics == kept["metrics"]  # good for export-snn
+    monkeypatch.setattr(Budget, "problem", lambda self, rate: "")  # the last try succeeds
+    loop.train(resume(tmp_path, CPU), tiny_data, Silent(), lambda: False)
+    assert (tmp_path / "t1.pt").exists() and not refused.exists()
 
 
 @pytest.mark.parametrize("target", [0.1, 0.25])

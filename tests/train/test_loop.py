@@ -1,5 +1,6 @@
 """The loop: stopped anywhere it ends with the same bits, and what goes wrong is rolled back."""
 
+import json
 import math
 import shutil
 from collections.abc import Callable, Iterable
@@ -106,21 +107,27 @@ def test_stopped_after_any_step_a_run_ends_with_the_same_bits(
 
 
 @pytest.mark.parametrize(
-    ("recipe", "network", "optimiser"),
+    ("recipe", "network", "settings"),
     [
-        ("iir-bn", "vgg5", "adamw"),
-        ("iir-bn", "resnet12", "sgd"),
-        ("iir-bn", "resnet12", "muon"),
-        ("iir", "vgg5", "adam"),
-        ("iir", "resnet12", "adamw"),
+        ("iir-bn", "vgg5", {"optimiser": "adamw"}),
+        ("iir-bn", "vgg5", {"precision": "bfloat16"}),
+        ("iir-bn", "resnet12", {"optimiser": "sgd"}),
+        ("iir-bn", "resnet12", {"optimiser": "muon", "precision": "bfloat16"}),
+        ("iir", "vgg5", {"optimiser": "adam"}),
+        ("iir", "resnet12", {"optimiser": "adamw"}),
     ],
 )
 def test_stopped_after_every_step_a_run_ends_with_the_same_bits(
-    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, recipe: str, network: str, optimiser: str
+    new_run: NewRun,
+    tiny_data: DataSet,
+    tmp_path: Path,
+    recipe: str,
+    network: str,
+    settings: dict[str, Any],
 ) -> None:
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
-    loop.train(new_run(whole, recipe, network, optimiser=optimiser), tiny_data, Recorder(), never)
-    new_run(pieces, recipe, network, optimiser=optimiser).save()
+    loop.train(new_run(whole, recipe, network, **settings), tiny_data, Recorder(), never)
+    new_run(pieces, recipe, network, **settings).save()
     for _ in range(STEPS):
         with pytest.raises(loop.Stopped):
             go_on(pieces, tiny_data, After(1))
@@ -337,6 +344,27 @@ def test_a_retry_starts_from_the_best_state_with_a_new_optimiser(
     assert [attempt for attempt, _, _ in states[:3]] == [0, 0, 1]
     assert_same(states[2][1], states[1][1])
     assert states[2][2] == 0
+
+
+def test_metrics_are_on_disk_after_every_epoch(
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path
+) -> None:
+    written = tmp_path / "metrics.jsonl"
+    run = new_run(tmp_path)
+
+    def check() -> bool:
+        lines = written.read_text().splitlines()
+        assert [json.loads(line) for line in lines] == run.records
+        return len(lines) == 3
+
+    with pytest.raises(loop.Stopped):
+        loop.train(run, tiny_data, Recorder(), check)
+    written.write_text("")  # killed after its state was saved and before this was
+    run = resume(tmp_path, torch.device("cpu"))
+    with pytest.raises(loop.Stopped):
+        loop.train(run, tiny_data, Recorder(), check)
+    go_on(tmp_path, tiny_data)
+    assert len(written.read_text().splitlines()) == STEPS // 3
 
 
 def test_after_four_failures_the_run_ends_and_the_last_good_state_is_there(

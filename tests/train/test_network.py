@@ -1,5 +1,6 @@
 """The network, all timesteps in one batch, against a loop that takes one step after another."""
 
+import math
 from dataclasses import replace
 from typing import cast
 
@@ -114,11 +115,15 @@ def test_all_timesteps_at_once_equal_one_after_another(
 
 
 @torch.no_grad()
-def test_the_images_current_is_computed_once() -> None:
+def test_the_images_current_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     network = random_network("vgg5", "iir-bn", 5)
-    seen = []
-    for layer in network.populations():
-        layer.synapse.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    current, seen = Layer.current, []
+
+    def watched(layer: Layer, x: Tensor, *others: Tensor | None) -> Tensor:
+        seen.append(len(x))
+        return current(layer, x, *others)
+
+    monkeypatch.setattr(Layer, "current", watched)
     network(images())
     assert seen == [4, 20, 20, 20, 20]
 
@@ -190,6 +195,31 @@ def test_gradients_reach_every_parameter() -> None:
         network(images()).square().sum().backward()
         missing = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
         assert missing == []
+
+
+@pytest.mark.parametrize("name", ["vgg5", "resnet12"])
+@pytest.mark.parametrize("size", [(8, 8), (32, 8), (9, 13), (16, 16)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_owe_nothing_to_what_memory_held_before(
+    name: str, size: tuple[int, int], dtype: torch.dtype
+) -> None:
+    """Faults of torch's CPU kernels: unwritten gradients where maps become one pixel wide."""
+    torch.manual_seed(3)
+    height, width = size
+    architecture = Architecture(name, width=0.1, image_height=height, image_width=width)
+    network = SpikingNetwork(architecture, 1)
+    batch = torch.randn(12, 3, *size).contiguous(memory_format=torch.channels_last)
+    found = []
+    for rubbish in (math.nan, 1e30, 7.0, math.nan):
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
+            loss = network(batch).float().square().mean()
+        for size_of in range(6, 18):
+            torch.full((2**size_of,), rubbish)  # freed at once, for the kernels to find
+        loss.backward()
+        found.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
+    for other in found[1:]:
+        assert all(map(torch.equal, found[0], other))
 
 
 def test_the_spike_rate_is_weighted_by_the_multiply_adds_behind_each_layer() -> None:

@@ -1,7 +1,8 @@
 """What a budget of spikes costs in accuracy: a run for every target, a table and a plot.
 
     python train/benchmarks/spike_rates.py FOLDER [--targets 0.12,0.08,0.05,0.03] [--seeds 0,1]
-                                           [--jobs 2] [--plot plot.png] -- FLAGS OF train-snn
+                                           [--regularisers synaptic,hoyer] [--jobs 2]
+                                           [--plot plot.png] -- FLAGS OF train-snn
 
 Every run lies in a folder of its own in FOLDER; one that is there is gone on with or, where it has
 ended, only read. For each seed one more run is left to its natural rate.
@@ -85,6 +86,8 @@ def draw(results: list[tuple[Point, dict[str, Any]]], title: str, path: Path) ->
     figure, axes = pyplot.subplots(figsize=(7, 4.5))
     for regulariser, colour in COLOURS.items():
         mine = [r for r in results if r[0].regulariser == regulariser]
+        if not mine:
+            continue
         means = []
         for _, group in groupby(mine, lambda r: r[0].target):
             x, y = zip(*((100 * o["spike_rate"], 100 * o["test"]) for _, o in group), strict=True)
@@ -103,13 +106,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--targets", default="0.12,0.08,0.05,0.03")
     parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--regularisers", default="synaptic,hoyer")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--plot", type=Path, default=Path("spike-rates.png"))
     parser.add_argument("flags", nargs="+", metavar="FLAG")
     args = parser.parse_args()
     seeds = args.seeds.split(",")
     points = [Point(NATURAL, "", seed) for seed in seeds]
-    wanted = product(("synaptic", "hoyer"), args.targets.split(","), seeds)
+    wanted = product(args.regularisers.split(","), args.targets.split(","), seeds)
     points += [Point(*each) for each in wanted]
     with ThreadPoolExecutor(args.jobs) as pool:
         outcomes = list(pool.map(lambda point: train(point, args.folder, args.flags), points))

@@ -98,10 +98,8 @@ def _carry_on(
             print(f"{report.table(current.outcomes)}\nto go on: {again}", file=sys.stderr)
         raise
     finally:
-        if team.leads:
-            report.write_metrics(current)
-            if current.records:
-                report.plot(current)
+        if team.leads and current.records:
+            report.plot(current)
     if team.leads:
         _conclude(current, terminal)
     return 0

@@ -11,7 +11,7 @@ from snn_train import stages
 from snn_train.data import DataSet
 from snn_train.descent import Descent, batches
 from snn_train.run import Position, Run
-from snn_train.validation import evaluate, keep_if_best, problem, record
+from snn_train.validation import evaluate, keep_if_best, problem, record, write_metrics
 
 SAVE_EVERY = 60.0
 """Seconds of training that a power cut may cost."""
@@ -47,6 +47,7 @@ def train(
         DivergedError: a stage failed its gate three retries in a row.
         ResourceError: a checkpoint cannot be written, or memory does not suffice.
     """
+    write_metrics(run)  # a process that was killed may have saved its state alone
     split = stages.Split(run, data)
     while not run.finished:
         descent = Descent(run, stages.teacher(run), compiled)
@@ -72,6 +73,7 @@ def _train_epochs(
         keep_if_best(run, accuracy, rates, at.epoch)
         run.position = Position(at.stage, at.attempt, at.epoch + 1)
         run.save()
+        write_metrics(run)
     return ""
 
 

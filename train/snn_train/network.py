@@ -113,24 +113,29 @@ class Layer(nn.Module):
 
     def current(self, x: Tensor, shortcut: Tensor | None, gain: Tensor | None) -> Tensor:
         """The current times `gain`, `(N, C, …)`, for inputs `(N, …)`."""
-        if self.plan.kind == "dense":
-            x = x.flatten(1)
-        current: Tensor = self.synapse(x)
+        current = self._synaptic_current(x)
         pool = self.plan.pool if self.max_pool else 1
         if pool > 1 and shortcut is None:
             current = F.max_pool2d(current, pool)
         current = _normalise(current, self.norm, gain)
         if shortcut is not None:
             current = current + self._shortcut_current(shortcut, gain)
-            if pool > 1:
-                current = F.max_pool2d(current, pool)
+            current = F.max_pool2d(current, pool) if pool > 1 else current
         return current
+
+    def _synaptic_current(self, x: Tensor) -> Tensor:
+        if isinstance(self.synapse, nn.Linear):
+            return F.linear(x.flatten(1), self.synapse.weight)
+        # No stride across a map one pixel wide, where it means nothing: torch 2.13's CPU kernels
+        # leave part of the weights' gradient unwritten there in bfloat16 (channels last).
+        stride = (self.plan.stride, min(self.plan.stride, x.shape[-1]))
+        return F.conv2d(x, self.synapse.weight, self.synapse.bias, stride, padding=1)
 
     def _shortcut_current(self, x: Tensor, gain: Tensor | None) -> Tensor:
         if self.shortcut is None:
             return x if gain is None else x * broadcast(gain, x).to(x.dtype)
         # Only the pixels that a stride leaves, taken beforehand: the gradient of a 1×1 convolution
-        # with a stride writes past its memory in torch 2.13's CPU kernels (channels last).
+        # with a stride writes past its memory in torch 2.13 on the CPU.
         stride = self.plan.shortcut_stride
         current = F.conv2d(x[:, :, ::stride, ::stride], self.shortcut.weight, self.shortcut.bias)
         return _normalise(current, self.shortcut_norm, gain)
@@ -241,6 +246,5 @@ def broadcast(vector: Tensor, like: Tensor) -> Tensor:
 
 def _normalise(current: Tensor, norm: Shift | None, gain: Tensor | None) -> Tensor:
     if norm is not None:
-        normalised: Tensor = norm(current, gain)
-        return normalised
+        return norm.forward(current, gain)
     return current if gain is None else current * broadcast(gain, current).to(current.dtype)

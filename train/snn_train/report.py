@@ -1,4 +1,4 @@
-"""What a run shows: a live line, a line an epoch, metrics.jsonl, a plot, and the closing table."""
+"""What a run shows: a live line, a line an epoch, a plot, and the closing table."""
 
 import json
 import sys
@@ -9,7 +9,6 @@ from typing import Any
 import matplotlib
 from tqdm import tqdm
 
-from snn_runtime.files import write_atomic
 from snn_train.run import Run
 
 
@@ -77,12 +76,6 @@ def epoch_line(record: dict[str, Any]) -> str:
     if "strength" in record:
         asked = f" for {record['target']:.1%} at strength {record['strength']:.3g}"
     return f"{line}  spikes {record['spike_rate']:.1%}{asked} (% a layer: {rates})"
-
-
-def write_metrics(run: Run) -> None:
-    """Write metrics.jsonl anew from the run's records, so that it never disagrees with them."""
-    lines = [json.dumps(record) for record in run.records]
-    write_atomic(run.directory / "metrics.jsonl", "".join(f"{line}\n" for line in lines).encode())
 
 
 def table(outcomes: list[dict[str, Any]]) -> str:

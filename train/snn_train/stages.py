@@ -68,7 +68,9 @@ def retry(run: Run, problem: str) -> str:
     stage, attempt = run.stage, run.position.attempt
     if attempt == RETRIES:
         raise DivergedError(
-            "diverged", f"stage {stage.name} failed {RETRIES + 1} times, the last time: {problem}"
+            "diverged",
+            f"stage {stage.name} failed {RETRIES + 1} times, the last time: {problem}"
+            f"{_keep_refused(run)}",
         )
     run.network.load_state_dict(run.best.weights)
     run.begin_average()
@@ -78,13 +80,35 @@ def retry(run: Run, problem: str) -> str:
     return f"{stage.name}: {problem}; back to its best state, learning rate halved"
 
 
+def _keep_refused(run: Run) -> str:
+    """Keep the best state of a stage that failed, for whoever can use it all the same."""
+    if run.best.epoch < 0:
+        return ""
+    file = refused_file(run)
+    _save(run, _outcome(run), run.best.weights, file)
+    return f"; its best state is in {file}"
+
+
 def finish(run: Run, split: Split) -> None:
     """Keep the stage's best state as a checkpoint and make the next stage's network from it."""
-    mine = [r for r in run.records if r["stage"] == run.stage.name]
     run.network.load_state_dict(run.best.weights)
     run.average = None
     _settle(run, split)
-    outcome = {
+    outcome = _outcome(run)
+    run.outcomes.append(outcome)
+    _save(run, outcome, run.best.weights, stage_file(run, run.stage.name))
+    if run.team.leads:
+        refused_file(run).unlink(missing_ok=True)
+    run.position = Position(run.position.stage + 1)
+    if not run.finished:
+        _begin(run, split)
+    run.save()
+
+
+def _outcome(run: Run) -> dict[str, Any]:
+    """What the stage's best state reached; the test set is not read yet."""
+    mine = [r for r in run.records if r["stage"] == run.stage.name]
+    return {
         "stage": run.stage.name,
         "timesteps": run.stage.timesteps,
         "bits": run.stage.bits,
@@ -95,12 +119,6 @@ def finish(run: Run, split: Split) -> None:
         "epochs": len(mine),
         "seconds": round(sum(r["seconds"] for r in mine), 1),
     }
-    run.outcomes.append(outcome)
-    _save(run, outcome, run.best.weights)
-    run.position = Position(run.position.stage + 1)
-    if not run.finished:
-        _begin(run, split)
-    run.save()
 
 
 def _settle(run: Run, split: Split) -> None:
@@ -143,7 +161,7 @@ def test(run: Run, data: DataSet) -> None:
         outcome["test"], outcome["test_rates"] = evaluate(network, images, labels, run)
     for outcome in outcomes:
         weights = checkpoint.load(stage_file(run, outcome["stage"]))["network"]
-        _save(run, outcome, weights)
+        _save(run, outcome, weights, stage_file(run, outcome["stage"]))
     run.save()
 
 
@@ -151,7 +169,11 @@ def stage_file(run: Run, name: str) -> Path:
     return run.directory / f"{name}.pt"
 
 
-def _save(run: Run, outcome: dict[str, Any], weights: dict[str, Tensor]) -> None:
+def refused_file(run: Run) -> Path:
+    return stage_file(run, f"{run.stage.name}-refused")
+
+
+def _save(run: Run, outcome: dict[str, Any], weights: dict[str, Tensor], file: Path) -> None:
     content = run.experiment.describe() | {
         "timesteps": outcome["timesteps"],
         "bits": outcome.get("bits", 0),  # a stage from before there were integers
@@ -160,5 +182,5 @@ def _save(run: Run, outcome: dict[str, Any], weights: dict[str, Tensor]) -> None
         "network": {name: tensor.cpu() for name, tensor in weights.items()},
     }
     if run.team.leads:
-        checkpoint.save(stage_file(run, outcome["stage"]), content)
+        checkpoint.save(file, content)
     run.team.wait()  # the others read it

@@ -1,11 +1,13 @@
 """What is measured of a network, which of its states is kept, and whether a stage may end so."""
 
+import json
 import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from snn_runtime.files import write_atomic
 from snn_train.network import SpikingNetwork
 from snn_train.on_disk import Images
 from snn_train.run import Best, Run, copy_weights
@@ -58,6 +60,13 @@ def record(
         line |= {"target": run.budget.target, "strength": float(run.budget.strength())}
         run.budget.correct(rate)
     return line
+
+
+def write_metrics(run: Run) -> None:
+    """Write metrics.jsonl anew from the run's records, so that it never disagrees with them."""
+    if run.team.leads:
+        lines = "".join(f"{json.dumps(record)}\n" for record in run.records)
+        write_atomic(run.directory / "metrics.jsonl", lines.encode())
 
 
 def keep_if_best(run: Run, accuracy: float, rates: dict[str, float], epoch: int) -> bool:
