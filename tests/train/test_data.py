@@ -25,7 +25,8 @@ from in_memory import in_memory
 from snn_runtime import image
 from snn_runtime.errors import InputError, UsageError
 from snn_train import archives
-from snn_train.data import DataSet, Fit, load
+from snn_train.data import DataSet, load
+from snn_train.folders import Fit
 
 CLASSES = ("ant", "bee", "cow")
 

@@ -22,8 +22,9 @@ from snn_runtime import image
 from snn_runtime.errors import InputError
 from snn_train import checkpoint, cli
 from snn_train.augment import TRIES, Augmentation, Draws, Normalisation, augment, window
-from snn_train.data import DataSet, Fit, load
+from snn_train.data import DataSet, load
 from snn_train.experiment import digest
+from snn_train.folders import Fit
 from snn_train.on_disk import OnDisk, ahead
 from snn_train.recipes import FLAGS, RECIPES, settings_for
 from snn_train.schedule import Stage

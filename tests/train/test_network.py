@@ -198,15 +198,16 @@ def test_gradients_reach_every_parameter() -> None:
 
 
 @pytest.mark.parametrize("name", ["vgg5", "resnet12"])
+@pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("size", [(8, 8), (32, 8), (9, 13), (16, 16)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_gradients_owe_nothing_to_what_memory_held_before(
-    name: str, size: tuple[int, int], dtype: torch.dtype
+    name: str, recipe: Recipe, size: tuple[int, int], dtype: torch.dtype
 ) -> None:
     """Faults of torch's CPU kernels: unwritten gradients where maps become one pixel wide."""
     torch.manual_seed(3)
     height, width = size
-    architecture = Architecture(name, width=0.1, image_height=height, image_width=width)
+    architecture = Architecture(name, recipe, 0.1, 6, image_height=height, image_width=width)
     network = SpikingNetwork(architecture, 1)
     batch = torch.randn(12, 3, *size).contiguous(memory_format=torch.channels_last)
     found = []

@@ -8,7 +8,6 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,7 +18,7 @@ from snn_train import processes, report
 from snn_train.augment import Augmentation
 from snn_train.data import DataSet, load, takes_size
 from snn_train.experiment import Experiment, digest
-from snn_train.flags import PROGRAM, parse_args
+from snn_train.flags import PROGRAM, augmentation, image_size, parse_args
 from snn_train.handover import Handover, begin, carried_on, take
 from snn_train.layout import plan
 from snn_train.lock import Lock
@@ -60,7 +59,7 @@ def _run(args: argparse.Namespace, team: Team, device: torch.device) -> int:
         data = _data_of(args.data, handed.experiment, terminal)
         handed.check_data(data, args.data)
     else:
-        data = load(args.data, terminal.files, _size(args.image_size), args.fit)
+        data = load(args.data, terminal.files, image_size(args.image_size), args.fit)
     name = data.name.split(":")[0].replace("/", "-")
     directory = args.out or Path("runs") / (f"{name}-int{args.int_bits}" if handed else name)
     _refuse_old_run(directory)
@@ -210,39 +209,13 @@ def _data_again(current: Run, terminal: report.Terminal) -> DataSet:
 def _augmented(
     settings: Settings, text: str | None, usual: Augmentation, data: DataSet
 ) -> Settings:
-    chosen = _augmentation(text, usual)
+    chosen = augmentation(text, usual)
     height, width = data.train_images.shape[1:3]
     if chosen.shift >= min(height, width):
         raise ValueError(f"--augment {text}: images are {height}x{width}")
     if chosen.resized and not data.on_disk:
         raise ValueError(f"--augment {text}: resized is for imagenet:DIR")
     return replace(settings, augmentation=chosen)
-
-
-def _augmentation(text: str | None, default: Augmentation) -> Augmentation:
-    if text is None:
-        return default
-    values: dict[str, Any] = {}
-    for part in text.split(",") if text != "none" else []:
-        name, _, number = part.partition("=")
-        if name in ("flip", "resized") and not number:
-            values[name] = True
-        elif name in ("shift", "cutout") and number.isdecimal():
-            values[name] = int(number)
-        else:
-            raise ValueError(f"--augment {text}: expected e.g. flip,shift=4,cutout=8 or none")
-    return Augmentation(**values)
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal() and min(int(height), int(width)) >= 8):
-        raise UsageError(
-            "bad_flag", f"--image-size {text}: expected HEIGHTxWIDTH from 8x8, e.g. 32x32"
-        )
-    return int(height), int(width)
 
 
 def _device(name: str) -> torch.device:

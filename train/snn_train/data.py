@@ -8,27 +8,18 @@ imagenet:DIR        DIR/{train,val}/<class>/*, 224×224; decoded while training 
                     only names and sizes are looked at before
 """
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from snn_runtime import image as picture
 from snn_runtime.errors import InputError, UsageError
 from snn_train import archives
 from snn_train.augment import Augmentation, Normalisation
+from snn_train.folders import Fit, Labels, Pixels, Progress, first_size, read, same_classes
 from snn_train.on_disk import Images, OnDisk, listed
-
-Fit = Literal["crop", "stretch"]
-Pixels: TypeAlias = npt.NDArray[np.uint8]
-Labels: TypeAlias = npt.NDArray[np.int64]
-Progress = Callable[[Iterable[Path], str, int], Iterable[Path]]
-"""(items, what is going on, how many) ↦ the items, shown as they pass."""
 
 DATA = ("digits", "imagefolder:DIR", "cifar10[:FILE]", "cifar100[:FILE]", "mnist[:DIR]",
         "fashion-mnist[:DIR]", "imagenet:DIR")  # fmt: skip
@@ -121,10 +112,12 @@ def load(
     }
     if name not in readers:
         raise UsageError("bad_flag", f"--data {spec}: expected one of {', '.join(DATA)}")
-    read = readers[name](Path(where) if where else None)
-    parts = (read.train_images, read.train_labels, read.test_images, read.test_labels)
+    archive = readers[name](Path(where) if where else None)
+    parts = (
+        archive.train_images, archive.train_labels, archive.test_images, archive.test_labels
+    )  # fmt: skip
     augmentation = Augmentation(shift=2) if "mnist" in name else CROPPED_AND_FLIPPED
-    return _data_set(name, read.labels, parts, augmentation)
+    return _data_set(name, archive.labels, parts, augmentation)
 
 
 def takes_size(spec: str) -> bool:
@@ -162,17 +155,17 @@ def _digits() -> DataSet:
 def _image_folder(
     root: Path, progress: Progress, size: tuple[int, int] | None, fit: Fit
 ) -> DataSet:
-    classes = _same_classes(root, "train", "test")
-    size = size or _first_size(root / "train" / classes[0])
-    train = _read_part(root / "train", classes, progress, size, fit)
-    test = _read_part(root / "test", classes, progress, size, fit)
+    classes = same_classes(root, "train", "test")
+    size = size or first_size(root / "train" / classes[0])
+    train = read(root / "train", classes, progress, size, fit)
+    test = read(root / "test", classes, progress, size, fit)
     augmentation = Augmentation(flip=True, shift=max(1, min(size) // 8), cutout=min(size) // 4)
     name = f"imagefolder:{root}"
     return _data_set(name, tuple(classes), (*train, *test), augmentation, fit)
 
 
 def _imagenet(root: Path, progress: Progress, size: tuple[int, int], fit: Fit) -> DataSet:
-    classes = _same_classes(root, "train", "val")
+    classes = same_classes(root, "train", "val")
     found = []
     for folder in (root / "train", root / "val"):
         places = [folder / name for name in classes]
@@ -184,59 +177,6 @@ def _imagenet(root: Path, progress: Progress, size: tuple[int, int], fit: Fit) -
             "imagenet", tuple(classes), *found[0], *found[1], augmentation, fit, IMAGENET_COLOURS
         )
     )
-
-
-def _read_part(
-    folder: Path, classes: list[str], progress: Progress, size: tuple[int, int], fit: Fit
-) -> tuple[Pixels, Labels]:
-    files = [path for name in classes for path in _pictures(folder / name)]
-    images = np.empty((len(files), *size, 3), np.uint8)
-    for index, path in enumerate(progress(files, f"reading {folder.name}", len(files))):
-        images[index] = _decode(path, size, fit)
-    labels = [classes.index(path.parent.name) for path in files]
-    return images, np.array(labels, np.int64)
-
-
-def _same_classes(root: Path, *parts: str) -> list[str]:
-    first, second = (_classes(root / part) for part in parts)
-    if first != second:
-        odd = ", ".join(sorted(set(first) ^ set(second)))
-        raise _bad(root, f"{' and '.join(parts)} have different classes: {odd}")
-    return first
-
-
-def _classes(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        raise _bad(folder, "no such folder, expected one folder a class in it")
-    folders = (entry.name for entry in folder.iterdir() if entry.is_dir())
-    classes = sorted(name for name in folders if not name.startswith("."))
-    if len(classes) < 2:
-        raise _bad(folder, f"has {len(classes)} class folders, expected at least 2")
-    return classes
-
-
-def _pictures(folder: Path) -> list[Path]:
-    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    if not files:
-        raise _bad(folder, "is empty, expected pictures of this class")
-    return files
-
-
-def _first_size(folder: Path) -> tuple[int, int]:
-    path = _pictures(folder)[0]
-    try:
-        width, height = picture.decode(picture.read_file(path)).image.size
-    except InputError as error:
-        raise _bad(path, error.message) from error
-    return height, width
-
-
-def _decode(path: Path, size: tuple[int, int], fit: Fit) -> Pixels:
-    """The very pixels that `snn-infer` will see: training and serving share the reader."""
-    try:
-        return picture.load(path, *size, fit)[0]
-    except InputError as error:
-        raise InputError("bad_data", error.message) from error
 
 
 def _checked(data: DataSet) -> DataSet:
@@ -258,7 +198,3 @@ def _checked(data: DataSet) -> DataSet:
     if min(height, width) < 8:
         raise InputError("bad_data", f"{data.name}: images are {height}x{width}, at least 8x8")
     return data
-
-
-def _bad(path: Path, problem: str) -> InputError:
-    return InputError("bad_data", f"{path}: {problem}")

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from snn_runtime.command import Parser, whole_number
+from snn_runtime.errors import UsageError
+from snn_train.augment import Augmentation
 from snn_train.data import DATA
 from snn_train.handover import OF_THE_FILE
 from snn_train.integer import BITS
@@ -81,6 +83,42 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
             flag = name.replace("_", "-")
             parser.error(f"--{flag} cannot change the network that --from begins with")
     return args
+
+
+def augmentation(text: str | None, default: Augmentation) -> Augmentation:
+    """Return what `--augment` says, or the default where it says nothing.
+
+    Raises:
+        ValueError: it says what no augmentation is.
+    """
+    if text is None:
+        return default
+    values: dict[str, Any] = {}
+    for part in text.split(",") if text != "none" else []:
+        name, _, number = part.partition("=")
+        if name in ("flip", "resized") and not number:
+            values[name] = True
+        elif name in ("shift", "cutout") and number.isdecimal():
+            values[name] = int(number)
+        else:
+            raise ValueError(f"--augment {text}: expected e.g. flip,shift=4,cutout=8 or none")
+    return Augmentation(**values)
+
+
+def image_size(text: str | None) -> tuple[int, int] | None:
+    """Return (height, width) of `--image-size`, None where it is not given.
+
+    Raises:
+        UsageError: `bad_flag`.
+    """
+    if text is None:
+        return None
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal() and min(int(height), int(width)) >= 8):
+        raise UsageError(
+            "bad_flag", f"--image-size {text}: expected HEIGHTxWIDTH from 8x8, e.g. 32x32"
+        )
+    return int(height), int(width)
 
 
 def _number(expected: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
