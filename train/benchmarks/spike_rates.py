@@ -12,6 +12,7 @@ import argparse
 import statistics
 import subprocess
 import sys
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby, product
@@ -95,7 +96,7 @@ def draw(results: list[tuple[Point, dict[str, Any]]], title: str, path: Path) ->
             means.append((statistics.fmean(x), statistics.fmean(y)))
         axes.plot(*zip(*means, strict=True), marker="o", color=colour, label=regulariser)
     axes.set(xlabel="MAC-weighted spike rate, %", ylabel="test accuracy, %", xlim=(0, None))
-    axes.set_title(title, fontsize=9)
+    axes.set_title("\n".join(textwrap.wrap(title, 90)), fontsize=9)
     axes.legend(title="regulariser")
     figure.tight_layout()
     figure.savefig(path, dpi=110)
