@@ -43,6 +43,7 @@ def imported(origin: Foreign, parity: Parity) -> dict[str, Any]:
     """What is only said of other people's files."""
     return {
         "imported": origin.framework,
+        "has_program": origin.has_program,
         "notes": list(origin.notes),
         "parity": vars(parity) | {"border_grey_levels": round(origin.border, 4)},
     }
@@ -80,9 +81,10 @@ def _parity_lines(facts: dict[str, Any]) -> list[str]:
     if "parity" not in facts:
         return []
     parity, whose = facts["parity"], facts["imported"]
+    against = f"{whose} itself" if facts["has_program"] else _as_read(whose)
     alone, running = (parity[key] / parity["spikes"] for key in ("layerwise", "running"))
     lines = [
-        f"against {whose} itself, {parity['spikes']:,} neurons of {parity['images']} images: with "
+        f"against {against}, {parity['spikes']:,} neurons of {parity['images']} images: with "
         f"unrounded weights {parity['rounded']:,} differ, as float32 rounds; in this file "
         f"({facts['weights']}) {alone:.2%} differ where each layer is given the original's spikes, "
         f"{running:.2%} running by itself; same label for {parity['same_label']:.0%}"
@@ -94,6 +96,10 @@ def _parity_lines(facts: dict[str, Any]) -> list[str]:
             "neurons differ for that; a --mean of whole grey levels avoids it"
         )
     return [*lines, *facts["notes"]]
+
+
+def _as_read(whose: str) -> str:
+    return f"the layers as read (a file of {whose} holds no program to compare with)"
 
 
 def _accuracy_lines(facts: dict[str, Any]) -> list[str]:

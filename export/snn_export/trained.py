@@ -96,8 +96,7 @@ def load(path: Path) -> Trained:
         )
     try:
         experiment = Experiment.of(content)
-        network = experiment.build(1, content.get("bits", 0))
-        network.load_state_dict(content["network"])
+        network = experiment.restore(1, content.get("bits", 0), content["network"])
         metrics, history = content["metrics"], content["history"]
     except KeyError as error:
         raise ModelError("bad_checkpoint", f"{path}: has no {error.args[0]!r}") from error

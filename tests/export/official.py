@@ -10,31 +10,50 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-VGG5: list[int | str] = [64, "A", 128, 128, "A"]
-VGG9: list[int | str] = [64, "A", 128, 256, "A", 256, 512, "A", 512, "A", 512]
-VGG16: list[int | str] = [64, 64, "A", 128, 128, "A", 256, 256, 256, "A"]
-VGG16 += [512, 512, 512, "A", 512, 512, 512]
+VGG: dict[str, list[int | str]] = {
+    name: [int(item) if item.isdecimal() else item for item in plan.split()]
+    for name, plan in {
+        "vgg4": "64 A 128 A",
+        "vgg5": "64 A 128 128 A",
+        "vgg9": "64 A 128 256 A 256 512 A 512 A 512",
+        "vgg11": "64 A 128 256 A 512 512 A 512 A 512 512",
+        "vgg13": "64 64 A 128 128 A 256 256 A 512 512 512 A 512",
+        "vgg16": "64 64 A 128 128 A 256 256 256 A 512 512 512 A 512 512 512",
+        "vgg19": "64 64 A 128 128 A 256 256 256 256 A 512 512 512 512 A 512 512 512 512",
+    }.items()
+}
+"""`cfg` of the authors' vgg_spiking_bnfused_biasyes.py and vgg_spiking_mem_new.py, all the same."""
 
 State = dict[str, Tensor]
 
 
 def vgg(
-    plan: list[int | str], positions: int, *, width: int = 16, biases: bool = True, hidden: int = 24
+    plan: list[int | str],
+    positions: int,
+    *,
+    inputs: int = 3,
+    width: int = 16,
+    biases: bool = True,
+    dense: int = 3,
 ) -> State:
-    """A state_dict of the authors' VGG at a `width`-th of its channels, behind DataParallel."""
+    """A state_dict of the authors' VGG at a `width`-th of its channels, behind DataParallel.
+
+    Args:
+        positions: of the map in front of the first of the `dense` layers.
+    """
     state: State = {}
-    channels, convolutions = 3, [item for item in plan if isinstance(item, int)]
+    channels, convolutions = inputs, [item for item in plan if isinstance(item, int)]
     for number, wanted in enumerate(convolutions):
         out = max(2, wanted // width)
         _convolution(state, f"features.{3 * number}", out, channels, 3, biases)
         channels = out
-    sizes = [channels * positions, hidden, hidden, 3]
-    for index in range(3):
+    sizes = [channels * positions, *[24] * (dense - 1), 3]
+    for index in range(dense):
         weight = torch.randn(sizes[index + 1], sizes[index]) * (2 / sizes[index]) ** 0.5
         state[f"module.classifier.{3 * index}.weight"] = weight
     places = [3 * n for n in range(len(convolutions))]
     length = 3 * len(convolutions)
-    _neurons(state, [*places, length, length + 3])
+    _neurons(state, [*places, *range(length, length + 3 * (dense - 1), 3)])
     return state
 
 
@@ -99,7 +118,11 @@ def save(path: Path, state: State, **changes: Any) -> Path:
 def forward(
     state: State, images: Tensor, plan: list[int | str] | None, timesteps: int = 1
 ) -> tuple[dict[int, Tensor], Tensor]:
-    """The authors' forward pass, membranes and all: spikes by place, and the logits."""
+    """The authors' forward pass, membranes and all: spikes by place, and the logits.
+
+    Args:
+        plan: of a VGG, with the "A" that ImageNet's has at its end; None for a ResNet.
+    """
     weights = {key.removeprefix("module."): tensor for key, tensor in state.items()}
     membranes: dict[int, Tensor] = {}
     spikes: dict[int, Tensor] = {}
@@ -119,7 +142,7 @@ def forward(
         padding = weight.shape[-1] // 2
         return F.conv2d(x, weight, weights.get(f"{key}.bias"), stride, padding)
 
-    logits = torch.zeros(())
+    logits, place = torch.zeros(()), 0
     for _ in range(timesteps):
         if plan is None:
             x = _residual(weights, neuron, convolve, images)
@@ -132,10 +155,10 @@ def forward(
                     x = neuron(place, convolve(f"features.{place}", x))
                     place += 3
             x = x.flatten(1)
-            for index in (0, 3):
-                x = neuron(place + index, F.linear(x, weights[f"classifier.{index}.weight"]))
-        last = "classifier.0.weight" if plan is None else "classifier.6.weight"
-        logits = logits + F.linear(x, weights[last])
+        *hidden, last = sorted(int(key.split(".")[1]) for key in weights if "classifier" in key)
+        for index in hidden:
+            x = neuron(place + index, F.linear(x, weights[f"classifier.{index}.weight"]))
+        logits = logits + F.linear(x, weights[f"classifier.{last}.weight"])
     return spikes, logits
 
 

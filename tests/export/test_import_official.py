@@ -9,6 +9,7 @@ import numpy as np
 import official
 import pytest
 import torch
+from official import VGG
 
 from snn_export.importers import Foreign, Picture, detect, iir_official
 from snn_export.parity import compare, differing
@@ -31,9 +32,9 @@ def setup_module() -> None:
     torch.manual_seed(0)
     CASES.extend(
         [
-            ("vgg16", official.vgg(official.VGG16, 4), official.VGG16, (32, 32)),
-            ("vgg9", official.vgg(official.VGG9, 2, biases=False), official.VGG9, (19, 33)),
-            ("pooled once more", official.vgg(official.VGG5, 9), [*official.VGG5, "A"], (24, 24)),
+            ("vgg16", official.vgg(VGG["vgg16"], 4), VGG["vgg16"], (32, 32)),
+            ("vgg9", official.vgg(VGG["vgg9"], 4, biases=False), VGG["vgg9"], (32, 32)),
+            ("imagenet", official.vgg(VGG["vgg11"], 49), [*VGG["vgg11"], "A"], (224, 224)),
             ("resnet20", official.resnet(), None, (32, 32)),
             ("biasless", official.resnet(biases=False, blocks=(1, 1, 1, 1)), None, (32, 32)),
         ]
@@ -48,7 +49,7 @@ def loaded(tmp_path: Path, state: official.State, size: tuple[int, int]) -> Fore
 def test_spikes_are_those_of_the_authors_forward_pass(tmp_path: Path, case: int) -> None:
     name, state, plan, size = CASES[case]
     foreign = loaded(tmp_path, state, size)
-    images = networks.pictures(size, 8)
+    images = networks.pictures(size, 8 if size[0] < 224 else 2)
     normalised = picture(size).tensor(torch.from_numpy(images), 3)
     spikes, logits = official.forward(state, normalised, plan)
     watched = [each.layer for each in foreign.lowered.watched]
@@ -63,6 +64,54 @@ def test_spikes_are_those_of_the_authors_forward_pass(tmp_path: Path, case: int)
     ours, own = foreign.run(torch.from_numpy(images))
     if all((ours[layer] == theirs[layer]).all() for layer in theirs):
         np.testing.assert_allclose(own.numpy(), logits.numpy(), rtol=1e-5, atol=1e-5)
+
+
+DEPTHS = [
+    *[("vgg4", 28, 49), ("vgg9", 28, 1), ("vgg11", 28, 1), ("vgg16", 28, 1)],
+    *[("vgg5", 32, 64), ("vgg9", 32, 4), ("vgg11", 32, 4), ("vgg13", 32, 4)],
+    *[("vgg16", 32, 4), ("vgg19", 32, 4)],
+    *[(name, 224, 49) for name in ("vgg9", "vgg11", "vgg13", "vgg16", "vgg19")],
+]
+"""Every VGG on every data set that the authors' code can run it on: pixels a side, and positions of
+the last map as their first dense layers count them."""
+
+
+@pytest.mark.parametrize(("name", "side", "positions"), DEPTHS)
+def test_every_depth_fires_and_answers_as_the_authors(
+    tmp_path: Path, name: str, side: int, positions: int
+) -> None:
+    """Bit for bit: all numbers are dyadic and thresholds lie between what a current can be."""
+    torch.manual_seed(side)
+    grey = side == 28
+    plan = [*VGG[name], *(["A"] if side == 224 else [])]
+    dense = 2 if name == "vgg4" else 3
+    state = dyadic(official.vgg(VGG[name], positions, inputs=1 if grey else 3, dense=dense))
+    pixels = networks.pictures((side, side), 4)
+    normalised = (torch.from_numpy(pixels).double().movedim(3, 1) - 128) / 64
+    if grey:
+        red, green, blue = normalised.unbind(1)
+        normalised = (0.299 * red + 0.587 * green + 0.114 * blue)[:, None]
+    theirs, logits = official.forward(state, normalised.float(), plan)
+    taken = Picture.of(("cat", "dog", "frog"), (side, side), (128.0,), (64.0,))
+    foreign = iir_official.load(official.save(tmp_path / "net.pth", state), taken)
+    graph = to_float32(foreign.fold())
+    engine = OrtBackend(graph, threads=1)
+    ours = list(engine.spikes(pixels).values())
+    assert len(ours) == len(theirs)
+    for fired, (place, wanted) in zip(ours, sorted(theirs.items()), strict=True):
+        assert 0.01 < wanted.mean() < 0.99, f"{place}: would prove nothing"
+        np.testing.assert_array_equal(fired.reshape(wanted.shape) != 0, wanted.numpy() != 0)
+    answers = engine.run(pixels)
+    np.testing.assert_allclose(answers, logits.numpy(), rtol=1e-6)
+    np.testing.assert_array_equal(answers.argmax(1), logits.argmax(1).numpy())
+
+
+def dyadic(state: official.State) -> official.State:
+    """Weights in steps of 2^-8; thresholds half way between two currents of the finest step."""
+    return {
+        key: (value * 2**8).round() / 2**8 + (2**-16 if ".threshold." in key else 0)
+        for key, value in state.items()
+    }
 
 
 @pytest.mark.parametrize("case", [0, 3])
@@ -112,11 +161,14 @@ REFUSED: list[tuple[int, dict[str, Any], dict[str, Any], str]] = [
     (0, {}, {"timesteps": None}, "does not say its timesteps"),
     (0, {"threshold__t6": None}, {}, "has no 'threshold.t6'"),
     (0, {"leak__l6": None}, {}, "has no 'leak.l6'"),
-    (0, {"classifier__3__weight": None}, {}, "holds"),
+    (0, {"classifier__3__weight": None}, {}, "dense layers at classifier.[0, 6], expected [0, 3"),
+    (3, {"classifier__3__weight": torch.ones(3, 3)}, {}, "classifier.[0, 3], expected [0]"),
     (3, {"layer2__0__residual__3__weight": None}, {}, "has no 'layer2.0.residual.3.weight'"),
     (3, {"layer1__0__bn__weight": torch.ones(4)}, {}, "holds 'layer1.0.bn.weight', which no layer"),
     (0, {"features__6__bias": torch.ones(3)}, {}, "features.6.bias has 3 values for 8"),
     (0, {"features__6__weight": torch.ones(8, 4, 5, 5)}, {}, "expected 3x3"),
+    (0, {"features__6__weight": torch.ones(9, 4, 3, 3)}, {}, "[4, 4, 9, 8, 16, 16, 16, 32, 32"),
+    (0, {"features__0__weight": torch.ones(4, 1, 3, 3)}, {}, "32x32 in 1 channels is none"),
     (0, {"features__6__weight": torch.ones(8, 5, 3, 3)}, {}, "features.6: weights"),
     (0, {"features__39__weight": torch.ones(8, 4, 3, 3)}, {}, "has convolutions at features."),
     (0, {"classifier__0__weight": torch.ones(24, 999)}, {}, "is --image-size right?"),
@@ -132,6 +184,16 @@ def test_what_does_not_fit_is_refused_by_name(
     with pytest.raises(ModelError) as refusal:
         iir_official.load(path, picture((32, 32)))
     assert says in str(refusal.value)
+
+
+@pytest.mark.parametrize("size", [(112, 112), (32, 33), (28, 28), (64, 64)])
+def test_pictures_that_the_authors_code_has_no_network_for_are_refused(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    """ImageNet's weights fit pictures of 112×112 too, without the last pool."""
+    path = official.save(tmp_path / "net.pth", CASES[2][1])
+    with pytest.raises(ModelError, match=f"pictures of {size[0]}x{size[1]} in 3 channels is none"):
+        iir_official.load(path, picture(size))
 
 
 def test_an_ann_is_refused_with_or_without_its_batch_normalisation(tmp_path: Path) -> None:
@@ -162,7 +224,7 @@ def test_the_command_exports_and_tells_what_it_lost(tmp_path: Path) -> None:
     flags = ("--image-size", "32x32", "--labels", "cat,dog,frog", *CIFAR)
     done = commands.export(tmp_path, path, "model.onnx", *flags)
     assert done.returncode == 0, done.stderr
-    assert "against iir-official itself" in done.stdout
+    assert "against the layers as read (a file of iir-official holds no program" in done.stdout
     assert "warning: the mean is no whole grey level: 0.31 of one" in done.stdout
     model = commands.load(tmp_path / "model.onnx")
     assert model.labels == ("cat", "dog", "frog")

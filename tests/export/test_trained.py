@@ -10,7 +10,8 @@ from snn_export.trained import Trained, fold, load
 from snn_runtime import reference
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import Pool
-from snn_train.network import Recipe
+from snn_train import handover, layout
+from snn_train.network import Recipe, SpikingNetwork
 
 CASES: list[tuple[str, Recipe, tuple[int, int], int]] = [
     ("vgg5", "iir-bn", (8, 8), 0),
@@ -91,3 +92,19 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     networks.save(networks.experiment(), other, tmp_path / "t1.pt")
     with pytest.raises(ModelError, match="does not fit together"):
         load(tmp_path / "t1.pt")
+
+
+def test_a_network_of_former_layers_is_refused_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until its stages had the paper's 3, 4, 6, 3 blocks, resnet34 had one block less."""
+    described = networks.experiment("resnet34", width=0.03)
+    with monkeypatch.context() as former:
+        former.setitem(layout.RESNET, "resnet34", (3, 4, 5, 3))
+        old = SpikingNetwork(described.architecture, 1)
+    networks.save(described, old, tmp_path / "t1.pt")
+    says = r"resnet34 has 33 layers, this version's has 35; train it again, or use the version that"
+    with pytest.raises(ModelError, match=says):
+        load(tmp_path / "t1.pt")
+    with pytest.raises(ModelError, match=says):
+        handover.take(tmp_path / "t1.pt")

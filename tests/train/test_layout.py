@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from snn_train.layout import NETWORKS, plan
+from snn_train.layout import NETWORKS, RESNET, plan
 from snn_train.network import Architecture, Recipe, SpikingNetwork
 
 IMAGENET = Architecture(
@@ -57,6 +57,14 @@ def test_every_network_runs_and_sends_what_its_plan_says(
             described.width // described.pool,
         )
     assert network(images).shape == (3, 4)
+
+
+def test_resnet34_has_the_blocks_of_the_paper_and_of_the_authors() -> None:
+    """He et al., table 1; `cfg` of the authors' resnet_spiking_bnfused_biasconv.py."""
+    blocks = [layer.name for layer in plan("resnet34", 1.0, 0, (32, 32)) if layer.shortcut]
+    counted = [sum(name.startswith(f"stage{stage}.") for name in blocks) for stage in (1, 2, 3, 4)]
+    assert counted == [3, 4, 6, 3]
+    assert RESNET["resnet34"] == tuple(counted)
 
 
 def test_the_last_map_is_at_most_7x7() -> None:

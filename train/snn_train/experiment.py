@@ -1,6 +1,7 @@
 """What is trained on what: fixed for a whole run, and described in every checkpoint of it."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,6 +36,23 @@ class Experiment:
             return IntegerNetwork(self.architecture, bits, self.normalisation)
         return SpikingNetwork(self.architecture, timesteps)
 
+    def restore(self, timesteps: int, bits: int, weights: Mapping[str, Any]) -> SpikingNetwork:
+        """Return the network of a stage with the weights that a checkpoint holds of it.
+
+        Raises:
+            ValueError: `layout` has other layers today than the checkpoint was trained with.
+            RuntimeError: the weights do not fit otherwise.
+        """
+        network = self.build(timesteps, bits)
+        given, made = _layers(weights), _layers(network.state_dict())
+        if given != made:
+            raise ValueError(
+                f"its {self.architecture.network} has {given} layers, this version's has {made}; "
+                "train it again, or use the version that trained it"
+            )
+        network.load_state_dict(weights)
+        return network
+
     def describe(self) -> dict[str, Any]:
         """Plain containers for a checkpoint."""
         return {
@@ -67,6 +85,10 @@ class Experiment:
             Normalisation(tuple(pixels["offset"]), tuple(pixels["deviation"])),
             content["command"],
         )
+
+
+def _layers(weights: Mapping[str, Any]) -> int:
+    return len({key.split(".")[1] for key in map(str, weights) if key.startswith("layers.")})
 
 
 def digest(data: DataSet) -> str:

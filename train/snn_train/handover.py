@@ -71,7 +71,7 @@ def take(path: Path) -> Handover:
         )
     try:
         experiment = Experiment.of(content)
-        experiment.build(1, 0).load_state_dict(content["network"])
+        experiment.restore(1, 0, content["network"])
         stages = [row["stage"] for row in content["history"]]
         history = content["history"][: stages.index("t1") + 1]
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -11,9 +11,10 @@ VGG: dict[str, list[int | str]] = {
     "vgg16": [64, 64, "A", 128, 128, "A", *[256] * 3, "A", *[512] * 3, "A", *[512] * 3],
     "vgg19": [64, 64, "A", 128, 128, "A", *[256] * 4, "A", *[512] * 4, "A", *[512] * 4],
 }
-"""Channels of 3×3 convolutions; "A" halves the map. VGG16 as in the IIR-SNN authors' code."""
+"""Channels of 3×3 convolutions; "A" halves the map. As in the IIR-SNN authors' code but for VGG11,
+which has one pool more there."""
 
-RESNET = {"resnet12": (1, 1, 1, 1), "resnet20": (2, 2, 2, 2), "resnet34": (3, 4, 5, 3)}
+RESNET = {"resnet12": (1, 1, 1, 1), "resnet20": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 """Blocks in each of the four stages of 64, 128, 256, 512 channels, behind a stem of three
 convolutions: the authors' wide form (11 M parameters for ResNet-20), not He's 0.27 M one."""
 

@@ -217,8 +217,8 @@ def _set_aside(file: Path, place: Path) -> None:
 def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> Run:
     try:
         experiment = Experiment.of(content)
-        network = experiment.build(content["timesteps"], content.get("bits", 0)).to(device)
-        network.load_state_dict(content["network"])
+        bits = content.get("bits", 0)
+        network = experiment.restore(content["timesteps"], bits, content["network"]).to(device)
         optimiser = make_optimiser(network, experiment.settings)
         optimiser.load_state_dict(content["optimiser"])
         best, position = Best(**content["best"]), Position(**content["position"])

@@ -31,6 +31,8 @@ class Foreign:
     """Its own program where there is one, else its layers run one by one."""
     notes: tuple[str, ...] = ()
     """What the reader of the report must know: what was lost, what was decided."""
+    has_program: bool = True
+    """Whether `original` is its own program, or our reading of its layers."""
     lowered: Lowered = field(init=False)
 
     def __post_init__(self) -> None:
@@ -41,7 +43,7 @@ class Foreign:
         cls, framework: str, layers: Layers, picture: Picture, notes: tuple[str, ...] = ()
     ) -> "Foreign":
         """Of a format that holds no program."""
-        return cls(framework, layers, picture, lambda images: execute(layers, images), notes)
+        return cls(framework, layers, picture, lambda images: execute(layers, images), notes, False)
 
     @property
     def bits(self) -> int:

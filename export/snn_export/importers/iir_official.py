@@ -4,33 +4,46 @@ Their forward pass, and what is left of it at one timestep from a membrane of ze
 
     V ← λ V + W s + b;   u = V/θ − 1;   s = 1 if u > 0        =>      s = 1 if W s + b > θ   (θ > 0)
 
-The leak λ multiplies nothing, the reset comes too late to matter. VGG pools spikes by a mean; where
-it does is not in the file, but follows from the number of convolutions, which no two VGGs share:
+The leak λ multiplies nothing, the reset comes too late to matter. A file holds weights and no
+program: what stands between them is taken from the authors' code.
 
     features.{0,3,6,…}    conv, neuron, dropout or pool: three places, the conv's is the neuron's
     classifier.{0,3,…}    linear, neuron, dropout; the last is the readout; no biases
     threshold.t{n}        n counts places through features, then classifier; leak.l{n} the same
+
+VGG pools spikes by a mean of 2×2, where `VGG` says; no two VGGs have as many convolutions.
 
 ResNet: pre_process.{0,3,6}, a pool, then layer{1..4}.{block}: residual.{0,3} joined by identity.0,
 a 1×1 convolution, or by the block's input itself; thresholds t{0,3,6}, then one a convolution.
 """
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from snn_export.fold import Array
 from snn_export.importers.foreign import Foreign
-from snn_export.importers.layers import Fired, Joined, Layer, Layers, Pooled, Weighted
+from snn_export.importers.iir_layers import Reader, refuse
+from snn_export.importers.layers import Joined, Layers, Pooled, Weighted
 from snn_export.importers.picture import Picture
 from snn_export.importers.torch_file import array, read
-from snn_runtime.errors import ModelError
-from snn_runtime.graph import INPUT
-from snn_train.layout import VGG
 
 MARK = b"threshold.t0"
 """A word that only these files hold."""
+
+VGG: tuple[tuple[int | str, ...], ...] = (
+    (64, "A", 128, "A"),
+    (64, "A", 128, 128, "A"),
+    (64, "A", 128, 256, "A", 256, 512, "A", 512, "A", 512),
+    (64, "A", 128, 256, "A", 512, 512, "A", 512, "A", 512, 512),
+    (64, 64, "A", 128, 128, "A", 256, 256, "A", 512, 512, 512, "A", 512),
+    (64, 64, "A", 128, 128, "A", *[256] * 3, "A", *[512] * 3, "A", *[512] * 3),
+    (64, 64, "A", 128, 128, "A", *[256] * 4, "A", *[512] * 4, "A", *[512] * 4),
+)
+"""VGG 4, 5, 9, 11, 13, 16, 19: channels of 3×3 convolutions, or all times one factor; "A" pools."""
+
+DATA_SETS = {(28, 28): (1, False), (32, 32): (3, False), (224, 224): (3, True)}
+"""Pictures of MNIST, CIFAR and ImageNet: their channels, and whether VGG pools once more behind its
+last convolution."""
 
 
 def load(path: Path, picture: Picture) -> Foreign:
@@ -42,12 +55,12 @@ def load(path: Path, picture: Picture) -> Foreign:
     content = read(path)
     state = content.get("state_dict")
     if not isinstance(state, dict):
-        raise _refuse(path, "has no 'state_dict'")
+        raise refuse(path, "has no 'state_dict'")
     tensors = {str(key).removeprefix("module."): value for key, value in state.items()}
     if not any(key.startswith("threshold.") for key in tensors):
-        raise _refuse(path, "has no thresholds: it is an ANN; train it down to T=1 first")
+        raise refuse(path, "has no thresholds: it is an ANN; train it down to T=1 first")
     _check_timesteps(path, content)
-    reader = _Reader(path, {key: array(key, value) for key, value in tensors.items()})
+    reader = Reader(path, {key: array(key, value) for key, value in tensors.items()})
     layers = _resnet(reader) if reader.has("pre_process.0.weight") else _vgg(reader, picture)
     reader.check_all_read()
     return Foreign.of_data("iir-official", layers, picture)
@@ -57,119 +70,65 @@ def _check_timesteps(path: Path, content: dict[str, Any]) -> None:
     timesteps = content.get("timesteps")
     if timesteps != 1:
         found = "does not say its timesteps" if timesteps is None else f"is at T={timesteps}"
-        raise _refuse(path, f"{found}, export needs T=1; train it further")
+        raise refuse(path, f"{found}, export needs T=1; train it further")
 
 
-class _Reader:
-    """The tensors of a file, each to be asked for; what nobody asks for is an error."""
-
-    def __init__(self, path: Path, tensors: dict[str, Array]) -> None:
-        self.path, self.tensors = path, tensors
-        self.read: set[str] = set()
-        self.layers: list[Layer] = []
-        self.last = INPUT
-
-    def has(self, key: str) -> bool:
-        return key in self.tensors
-
-    def take(self, key: str, dimensions: int) -> Array:
-        if key not in self.tensors:
-            raise _refuse(self.path, f"has no {key!r}")
-        tensor = self.tensors[key]
-        if tensor.ndim != dimensions:
-            raise _refuse(
-                self.path, f"{key} has shape {tensor.shape}, expected {dimensions} dimensions"
-            )
-        self.read.add(key)
-        return tensor
-
-    def convolution(self, key: str, source: str, *, kernel: int = 3, stride: int = 1) -> str:
-        """Add a convolution that keeps the size, apart from its stride; a bias if there is one."""
-        weight = self.take(f"{key}.weight", 4)
-        if weight.shape[2:] != (kernel, kernel):
-            raise _refuse(
-                self.path, f"{key}.weight has shape {weight.shape}, expected {kernel}x{kernel}"
-            )
-        bias = self.take(f"{key}.bias", 1) if self.has(f"{key}.bias") else None
-        if bias is not None and len(bias) != len(weight):
-            raise _refuse(self.path, f"{key}.bias has {len(bias)} values for {len(weight)}")
-        pads = (kernel // 2, kernel // 2)
-        return self.add(Weighted(key, source, weight, bias, (stride, stride), pads))
-
-    def fire(self, name: str, position: int) -> None:
-        """Add the neurons whose threshold stands at `position`."""
-        threshold = self.take(f"threshold.t{position}", self._scalar(f"threshold.t{position}"))
-        self.take(f"leak.l{position}", self._scalar(f"leak.l{position}"))
-        if (threshold <= 0).any():
-            raise ModelError(
-                "bad_threshold",
-                f"{name}: threshold {float(threshold.min()):g} is not positive: the authors divide "
-                "by it, which would turn the comparison around; train it further",
-            )
-        one, zero = threshold**0, threshold * 0
-        self.add(Fired(name, self.last, threshold, one, zero))
-
-    def add(self, layer: Layer) -> str:
-        self.layers.append(layer)
-        self.last = layer.name
-        return layer.name
-
-    def check_all_read(self) -> None:
-        left = sorted(self.tensors.keys() - self.read)
-        if left:
-            raise _refuse(self.path, f"holds {left[0]!r}, which no layer of this network has")
-
-    def _scalar(self, key: str) -> int:
-        """Thresholds are one number a layer, as `[]` or `[1]`."""
-        tensor = self.tensors.get(key)
-        if tensor is not None and tensor.size != 1:
-            raise _refuse(
-                self.path, f"{key} has shape {tensor.shape}, expected one number for the layer"
-            )
-        return 0 if tensor is None else tensor.ndim
-
-
-def _vgg(reader: _Reader, picture: Picture) -> Layers:
-    convolutions = list(_positions(reader, "features"))
-    plans = {sum(isinstance(c, int) for c in plan): plan for plan in VGG.values()}
-    plan = plans.get(len(convolutions))
-    if plan is None or convolutions != list(range(0, 3 * len(convolutions), 3)):
-        raise _refuse(
-            reader.path,
-            f"has convolutions at features.{convolutions}, expected {sorted(plans)} of them, at "
-            "every third place; a file with BatchNorm is an ANN before its fusion",
-        )
-    height, width = picture.height, picture.width
+def _vgg(reader: Reader, picture: Picture) -> Layers:
+    pools_last = _check_picture(reader, picture)
     number = 0
-    for item in plan:
+    for item in (*_vgg_plan(reader), *(["A"] if pools_last else [])):
         if item == "A":
             reader.add(Pooled(f"pool{number}", reader.last, "average", 2))
-            height, width = height // 2, width // 2
         else:
             position = 3 * number
             reader.convolution(f"features.{position}", reader.last)
             number += 1
             reader.fire(f"conv{number}", position)
-    _pool_for_classifier(reader, height, width, picture)
-    return _classifier(reader, 3 * len(convolutions))
+    reader.check_readers_of_the_map(picture)
+    return _classifier(reader, 2 if number == 2 else 3, 3 * number)
 
 
-def _pool_for_classifier(reader: _Reader, height: int, width: int, picture: Picture) -> None:
-    """ImageNet's VGG pools once more; the readers of the last map tell by their size."""
-    weight = reader.tensors.get("classifier.0.weight")
-    channels = len(next(la.weight for la in reversed(reader.layers) if isinstance(la, Weighted)))
-    inputs = weight.shape[1] if weight is not None and weight.ndim == 2 else 0
-    if inputs == channels * (height // 2) * (width // 2) != channels * height * width:
-        reader.add(Pooled("pool", reader.last, "average", 2))
-    elif inputs != channels * height * width:
-        raise _refuse(
+def _check_picture(reader: Reader, picture: Picture) -> bool:
+    """Return whether VGG pools once more; their code knows three sizes of pictures, and no other.
+
+    A map of ImageNet's and one of smaller pictures with a pool less can have the same size, so that
+    the weights do not tell them apart.
+    """
+    size = (picture.height, picture.width)
+    channels, pools_last = DATA_SETS.get(size, (0, False))
+    found = reader.take("features.0.weight", 4).shape[1]
+    if found != channels:
+        raise refuse(
             reader.path,
-            f"classifier.0 takes {inputs} values, pictures of {picture.height}x{picture.width} "
-            f"leave {channels}x{height}x{width}; is --image-size right?",
+            f"VGG for pictures of {size[0]}x{size[1]} in {found} channels is none of the authors', "
+            "expected --image-size 28x28 in 1 (MNIST), 32x32 in 3 (CIFAR) or 224x224 in 3 "
+            "(ImageNet)",
         )
+    return pools_last
 
 
-def _resnet(reader: _Reader) -> Layers:
+def _vgg_plan(reader: Reader) -> tuple[int | str, ...]:
+    places = reader.positions("features")
+    plans = {sum(isinstance(c, int) for c in plan): plan for plan in VGG}
+    plan = plans.get(len(places))
+    if plan is None or places != list(range(0, 3 * len(places), 3)):
+        raise refuse(
+            reader.path,
+            f"has convolutions at features.{places}, expected {sorted(plans)} of them, at every "
+            "third place; a file with BatchNorm is an ANN before its fusion",
+        )
+    found = [len(reader.take(f"features.{place}.weight", 4)) for place in places]
+    published = [channels for channels in plan if isinstance(channels, int)]
+    if [64 * channels for channels in found] != [found[0] * channels for channels in published]:
+        raise refuse(
+            reader.path,
+            f"has convolutions of {found} channels, expected the authors' {published}, or those "
+            "times one factor",
+        )
+    return plan
+
+
+def _resnet(reader: Reader) -> Layers:
     for number, position in enumerate((0, 3, 6), 1):
         reader.convolution(f"pre_process.{position}", reader.last)
         reader.fire(f"stem{number}", position)
@@ -179,10 +138,10 @@ def _resnet(reader: _Reader) -> Layers:
         for block in range(len(_blocks(reader, stage))):
             _block(reader, f"layer{stage}.{block}", 2 if stage > 1 and block == 0 else 1, position)
             position += 2
-    return _classifier(reader, None)
+    return _classifier(reader, 1)
 
 
-def _block(reader: _Reader, key: str, stride: int, position: int) -> None:
+def _block(reader: Reader, key: str, stride: int, position: int) -> None:
     source = reader.last
     reader.convolution(f"{key}.residual.0", source, stride=stride)
     reader.fire(f"{key}.neuron1", position)
@@ -194,32 +153,23 @@ def _block(reader: _Reader, key: str, stride: int, position: int) -> None:
     reader.fire(f"{key}.neuron2", position + 1)
 
 
-def _blocks(reader: _Reader, stage: int) -> set[str]:
+def _blocks(reader: Reader, stage: int) -> set[str]:
     found = {
         match[1] for key in reader.tensors if (match := re.match(rf"layer{stage}\.(\d+)\.", key))
     }
     if not found:
-        raise _refuse(reader.path, f"has no 'layer{stage}.0.residual.0.weight'")
+        raise refuse(reader.path, f"has no 'layer{stage}.0.residual.0.weight'")
     return found
 
 
-def _classifier(reader: _Reader, features: int | None) -> Layers:
-    """Dense layers: all but the last have neurons, and none but VGG's has more than the last."""
-    positions = list(_positions(reader, "classifier"))
-    if not positions or (features is None and positions != [0]):
-        raise _refuse(reader.path, f"has dense layers at classifier.{positions}, expected 0")
-    for number, position in enumerate(positions, 1):
-        key = f"classifier.{position}"
+def _classifier(reader: Reader, count: int, features: int = 0) -> Layers:
+    """`count` dense layers, all but the last with neurons; `features` places stand before them."""
+    places, expected = reader.positions("classifier"), list(range(0, 3 * count, 3))
+    if places != expected:
+        raise refuse(reader.path, f"has dense layers at classifier.{places}, expected {expected}")
+    for number, place in enumerate(places, 1):
+        key = f"classifier.{place}"
         reader.add(Weighted(key, reader.last, reader.take(f"{key}.weight", 2)))
-        if number < len(positions) and features is not None:
-            reader.fire(f"dense{number}", features + position)
+        if number < count:
+            reader.fire(f"dense{number}", features + place)
     return Layers(tuple(reader.layers), reader.last)
-
-
-def _positions(reader: _Reader, group: str) -> Iterator[int]:
-    matches = (re.fullmatch(rf"{group}\.(\d+)\.weight", key) for key in reader.tensors)
-    yield from sorted(int(match[1]) for match in matches if match)
-
-
-def _refuse(path: Path, problem: str) -> ModelError:
-    return ModelError("bad_checkpoint", f"{path}: {problem}")
