@@ -10,6 +10,9 @@ from snn_export.parity import Parity
 from snn_export.verify import Accuracy, Proof
 from snn_runtime.graph import Population, SpikingGraph
 
+SHOWN = 5
+"""Layers named in one line of warning."""
+
 
 def provenance(origin: Origin, graph: SpikingGraph, accuracy: Accuracy | None) -> dict[str, Any]:
     """What travels in the file: where the network comes from and what it reached."""
@@ -69,7 +72,24 @@ def text(facts: dict[str, Any], path: str, graph: SpikingGraph) -> str:
         f"proven: checker passed, reads back to the same graph, {proof['spikes']:,} neurons of "
         f"{proof['images']} images fire alike in the exact interpreter and in ONNX Runtime"
     )
-    return "\n".join([*lines, *_parity_lines(facts), *_accuracy_lines(facts)])
+    return "\n".join([*lines, *_stuck_lines(facts), *_parity_lines(facts), *_accuracy_lines(facts)])
+
+
+def _stuck_lines(facts: dict[str, Any]) -> list[str]:
+    """A warning for layers that do the same whatever the picture: proven, yet of little use."""
+    proof = facts["proof"]
+    cause = ""
+    if "imported" in facts:
+        cause = f"; are --mean, --std{', --dt' * (facts['imported'] == 'nir')} right?"
+    lines = []
+    for says, names in (("no neuron ever", proof["never"]), ("every neuron", proof["always"])):
+        if names:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            lines.append(
+                f"warning: {says} fires in {', '.join(names[:SHOWN])}{more} on the proof's "
+                f"{proof['images']} images: such a layer tells no picture from another{cause}"
+            )
+    return lines
 
 
 def _weights(facts: dict[str, Any]) -> str:

@@ -34,6 +34,10 @@ class Proof:
     images: int
     spikes: int
     """Neurons compared with the interpreter, one by one; every one agreed."""
+    never: tuple[str, ...] = ()
+    """Populations of which no neuron fired on any of the images."""
+    always: tuple[str, ...] = ()
+    """Populations of which every neuron fired on all of them."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,12 @@ def prove(graph: SpikingGraph, engine: Backend, data: DataSet | None) -> Proof:
             raise VerifyError(
                 "parity", f"{population}: {count} neurons differ between interpreter and engine"
             )
-    return Proof(len(images), sum(fired.size for fired in spikes.values()))
+    return Proof(
+        len(images),
+        sum(fired.size for fired in spikes.values()),
+        never=tuple(name for name, fired in spikes.items() if not fired.any()),
+        always=tuple(name for name, fired in spikes.items() if fired.all()),
+    )
 
 
 def evidence(image: Image, data: DataSet | None) -> npt.NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """NIR: graphs written by hand, by snnTorch and by SpikingJelly, read back and compared."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from snntorch.export_nir import export_to_nir as snntorch_to_nir
 from torch import nn
 
+from snn_export import cli
 from snn_export.importers import Picture, detect, nir_graphs
 from snn_export.importers.picture import Picture as Described
 from snn_export.parity import compare, differing
@@ -350,6 +352,25 @@ def test_the_command_takes_the_size_from_the_file(tmp_path: Path) -> None:
     assert "one Euler step of 0.0001 s" in done.stdout
     assert "the last neurons, last, became the readout" in done.stdout
     assert commands.load(tmp_path / "model.onnx").graph.image.height == 12
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_graph_whose_layers_never_fire_is_warned_of(
+    tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A step a thousandth as long as the exporter's: proven, and of no use. Exit code 0."""
+    graph = a_graph()
+    graph.nodes["threshold"] = nir.Threshold(np.full(9, 100.0))
+    nir.write(tmp_path / "net.nir", graph)
+    given = [str(tmp_path / "net.nir"), str(tmp_path / "m.onnx"), *FLAGS, "--dt", "1e-7"]
+    assert cli.run(cli.parse_args([*given, "--format", form])) == 0
+    said = capsys.readouterr().out
+    if form == "text":
+        assert "warning: no neuron ever fires in lif_1, if, threshold on the proof's 8" in said
+        assert said.count("are --mean, --std, --dt right?") == 1
+    else:
+        proof = json.loads(said)["proof"]
+        assert proof["never"] == ["lif_1", "if", "threshold"] and proof["always"] == []
 
 
 def test_the_step_is_that_of_the_flag(tmp_path: Path) -> None:

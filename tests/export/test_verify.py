@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import networks
 import numpy as np
@@ -7,10 +8,11 @@ import pytest
 import torch
 from in_memory import in_memory
 
-from snn_export.fold import FoldedNetwork
+from snn_export import report
+from snn_export.fold import FoldedNetwork, Neurons
 from snn_export.quantise import to_float32, to_int8
 from snn_export.trained import Trained, fold
-from snn_export.verify import measure, prove, sent_rates
+from snn_export.verify import Proof, measure, prove, sent_rates
 from snn_runtime import reference
 from snn_runtime.backends.ort import OrtBackend
 from snn_runtime.errors import VerifyError
@@ -56,6 +58,38 @@ def test_one_wrong_neuron_is_found_and_named() -> None:
     graph = to_int8(fold(a_trained_network()))
     with pytest.raises(VerifyError, match=r"conv3: 1 neurons differ"):
         prove(graph, LyingBackend(graph, threads=1), None)
+
+
+@pytest.mark.parametrize("current", [-1.0, 1.0], ids=["never", "always"])
+def test_layers_that_do_not_heed_the_picture_are_named(current: float) -> None:
+    """The proof holds for them too, so it is said, by name; the exit code stays 0."""
+    trained = a_trained_network()
+    folded = fold(trained)
+    stuck = tuple(
+        replace(node, threshold=node.threshold * 0 - current * 1e4)
+        if isinstance(node, Neurons) and node.name in ("conv2", "conv3")
+        else node
+        for node in folded.nodes
+    )
+    graph = to_int8(replace(folded, nodes=stuck))
+    proof = prove(graph, OrtBackend(graph, threads=1), None)
+    how = "never" if current < 0 else "always"
+    facts = report.summary(trained, graph, 1, proof, None)["proof"]
+    assert facts[how][:2] == ("conv2", "conv3")
+    says = {"never": "no neuron ever fires in", "always": "every neuron fires in"}[how]
+    assert f"warning: {says} conv2, conv3" in said_of(trained, graph, proof)
+
+
+def test_layers_that_heed_the_picture_give_no_warning() -> None:
+    trained = a_trained_network()
+    graph = to_int8(fold(trained))
+    proof = prove(graph, OrtBackend(graph, threads=1), a_data_set(trained))
+    assert (proof.never, proof.always) == ((), ())
+    assert "warning" not in said_of(trained, graph, proof)
+
+
+def said_of(trained: Trained, graph: SpikingGraph, proof: Proof) -> str:
+    return report.text(report.summary(trained, graph, 1, proof, None), "m.onnx", graph)
 
 
 def test_accuracy_is_that_of_the_torch_network_and_of_the_engine() -> None:
