@@ -1,27 +1,39 @@
-"""Files that are either the old one or the complete new one, whatever happens in between."""
+"""Files that are either the old one or the complete new one, whatever happens in between.
+
+What is removed is ours, or stays: a temporary file has our mark in its name, is a plain file and
+belongs to this user.
+"""
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
 from snn_runtime.errors import ResourceError
 
+MARK, SUFFIX = ".iir-snn-", ".tmp"
+"""How the names of our temporary files begin and end. The name of the file that one is for is not
+in it: that may be as long as a name can be."""
 
-def write_atomic(path: Path, data: bytes) -> None:
+
+def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
     """Replace `path` by `data`: temporary file beside it, fsync, rename, fsync of the directory.
+
+    Args:
+        private: Nobody but this user may read it.
 
     Raises:
         ResourceError: `unwritable`, naming the path and the bytes needed; `path` is untouched.
     """
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=MARK, suffix=SUFFIX)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             # mkstemp makes private files; a model is meant to be read by whoever serves it.
-            os.chmod(name, 0o666 & ~_umask())
+            os.chmod(name, 0o600 if private else 0o666 & ~_umask())
             os.replace(name, path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
@@ -35,9 +47,19 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def sweep_temporary(directory: Path) -> None:
-    """Remove what a killed `write_atomic` left behind in `directory`."""
-    for leftover in directory.glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+    """Remove what a killed `write_atomic` left behind in `directory`, and nothing else."""
+    for leftover in directory.glob(f"{MARK}*{SUFFIX}"):
+        if is_own_file(leftover):
+            leftover.unlink(missing_ok=True)
+
+
+def is_own_file(path: Path) -> bool:
+    """Whether it is a plain file of this user, no link to one."""
+    try:
+        state = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(state.st_mode) and state.st_uid == os.geteuid()
 
 
 def _umask() -> int:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from snn_export import cli
 from snn_runtime.command import run_command
+from snn_runtime.files import MARK
 from snn_runtime.model import load
 from snn_train import checkpoint
 
@@ -108,7 +109,7 @@ def test_a_failed_export_leaves_the_old_model(t1: Path) -> None:
     edited(t1, 0.0, "layers.1.neuron.threshold")
     assert export(t1, target) == 5
     assert target.read_bytes() == before
-    assert not list(t1.parent.glob(".*.tmp"))
+    assert not list(t1.parent.glob(f"{MARK}*"))
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"<html>", b"PK\x03\x04" + b"\0" * 60])

@@ -16,6 +16,7 @@ from graphs import example, pictures
 from snn_runtime import reference
 from snn_runtime.backends.trt import TensorRtBackend
 from snn_runtime.errors import DeviceError
+from snn_runtime.files import MARK
 from snn_runtime.trt import builder
 from snn_runtime.trt.builder import Unbuilt, build, workspace
 from snn_runtime.trt.library import Request
@@ -124,7 +125,7 @@ def test_a_builder_ends_with_its_parent(gpu: FakeGpu, number: signal.Signals) ->
     while _alive(child) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _alive(child)
-    assert not list(gpu.cache.glob("*.engine")) and not list(gpu.cache.glob(".*.tmp"))
+    assert not list(gpu.cache.glob("*.engine")) and not list(gpu.cache.glob(f"{MARK}*"))
 
 
 def test_a_dead_builder_is_a_device_error(gpu: FakeGpu) -> None:

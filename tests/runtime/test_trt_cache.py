@@ -22,16 +22,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from snn_runtime import reference
 from snn_runtime.backends.trt import TensorRtBackend
 from snn_runtime.errors import ResourceError
+from snn_runtime.files import MARK
 from snn_runtime.graph import SpikingGraph
 from snn_runtime.infer import parse_args, run
-from snn_runtime.trt import cache, entries
-from snn_runtime.trt.cache import MAGIC, Cache, clear
+from snn_runtime.trt import cache, entries, ours
+from snn_runtime.trt.cache import Cache, clear
 from snn_runtime.trt.device import Device
 from snn_runtime.trt.library import find
 from snn_runtime.trt.lowering import Form
+from snn_runtime.trt.ours import MAGIC
 from snn_runtime.trt.private import SETTING, Unusable, directory
 
 KEY, OTHER = "a" * 64, "b" * 64
+THEIRS = "TensorrtExecutionProvider_TRTKernel_graph_snn_123_0_0"
+"""How ONNX Runtime names what its provider keeps."""
 GRAPH = example()
 IMAGES = pictures(GRAPH.image, 3)
 LOGITS = reference.run(GRAPH, IMAGES).logits
@@ -65,7 +69,7 @@ def test_what_is_stored_is_loaded(kept: Cache) -> None:
     assert entry is not None and entry.payload == b"an engine" and entry.header["form"] == "int8"
     assert kept.load(OTHER) is None
     assert stat.S_IMODE(kept.path.stat().st_mode) == 0o700
-    assert stat.S_IMODE((kept.path / "secret").stat().st_mode) == 0o600
+    assert stat.S_IMODE((kept.path / ours.SECRET).stat().st_mode) == 0o600
 
 
 def truncate(path: Path) -> None:
@@ -196,7 +200,7 @@ class Kept(RuleBasedStateMachine):
 
     @rule()
     def lose_the_secret(self) -> None:
-        (Path(self.folder.name) / "secret").unlink(missing_ok=True)
+        (Path(self.folder.name) / ours.SECRET).unlink(missing_ok=True)
         self.cache = Cache(Path(self.folder.name))
 
     @rule(key=keys)
@@ -214,16 +218,16 @@ TestKept = Kept.TestCase
 
 
 def test_entries_of_another_secret_are_void(kept: Cache) -> None:
-    (kept.path / "secret").unlink()
+    (kept.path / ours.SECRET).unlink()
     assert Cache(kept.path).load(KEY) is None
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604])
 def test_a_secret_that_others_may_read_is_made_anew(kept: Cache, mode: int) -> None:
-    before = (kept.path / "secret").read_bytes()
-    (kept.path / "secret").chmod(mode)
+    before = (kept.path / ours.SECRET).read_bytes()
+    (kept.path / ours.SECRET).chmod(mode)
     assert Cache(kept.path).load(KEY) is None
-    assert (kept.path / "secret").read_bytes() != before
+    assert (kept.path / ours.SECRET).read_bytes() != before
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o1777])
@@ -280,15 +284,108 @@ def test_clear(kept: Cache) -> None:
     kept.store(OTHER, {}, bytes(10**6))
     truncate(file(kept))
     kept.load(KEY)
-    other = kept.path / "onnxruntime-tensorrt" / "network" / "an.engine"
+    other = kept.path / ours.ONNXRUNTIME / f"{'0' * 16}-32" / "sums" / f"{THEIRS}_sm87.engine"
     other.parent.mkdir(parents=True)
     other.write_bytes(bytes(10**6))
+    (kept.path / f"{MARK}abc.tmp").touch()
     assert clear() == f"removed 3 kept files, 2.0 MB, from {kept.path}"
-    assert not list(kept.path.glob("*.engine")) and not (kept.path / "secret").exists()
+    left = {path.name for path in kept.path.rglob("*") if path.is_file()}
+    assert left <= {f"lock-{digit}" for digit in "0ab"}
     assert clear() == f"removed 0 kept files, 0.0 MB, from {kept.path}"
     kept.path.chmod(0o777)
     with pytest.raises(ResourceError, match="others may write"):
         clear()
+
+
+MINE = [
+    "secret",
+    "my.engine",
+    f"{KEY}.engine",  # the name, and not what is in it
+    f"{OTHER}.engine.bak",
+    "quarantine/keep.txt",
+    f"quarantine/{KEY}",
+    f"quarantine/deeper/{KEY}-1",
+    ".notes.tmp",
+    ".latest.pt.a1b2c3d4.tmp",
+    "onnxruntime-tensorrt/keep.engine",
+    f"onnxruntime-tensorrt/mine/sums/{THEIRS}_sm87.engine",
+    f"onnxruntime-tensorrt/{'0' * 16}-32/notes/{THEIRS}_sm87.engine",
+    "deeper/my.engine",
+]
+"""What somebody may keep in the folder that he names for the engines."""
+
+
+def lay(folder: Path) -> dict[Path, str]:
+    for name in MINE:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"mine: {name}")
+    return texts(folder)
+
+
+def texts(folder: Path) -> dict[Path, str]:
+    return {folder / name: (folder / name).read_text() for name in MINE if (folder / name).exists()}
+
+
+def test_what_is_not_ours_is_never_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By clearing, by making room, by putting away, by making a secret."""
+    folder = tmp_path / "mine"
+    folder.mkdir(mode=0o700)
+    before = lay(folder)
+    monkeypatch.setenv(SETTING, str(folder))
+    monkeypatch.setattr(cache, "LARGEST", 1)
+    monkeypatch.setattr(cache, "QUARANTINED", 1)
+    assert clear() == f"removed 0 kept files, 0.0 MB, from {folder}"
+    assert len(before) == len(MINE) and texts(folder) == before
+    opened = Cache(folder)
+    keys = [digit * 64 for digit in "cdef"]
+    for key in keys[:2]:
+        opened.store(key, {}, b"engine")
+        truncate(file(opened, key))
+        assert opened.load(key) is None
+    for key in keys[2:]:
+        opened.store(key, {}, b"engine")
+    assert opened.load(keys[2]) is None and opened.load(keys[3]) is not None
+    assert texts(folder) == before
+    assert clear().startswith("removed 2 kept files")
+    assert texts(folder) == before
+    assert capsys.readouterr().err.count("put away") == 2
+
+
+def test_nothing_is_removed_through_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, elsewhere = tmp_path / "mine", tmp_path / "elsewhere"
+    folder.mkdir(mode=0o700)
+    for name in (f"{KEY}-1", f"{THEIRS}_sm87.engine", f"{'0' * 16}-32/sums/{THEIRS}_sm87.engine"):
+        (elsewhere / name).parent.mkdir(parents=True, exist_ok=True)
+        (elsewhere / name).write_text("mine")
+    genuine = elsewhere / f"{KEY}.engine"
+    genuine.write_bytes(MAGIC)
+    for name in ("quarantine", "onnxruntime-tensorrt"):
+        (folder / name).symlink_to(elsewhere)
+    for name in (f"{KEY}.engine", f"{MARK}abc.tmp", ours.SECRET):
+        (folder / name).symlink_to(genuine)
+    monkeypatch.setenv(SETTING, str(folder))
+    assert clear() == f"removed 0 kept files, 0.0 MB, from {folder}"
+    with pytest.raises(Unusable, match="is not the engines' secret: move it elsewhere"):
+        Cache(folder)
+    (folder / ours.SECRET).unlink()
+    opened = Cache(folder)
+    assert opened.load(KEY) is None and "put away" not in capsys.readouterr().err
+    assert len([path for path in elsewhere.rglob("*") if path.is_file()]) == 4
+    assert len([path for path in folder.iterdir() if path.is_symlink()]) == 4
+
+
+@pytest.mark.parametrize("content", [b"", b"mine", os.urandom(32)])
+def test_a_file_with_the_name_of_the_secret_stays(tmp_path: Path, content: bytes) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir(mode=0o700)
+    (folder / ours.SECRET).write_bytes(content)
+    with pytest.raises(Unusable, match="move it elsewhere"):
+        Cache(folder)
+    assert (folder / ours.SECRET).read_bytes() == content
 
 
 def test_clear_where_nothing_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

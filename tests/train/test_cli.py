@@ -203,6 +203,17 @@ def test_an_old_run_is_never_overwritten(
     refused(train_snn("--data", "digits", "--out", directory), 2, "holds a run already")
 
 
+@pytest.mark.parametrize("name", ["t1.pt", "t2-refused.pt", "metrics.jsonl", "training.png"])
+def test_a_file_that_lies_there_is_never_replaced(
+    train_snn: Command, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("mine")
+    answer = train_snn("--data", "digits", "--out", tmp_path)
+    refused(answer, 2, f"{tmp_path} holds {name}, which a run would replace", "--out")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
 def test_a_place_that_cannot_be_written_is_refused_before_training(
     train_snn: Command, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from same import assert_same
 from torch import Tensor
 
 from snn_runtime.errors import DivergedError, ResourceError
-from snn_runtime.files import write_atomic
+from snn_runtime.files import MARK, SUFFIX, write_atomic
 from snn_train import checkpoint, descent, loop, stages
 from snn_train.augment import augment
 from snn_train.calibrate import descend
@@ -160,7 +160,7 @@ def test_lost_at_any_write_a_run_ends_with_the_same_bits(
         nonlocal writes
         writes += 1
         if writes == last:
-            path.with_name(f".{path.name}.x.tmp").write_bytes(data[: len(data) // 2])
+            path.with_name(f"{MARK}x{SUFFIX}").write_bytes(data[: len(data) // 2])
             raise Gone
         write_atomic(path, data)
 

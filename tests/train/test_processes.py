@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from snn_runtime.files import MARK
 from snn_train import checkpoint
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(
     assert answer.code == 0, answer.out
     assert_same_bits(directory, whole)
     assert met > 0
-    assert not list(directory.glob("*.tmp")) and not list(directory.glob(".*.tmp"))
+    assert not list(directory.glob("*.tmp")) and not list(directory.glob(f"{MARK}*"))
     assert list(map(without_times, metrics(directory))) == list(map(without_times, metrics(whole)))
 
 

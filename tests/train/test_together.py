@@ -14,6 +14,7 @@ import torch
 from same import assert_same
 from train import steps_together
 
+from snn_runtime.files import MARK
 from snn_train import checkpoint
 
 TORCHRUN = (sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone")
@@ -77,7 +78,7 @@ def test_a_run_of_two_processes_has_the_loss_curve_of_one(tmp_path: Path) -> Non
         assert [line["stage"] for line in epochs] == ["ann"] * 3 + ["t1"] * 2  # one speaks
         losses.append([line["loss"] for line in epochs])
         assert lines[-1]["event"] == "end" and (directory / "t1.pt").is_file()
-        assert not list(directory.glob(".*.tmp"))
+        assert not list(directory.glob(f"{MARK}*"))
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 import torch
 
 from snn_runtime.command import run_command
-from snn_runtime.errors import DeviceError, ModelError, ResourceError, UsageError
+from snn_runtime.errors import DeviceError, ModelError, UsageError
 from snn_runtime.files import sweep_temporary
 from snn_train import processes, report
 from snn_train.augment import Augmentation
 from snn_train.data import DataSet, load, takes_size
 from snn_train.experiment import Experiment, digest
 from snn_train.flags import PROGRAM, augmentation, image_size, parse_args
+from snn_train.folder import check_free, make
 from snn_train.handover import Handover, begin, carried_on, take
 from snn_train.layout import plan
 from snn_train.lock import Lock
@@ -26,7 +27,7 @@ from snn_train.loop import Stopped, train
 from snn_train.network import Architecture
 from snn_train.processes import Team
 from snn_train.recipes import RECIPES, settings_for
-from snn_train.run import LATEST, PREVIOUS, Run, resume, start
+from snn_train.run import Run, resume, start
 from snn_train.schedule import Settings
 from snn_train.signals import Interruption
 
@@ -62,9 +63,9 @@ def _run(args: argparse.Namespace, team: Team, device: torch.device) -> int:
         data = load(args.data, terminal.files, image_size(args.image_size), args.fit)
     name = data.name.split(":")[0].replace("/", "-")
     directory = args.out or Path("runs") / (f"{name}-int{args.int_bits}" if handed else name)
-    _refuse_old_run(directory)
     experiment = _handed_on(args, handed, data) if handed else _experiment(args, data)
-    _make(directory)
+    check_free(directory, experiment.settings)
+    make(directory)
     team.wait()  # nobody looks for an old run in what another has begun
     with _locked(directory, team):
         current = (begin(handed, experiment, directory, device, team) if handed
@@ -232,19 +233,3 @@ def _device(name: str) -> torch.device:
         found = torch.cuda.device_count()
         raise DeviceError("no_device", f"--device {name}: torch sees {found} CUDA devices")
     return device
-
-
-def _refuse_old_run(directory: Path) -> None:
-    if (directory / LATEST).exists() or (directory / PREVIOUS).exists():
-        raise UsageError(
-            "bad_flag",
-            f"{directory} holds a run already: go on with it (--resume {directory}) or name "
-            "another folder (--out)",
-        )
-
-
-def _make(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError("unwritable", f"{directory}: {error.strerror}") from error

@@ -11,7 +11,7 @@ class Lock:
     """Holds an advisory lock that the system drops with the process."""
 
     def __init__(self, directory: Path) -> None:
-        self.path = directory / ".lock"
+        self.path = directory / ".iir-snn.lock"
 
     def __enter__(self) -> None:
         if not self.path.parent.is_dir():

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 from tqdm import tqdm
 
+from snn_train.folder import PLOT
 from snn_train.run import Run
 
 
@@ -117,7 +118,7 @@ def plot(run: Run) -> Path:
     title = f"{run.experiment.architecture.network} on {run.experiment.data}"
     figure.suptitle(title, parse_math=False)  # a path may hold dollars
     figure.tight_layout()
-    path = run.directory / "training.png"
+    path = run.directory / PLOT
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
     return path

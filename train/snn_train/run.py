@@ -17,18 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snn_runtime.errors import ModelError, ResourceError
+from snn_runtime.errors import ModelError
 from snn_train import checkpoint
 from snn_train.budget import Budget
 from snn_train.experiment import Experiment
+from snn_train.folder import DAMAGED, LATEST, PREVIOUS, set_aside
 from snn_train.network import SpikingNetwork
 from snn_train.optimiser import make_optimiser
 from snn_train.processes import ALONE, Team
 from snn_train.schedule import Stage
 
 LOG = logging.getLogger(__name__)
-
-LATEST, PREVIOUS, DAMAGED = "latest.pt", "previous.pt", "damaged.pt"
 
 
 @dataclass
@@ -102,7 +101,7 @@ class Run:
         if not self.team.leads:
             return
         latest = self.directory / LATEST
-        _set_aside(latest, self.directory / PREVIOUS)
+        set_aside(latest, self.directory / PREVIOUS)
         content = self.experiment.describe() | {
             "timesteps": self.network.timesteps,
             "bits": self.network.bits,
@@ -201,17 +200,9 @@ def resume(directory: Path, device: torch.device) -> Run:
         if name == PREVIOUS:
             LOG.warning("%s; going on from %s", reasons[0], PREVIOUS)
             # Or the next save would put a damaged file in the place of the good one.
-            _set_aside(directory / LATEST, directory / DAMAGED)
+            set_aside(directory / LATEST, directory / DAMAGED)
         return run
     raise ModelError("bad_checkpoint", f"nothing to resume: {'; '.join(reasons)}")
-
-
-def _set_aside(file: Path, place: Path) -> None:
-    try:
-        if file.exists():
-            file.replace(place)
-    except OSError as error:
-        raise ResourceError("unwritable", f"{file}: cannot be renamed: {error.strerror}") from error
 
 
 def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> Run:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from snn_runtime.files import write_atomic
+from snn_train.folder import METRICS
 from snn_train.network import SpikingNetwork
 from snn_train.on_disk import Images
 from snn_train.run import Best, Run, copy_weights
@@ -66,7 +67,7 @@ def write_metrics(run: Run) -> None:
     """Write metrics.jsonl anew from the run's records, so that it never disagrees with them."""
     if run.team.leads:
         lines = "".join(f"{json.dumps(record)}\n" for record in run.records)
-        write_atomic(run.directory / "metrics.jsonl", lines.encode())
+        write_atomic(run.directory / METRICS, lines.encode())
 
 
 def keep_if_best(run: Run, accuracy: float, rates: dict[str, float], epoch: int) -> bool:

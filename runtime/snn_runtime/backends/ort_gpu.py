@@ -26,6 +26,7 @@ from snn_runtime.graph import INPUT, SpikingGraph
 from snn_runtime.onnx_file.writer import READOUT, emit
 from snn_runtime.reference import Spikes
 from snn_runtime.trt.cache import open_cache
+from snn_runtime.trt.ours import FORMS, ONNXRUNTIME
 from snn_runtime.trt.proof import logits
 
 Options: TypeAlias = dict[str, str]
@@ -35,8 +36,6 @@ DEVICE = "cuda"
 """Where ONNX Runtime keeps the outputs of either provider."""
 LARGEST_BATCH = 32
 """That a TensorRT engine is built for; others are run in pieces of it."""
-KEPT = "onnxruntime-tensorrt"
-"""Folder of its engines in the directory of ours; ONNX Runtime does not authenticate them."""
 WORKSPACE = 2**30
 """Bytes that TensorRT may use besides weights and activations; its own default is the whole GPU."""
 
@@ -178,14 +177,15 @@ class OrtTensorRtBackend(OrtCudaBackend):
         """Where engines are kept, nowhere if there is no directory of which we can be sure.
 
         In a folder for each network, because ONNX Runtime knows an engine by the names in the
-        graph and not by its weights; by versions and GPU it tells them apart itself.
+        graph and not by its weights; by versions and GPU it tells them apart itself. It does not
+        authenticate them.
         """
         cache = open_cache()
         if cache is None:
             return {}
-        shared = cache.path / KEPT
+        shared = cache.path / ONNXRUNTIME
         network = shared / f"{self._graph.digest()[:16]}-{self._chunk}"
-        folder = network / ("spikes" if watch else "sums")
+        folder = network / FORMS[watch]
         try:
             for each in (shared, network, folder):
                 each.mkdir(mode=0o700, exist_ok=True)

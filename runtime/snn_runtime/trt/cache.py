@@ -2,7 +2,7 @@
 
     $IIR_SNN_CACHE, else $XDG_CACHE_HOME/iir-snn, else ~/.cache/iir-snn        0700
         <key>.engine      magic, HMAC-SHA256, length and JSON of the header, payload
-        secret            32 random bytes                                       0600
+        iir-snn.secret    magic, 32 random bytes                                0600
         lock-0 … lock-f   who builds; sixteen, so that they need not be swept
         quarantine/       entries that were not what they claim
 
@@ -13,7 +13,8 @@ backup, a download, a program tricked into writing a file of its choice. It does
 can read the secret: root, and what runs as this user anyway.
 
 Whatever is wrong with an entry, it is moved away and the engine is built again. Whatever is wrong
-with the directory, engines are built and not kept, and one line says so.
+with the directory, engines are built and not kept, and one line says so. The directory may be one
+in which somebody keeps files of his own: only what `ours` knows is ever removed.
 """
 
 import hashlib
@@ -31,17 +32,15 @@ from typing import Any
 from snn_runtime.command import say
 from snn_runtime.errors import ResourceError
 from snn_runtime.files import sweep_temporary, write_atomic
+from snn_runtime.trt import ours
+from snn_runtime.trt.ours import MAGIC, QUARANTINE, SECRET, SECRET_MAGIC
 from snn_runtime.trt.private import Unusable, check_private, directory, read_own, take
 
-MAGIC = b"IIRSNNE1"
 LARGEST = 2**31
 """Bytes of all entries; the least recently used go first."""
 QUARANTINED = 4
 """Entries kept to be looked at."""
-_SUFFIX = ".engine"
 _SECRET = 32
-_FOLDERS = ("quarantine", "onnxruntime-tensorrt")
-"""Cleared too; in the second, ONNX Runtime's TensorRT provider keeps engines of its own."""
 _MAC = hashlib.sha256().digest_size
 _LENGTH = 4
 
@@ -105,18 +104,19 @@ class Cache:
 
     def quarantine(self, key: str, why: str) -> None:
         """Move an entry to where nobody loads it."""
-        away = self.path / _FOLDERS[0]
+        away = self.path / QUARANTINE
         try:
             away.mkdir(mode=0o700, exist_ok=True)
+            check_private(away)
             os.replace(self._file(key), away / f"{key}-{time.time_ns()}")
-            for old in sorted(away.iterdir(), key=_age)[:-QUARANTINED]:
+            for old in sorted(ours.put_away(self.path), key=_age)[:-QUARANTINED]:
                 old.unlink(missing_ok=True)
-        except OSError:
+        except (OSError, Unusable):
             return  # another process was faster, or nothing can be moved: it is not used either way
         say(f"a kept engine is put away and built again: {why}")
 
     def _file(self, key: str) -> Path:
-        return self.path / f"{key}{_SUFFIX}"
+        return self.path / f"{key}{ours.SUFFIX}"
 
     def _mac(self, rest: bytes) -> bytes:
         return hmac.digest(self._secret, MAGIC + rest, "sha256")
@@ -137,10 +137,13 @@ class Cache:
         return Entry(header, rest[_LENGTH + length :])
 
     def _read_secret(self) -> bytes | None:
-        try:
-            data = read_own(self.path / "secret", private=True)
-        except FileNotFoundError:
+        file = self.path / SECRET
+        if not os.path.lexists(file):
             return None
+        if not ours.carries(file, SECRET_MAGIC):
+            raise Unusable(f"{file} is not the engines' secret: move it elsewhere")
+        try:
+            data = read_own(file, private=True).removeprefix(SECRET_MAGIC)
         except OSError as error:
             say(f"the engines' secret is made anew: {error.strerror or error}")
             return None
@@ -149,15 +152,11 @@ class Cache:
     def _make_secret(self) -> bytes:
         """A new one, which makes every older entry void."""
         secret = secrets.token_bytes(_SECRET)
-        file = self.path / "secret"
-        file.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with open(os.open(file, flags, 0o600), "wb") as stream:
-            stream.write(secret)
+        write_atomic(self.path / SECRET, SECRET_MAGIC + secret, private=True)
         return secret
 
     def _make_room(self, newest: str) -> None:
-        entries = sorted(self.path.glob(f"*{_SUFFIX}"), key=_age)
+        entries = sorted(ours.engines(self.path), key=_age)
         size = sum(map(_size, entries))
         for entry in entries:
             if size <= LARGEST or entry == self._file(newest):
@@ -176,7 +175,7 @@ def open_cache() -> Cache | None:
 
 
 def clear() -> str:
-    """Remove all that is kept and return what that was, as half a sentence.
+    """Remove all that we keep, and nothing else; return what that was, as half a sentence.
 
     Raises:
         ResourceError: `unusable_cache`, where the directory is not ours to clear.
@@ -186,10 +185,9 @@ def clear() -> str:
         return f"nothing is kept in {path}"
     try:
         check_private(path)
-        kept = list(path.glob(f"*{_SUFFIX}"))
-        kept += [file for name in _FOLDERS for file in (path / name).rglob("*") if _is_file(file)]
+        kept = [*ours.engines(path), *ours.put_away(path), *ours.of_onnxruntime(path)]
         size = sum(map(_size, kept))
-        for file in (*kept, path / "secret"):
+        for file in (*kept, *ours.secret(path)):
             file.unlink(missing_ok=True)
         sweep_temporary(path)
     except (OSError, Unusable) as error:
@@ -197,10 +195,6 @@ def clear() -> str:
             "unusable_cache", f"cannot clear {getattr(error, 'strerror', None) or error}"
         ) from error
     return f"removed {len(kept)} kept files, {size / 1e6:.1f} MB, from {path}"
-
-
-def _is_file(path: Path) -> bool:
-    return path.is_symlink() or not path.is_dir()
 
 
 def _age(path: Path) -> float:

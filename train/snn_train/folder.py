@@ -1,0 +1,54 @@
+"""The folder of a run: what a run writes into it, and that nothing else is lost by that."""
+
+import os
+from pathlib import Path
+
+from snn_runtime.errors import ResourceError, UsageError
+from snn_train.schedule import Settings
+
+LATEST, PREVIOUS, DAMAGED = "latest.pt", "previous.pt", "damaged.pt"
+METRICS, PLOT = "metrics.jsonl", "training.png"
+
+
+def files_of(settings: Settings) -> list[str]:
+    """Names of all that a run with these stages writes into its folder."""
+    names = dict.fromkeys([settings.teacher, *(stage.name for stage in settings.stages)])
+    stages = [f"{name}{what}.pt" for name in names for what in ("", "-refused")]
+    return [LATEST, PREVIOUS, DAMAGED, METRICS, PLOT, *stages]
+
+
+def check_free(directory: Path, settings: Settings) -> None:
+    """Refuse a folder in which a new run would take the place of what lies there.
+
+    Raises:
+        UsageError: `bad_flag`, naming what lies there.
+    """
+    if (directory / LATEST).exists() or (directory / PREVIOUS).exists():
+        raise UsageError(
+            "bad_flag",
+            f"{directory} holds a run already: go on with it (--resume {directory}) or name "
+            "another folder (--out)",
+        )
+    for name in files_of(settings):
+        if os.path.lexists(directory / name):
+            raise UsageError(
+                "bad_flag",
+                f"{directory} holds {name}, which a run would replace: name another folder (--out)",
+            )
+
+
+def make(directory: Path) -> None:
+    """Raises: ResourceError: `unwritable`."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError("unwritable", f"{directory}: {error.strerror}") from error
+
+
+def set_aside(file: Path, place: Path) -> None:
+    """Rename a file, if it is there. Raises: ResourceError: `unwritable`."""
+    try:
+        if file.exists():
+            file.replace(place)
+    except OSError as error:
+        raise ResourceError("unwritable", f"{file}: cannot be renamed: {error.strerror}") from error
