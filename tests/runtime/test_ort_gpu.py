@@ -4,9 +4,11 @@ No GPU computes here. `Played` is a real session of the CPU wheel that claims to
 it proves is the graph, the binding, the chunks and the placement check, not CUDA's arithmetic.
 """
 
+import copy
 import ctypes
 import math
 import os
+import pickle
 import platform
 import re
 import subprocess
@@ -474,3 +476,34 @@ def test_the_command_refuses_with_6_and_labels_nothing(device: str, provider: st
     assert (done.returncode, done.stdout) == (6, "")
     assert done.stderr.startswith(f"snn-infer: error: onnxruntime has no {provider} here: ")
     assert done.stderr.endswith(" [backend_unavailable]\n") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_copy_is_opened_from_the_graph(backend: type[OrtCudaBackend], gpu: type[Played]) -> None:
+    first = backend(example(), index=1)
+    opened = len(gpu.options)
+    for again in (copy.copy(first), copy.deepcopy(first), pickle.loads(pickle.dumps(first))):
+        assert again.details == first.details
+        assert_same(again, example(), 3)
+    assert len(gpu.options) == opened + 6  # each with a session that serves and one that watches
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_gpu_does_not_survive_a_fork(backend: type[OrtCudaBackend], gpu: type[Played]) -> None:
+    engine = backend(example(), index=1)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        images = pictures(engine._graph.image, 2)
+        for attempt in (engine.run, engine.spikes):
+            try:
+                attempt(images)
+            except DeviceError as error:
+                os.write(writer, f"{error}\n".encode())
+        os._exit(0)
+    os.close(writer)
+    assert os.waitpid(child, 0)[1] == 0
+    refusal = "the GPU does not survive a fork: load the model after it [backend_failed]\n"
+    assert os.read(reader, 1000).decode() == 2 * refusal
+    os.close(reader)
+    assert_same(engine, example(), 2)

@@ -1,11 +1,16 @@
 """The backend on a GPU of ordinary memory and a TensorRT that really computes."""
 
+import copy
+import gc
 import importlib
 import importlib.util
 import os
+import pickle
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -203,6 +208,41 @@ def test_a_broken_gpu_stays_broken(gpu: FakeGpu) -> None:
         with pytest.raises(DeviceError, match="start this program again") as caught:
             attempt()
         assert caught.value.code == "device_lost"
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))])
+def test_a_copy_is_opened_from_the_graph(gpu: FakeGpu, way: Callable[[Any], Any]) -> None:
+    first = backend("fp16")
+    built = len(gpu.built())
+    again = way(first)
+    del first
+    gc.collect()
+    assert_right(again)
+    assert again.details == "fp16, TensorRT 10.3, Orin"
+    assert len(gpu.built()) == built  # the cache has the engines
+
+
+def test_the_gpu_does_not_survive_a_fork(gpu: FakeGpu) -> None:
+    engine = backend()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        calls = sum(gpu.cuda.calls.values())
+        for attempt in (lambda: engine.run(IMAGES), lambda: engine.spikes(IMAGES)):
+            try:
+                attempt()
+            except DeviceError as error:
+                os.write(writer, f"{error}\n".encode())
+        del engine, attempt
+        gc.collect()
+        os.write(writer, b"%d" % (sum(gpu.cuda.calls.values()) - calls))
+        os._exit(0)
+    os.close(writer)
+    assert os.waitpid(child, 0)[1] == 0
+    refusal = "the GPU does not survive a fork: load the model after it [backend_failed]\n"
+    assert os.read(reader, 1000).decode() == 2 * refusal + "0"
+    os.close(reader)
+    assert_right(engine)
 
 
 def test_an_engine_that_does_not_start_is_a_broken_gpu(gpu: FakeGpu) -> None:

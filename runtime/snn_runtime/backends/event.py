@@ -8,11 +8,13 @@ import ctypes
 import math
 import os
 import weakref
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from snn_runtime.backends import described, thread_count
+from snn_runtime.backends.lifetime import Reopened
 from snn_runtime.errors import DeviceError, ResourceError, UsageError
 from snn_runtime.event.library import bandwidth, instruction_sets, library
 from snn_runtime.event.lowering import lower
@@ -28,10 +30,11 @@ WATCHED_BYTES = 2**28
 _SENTENCE = 500
 
 
-class EventBackend:
+class EventBackend(Reopened):
     """Runs a graph of int8 weights where the spikes are."""
 
     name = "event"
+    _opened = ("_engine",)
 
     def __init__(
         self,
@@ -48,15 +51,15 @@ class EventBackend:
                 "backend event takes int8 weights and this network has float32; "
                 "use --backend onnxruntime",
             )
-        self._graph = graph
+        super().__init__(graph, threads=threads, instruction_set=instruction_set)
         self.threads = thread_count(threads)
         self._wanted = _checked(instruction_set)
-        self._open()
+        self._engine  # noqa: B018  # opened now, to be refused now
 
     @property
     def instruction_set(self) -> str:
         """The one that actually runs."""
-        name: bytes = library().snn_event_instruction_set(self._engine)
+        name: bytes = library().snn_event_instruction_set(self._engine.address)
         return name.decode()
 
     @property
@@ -80,7 +83,8 @@ class EventBackend:
                 parts[name].append(own.reshape(len(chunk), *shape))
         return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
-    def _open(self) -> None:
+    @cached_property
+    def _engine(self) -> "_Engine":
         lowered = lower(self._graph)
         sentence = ctypes.create_string_buffer(_SENTENCE)
         engine = library().snn_event_create(
@@ -89,23 +93,15 @@ class EventBackend:
         if not engine:
             why = sentence.value.decode(errors="replace")
             raise DeviceError("backend_unavailable", f"backend event refuses the network: {why}")
-        self._engine: int = engine
-        self._process = os.getpid()
-        self._closing = weakref.finalize(self, library().snn_event_destroy, engine)
-        # At the end of the process a thread may still be inside, and all memory goes anyway.
-        self._closing.atexit = False
+        return _Engine(engine)
 
     def _run(
         self, images: npt.NDArray[np.uint8], spikes: npt.NDArray[np.uint8] | None
     ) -> npt.NDArray[np.float32]:
-        if os.getpid() != self._process:
-            # A forked process has none of the engine's threads. Destroying it would wait for them.
-            self._closing.detach()
-            self._open()
         images = np.ascontiguousarray(images)
         logits = np.empty((len(images), len(self._graph.labels)), np.float32)
         failed = library().snn_event_run(
-            self._engine,
+            self._engine.address,
             images.ctypes.data,
             len(images),
             logits.ctypes.data,
@@ -116,6 +112,15 @@ class EventBackend:
                 "out_of_memory", f"backend event ran out of memory on a batch of {len(images):,}"
             )
         return logits
+
+
+class _Engine:
+    """The engine's address; it is destroyed with this object."""
+
+    def __init__(self, address: int) -> None:
+        self.address = address
+        # At the end of the process a thread may still be inside, and all memory goes anyway.
+        weakref.finalize(self, library().snn_event_destroy, address).atexit = False
 
 
 def _checked(instruction_set: str | None) -> str:

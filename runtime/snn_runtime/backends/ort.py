@@ -21,6 +21,7 @@ import onnxruntime as ort
 from onnx import ModelProto
 
 from snn_runtime.backends import described, thread_count
+from snn_runtime.backends.lifetime import Reopened
 from snn_runtime.backends.ort_integer import lower
 from snn_runtime.errors import DeviceError, ResourceError, SnnError, UsageError
 from snn_runtime.graph import INPUT, SpikingGraph
@@ -45,10 +46,11 @@ QUIET = 4
 """Only fatal messages: what goes wrong reaches the caller as an exception."""
 
 
-class OrtBackend:
+class OrtBackend(Reopened):
     """Runs a graph with ONNX Runtime's CPU kernels."""
 
     name = "onnxruntime"
+    _opened = ("_session", "_watching")
 
     def __init__(
         self,
@@ -73,11 +75,11 @@ class OrtBackend:
         if form == "integer" and not graph.exact:
             raise UsageError("bad_form", "form is integer, expected float for float32 weights")
         self.form: Form = form or ("integer" if graph.exact else "float")
-        self._graph = graph
+        super().__init__(graph, threads=threads, optimisation=optimisation, form=form)
         self._threads = thread_count(threads)
         self._optimisation = optimisation
         self._chunk = chunk_size(graph)
-        self._session = self._open(watch=False)
+        self._session  # noqa: B018  # opened now, to be refused now
 
     @property
     def details(self) -> str:
@@ -90,6 +92,10 @@ class OrtBackend:
         names = [node.name for node in self._graph.populations]
         watched = [f"{name}/fires" for name in names]
         return dict(zip(names, self._run(self._watching, watched, images), strict=True))
+
+    @cached_property
+    def _session(self) -> ort.InferenceSession:
+        return self._open(watch=False)
 
     @cached_property
     def _watching(self) -> ort.InferenceSession:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 from onnx import ModelProto, TensorProto
 
+from snn_runtime.backends.lifetime import Reopened, gpu_left_behind
 from snn_runtime.backends.ort import QUIET, chunk_size, in_chunks
 from snn_runtime.backends.ort_providers import CUDA, TENSORRT, prepare, refusal
 from snn_runtime.command import say
@@ -40,13 +41,15 @@ WORKSPACE = 2**30
 """Bytes that TensorRT may use besides weights and activations; its own default is the whole GPU."""
 
 
-class OrtCudaBackend:
+class OrtCudaBackend(Reopened):
     """Runs a graph with ONNX Runtime's CUDA kernels."""
 
     name = "onnxruntime"
     kind: ClassVar[str] = "cuda"
     providers: ClassVar[tuple[str, ...]] = (CUDA,)
     """That may compute, the one asked for first."""
+    _left_behind = False
+    """Whether this is a forked process, into which the GPU has not come along."""
 
     def __init__(self, graph: SpikingGraph, *, index: int = 0) -> None:
         """Make the graph ready to run on the GPU of number `index`, and run it once.
@@ -55,7 +58,7 @@ class OrtCudaBackend:
             DeviceError: Provider, driver or GPU are not here, or do not take every node.
             ResourceError: The GPU has not enough memory.
         """
-        self._graph = graph
+        super().__init__(graph, index=index)
         self._index = index
         self._chunk = self._chunk_size()
         prepare(self.providers[0])
@@ -83,6 +86,9 @@ class OrtCudaBackend:
     def _watching(self) -> ort.InferenceSession:
         """The same network with its spikes as outputs, which costs some fusions and memory."""
         return self._open(watch=True)
+
+    def _forked(self) -> None:
+        self._left_behind = True
 
     def _chunk_size(self) -> int:
         return chunk_size(self._graph)
@@ -130,6 +136,9 @@ class OrtCudaBackend:
     def _run(
         self, session: ort.InferenceSession, names: list[str], images: npt.NDArray[np.uint8]
     ) -> list[npt.NDArray[Any]]:
+        if self._left_behind:
+            raise gpu_left_behind()
+
         def bound(chunk: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
             binding = session.io_binding()
             binding.bind_cpu_input(INPUT, chunk)  # copied to the GPU as it is, one byte a colour

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from snn_runtime.backends.lifetime import Reopened, gpu_left_behind
 from snn_runtime.errors import UsageError
 from snn_runtime.graph import FloatArray, SpikingGraph
 from snn_runtime.reference import Spikes
@@ -28,7 +29,7 @@ FORMS: dict[str, tuple[Form, ...]] = {
 }
 
 
-class TensorRtBackend:
+class TensorRtBackend(Reopened):
     """Runs a graph with TensorRT."""
 
     name = "tensorrt"
@@ -57,9 +58,9 @@ class TensorRtBackend:
                     "expected fp32 or auto",
                 )
             forms = FORMS["fp32"]
-        self._graph = graph
         found = library.find()
-        device = Device(index)
+        self._device = device = Device(index)
+        super().__init__(graph, golden=golden, index=index, precision=precision)
         self._workshop = Workshop(graph, golden, found, device, open_cache())
         self._chosen = self._workshop.choose(forms)
         self._where = f"{found.described}, {device.traits.name}"
@@ -73,6 +74,9 @@ class TensorRtBackend:
 
     def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
         return dict(self._watching.answer(images).spikes)
+
+    def _forked(self) -> None:
+        self._device.leave(gpu_left_behind())
 
     @cached_property
     def _watching(self) -> Engine:

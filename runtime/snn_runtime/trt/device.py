@@ -43,7 +43,7 @@ class Device:
     def __init__(self, index: int) -> None:
         """Raises DeviceError where there is no such GPU, no driver or no cuda-python."""
         self._cuda = _runtime()
-        self._lost: str | None = None
+        self._lost: DeviceError | None = None
         self.index = index
         count = self._found()
         if index >= count:
@@ -60,10 +60,10 @@ class Device:
 
         Raises:
             ResourceError: `out_of_memory`.
-            DeviceError: `device_lost`, now and at every later call.
+            DeviceError: `device_lost`, now and at every later call, or what `leave` was told.
         """
         if self._lost is not None:
-            raise self._gone()
+            raise DeviceError(self._lost.code, self._lost.message)
         error, *results = getattr(self._cuda, function)(*arguments)
         if int(error) != 0:
             raise self._ours(int(error))
@@ -83,8 +83,13 @@ class Device:
 
     def lose(self, why: str) -> DeviceError:
         """Call the GPU lost for this process."""
-        self._lost = why
-        return self._gone()
+        error = DeviceError("device_lost", f"the GPU failed ({why}): start this program again")
+        self.leave(error)
+        return error
+
+    def leave(self, error: DeviceError) -> None:
+        """Never ask the GPU again: whoever wants it to be asked is told `error`."""
+        self._lost = error
 
     def send(self, target: int, source: int, size: int) -> None:
         """Copy from pinned memory to the device, in the stream's order."""
@@ -149,11 +154,6 @@ class Device:
         except ValueError:  # a driver newer than the bindings has errors they do not know
             return f"CUDA error {error}"
         return f"{_text(text)}, CUDA error {error}"
-
-    def _gone(self) -> DeviceError:
-        return DeviceError(
-            "device_lost", f"the GPU failed ({self._lost}): start this program again"
-        )
 
 
 class Buffer:

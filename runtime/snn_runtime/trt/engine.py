@@ -6,7 +6,6 @@ has an execution context of its own, because a context that meets another shape 
 graph recorded before relies on.
 """
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from snn_runtime.errors import DeviceError
 from snn_runtime.graph import INPUT, FloatArray, SpikingGraph
 from snn_runtime.trt.device import Buffer, Device
 from snn_runtime.trt.floats import SUMS
@@ -64,7 +62,6 @@ class Engine:
         self._seen: Counter[int] = Counter()
         self._recorded: dict[int, tuple[Any, Any] | None] = {}
         self._busy = threading.Lock()
-        self._process = os.getpid()
 
     def run(self, images: npt.NDArray[np.uint8]) -> FloatArray:
         """uint8 `[N, H, W, 3]` to what the readout sums, `[N, classes]`."""
@@ -78,15 +75,13 @@ class Engine:
         return Answer(sums, dict(zip(watched, spikes, strict=True)))
 
     def _run(self, names: Sequence[str], images: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
-        if os.getpid() != self._process:
-            raise DeviceError(
-                "backend_failed", "the GPU does not survive a fork: load the model after it"
-            )
         parts: list[list[npt.NDArray[Any]]] = [
             [self._outputs[name].array[:0].copy()] for name in names
         ]
+        # The thread may be another than the one that loaded the engine. And before the lock: in a
+        # forked process, where this is refused, somebody may hold it who did not come along.
+        self._device.use()
         with self._busy:
-            self._device.use()  # the thread may be another than the one that loaded the engine
             for start in range(0, len(images), self._largest):
                 rows = self._work(names, images[start : start + self._largest])
                 for part, name in zip(parts, names, strict=True):

@@ -1,0 +1,59 @@
+"""What becomes of an engine when it is copied, pickled, or left behind by a fork.
+
+An engine is memory and threads that Python does not see. A second object must not point at them, so
+a copy is opened anew from the graph, as asked for and not as found: it may come to another machine.
+
+A forked process has the memory but none of the threads. To take an engine down there is to wait for
+them for ever, at the end of the process too. So it is never taken down: another is opened when it
+is needed, or, on a GPU, which does not survive a fork, refused.
+"""
+
+import ctypes
+import os
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
+
+from snn_runtime.errors import DeviceError
+from snn_runtime.graph import SpikingGraph
+
+
+class Reopened:
+    """Base of the backends: one whose copies are opened from the graph."""
+
+    _opened: ClassVar[tuple[str, ...]] = ()
+    """Cached properties that hold an engine, and open one where there is none."""
+
+    def __init__(self, graph: SpikingGraph, **asked: Any) -> None:
+        """Remember the graph and the other arguments that the backend was made with."""
+        self._graph = graph
+        self._asked = asked
+        _alive.add(self)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[SpikingGraph]]:
+        return partial(type(self), **self._asked), (self._graph,)
+
+    def _forked(self) -> None:
+        """Forget the engine: this process is a copy of the one that has its threads."""
+        for name in self._opened:
+            vars(self).pop(name, None)
+
+
+def gpu_left_behind() -> DeviceError:
+    """What a forked process is told that asks an engine on a GPU."""
+    return DeviceError("backend_failed", "the GPU does not survive a fork: load the model after it")
+
+
+_alive: weakref.WeakSet[Reopened] = weakref.WeakSet()
+
+
+def _leave_engines_behind() -> None:
+    for backend in _alive:
+        # One reference that nobody gives back: what the backend holds is never destroyed.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(dict(vars(backend))))
+        backend._forked()
+
+
+# A process id would not tell a fork: a container begins to count them anew.
+os.register_at_fork(after_in_child=_leave_engines_behind)
