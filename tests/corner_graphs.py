@@ -224,6 +224,27 @@ def the_image_in_a_late_layer() -> SpikingGraph:
 
 
 @corner
+def thresholds_that_differ_by_position() -> SpikingGraph:
+    """Rings of several widths, strides, groups, 1×1, two ways from the picture, spikes too."""
+    grown = Growing(9, 11, offset=(127, 0, 200))
+    for number, (kernel, stride, padding) in enumerate(
+        [(3, 1, 1), (5, 1, 2), (7, 2, 3), (1, 1, 0), (1, 3, 0), (2, 2, 1), (5, 4, 4)]
+    ):
+        out, steps, around = 3 * (21 + number), (stride, stride), (padding, padding)
+        for groups, firing in ((1, "edge"), (3, "edge"), (1, "far")):
+            weight = grown.weight("random", 127, out, 3 // groups, kernel, kernel)
+            look = Projection(INPUT, weight, steps, around, groups)
+            grown.add(f"{firing}{number}.{groups}", look, firing=firing, positions=True)
+    image = [Projection(INPUT, grown.weight("random", 127, 130, 3, k, k), padding=(p, p))
+             for k, p in ((3, 1), (5, 2))]  # fmt: skip
+    grown.add("twice", *image, positions=True)
+    spikes = Projection("edge0.1", grown.weight("extreme", 9, 130, 63, 3, 3), padding=(1, 1))
+    grown.add("mixed", spikes, *image, positions=True)
+    grown.add("mixed.later", spikes, image[1], positions=True, firing="far")
+    return grown.graph("mixed")
+
+
+@corner
 def rows_of_more_than_two_bytes() -> SpikingGraph:
     grown = Growing(1, 300)
     grown.convolve("a", INPUT, 300, firing="dense")

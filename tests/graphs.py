@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -128,7 +129,8 @@ class Builder:
 def spiking_graphs(draw: st.DrawFn, exact: bool = True) -> SpikingGraph:
     """Graphs of up to six nodes; the first is a convolution of the picture."""
     height, width = draw(st.integers(3, 9)), draw(st.integers(3, 9))
-    offset = draw(st.tuples(*[st.sampled_from([0, 1, 104, 128, 255])] * 3))
+    means = [0, 1, 104, 128, 255] + ([] if exact else [127.5, float(np.float32(125.307))])
+    offset = draw(st.tuples(*[st.sampled_from(means)] * 3))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     builder = Builder(draw, rng, exact, {INPUT: (3, height, width)})
     builder.convolution("first", INPUT)
@@ -138,15 +140,20 @@ def spiking_graphs(draw: st.DrawFn, exact: bool = True) -> SpikingGraph:
     labels = tuple(f"class {i}" for i in range(classes))
     image = Image(height, width, offset, draw(st.sampled_from(["crop", "stretch"])))
     graph = SpikingGraph(image, tuple(builder.nodes), builder.readout(classes), labels)
-    return on_the_edge(graph, pictures(image, 3), rng)
+    return on_the_edge(graph, pictures(image, 3), rng, positions=draw(st.booleans()))
 
 
 def on_the_edge(
-    graph: SpikingGraph, images: npt.NDArray[np.uint8], rng: np.random.Generator
+    graph: SpikingGraph,
+    images: npt.NDArray[np.uint8],
+    rng: np.random.Generator,
+    *,
+    positions: bool = False,
 ) -> SpikingGraph:
     """Set each threshold next to a current that occurs: θ = current ± ½, or the current itself.
 
-    The last is for float32 weights, where no half-integer keeps them apart.
+    The last is for float32 weights, where no half-integer keeps them apart. With `positions` what
+    reads the picture has a threshold for each of its neurons.
     """
     sent = {INPUT: reference.centred(graph, images)}
     nodes: list[Node] = []
@@ -155,14 +162,22 @@ def on_the_edge(
             sent[node.name] = reference.pool(node, sent[node.source])
         else:
             current = reference.total(node, sent)
-            channels = current.swapaxes(0, 1).reshape(current.shape[1], -1)
-            theta = rng.permuted(channels, axis=1)[:, 0].astype(np.float32)
+            if positions and reads_picture(node, current):
+                theta = rng.permuted(current, axis=0)[0].astype(np.float32)
+            else:
+                channels = current.swapaxes(0, 1).reshape(current.shape[1], -1)
+                theta = rng.permuted(channels, axis=1)[:, 0].astype(np.float32)
             if graph.exact:
                 theta += rng.choice(np.array([-0.5, 0.5], np.float32), theta.shape)
             node = replace(node, threshold=theta)
             sent[node.name] = reference.fired(node, current).astype(current.dtype)
         nodes.append(node)
     return replace(graph, nodes=tuple(nodes))
+
+
+def reads_picture(node: Population, current: npt.NDArray[Any]) -> bool:
+    """Whether it may have a threshold for each position on its map."""
+    return any(p.source == INPUT for p in node.projections) and math.prod(current.shape[2:]) > 1
 
 
 def example(exact: bool = True) -> SpikingGraph:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from graphs import pictures
+from graphs import pictures, reads_picture
 
 from snn_runtime import reference
 from snn_runtime.graph import (
@@ -83,11 +83,17 @@ class Growing:
             )
         return rows.reshape(shape).astype(np.int8)
 
-    def add(self, name: str, *projections: Projection, firing: str = "edge") -> str:
-        """A population, its thresholds such that it fires as asked."""
+    def add(
+        self, name: str, *projections: Projection, firing: str = "edge", positions: bool = False
+    ) -> str:
+        """A population, its thresholds such that it fires as asked; one a position, if `positions`
+        and it reads the picture: a ring around what lies inside, or each of its own."""
         node = Population(name, projections, np.full(len(projections[0].weight), 0.5, np.float32))
         current = reference.total(node, self.sent)
-        node = Population(name, projections, self.threshold(current, firing))
+        theta = self.threshold(current, firing)
+        if positions and reads_picture(node, current):
+            theta = self.positioned(theta, current)
+        node = Population(name, projections, theta)
         self.sent[name] = reference.fired(node, current).astype(np.int64)
         self.nodes.append(node)
         return name
@@ -109,11 +115,13 @@ class Growing:
         kind: str = "random",
         limit: int = 127,
         firing: str = "edge",
+        positions: bool = False,
         **geometry: Any,
     ) -> str:
         inputs = self.shape(source)[0] // int(geometry.get("groups", 1))
         weight = self.weight(kind, limit, out, inputs, *kernel)
-        return self.add(name, Projection(source, weight, **geometry), firing=firing)
+        projection = Projection(source, weight, **geometry)
+        return self.add(name, projection, firing=firing, positions=positions)
 
     def dense(
         self, name: str, *sources: str, out: int, kind: str = "random", limit: int = 127
@@ -140,6 +148,16 @@ class Growing:
         }
         theta = np.select([modes == mode for mode in choices], list(choices.values()))
         return np.asarray(theta.clip(-(2.0**23), 2.0**23 - 1) + 0.5, np.float32)
+
+    def positioned(self, theta: FloatArray, current: npt.NDArray[np.int64]) -> FloatArray:
+        """`[O, H, W]`: θ inside and some other current on a ring, or everywhere another."""
+        others = self.rng.permuted(current, axis=0)[0]
+        ring = int(self.rng.integers(0, 4))  # 0: no inside at all
+        inside = np.zeros(current.shape[2:], bool)
+        inside[ring : -ring or 0, ring : -ring or 0] = True
+        away = others - self.rng.integers(0, 2, others.shape) + 0.5
+        theta = np.where(inside, theta[:, None, None], away)
+        return theta.clip(0.5 - 2.0**23, 2.0**23 - 0.5).astype(np.float32)
 
     def graph(
         self, source: str | None = None, *, classes: int = 10, kind: str = "random", limit: int = 9

@@ -119,7 +119,9 @@ class Wide:
             for p in projections
         )
         if reach < EXACT_BOUND:
-            self.grown.add(name, *projections, firing=self.pick([*FIRING, "edge", "all"]))
+            firing = self.pick([*FIRING, "edge", "all"])
+            positions = self.draw(st.booleans())
+            self.grown.add(name, *projections, firing=firing, positions=positions)
             self.largest[name] = 1
 
     def weight(self, source: str, others: int, *shape: int) -> Any:

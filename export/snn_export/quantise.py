@@ -27,7 +27,7 @@ def to_int8(network: FoldedNetwork) -> SpikingGraph:
     Raises:
         ModelError: `bad_graph`, e.g. a current that could leave 24 bits.
     """
-    sent: dict[str, int] = {INPUT: max(max(m, 255 - m) for m in network.image.offset)}
+    sent: dict[str, float] = {INPUT: max(max(m, 255 - m) for m in network.image.offset)}
     nodes: list[Node] = []
     largest = 2 ** (network.bits - 1) - 1
     for node in network.nodes:
@@ -58,7 +58,7 @@ def to_float32(network: FoldedNetwork) -> SpikingGraph:
     return SpikingGraph(network.image, nodes, readout, network.labels)
 
 
-def _population(node: Neurons, sent: dict[str, int], largest: int) -> Population:
+def _population(node: Neurons, sent: dict[str, float], largest: int) -> Population:
     scale = _scale(np.max([_largest(s.weight) for s in node.synapses], axis=0), largest)
     projections = tuple(_projection(s, _rounded(s.weight, scale)) for s in node.synapses)
     reach = sum(

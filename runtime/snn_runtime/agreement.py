@@ -5,8 +5,9 @@ next, and each population answers for itself:
 
     a spike is explained if it is [current > θ], or if |current − θ| ≤ γ · Σ |w| |sent|,
 
-    γ = n u / (1 − n u),  u = 2^-24,  n additions and multiplications: Higham's bound on a float32
-    sum in any order. With integer weights nothing rounds and γ = 0: equality.
+    γ = n u / (1 − n u),  u = 2^-24,  n additions and multiplications, and one for the subtraction
+    of m from the picture: Higham's bound on a float32 sum in any order. With integer weights
+    nothing rounds and γ = 0: equality.
 """
 
 from collections.abc import Mapping
@@ -35,8 +36,7 @@ def unexplained(
         current = total(node, sent)
         differs = fired(node, current) != spikes[node.name]
         if not graph.exact and differs.any():
-            theta = node.threshold.reshape(1, -1, *(1,) * (current.ndim - 2))
-            differs &= np.abs(current - theta) > _margin(node, sent)
+            differs &= np.abs(current - node.comparand) > _margin(node, sent)
         wrong[node.name] = int(differs.sum())
         sent[node.name] = spikes[node.name].astype(number)
     return wrong
@@ -55,6 +55,7 @@ def logits_of(graph: SpikingGraph, spikes: Mapping[str, Spikes]) -> FloatArray:
 def _margin(node: Population, sent: Mapping[str, Numbers]) -> Numbers:
     operations = sum(p.weight.size // len(p.weight) for p in node.projections)
     operations += len(node.projections)
+    operations += any(p.source == INPUT for p in node.projections)
     gamma = operations * UNIT_ROUNDOFF / (1 - operations * UNIT_ROUNDOFF)
     magnitudes = replace(
         node, projections=tuple(replace(p, weight=np.abs(p.weight)) for p in node.projections)

@@ -4,6 +4,8 @@ A population sums its projections and fires where the current exceeds the thresh
 
     current[n, o] = Σ_p (W_p ∗ s_p)[n, o]        s[n, o] = 1 if current[n, o] > θ[o] else 0
 
+and what reads the picture may have a θ[o, y, x], one for each position on its map.
+
 W are int8, θ half-integers, s bits: integer arithmetic without rounding, hence the same bits on
 every machine and in every engine that adds integers correctly. A half-integer threshold makes `>`
 and `>=` the same and gives engines in floating point a guard band of ½.
@@ -117,12 +119,15 @@ class SpikingGraph:
 
 
 def _describe(graph: SpikingGraph) -> list[list[object]]:
-    lines: list[list[object]] = [["image", *vars(graph.image).values()]]
+    image = graph.image
+    offset = [int(m) if m == int(m) else m for m in image.offset]
+    lines: list[list[object]] = [["image", image.height, image.width, offset, image.fit]]
     for node in graph.nodes:
         if isinstance(node, Pool):
             lines.append(["pool", node.name, node.source, node.kind, node.kernel])
             continue
-        lines.append(["population", node.name])
+        positions = node.threshold.shape[1:]
+        lines.append(["population", node.name, *positions])
         lines += [
             [p.source, p.weight.dtype.name, p.weight.shape, p.stride, p.padding, p.groups]
             for p in node.projections

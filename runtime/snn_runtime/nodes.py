@@ -26,8 +26,9 @@ class Image:
     """Pixels."""
     width: int
     """Pixels."""
-    offset: tuple[int, int, int]
-    """Subtracted per colour; zero padding comes after the subtraction."""
+    offset: tuple[float, float, float]
+    """Subtracted per colour, 0 to 255; zero padding comes after the subtraction. Whole numbers for
+    int8 weights, whatever float32 holds for float32 weights."""
     fit: Fit = "crop"
     """How another shape becomes height × width: `crop` keeps the aspect, `stretch` does not."""
 
@@ -53,7 +54,15 @@ class Population:
     name: str
     projections: tuple[Projection, ...]
     threshold: FloatArray
-    """`[O]`, half-integers for int8 weights."""
+    """`[O]`, half-integers for int8 weights. Where a projection reads the image it may be one a
+    position, `[O, H, W]`: what an integer offset leaves of a mean is missing where padding is."""
+
+    @property
+    def comparand(self) -> FloatArray:
+        """θ as currents are compared with it: `[1, O]`, `[1, O, 1, 1]` or `[1, O, H, W]`."""
+        if self.threshold.ndim > 1:
+            return self.threshold[np.newaxis]
+        return self.threshold.reshape(1, -1, *(1,) * (self.projections[0].weight.ndim - 2))
 
 
 @dataclass(frozen=True)

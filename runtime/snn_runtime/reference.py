@@ -3,10 +3,11 @@
     sent_image = x − m                                    current_n = Σ_p W_p ∗ sent_source(p)
     sent_n     = [current_n > θ_n]  (population)          logit_c   = a_c · (Σ_i v_ci sent_i) + b_c
 
-x are pixels, m the colour offsets, W and v weights, ∗ a convolution or a product, θ thresholds, [·]
-is 1 where true. With int8 weights everything before the logits is int64: no floats, no rounding. A
-logit is one multiplication and one addition, each rounded once to float32. With float32 weights
-the sums are float64, which stands for exact: see `agreement` for what engines owe it.
+x are pixels, m the colour offsets, W and v weights, ∗ a convolution or a product, θ thresholds (one
+a channel, or where the picture is read one a position), [·] is 1 where true. With int8 weights
+everything before the logits is int64: no floats, no rounding. A logit is one multiplication and one
+addition, each rounded once to float32. With float32 weights the sums are float64, which stands for
+exact: see `agreement` for what engines owe it.
 """
 
 from collections.abc import Mapping
@@ -71,11 +72,10 @@ def total(population: Population, sent: Mapping[str, Numbers]) -> Numbers:
 
 def fired(population: Population, current: Numbers) -> npt.NDArray[np.uint8]:
     """`[current > θ]`, strictly."""
-    theta = population.threshold.astype(np.float64)
+    theta = population.comparand.astype(np.float64)
     if current.dtype == np.int64:
         # θ = k + ½, so current > θ exactly where current > k: the comparison is of integers too.
         theta = np.floor(theta).astype(np.int64)
-    theta = theta.reshape(1, -1, *(1,) * (current.ndim - 2))
     return (current > theta).astype(np.uint8)
 
 

@@ -41,11 +41,11 @@ def check(
     Raises:
         ModelError: `bad_graph`, naming the node and what is wrong with it.
     """
-    _check_image(image)
-    check_labels(labels)
     exact = readout.weight.dtype == np.int8
+    _check_image(image, exact)
+    check_labels(labels)
     shapes: dict[str, Shape] = {INPUT: (3, image.height, image.width)}
-    bounds = {INPUT: max(max(m, 255 - m) for m in image.offset)}
+    bounds = {INPUT: math.ceil(max(max(m, 255 - m) for m in image.offset))}
     sent = dict(bounds)  # the largest value a source sends: 1 for spikes, the bound for the rest
     work = 0
     for node in nodes:
@@ -70,12 +70,18 @@ def _refuse(name: str, problem: str) -> ModelError:
     return ModelError("bad_graph", f"{name}: {problem}")
 
 
-def _check_image(image: Image) -> None:
+def _check_image(image: Image, exact: bool) -> None:
     if not (0 < image.height <= MAX_SIDE and 0 < image.width <= MAX_SIDE):
         size = f"{image.height}x{image.width}"
         raise _refuse(INPUT, f"size is {size}, expected 1 to {MAX_SIDE} a side")
-    if len(image.offset) != 3 or not all(0 <= m <= 255 for m in image.offset):
-        raise _refuse(INPUT, f"offset is {image.offset}, expected 3 integers from 0 to 255")
+    offset = image.offset
+    if len(offset) != 3 or not all(0 <= m <= 255 for m in offset):
+        raise _refuse(INPUT, f"offset is {offset}, expected 3 numbers from 0 to 255")
+    if exact and any(m != int(m) for m in offset):
+        raise _refuse(INPUT, f"offset is {offset}, int8 weights need whole numbers")
+    if any(m != float(np.float32(m)) for m in offset):
+        raise _refuse(INPUT, f"offset is {offset}, expected numbers that float32 holds")
+    _check_floats(INPUT, "offset", np.array(offset, np.float32))
     if image.fit not in ("crop", "stretch"):
         raise _refuse(INPUT, f"fit is {image.fit!r}, expected crop or stretch")
 
@@ -140,15 +146,24 @@ def _check_population(node: Population, shapes: dict[str, Shape], exact: bool) -
     for projection in node.projections:
         _check_weight(node.name, projection.weight, exact)
     shape = results.pop()
-    theta = node.threshold
-    if theta.shape != shape[:1] or theta.dtype != np.float32:
-        raise _refuse(node.name, f"thresholds are {theta.dtype}{theta.shape}, expected {shape[:1]}")
+    _check_threshold(node, shape, exact)
+    return shape
+
+
+def _check_threshold(node: Population, shape: Shape, exact: bool) -> None:
+    theta, expected = node.threshold, str(shape[:1])
+    fits = theta.shape == shape[:1]
+    # Engines compare with a threshold a channel; only what they make of pixels has positions.
+    if any(p.source == INPUT for p in node.projections) and math.prod(shape[1:]) > 1:
+        expected += f" or {shape}"
+        fits |= theta.shape == shape
+    if not fits or theta.dtype != np.float32:
+        raise _refuse(node.name, f"thresholds are {theta.dtype}{theta.shape}, expected {expected}")
     _check_floats(node.name, "threshold", theta)
     if exact and (np.abs(theta) > EXACT_BOUND / 2).any():
         raise _refuse(node.name, "a threshold is beyond ±2^23, where half-integers end")
     if exact and (theta % 1 != 0.5).any():
         raise _refuse(node.name, "thresholds are not half-integers")
-    return shape
 
 
 def _projected(name: str, projection: Projection, shapes: dict[str, Shape]) -> Shape:

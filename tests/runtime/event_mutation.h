@@ -55,7 +55,7 @@ class Mutation {
   }
 
   void edit(snn_node &n) {
-    int32_t *fields[] = {&n.kind, &n.channels, &n.projections, &n.source, &n.kernel, &n.reserved};
+    int32_t *fields[] = {&n.kind, &n.channels, &n.projections, &n.source, &n.kernel, &n.positions};
     const int64_t field = below(7);
     if (field < 6) *fields[field] = changed(*fields[field]);
     else n.threshold = changed(n.threshold);

@@ -14,7 +14,7 @@ import event_build
 from event_build import BuildError, Compiler
 
 ROOT = Path(__file__).parents[2]
-STUB = '#include "engine.h"\nextern "C" SNN_API int32_t snn_event_abi(void) { return 1; }\n'
+STUB = '#include "engine.h"\nextern "C" SNN_API int32_t snn_event_abi() { return SNN_EVENT_ABI; }\n'
 
 
 def _compiler() -> Compiler | None:

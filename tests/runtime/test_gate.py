@@ -55,6 +55,17 @@ def node(model: ModelProto, name: str) -> NodeProto:
     return found
 
 
+def reshaped(name: str, *shape: int) -> Edit:
+    """A tensor of halves in place of another."""
+
+    def edit(model: ModelProto) -> None:
+        found = tensor(model, name)
+        found.dims[:] = shape
+        found.raw_data = np.full(shape, 0.5, np.float32).tobytes()
+
+    return edit
+
+
 def set_metadata(key: str, value: str) -> Edit:
     def edit(model: ModelProto) -> None:
         next(e for e in model.metadata_props if e.key == f"snn.{key}").value = value
@@ -264,6 +275,22 @@ EDITS: dict[str, tuple[Edit, str]] = {
         lambda m: setattr(tensor(m, "conv1/threshold"), "data_type", TensorProto.INT64),
         "neither int8 nor float32",
     ),
+    "thresholds by position behind spikes": (
+        reshaped("conv2/threshold", 1, 4, 8, 8),
+        "conv2: thresholds are float32.4, 8, 8., expected .4,.",
+    ),
+    "thresholds of another map": (
+        reshaped("conv1/threshold", 1, 4, 9, 8),
+        "conv1: thresholds are float32.4, 9, 8., expected .4,. or .4, 8, 8.",
+    ),
+    "thresholds for a batch": (
+        reshaped("conv1/threshold", 2, 4, 8, 8),
+        "conv1: thresholds are float32.512,., expected .4,. or .4, 8, 8.",
+    ),
+    "thresholds of another rank": (
+        reshaped("conv1/threshold", 4, 8, 8),
+        "conv1: thresholds are float32.256,., expected .4,. or .4, 8, 8.",
+    ),
     "unknown type": (
         lambda m: setattr(tensor(m, "conv1/weight"), "data_type", 2**31 - 1),
         "neither int8 nor float32",
@@ -300,7 +327,7 @@ EDITS: dict[str, tuple[Edit, str]] = {
         lambda m: setattr(tensor(m, "/one"), "raw_data", np.float32(2).tobytes()),
         "unexpected initializer '/one'",
     ),
-    "fractional offset": (weights("image/offset", 0.25), "offset is not three integers"),
+    "fractional offset": (weights("image/offset", 0.25), "int8 weights need whole numbers"),
     "not text": (split_names, "not text"),
     "custom domain": (
         lambda m: m.opset_import.add(domain="com.evil", version=1),

@@ -34,6 +34,10 @@ def half(count: int, value: float = 0.5) -> npt.NDArray[np.float32]:
     return np.full(count, value, np.float32)
 
 
+def per_position(channels: int) -> npt.NDArray[np.float32]:
+    return half(channels * 8 * 8).reshape(channels, 8, 8)
+
+
 def insert(*nodes: Node, readout: Readout | None = None) -> Change:
     """Put nodes in front of the last population, or the readout behind them."""
 
@@ -95,6 +99,11 @@ RULES: dict[str, tuple[Change, str]] = {
     "two offsets": (image(offset=(1, 2)), "image: offset is"),
     "offset 256": (image(offset=(0, 256, 0)), "image: offset is"),
     "offset -1": (image(offset=(-1, 0, 0)), "image: offset is"),
+    "offset NaN": (image(offset=(0, np.nan, 0)), "image: offset is"),
+    "fractional offset": (
+        image(offset=(120, 115.5, 104)),
+        "image: offset is .120, 115.5, 104., int8 weights need whole numbers",
+    ),
     "fit": (image(fit="pad"), "image: fit is 'pad', expected crop or stretch"),
     "same name": (insert(Pool("conv1", "conv1", "max", 2)), "conv1: two nodes have this name"),
     "slash in a name": (insert(Pool("a/b", "conv1", "max", 2)), "'a/b': a node's name is"),
@@ -152,6 +161,28 @@ RULES: dict[str, tuple[Change, str]] = {
         "conv1: kernel .9, 3. does not fit a source",
     ),
     "count of thresholds": (theta(half(3)), "conv1: thresholds are float32.3,., expected .4,."),
+    "thresholds of another map": (
+        theta(half(4 * 7 * 8).reshape(4, 7, 8)),
+        "conv1: thresholds are float32.4, 7, 8., expected .4,. or .4, 8, 8.",
+    ),
+    "thresholds by position behind spikes": (
+        lambda graph: insert(replace(graph.populations[1], name="x", threshold=per_position(4)))(
+            graph
+        ),
+        "x: thresholds are float32.4, 8, 8., expected .4,.",
+    ),
+    "thresholds by position of a dense population": (
+        insert(Population("x", wide(1)[0].projections, half(2).reshape(2, 1))),  # type: ignore[union-attr]  # no pool
+        "x: thresholds are float32.2, 1., expected .2,.",
+    ),
+    "thresholds by position of one pixel": (
+        insert(Population("x", (Projection(INPUT, int8(2, 3, 8, 8)),), half(2).reshape(2, 1, 1))),
+        "x: thresholds are float32.2, 1, 1., expected .2,.",
+    ),
+    "one threshold of many is whole": (
+        theta(np.where(np.arange(256).reshape(4, 8, 8) == 77, np.float32(1), np.float32(0.5))),
+        "conv1: thresholds are not half-integers",
+    ),
     "thresholds in float64": (theta(half(4).astype(np.float64)), "conv1: thresholds are float64"),
     "NaN threshold": (theta(half(4, np.nan)), "conv1: non-finite threshold"),
     "infinite threshold": (theta(half(4, np.inf)), "conv1: non-finite threshold"),
@@ -260,6 +291,8 @@ FLOAT_RULES: dict[str, tuple[Change, str]] = {
         conv1(weight=np.full((4, 3, 3, 3), 1e35, np.float32)),
         "leave the range of float32",
     ),
+    "offset beyond float32": (image(offset=(125.307, 0, 0)), "numbers that float32 holds"),
+    "subnormal offset": (image(offset=(2.0**-140, 0, 0)), "image: subnormal offset"),
     "float16": (conv1(weight=np.ones((4, 3, 3, 3), np.float16)), "conv1: weights are float16"),
 }
 
@@ -283,6 +316,10 @@ def test_what_is_allowed() -> None:
     text(labels=("crane", "crane", "ship"))(example())
     text(labels=("你好", "Ünïcode", "a b"))(example())
     conv1(padding=(2, 2))(example())
+    theta(per_position(4))(example())
+    image(offset=(127.5, 0.25, float(np.float32(125.307))))(example(exact=False))
+    both = (Projection("conv1", int8(3, 4, 1, 1)), Projection(INPUT, int8(3, 3, 1, 1)))
+    insert(Population("x", both, per_position(3)))(example())
     almost = Readout("h", int8(3, 2000, value=127), half(3), half(3))  # 2000 · 64 · 127 < 2^24
     wide_layer = Population("g", (Projection("conv1", int8(2000, 4, 1, 1)),), half(2000))
     insert(wide_layer, Pool("h", "g", "sum", 8), readout=almost)(example())
@@ -350,6 +387,7 @@ CHANGES: dict[str, Change] = {
             for n in graph.nodes
         ),
     ),
+    "thresholds by position": theta(per_position(4)),
     "float": lambda _: example(exact=False),
 }
 
@@ -362,6 +400,10 @@ def test_the_digest_sees_every_change(change: str) -> None:
 def test_the_digest_is_of_what_computes() -> None:
     provenance = json.dumps({"trained": "elsewhere"})
     assert replace(example(), provenance=provenance).digest() == example().digest()
+
+
+def test_a_whole_offset_is_the_same_as_an_integer() -> None:
+    assert image(offset=(120.0, 115.0, 104.0))(example()).digest() == example().digest()
 
 
 def test_counting_parameters() -> None:

@@ -86,7 +86,9 @@ def in_torch(
                 )
         assert isinstance(current, torch.Tensor)
         theta = torch.from_numpy(node.threshold).double()
-        fires = current > theta.view(1, -1, *[1] * (current.ndim - 2))
+        if theta.ndim == 1:
+            theta = theta.view(-1, *[1] * (current.ndim - 2))
+        fires = current > theta
         spikes[node.name] = fires.numpy()
         sent[node.name] = fires.double()
     weight = torch.from_numpy(graph.readout.weight).double()

@@ -16,6 +16,7 @@ The operators are written as they are executed: the QDQ form of the same fuses t
 the optimiser is on and recognises the pattern. No integer operator compares the sum of several
 convolutions at a bearable speed (ConvInteger is five times as slow as floats). So what cannot be
 merged into one convolution, or could leave 32 bits, is summed in float32, which is exact as well.
+So is what has a threshold for each position: a bias is one number a channel.
 """
 
 from dataclasses import dataclass, replace
@@ -107,6 +108,7 @@ class _Lowering:
     def population(self, node: Population) -> None:
         merged = None
         integer = all(self._sent[p.source].integer for p in node.projections)
+        integer &= node.threshold.ndim == 1
         if integer and self._graph.bounds[node.name] < INTEGER_BOUND:
             projections = [six_planes(p) if p.source == INPUT else p for p in node.projections]
             merged = merge(projections, self._shapes, self._shapes[node.name])
@@ -203,8 +205,7 @@ class _Lowering:
         for i, projection in enumerate(node.projections):
             part = self._current_of_floats(projection, f"{name}/{i}")
             partial = self._node("Add", [partial, part], f"{name}/{i}/sum") if partial else part
-        theta = node.threshold.reshape(1, -1, *(1,) * (len(self._shapes[name]) - 1))
-        threshold = self._tensor(f"{name}/threshold", theta)
+        threshold = self._tensor(f"{name}/threshold", node.comparand)
         self._node("Greater", [partial, threshold], f"{name}/greater")
         self._node("Cast", [f"{name}/greater"], name, to=TensorProto.UINT8)
         return _Sent(name)

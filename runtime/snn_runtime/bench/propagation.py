@@ -39,8 +39,7 @@ def respond(node: Node, sent: Mapping[str, FloatArray]) -> FloatArray:
     if isinstance(node, Pool):
         return np.asarray(pool(node, sent[node.source]), np.float32)
     current = total(node, sent)
-    theta = node.threshold.reshape(1, -1, *(1,) * (current.ndim - 2))
-    return (current > theta).astype(np.float32)
+    return (current > node.comparand).astype(np.float32)
 
 
 def total(population: Population, sent: Mapping[str, FloatArray]) -> FloatArray:

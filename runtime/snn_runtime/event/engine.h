@@ -18,7 +18,7 @@
 extern "C" {
 #endif
 
-#define SNN_EVENT_ABI 1
+#define SNN_EVENT_ABI 2
 
 // A convolution of one source. A dense projection is a convolution whose kernel is its whole source.
 typedef struct {
@@ -38,7 +38,7 @@ typedef struct {
   int32_t projections;  // of a population: how many, taken from the list in order; 0 for a pool
   int32_t source;       // of a pool: like snn_projection.source; 0 for a population
   int32_t kernel;       // of a pool: side of the window and stride; 0 for a population
-  int32_t reserved;     // 0
+  int32_t positions;    // 1: a threshold for each [channel][row][column], if it reads the image; 0: one a channel
   int64_t threshold;    // of a population: where in `thresholds` its floor(θ) begin; it fires above them
 } snn_node;
 

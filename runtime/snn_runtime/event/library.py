@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snn_runtime.errors import DeviceError
 
-ABI = 1
+ABI = 2
 """The version of engine.h that the structures below are of."""
 LIBRARY = Path(__file__).with_name("libsnn_event.so")
 POPULATION, MAX_POOL, SUM_POOL = range(3)
@@ -38,7 +38,7 @@ class Node(ctypes.Structure):
         ("projections", c_int32),
         ("source", c_int32),
         ("kernel", c_int32),
-        ("reserved", c_int32),
+        ("positions", c_int32),
         ("threshold", c_int64),
     ]
 

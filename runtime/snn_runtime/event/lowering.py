@@ -44,7 +44,7 @@ def lower(graph: SpikingGraph) -> Lowered:
             nodes.append(pool)
             continue
         nodes.append(_population(node, threshold))
-        threshold += len(node.threshold)
+        threshold += node.threshold.size
         for p in node.projections:
             projections.append(_projection(p, number[p.source], graph.shapes[p.source], weight))
             weights.append(p.weight)
@@ -73,7 +73,7 @@ def planes(shape: Shape) -> tuple[int, int, int]:
 def _fill(lowered: Lowered, graph: SpikingGraph, readout: int, readout_weight: int) -> None:
     struct, image = lowered.struct, graph.image
     struct.height, struct.width = image.height, image.width
-    struct.offset = (ctypes.c_int32 * 3)(*image.offset)
+    struct.offset = (ctypes.c_int32 * 3)(*map(int, image.offset))
     struct.nodes, struct.projections = len(lowered.nodes), len(lowered.projections)
     struct.readout, struct.classes = readout, len(graph.labels)
     struct.readout_weight = readout_weight
@@ -90,6 +90,7 @@ def _population(node: Population, threshold: int) -> library.Node:
         library.POPULATION,
         channels=len(node.threshold),
         projections=len(node.projections),
+        positions=node.threshold.ndim > 1,
         threshold=threshold,
     )
 

@@ -185,4 +185,42 @@ void set_thresholds(Layer &layer, const int32_t *from) {
   }
 }
 
+// A sum that begins with −floor(θ) is compared with 0. Of the positions only those at the border of the picture
+// differ, so a position that is like the one to its left, or the one above, shares its numbers.
+void set_position_thresholds(Layer &layer, const int32_t *from) {
+  const int64_t channels = layer.shape.channels, pixels = layer.shape.pixels(), width = layer.shape.width;
+  std::vector<uint8_t> left(static_cast<size_t>(pixels)), above(static_cast<size_t>(pixels));  // whether it differs
+  for (int64_t c = 0; c < channels; c++) {
+    const int32_t *const own = from + c * pixels;
+    for (int64_t i = 1; i < pixels; i++) left[i] |= own[i] != own[i - 1];
+    for (int64_t i = width; i < pixels; i++) above[i] |= own[i] != own[i - width];
+  }
+  std::vector<int64_t> first;  // [kind]: a pixel of it
+  layer.kinds = Array<int32_t>(static_cast<size_t>(pixels));
+  int32_t *const kinds = layer.kinds.get();
+  for (int64_t i = 0; i < pixels; i++) {
+    if (i % width && !left[i]) {
+      kinds[i] = kinds[i - 1];
+    } else if (i >= width && !above[i]) {
+      kinds[i] = kinds[i - width];
+    } else {
+      kinds[i] = static_cast<int32_t>(first.size());
+      first.push_back(i);
+    }
+  }
+  const int64_t padded = layer.shape.words() * 64;
+  layer.starts = Array<int32_t>(first.size() * static_cast<size_t>(padded));
+  for (size_t kind = 0; kind < first.size(); kind++) {
+    int32_t *const to = layer.starts.get() + static_cast<int64_t>(kind) * padded;
+    for (const Tile &tile : layer.tiles) {
+      for (int64_t c = tile.channel; c < std::min(tile.channel + tile.width, channels); c++) {
+        to[c] = tile.start.get()[c - tile.channel] - from[c * pixels + first[kind]];
+      }
+    }
+  }
+  layer.positions = true;
+  const std::vector<int32_t> zeros(static_cast<size_t>(channels));
+  set_thresholds(layer, zeros.data());
+}
+
 }  // namespace snn

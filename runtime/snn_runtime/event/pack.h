@@ -21,5 +21,8 @@ void pack(Plan &plan, const snn_graph &graph, Layer &layer, const Projections &p
 // [channel] of floor(θ).
 void set_thresholds(Layer &layer, const int32_t *from);
 
+// [channel][pixel] of floor(θ), of a packed layer that reads the image.
+void set_position_thresholds(Layer &layer, const int32_t *from);
+
 }  // namespace snn
 #endif

@@ -108,10 +108,17 @@ void see_block(const Plan &plan, const Layer &layer, const Tile &tile, Workspace
         seen.mask = (uint8_t *)space.rooms[layer.value].mask.get() + first * mask_width + (tile.channel + channel) / 8;
         seen.mask_width = mask_width;
       }
+      const int32_t *const kinds = begin && layer.positions ? layer.kinds.get() + first : nullptr;
       Position at(first, layer.shape.width);
       for (int64_t i = 0; i < count;) {
         const uint8_t *input = window(plan, g, space, at);
-        const int64_t some = i + kPixels <= count && at.x + kPixels <= at.width ? kPixels : 1;
+        int64_t some = i + kPixels <= count && at.x + kPixels <= at.width ? kPixels : 1;
+        if (kinds) {
+          for (int64_t p = 1; p < some; p++) {
+            if (kinds[i + p] != kinds[i]) some = 1;
+          }
+          seen.start = layer.starts.get() + kinds[i] * layer.shape.words() * 64 + tile.channel + channel;
+        }
         if (some == kPixels) see<kPixels>(plan, g, weights, input, seen); else see<1>(plan, g, weights, input, seen);
         seen.next(some);
         i += some;

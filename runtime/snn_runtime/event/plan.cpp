@@ -86,15 +86,25 @@ class Planner {
     require(node.projections >= 1 && node.projections <= graph_.projections - next_projection_, n,
             "has no projections or more than there are");
     require(node.channels >= 1 && node.channels <= kMostPixels, n, "has no channels or more than 65535");
-    require(node.threshold >= 0 && node.threshold <= graph_.threshold_count - node.channels, n,
-            "its thresholds are not there");
+    require(node.positions == 0 || node.positions == 1, n, "has thresholds of no known kind");
     Layer layer;
     layer.value = static_cast<int32_t>(plan_.values.size());
     Projections projections;
     for (int32_t p = 0; p < node.projections; p++) projections.push_back(graph_.projection + next_projection_++);
-    shape(layer, projections, node.channels, n);
+    const int64_t reach = shape(layer, projections, node.channels, n);
+    const int64_t count = node.positions ? checked(node.channels, layer.shape.pixels(), n) : node.channels;
+    require(node.threshold >= 0 && node.threshold <= graph_.threshold_count - count, n, "its thresholds are not there");
     pack(plan_, graph_, layer, projections, n);
-    set_thresholds(layer, graph_.thresholds + node.threshold);
+    const int32_t *thresholds = graph_.thresholds + node.threshold;
+    if (node.positions) {
+      require(!layer.image.empty(), n, "has thresholds for positions, but does not read the image");
+      const auto furthest = std::minmax_element(thresholds, thresholds + count);
+      require(*furthest.first > reach - INT32_MAX && *furthest.second < INT32_MAX - reach, n,
+              "its current less a threshold could leave 32 bits");
+      set_position_thresholds(layer, thresholds);
+    } else {
+      set_thresholds(layer, thresholds);
+    }
     Value value;
     value.shape = layer.shape;
     plan_.values.push_back(value);
@@ -120,8 +130,9 @@ class Planner {
     add(std::move(layer));
   }
 
-  // Checks the projections and splits them into those of the image, which are dense, and of spikes.
-  void shape(Layer &layer, const Projections &projections, int64_t channels, int32_t n) {
+  // Checks the projections and splits them into those of the image, which are dense, and of spikes. Returns what
+  // no current exceeds.
+  int64_t shape(Layer &layer, const Projections &projections, int64_t channels, int32_t n) {
     int64_t reach = 0;
     for (const snn_projection *p : projections) {
       Value &from = source(p->source, n);
@@ -156,6 +167,7 @@ class Planner {
                               std::min(g.kernel_width, from.shape.width) * from.shape.channels * from.largest;
       }
     }
+    return reach;
   }
 
   void add(Layer layer) {

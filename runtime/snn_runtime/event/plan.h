@@ -80,6 +80,9 @@ struct Layer {
   std::vector<Tile> tiles;
   Array<int16_t> narrow;  // [channel] thresholds, limited to what 16 bits can exceed or not
   Array<int32_t> wide;    // [channel]
+  Array<int32_t> starts;  // [kind][channel] where thresholds differ by position: less floor(θ), what a sum begins with
+  Array<int32_t> kinds;   // [pixel] and which of them that is; there are few, for most positions are alike
+  bool positions = false;
   bool grouped = false;   // tiles hear different channels, so each gathers its own events
   Distance distance = Distance::kHere;
   int64_t pixel_events = 0;  // the most that can reach one output pixel

@@ -116,9 +116,9 @@ def _image(proto: GraphProto, tensors: _Tensors, fit: Fit) -> Image:
         shape = [size or "?" for size in dims[:6]]
         raise _refuse(f"input of shape {shape}, expected uint8 [batch, height, width, 3]")
     offset = tensors.take(OFFSET)
-    if offset.shape != (1, 3, 1, 1) or not all(m in range(256) for m in offset.flat):
-        raise _refuse("the offset is not three integers from 0 to 255")
-    red, green, blue = (int(m) for m in offset.flat)
+    if offset.shape != (1, 3, 1, 1) or not all(0 <= m <= 255 for m in offset.flat):
+        raise _refuse("the offset is not three numbers from 0 to 255")
+    red, green, blue = (int(m) if m == int(m) else float(m) for m in offset.flat)
     return Image(dims[1], dims[2], (red, green, blue), fit)
 
 
@@ -154,7 +154,9 @@ def _node(name: str, block: _Block, tensors: _Tensors) -> Node:
         for node in block.values()
         if node.op_type in ("Conv", "Gemm")
     )
-    return Population(name, projections, tensors.take(f"{name}/threshold").reshape(-1))
+    theta = tensors.take(f"{name}/threshold")
+    positions = theta.ndim == 4 and theta.shape[0] == 1 and theta.shape[2:] != (1, 1)
+    return Population(name, projections, theta[0] if positions else theta.reshape(-1))
 
 
 def _projection(node: NodeProto, block: _Block, tensors: _Tensors) -> Projection:

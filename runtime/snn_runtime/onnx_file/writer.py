@@ -5,6 +5,9 @@
     MaxPool, or Conv with ones                                        a pool
     Gemm → Mul(a) → Add(b) → logits                                   the readout
 
+θ is `[1, O, 1, 1]`, `[1, O]` for a dense population or, where each position has its own,
+`[1, O, H, W]`.
+
 What a node of the graph sends on is the tensor of its name; everything else is called
 `name/what`, and names hold no slash, so a reader can tell them apart and people can find their way.
 
@@ -37,7 +40,8 @@ def emit(
         dequantised: Store int8 weights as the float32 numbers they stand for. Engines that execute
             DequantizeLinear at every run, instead of once, are given this form.
         watch: Let every population's `name/fires` (bool) be an output as well.
-        hollow: Leave out the data of the weights, for comparing everything else.
+        hollow: Leave out the data of weights and of thresholds per position, for comparing
+            everything else.
     """
     model = messages.model(GraphProto(name="spiking_graph"), str(SCHEMA))
     emission = _Emission(model.graph, graph, dequantised, hollow)
@@ -91,9 +95,8 @@ class _Emission:
             for i, part in enumerate(parts[1:], 1):
                 last = i == len(parts) - 1
                 partial = self._node("Add", [partial, part], current if last else f"{name}/{i}/sum")
-        rank = 1 + len(self._shapes[name])
-        theta = node.threshold.reshape(1, -1, *(1,) * (rank - 2))
-        threshold = self._tensor(f"{name}/threshold", theta)
+        hollow = self._hollow and node.threshold.ndim > 1
+        threshold = self._tensor(f"{name}/threshold", node.comparand, hollow=hollow)
         self._node("Greater", [current, threshold], f"{name}/fires")
         self._node("Cast", [f"{name}/fires"], name, to=TensorProto.FLOAT)
 

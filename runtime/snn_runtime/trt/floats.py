@@ -62,7 +62,7 @@ class Floats:
 
     def fire(self, node: Population, current: str, element: int = TensorProto.FLOAT) -> str:
         """Compare and send bits as numbers of type `element`."""
-        theta = self.per_channel(node, "threshold", thresholds(self.graph, node))
+        theta = self.beside(node, "threshold", thresholds(self.graph, node))
         self.nodes.node("Greater", [current, theta], f"{node.name}/fires")
         self.nodes.node("Cast", [f"{node.name}/fires"], node.name, to=element)
         self.sent[node.name] = Sent(node.name, half=element == TensorProto.FLOAT16)
@@ -125,10 +125,9 @@ class Floats:
         inputs = [source, *(more or [])]
         return self.nodes.node(op, inputs, output, kernel_shape=window, strides=window, **a)
 
-    def per_channel(self, node: Population, what: str, values: npt.NDArray[Any]) -> str:
-        """A tensor that meets the channels of the population's currents."""
-        spatial = len(self.graph.shapes[node.name]) - 1
-        return self.nodes.tensor(f"{node.name}/{what}", values.reshape(1, -1, *(1,) * spatial))
+    def beside(self, node: Population, what: str, values: npt.NDArray[Any]) -> str:
+        """A tensor of values like the population's thresholds that meets its currents."""
+        return self.nodes.tensor(f"{node.name}/{what}", values.reshape(node.comparand.shape))
 
 
 def prefix_of(node: Population, index: int) -> str:

@@ -41,7 +41,7 @@ class Int8(Floats):
             return super().current(node, index)
         prefix = prefix_of(node, index)
         inputs = [source.tensor, self.weight(prefix, projection.weight)]
-        if len(node.projections) == 1:  # −θ in the convolution's own epilogue
+        if len(node.projections) == 1:  # −θ, of spikes one a channel, in the convolution's epilogue
             inputs.append(self.nodes.tensor(f"{prefix}/bias", -thresholds(self.graph, node)))
         return self.project(projection, prefix, inputs)
 
@@ -52,7 +52,7 @@ class Int8(Floats):
             self.sent[name] = self.quantised(name, bits, _SPIKE, _SPIKE)
             return bits
         if self.has_no_bias(node):
-            bias = self.per_channel(node, "bias", -thresholds(self.graph, node))
+            bias = self.beside(node, "bias", -thresholds(self.graph, node))
             current = self.nodes.node("Add", [current, bias], f"{name}/margin")
         rectified = self.nodes.node("Relu", [current], f"{name}/rectified")
         self.sent[name] = self.quantised(name, rectified, _SATURATING, _SPIKE)
