@@ -108,11 +108,16 @@ def test_a_truncated_file_is_refused_wherever_it_ends(saved: Path) -> None:
 
 def test_bytes_of_zero_and_noise_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
-    for data in (b"", bytes(5000), np.random.default_rng(0).bytes(5000), b"PK\3\4" + bytes(60)):
+    for data, says in (
+        (b"", "is empty"),
+        (bytes(5000), "is no torch file"),
+        (np.random.default_rng(0).bytes(5000), "is no torch file"),
+        (b"PK\3\4" + bytes(60), "was cut short or overwritten; copy it again"),
+    ):
         path.write_bytes(data)
-        refused(path, "not a torch checkpoint")
+        refused(path, says)
     refused(tmp_path / "none.pt", "no such file")
-    refused(tmp_path, "no such file")  # a folder
+    refused(tmp_path, "is no file")
 
 
 class Canary:
@@ -128,18 +133,20 @@ class Canary:
 def test_code_in_a_file_never_runs(tmp_path: Path) -> None:
     canary, path = tmp_path / "canary", tmp_path / "x.pt"
     torch.save({"format": "iir-snn", "version": 1, "x": Canary(canary)}, path)
-    refused(path, "cannot be read safely")
+    refused(path, "its entry 'x' is of posix.mkdir, which is never loaded")
+    torch.save(Canary(canary), path)
+    refused(path, "is a pickle of a whole posix.mkdir, which is never loaded")
     torch.save(Canary(canary), path, _use_new_zipfile_serialization=False)
-    refused(path, "not a torch checkpoint")
+    refused(path, "is in the format of torch before 1.6; name a checkpoint of train-snn")
     path.write_bytes(pickle.dumps(Canary(canary)))
-    refused(path, "not a torch checkpoint")
+    refused(path, "a bare pickle, which is never run")
     with tarfile.open(path, "w") as tar:  # how torch wrote before version 0.1.10
         for name in ("sys_info", "pickle", "storages", "tensors"):
             data = pickle.dumps(Canary(canary))
             member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
-    refused(path, "not a torch checkpoint")
+    refused(path, "is in the format of torch before 1.6")
     assert not canary.exists()
 
 

@@ -7,21 +7,17 @@ else, and carries a SHA-256 over all it holds, so a damaged file is told from a 
 import hashlib
 import io
 import json
-import warnings
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor
 
-from snn_runtime.errors import ModelError
 from snn_runtime.files import write_atomic
+from snn_train.torch_zip import read, refuse
 
 FORMAT = "iir-snn"
 VERSION = 1
-LARGEST = 8 * 2**30
-"""Bytes; a larger file is refused unread. VGG19 for ImageNet with its optimiser needs a fifth."""
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -42,57 +38,24 @@ def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
     Raises:
         ModelError: missing, not ours, damaged, or written by a newer version.
     """
-    check_torch_zip(path, "is not a torch checkpoint (no zip archive)")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            content = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # a damaged pickle can raise anything
-        raise _refuse(path, f"cannot be read safely ({_first_line(error)})") from error
-    return _validated(path, content)
+    return _validated(path, read(path, "name a checkpoint of train-snn", device))
 
 
 def _validated(path: Path, content: object) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise _refuse(path, "is a torch file, but not a checkpoint of train-snn")
+        raise refuse(path, "is a torch file, but not a checkpoint of train-snn")
     if content.get("version") != VERSION:
-        raise _refuse(
+        raise refuse(
             path, f"has format version {content.get('version')!r}, this program reads {VERSION}"
         )
     digest = content.pop("digest", None)
     try:
         found = _digest(content)
     except (TypeError, ValueError, RuntimeError) as error:  # too deep a nest is a RuntimeError
-        raise _refuse(path, f"holds what no checkpoint holds ({_first_line(error)})") from error
+        raise refuse(path, f"holds what no checkpoint holds ({_first_line(error)})") from error
     if digest != found:
-        raise _refuse(path, "is damaged: its content does not match its checksum")
+        raise refuse(path, "is damaged: its content does not match its checksum")
     return content
-
-
-def check_torch_zip(path: Path, otherwise: str) -> None:
-    """Refuse what is no torch zip before torch sees it: no legacy tar, no bare pickle.
-
-    Args:
-        otherwise: what to say of a file that is no zip archive at all.
-
-    Raises:
-        ModelError: `bad_checkpoint`.
-    """
-    if not path.is_file():
-        raise _refuse(path, "no such file")
-    size = path.stat().st_size
-    if size > LARGEST:
-        raise _refuse(path, f"has {size:,} bytes, limit is {LARGEST:,}")
-    try:
-        with ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-            names = archive.namelist()
-    except (BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise _refuse(path, otherwise) from error
-    if not any(name.endswith("/data.pkl") for name in names):
-        raise _refuse(path, "is a zip archive, but not one that torch wrote")
-    if unpacked > size:  # torch stores, it does not compress
-        raise _refuse(path, f"has {size:,} bytes and claims to unpack to {unpacked:,}")
 
 
 def _digest(value: object) -> str:
@@ -122,10 +85,6 @@ def _feed(state: "hashlib._Hash", value: object) -> None:
             _feed(state, item)
     else:
         state.update(f"{type(value).__name__} {json.dumps(value)};".encode())
-
-
-def _refuse(path: Path, problem: str) -> ModelError:
-    return ModelError("bad_checkpoint", f"{path}: {problem}")
 
 
 def _first_line(error: BaseException) -> str:

@@ -25,7 +25,7 @@ from snn_export.importers.foreign import Foreign
 from snn_export.importers.iir_layers import Reader, refuse
 from snn_export.importers.layers import Joined, Layers, Pooled, Weighted
 from snn_export.importers.picture import Picture
-from snn_export.importers.torch_file import array, read
+from snn_export.importers.torch_file import array, read, unwrapped
 
 MARK = b"threshold.t0"
 """A word that only these files hold."""
@@ -56,7 +56,7 @@ def load(path: Path, picture: Picture) -> Foreign:
     state = content.get("state_dict")
     if not isinstance(state, dict):
         raise refuse(path, "has no 'state_dict'")
-    tensors = {str(key).removeprefix("module."): value for key, value in state.items()}
+    tensors = {unwrapped(key): value for key, value in state.items()}
     if not any(key.startswith("threshold.") for key in tensors):
         raise refuse(path, "has no thresholds: it is an ANN; train it down to T=1 first")
     _check_timesteps(path, content)

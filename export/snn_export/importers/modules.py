@@ -22,7 +22,7 @@ from snn_export.importers.picture import Picture
 from snn_export.importers.snntorch_neurons import FRAMEWORK as SNNTORCH
 from snn_export.importers.spiking import Framework
 from snn_export.importers.spikingjelly_neurons import FRAMEWORK as SPIKINGJELLY
-from snn_export.importers.torch_file import array, state_dict
+from snn_export.importers.torch_file import array, state_dict, unwrapped
 from snn_export.importers.trace import Traced, trace
 from snn_runtime.errors import ModelError, UsageError
 from snn_runtime.graph import INPUT
@@ -57,6 +57,10 @@ def load(path: Path, picture: Picture, builder: str) -> Foreign:
     """
     weights = state_dict(path)
     network = _built(builder)
+    names = network.state_dict().keys()
+    if weights.keys() != names:  # a network may itself have a part that is called "module"
+        inner = {unwrapped(name): name for name in names}
+        weights = {inner.get(unwrapped(key), key): value for key, value in weights.items()}
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

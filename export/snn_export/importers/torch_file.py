@@ -1,9 +1,8 @@
 """Torch files of strangers: tensors and plain containers, or nothing. No pickle is ever run."""
 
-import warnings
+import re
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -11,44 +10,40 @@ from torch import Tensor
 
 from snn_export.fold import Array
 from snn_runtime.errors import ModelError
-from snn_train.checkpoint import check_torch_zip
+from snn_train import torch_zip
+from snn_train.torch_zip import refuse
 
-NO_ZIP = "is no torch zip; if torch older than 1.6 wrote it, load it there and save it again"
+REMEDY = (
+    "load it where you trust it and save its weights, torch.save(net.state_dict(), FILE); --module "
+    "names the function that builds an snnTorch or SpikingJelly network"
+)
 NESTED = ("state_dict", "model_state_dict", "net", "model")
 """Where training scripts keep the weights when they keep more than those."""
 
+WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")
+"""What torch's DataParallel and torch.compile put before every name, once for each time."""
+
 
 def pickled_words(path: Path) -> bytes:
-    """The pickle in a torch zip, to look for words in it, not to load; empty for other files."""
-    try:
-        with ZipFile(path) as archive:
-            names = [n for n in archive.namelist() if n.endswith("/data.pkl")]
-            return archive.open(names[0]).read(2**24) if names else b""
-    except (BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
-        return b""
+    """The pickle in a torch zip, to look for words in it, not to load.
+
+    Raises:
+        ModelError: `bad_checkpoint`: missing, no torch zip, or damaged.
+    """
+    torch_zip.check(path, REMEDY)
+    return torch_zip.pickled(path)
 
 
 def read(path: Path) -> dict[str, Any]:
     """Return the dictionary that `torch.save` wrote.
 
     Raises:
-        ModelError: `bad_checkpoint`: no torch zip, or anything in it but tensors, numbers, strings
-            and containers.
+        ModelError: `bad_checkpoint`: no torch zip, a damaged one, or anything in it but tensors,
+            numbers, strings and containers.
     """
-    check_torch_zip(path, NO_ZIP)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can raise anything
-        raise _refuse(
-            path,
-            "holds more than tensors; a pickle of a whole module is never loaded, because loading "
-            "runs whatever it says. Save net.state_dict() and name the function that builds the "
-            f"network with --module ({' '.join(str(error).split())[:100]})",
-        ) from error
+    content = torch_zip.read(path, REMEDY)
     if not isinstance(content, dict):
-        raise _refuse(path, f"holds a {type(content).__name__}, expected a dictionary of tensors")
+        raise refuse(path, f"holds a {type(content).__name__}, expected a dictionary of tensors")
     return content
 
 
@@ -66,10 +61,13 @@ def state_dict(path: Path) -> dict[str, Tensor]:
     wrong = [key for key, value in content.items() if not isinstance(value, Tensor)]
     if wrong or not content:
         found = f"{wrong[0]!r:.40} is a {type(content[wrong[0]]).__name__}" if wrong else "is empty"
-        raise _refuse(path, f"is no state_dict: {found}, expected tensors by name")
-    if all(key.startswith("module.") for key in content):  # of torch's DataParallel
-        content = {key.removeprefix("module."): value for key, value in content.items()}
+        raise refuse(path, f"is no state_dict: {found}, expected tensors by name")
     return content
+
+
+def unwrapped(name: object) -> str:
+    """The name of a tensor without what wrappers of a module have put before it."""
+    return WRAPPERS.sub("", str(name))
 
 
 def array(name: str, tensor: object) -> Array:
@@ -86,7 +84,3 @@ def array(name: str, tensor: object) -> Array:
     if not np.isfinite(values).all():
         raise ModelError("bad_weights", f"{name} holds a number that is not finite")
     return values
-
-
-def _refuse(path: Path, problem: str) -> ModelError:
-    return ModelError("bad_checkpoint", f"{path}: {problem}")

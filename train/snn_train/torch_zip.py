@@ -1,0 +1,153 @@
+"""Torch files, ours and strangers': whole, and of tensors and plain containers, or refused.
+
+A torch file is a zip, and a zip holds a CRC-32 of every member. torch does not compare them, so a
+byte that flipped would be another weight.
+"""
+
+import pickletools
+import re
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile, ZipInfo
+
+import torch
+
+from snn_runtime.errors import ModelError
+
+LARGEST = 8 * 2**30
+"""Bytes; a larger file is refused unread. VGG19 for ImageNet with its optimiser needs a fifth."""
+CHUNK = 2**20
+LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+"""The number with which a file of torch older than 1.6 begins."""
+
+
+def read(path: Path, remedy: str, device: str | torch.device = "cpu") -> Any:
+    """Return what `torch.save` wrote: nothing but tensors, numbers, strings and containers.
+
+    Args:
+        remedy: what to do about a file of another kind.
+
+    Raises:
+        ModelError: `bad_checkpoint`: missing, no torch zip, damaged, or it holds more than that.
+    """
+    check(path, remedy)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # a strange pickle can raise anything
+        raise refuse(path, _more_than_tensors(path, error, remedy)) from error
+
+
+def check(path: Path, remedy: str) -> None:
+    """Refuse what is no torch zip, or a damaged one, before torch sees it.
+
+    Raises:
+        ModelError: `bad_checkpoint`.
+    """
+    if not path.exists():
+        raise refuse(path, "no such file")
+    if not path.is_file():
+        raise refuse(path, "is no file")
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise refuse(path, f"has {size:,} bytes, limit is {LARGEST:,}")
+    try:
+        with ZipFile(path) as archive:
+            _check_members(path, size, archive.infolist(), remedy)
+            _check_sums(path, archive)
+    except ModelError:
+        raise
+    except Exception as error:  # a damaged zip can raise anything
+        raise refuse(path, _no_whole_zip(path, remedy)) from error
+
+
+def pickled(path: Path) -> bytes:
+    """The pickle in a torch zip that `check` passed, to look for words in it and not to load."""
+    with ZipFile(path) as archive:
+        name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+        with archive.open(name) as member:
+            return member.read(2**24)
+
+
+def refuse(path: Path, problem: str) -> ModelError:
+    return ModelError("bad_checkpoint", f"{path}: {problem}")
+
+
+def _check_members(path: Path, size: int, entries: list[ZipInfo], remedy: str) -> None:
+    names = [entry.filename for entry in entries]
+    unpacked = sum(entry.file_size for entry in entries)
+    if not any(name.endswith("/data.pkl") for name in names):
+        raise refuse(path, "is a zip archive, but not one that torch wrote")
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise refuse(path, f"is a TorchScript program, expected tensors; {remedy}")
+    if unpacked > size:  # torch stores, it does not compress
+        raise refuse(path, f"has {size:,} bytes and claims to unpack to {unpacked:,}")
+    if len(set(names)) < len(names):
+        raise refuse(path, "is damaged: two of its members have the same name")
+    if not any(entry.CRC for entry in entries if entry.file_size):
+        raise refuse(
+            path,
+            "has no checksums, by which damage would be seen; write it again without "
+            "torch.serialization.set_crc32_options(False)",
+        )
+
+
+def _check_sums(path: Path, archive: ZipFile) -> None:
+    for entry in archive.infolist():
+        try:
+            with archive.open(entry) as member:
+                while member.read(CHUNK):
+                    pass  # at its end, zipfile compares the sum
+        except Exception as error:  # a damaged member can raise anything
+            raise refuse(
+                path,
+                f"is damaged: {entry.filename!r:.60} does not match its checksum; copy it again",
+            ) from error
+
+
+def _no_whole_zip(path: Path, remedy: str) -> str:
+    with path.open("rb") as file:
+        head = file.read(512)
+    if not head:
+        return "is empty"
+    if head.startswith(b"PK\x03\x04"):
+        return "is damaged: a zip archive that was cut short or overwritten; copy it again"
+    if head.startswith(LEGACY) or head[257:262] == b"ustar":
+        return f"is no torch zip: it is in the format of torch before 1.6; {remedy}"
+    if head[:1] == b"\x80":
+        return f"is no torch zip but a bare pickle, which is never run; {remedy}"
+    return "is no torch file (no zip archive)"
+
+
+def _more_than_tensors(path: Path, error: Exception, remedy: str) -> str:
+    said = " ".join(str(error).split())
+    found = re.search(r"(?:GLOBAL|class|function) ([\w.]+)", said)
+    if found is None:
+        problem = "".join(filter(str.isprintable, said.partition(" This file can")[0]))
+        return f"cannot be read safely ({problem[:120]})"
+    kind = found[1]
+    never = "which is never loaded, because loading runs whatever it says"
+    key = _key_before(pickled(path), kind)
+    if key is None:
+        return f"is a pickle of a whole {kind}, {never}; {remedy}"
+    cure = "make it a number with .item()" if kind.endswith("scalar") else "leave it out"
+    return (
+        f"holds more than tensors, numbers and strings: its entry {key!r:.40} is of {kind}, "
+        f"{never}; {cure}, or {remedy}"
+    )
+
+
+def _key_before(pickle: bytes, kind: str) -> str | None:
+    """The last string before the first mention of `kind`, its key in a dictionary; None before the
+    first string."""
+    key: str | None = None
+    with suppress(ValueError):  # of a pickle that stops halfway
+        for opcode, argument, _ in pickletools.genops(pickle):
+            if opcode.name == "GLOBAL" and str(argument).replace(" ", ".").endswith(kind):
+                return key
+            if "UNICODE" in opcode.name:
+                key = str(argument)
+    return key
