@@ -20,10 +20,12 @@ from snn_export.quantise import to_float32, to_int8
 from snn_export.verify import evidence, measure, prove
 from snn_runtime.backends.ort import OrtBackend
 from snn_runtime.command import Parser, run_command, whole_number
+from snn_runtime.cores import MOST
 from snn_runtime.errors import InputError, ResourceError, UsageError
 from snn_runtime.onnx_file import write
 from snn_train import data as data_sets
 from snn_train.integer import BITS
+from snn_train.threads import compute_with
 
 PROGRAM = "export-snn"
 EXAMPLES = """examples:
@@ -53,8 +55,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     bits = "of the integers: 8 unless they were trained, see train-snn --int-bits"
     parser.add_argument("--int-bits", type=int, choices=BITS, help=bits)
     parser.add_argument("--data", help="as for train-snn: measure accuracy and spike rates on it")
-    threads = whole_number(1, 1024)
-    parser.add_argument("--threads", type=threads, help="of ONNX Runtime (default: all cores)")
+    threads = whole_number(1, MOST)
+    parser.add_argument("--threads", type=threads, help="(default: all cores it may use)")
     parser.add_argument("--format", choices=("text", "json"), default="text")
     add_flags(parser)
     return parser.parse_args(argv)
@@ -64,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """Export, prove, measure, write; nothing is written unless everything holds."""
     if not args.model.parent.is_dir():
         raise ResourceError("unwritable", f"{args.model.parent}: no such folder to write to")
+    compute_with(args.threads)
     origin = load_origin(args)
     folded = _with_bits(origin, args)
     graph = to_int8(folded) if args.weights == "int8" else to_float32(folded)

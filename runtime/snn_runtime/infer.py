@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from snn_runtime.command import Parser, run_command, say, whole_number
+from snn_runtime.cores import MOST, usable
 from snn_runtime.errors import InputError, UsageError
 from snn_runtime.image import Limits, Pixels, Waiting, read_file, read_stream, to_array
 from snn_runtime.report import Answer, CsvReport, JsonReport, Report, TextReport, rank
@@ -28,7 +29,7 @@ PROGRAM = "snn-infer"
 
 TOP_K = 3
 LARGEST_BATCH = 32
-DECODERS = min(2, os.cpu_count() or 1)
+DECODERS = 2
 """Large pictures decoded at once: each may take 400 MB at the default --max-pixels."""
 LARGE = 1 << 15
 """Bytes of a file from which decoding takes longer than handing it to another thread."""
@@ -81,9 +82,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--threads",
-        type=whole_number(1, 1024),
+        type=whole_number(1, MOST),
         metavar="N",
-        help="that compute (default: one for each core this process may use)",
+        help="that compute (default: one for each core this process or its container may use)",
     )
     add(
         "--top-k",
@@ -143,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
     report = _report(args, model.engine)
     label = partial(_label, model, report, count=args.top_k or TOP_K)
     decode = partial(_decode, model=model, limits=limits)
-    with _threads(1) as labeller, _threads(DECODERS) as decoders:
+    with _threads(1) as labeller, _threads(min(DECODERS, usable())) as decoders:
         labelled = None
         for batch in _batches(find(args.inputs, follow=args.follow)):
             decoded = _decode_all(decoders, decode, batch)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from snn_runtime.agreement import logits_of, unexplained
 from snn_runtime.backends import Backend
+from snn_runtime.cores import thread_count
 from snn_runtime.errors import DeviceError, InputError, ModelError, UsageError, VerifyError
 from snn_runtime.golden import golden_hash, golden_images
 from snn_runtime.graph import SpikingGraph
@@ -106,7 +107,7 @@ class Choice:
     precision: str = "auto"
     """Of TensorRT's arithmetic; every one gives the same spikes, or is not used."""
     threads: int | None = None
-    """How many a CPU engine may use; None is all this process may."""
+    """How many a CPU engine may use; None is `cores.usable`, which see."""
 
     def __post_init__(self) -> None:
         for what, value, choices in (
@@ -122,8 +123,8 @@ class Choice:
                 "unknown_device",
                 f"device is {self.device!r}, expected auto, cpu, cuda, tensorrt or such as cuda:1",
             )
-        if self.threads is not None and self.threads < 1:
-            raise UsageError("bad_threads", f"threads is {self.threads}, expected at least 1")
+        if self.threads is not None:
+            thread_count(self.threads)
         if not self.engines:
             raise UsageError(
                 "bad_device", f"backend {self.backend} does not run on device {self.device}"

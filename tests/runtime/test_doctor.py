@@ -21,7 +21,7 @@ import onnxruntime
 import pytest
 from graphs import example
 
-from snn_runtime import onnx_file, system
+from snn_runtime import cores, onnx_file, system
 from snn_runtime.doctor import checks, cli, private
 from snn_runtime.doctor.checks import Check, check, fastest
 from snn_runtime.doctor.facts import ALWAYS, ON_A_JETSON, Facts, gather
@@ -144,6 +144,18 @@ LIMITED_V1 = {
     "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000\n",
     "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
     "sys/fs/cgroup/memory/memory.limit_in_bytes": "1073741824\n",
+}
+LIMITED_NESTED = {
+    **DESKTOP,
+    ".dockerenv": "",
+    "proc/1/cgroup": "0::/\n",
+    "proc/self/cgroup": "0::/jobs/one\n",
+    "sys/fs/cgroup/cpu.max": "max 100000\n",
+    "sys/fs/cgroup/memory.max": "max\n",
+    "sys/fs/cgroup/jobs/cpu.max": "250000 100000\n",
+    "sys/fs/cgroup/jobs/memory.max": "1073741824\n",
+    "sys/fs/cgroup/jobs/one/cpu.max": "max 100000\n",
+    "sys/fs/cgroup/jobs/one/memory.max": "268435456\n",
 }
 
 Machines = Callable[..., System]
@@ -296,15 +308,19 @@ def test_an_nvidia_smi_that_answers_otherwise(machine: Machines) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "cores", "memory"), [(LIMITED, 1.5, 2**31), (LIMITED_V1, 0.5, 2**30)]
+    ("files", "cores", "usable", "memory"),
+    [(LIMITED, 1.5, 2, 2**31), (LIMITED_V1, 0.5, 1, 2**30), (LIMITED_NESTED, 2.5, 3, 2**28)],
 )
 def test_a_container_s_limits(
-    files: dict[str, str], cores: float, memory: int, machine: Machines
+    files: dict[str, str], cores: float, usable: int, memory: int, machine: Machines
 ) -> None:
     facts = gather(machine(files, arch="x86_64")).values
     assert facts["system"]["container"] is True
     assert (facts["cpu"]["core_limit"], facts["memory"]["limit_bytes"]) == (cores, memory)
-    assert facts["cpu"]["usable_cores"] == 6
+    assert facts["cpu"]["usable_cores"] == usable
+
+
+def test_a_container_without_limits(machine: Machines) -> None:
     unlimited = {"sys/fs/cgroup/cpu.max": "max 100000", "sys/fs/cgroup/memory.max": "max"}
     facts = gather(machine(unlimited)).values
     assert facts["cpu"]["core_limit"] is facts["memory"]["limit_bytes"] is None
@@ -651,7 +667,7 @@ def test_this_machine(tmp_path: Path) -> None:
     )
     facts = found["facts"]
     assert facts["software"]["onnxruntime_providers"] == onnxruntime.get_available_providers()
-    assert facts["cpu"]["usable_cores"] == len(os.sched_getaffinity(0))
+    assert facts["cpu"]["usable_cores"] == cores.usable()
     assert facts["system"]["kernel"] == os.uname().release
     assert facts["software"]["event_engine"] is True
     for name in ("somebody-here", str(home), os.uname().nodename):

@@ -30,6 +30,7 @@ from snn_train.recipes import RECIPES, settings_for
 from snn_train.run import Run, resume, start
 from snn_train.schedule import Settings
 from snn_train.signals import Interruption
+from snn_train.threads import compute_with, crowded
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,8 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, team: Team, device: torch.device) -> int:
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
+    compute_with(args.threads)
     terminal = report.JsonLines() if args.format == "json" else report.Terminal()
     if not team.leads:
         terminal = report.Silent()
@@ -52,6 +52,7 @@ def _run(args: argparse.Namespace, team: Team, device: torch.device) -> int:
         directory = args.resume
         with _locked(directory, team):
             current = resume(directory, device)
+            compute_with(args.threads, current.threads)
             data = _data_again(current, terminal)
             return _carry_on(current, args, data, terminal, team)
     file: Path | None = vars(args)["from"]
@@ -84,6 +85,9 @@ def _carry_on(
     current: Run, args: argparse.Namespace, data: DataSet, terminal: report.Terminal, team: Team
 ) -> int:
     _join(current, args, team)
+    note = crowded(current.threads or 1) if args.resume and args.threads is None else None
+    if note:
+        terminal.note(note)
     interruption = Interruption(patient=team.size > 1)
     terminal.note(_title(current))
     current.save()
@@ -114,6 +118,7 @@ def _join(current: Run, args: argparse.Namespace, team: Team) -> None:
         )
     current.team = team
     current.micro_batch = args.micro_batch or current.micro_batch
+    current.threads = torch.get_num_threads()
     team.wait()  # until all have read what is to be resumed
     if team.leads:
         sweep_temporary(current.directory)

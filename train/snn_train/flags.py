@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from snn_runtime.command import Parser, whole_number
+from snn_runtime.cores import MOST
 from snn_runtime.errors import UsageError
 from snn_train.augment import Augmentation
 from snn_train.data import DATA
@@ -61,8 +62,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_integers(parser.add_argument_group("integers"))
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
-    threads = whole_number(1, 1024)
-    machine.add_argument("--threads", type=threads, help="CPU threads (default: all cores)")
+    threads = whole_number(1, MOST)
+    machine.add_argument("--threads", type=threads, help="CPU threads (default: all it may use)")
     machine.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     part = "pictures computed at once, if a batch does not fit into memory (default: found out)"
     machine.add_argument("--micro-batch", type=whole_number(2), metavar="N", help=part)

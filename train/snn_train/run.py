@@ -72,6 +72,8 @@ class Run:
     """Follows the network slowly, where that was asked for."""
     micro_batch: int | None = None
     """Pictures that a process computes at once; None for its whole share of a batch."""
+    threads: int | None = None
+    """That torch computes with; None where nothing was recorded."""
     team: Team = ALONE
 
     @property
@@ -114,6 +116,7 @@ class Run:
             "budget": vars(self.control) if self.control else None,
             "average": self.average.state_dict() if self.average else None,
             "micro_batch": self.micro_batch,
+            "threads": self.threads,
         }
         checkpoint.save(latest, content)
 
@@ -226,7 +229,7 @@ def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> 
         ) from error
     return Run(
         experiment, directory, network, optimiser, best, position, records, outcomes, control,
-        average, content.get("micro_batch"),
+        average, content.get("micro_batch"), content.get("threads"),
     )  # fmt: skip
 
 

@@ -11,16 +11,11 @@ import numpy.typing as npt
 
 from snn_runtime.reference import Spikes
 
-__all__ = ["Backend", "described", "thread_count"]
+__all__ = ["Backend", "described"]
 
 # From 1.29 on ONNX Runtime reports its use to its makers and leaves files in the home folder. It
 # looks at this once, when it is imported, which `ort` does after this line.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
-
-def thread_count(threads: int | None) -> int:
-    """Return how many threads to use: None is all the cores that this process may."""
-    return threads or len(os.sched_getaffinity(0))
 
 
 def described(how: str, threads: int) -> str:

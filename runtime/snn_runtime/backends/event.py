@@ -13,8 +13,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from snn_runtime.backends import described, thread_count
+from snn_runtime.backends import described
 from snn_runtime.backends.lifetime import Reopened
+from snn_runtime.cores import thread_count
 from snn_runtime.errors import DeviceError, ResourceError, UsageError
 from snn_runtime.event.library import bandwidth, instruction_sets, library
 from snn_runtime.event.lowering import lower
@@ -44,7 +45,7 @@ class EventBackend(Reopened):
         instruction_set: str | None = None,
     ) -> None:
         """Raises DeviceError where there is no engine or it does not take the graph, UsageError for
-        an instruction set that is not here."""
+        an instruction set that is not here or a number of threads that cannot be."""
         if not graph.exact:
             raise DeviceError(
                 "backend_unavailable",

@@ -20,9 +20,10 @@ import numpy.typing as npt
 import onnxruntime as ort
 from onnx import ModelProto
 
-from snn_runtime.backends import described, thread_count
+from snn_runtime.backends import described
 from snn_runtime.backends.lifetime import Reopened
 from snn_runtime.backends.ort_integer import lower
+from snn_runtime.cores import thread_count
 from snn_runtime.errors import DeviceError, ResourceError, SnnError, UsageError
 from snn_runtime.graph import INPUT, SpikingGraph
 from snn_runtime.onnx_file.writer import OUTPUT, emit
@@ -64,12 +65,13 @@ class OrtBackend(Reopened):
 
         Args:
             graph: Any.
-            threads: None is all this process may use.
+            threads: None is what `cores.usable` says.
             optimisation: How much ONNX Runtime may rewrite.
             form: None is `integer` for int8 weights; both forms answer alike.
 
         Raises:
-            UsageError: `bad_form`, integers were asked for and the weights are float32.
+            UsageError: `bad_form`, integers were asked for and the weights are float32;
+                `bad_threads`.
             DeviceError: ONNX Runtime refuses.
         """
         if form == "integer" and not graph.exact:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from snn_runtime.bench.timing import Protocol
 from snn_runtime.bench.topology import TOPOLOGIES, Design, Pooling
 from snn_runtime.command import Parser, run_command, say, whole_number
+from snn_runtime.cores import MOST
 from snn_runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         UsageError: `usage`.
     """
     parser = Parser(PROGRAM, "Measure spiking networks beside their dense twins.", EXAMPLES)
-    add, count = parser.add_argument, whole_number(1, 1024)
+    add, count = parser.add_argument, whole_number(1, MOST)
     add("--model", type=Path, metavar="PATH", help="model.onnx (default: the bundled one)")
     add("--images", type=Path, metavar="FOLDER", help="what to look at (default: random scenes)")
     _add_synthetic(parser)

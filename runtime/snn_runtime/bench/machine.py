@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from snn_runtime.cores import usable
+
 CPU_INFO = Path("/proc/cpuinfo")
 CORES = Path("/sys/devices/system/cpu")
 DEVICES = Path("/dev")
@@ -50,7 +52,7 @@ def this_machine() -> Machine:
     return Machine(
         processor=_processor(),
         instruction_sets=tuple(name for name in TELLING if name in instruction_sets()),
-        cores=len(os.sched_getaffinity(0)),
+        cores=usable(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         packages=_packages(),

@@ -3,6 +3,8 @@
 import re
 
 from snn_runtime.bench.machine import TELLING
+from snn_runtime.control_groups import folders
+from snn_runtime.cores import quota, usable
 from snn_runtime.system import System, Unknown
 
 KIB = 1024
@@ -48,21 +50,14 @@ def cores(system: System) -> int:
 
 
 def usable_cores(system: System) -> int:
-    """By affinity: what `--threads` is by default."""
-    return system.allowed
+    """What `--threads` is by default."""
+    return usable(system)
 
 
 def core_limit(system: System) -> float | None:
-    """Cores' worth of time that the control group grants; None is all of it."""
-    if system.exists("sys/fs/cgroup/cpu.max"):
-        quota, period = system.read("sys/fs/cgroup/cpu.max").split()
-    else:
-        folder = "sys/fs/cgroup/cpu"
-        if not system.exists(f"{folder}/cpu.cfs_quota_us"):
-            return None
-        quota = system.read(f"{folder}/cpu.cfs_quota_us")
-        period = system.read(f"{folder}/cpu.cfs_period_us")
-    return None if quota in ("max", "-1") else round(int(quota) / int(period), 2)
+    """Cores' worth of time that the control groups grant; None is all of it."""
+    granted = quota(system)
+    return None if granted is None else round(float(granted), 2)
 
 
 def governor(system: System) -> str:
@@ -85,12 +80,14 @@ def available_memory(system: System) -> int:
 
 
 def memory_limit(system: System) -> int | None:
-    """Bytes that the control group grants; None is all there are."""
-    for path in ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        if system.exists(path):
-            limit = system.read(path)
-            return None if limit == "max" or int(limit) >= UNLIMITED else int(limit)
-    return None
+    """Bytes that the control groups grant; None is all there are."""
+    limits = []
+    for folder in folders(system, "memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            if system.exists(f"{folder}/{name}"):
+                limits.append(system.read(f"{folder}/{name}"))
+    numbers = [int(limit) for limit in limits if limit != "max"]
+    return min((limit for limit in numbers if limit < UNLIMITED), default=None)
 
 
 def _memory(system: System, key: str) -> int:
