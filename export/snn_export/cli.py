@@ -19,7 +19,7 @@ from snn_export.parity import compare
 from snn_export.quantise import to_float32, to_int8
 from snn_export.verify import evidence, measure, prove
 from snn_runtime.backends.ort import OrtBackend
-from snn_runtime.command import Parser, run_command, whole_number
+from snn_runtime.command import Parser, run_command, say, whole_number
 from snn_runtime.cores import MOST
 from snn_runtime.errors import InputError, ResourceError, UsageError
 from snn_runtime.onnx_file import write
@@ -119,6 +119,8 @@ def _data(spec: str, origin: Origin) -> data_sets.DataSet:
         )
     if tuple(data.test_images.shape[1:3]) != size:
         raise InputError("bad_data", f"{spec}: pictures are not {size[0]}x{size[1]}")
+    for note in data.notes:
+        say(f"{PROGRAM}: {note}")
     return data
 
 

@@ -43,8 +43,9 @@ EXAMPLES = """examples:
   curl -s https://example.org/cat.jpg | snn-infer -
   snn-infer --self-test                   does this machine compute what the model's maker did?
 
-An answer is called unsure where its probability is below 50 %. In folders, files with another
-suffix than a picture's are passed over, as are links that lead outside (see --follow)."""
+An answer is called unsure where its probability is below 50 %. In folders, hidden files, files with
+another suffix than a picture's, what systems leave behind, and links that lead outside (see
+--follow) are passed over and counted."""
 
 Decoded: TypeAlias = tuple[Pixels, tuple[str, ...]] | InputError
 
@@ -146,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
     decode = partial(_decode, model=model, limits=limits)
     with _threads(1) as labeller, _threads(min(DECODERS, usable())) as decoders:
         labelled = None
-        for batch in _batches(find(args.inputs, follow=args.follow)):
+        for batch in _batches(find(args.inputs, follow=args.follow, tally=report.passed_over)):
             decoded = _decode_all(decoders, decode, batch)
             if labelled is not None:
                 labelled.result()

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from snn_runtime.command import printable, say
 from snn_runtime.errors import PARTIAL, InputError
+from snn_runtime.image.folder import Tally
 
 UNSURE_BELOW = 0.5
 """Probability of the first label under which an answer counts as unsure: the others together are
@@ -74,6 +75,8 @@ class Report:
         self.strict = strict
         """Whether a warning costs a picture its answer."""
         self.labelled = self.failed = self.skipped = 0
+        self.passed_over = Tally()
+        """What in folders is no picture at all."""
 
     def answer(self, name: str, answer: Answer) -> None:
         if answer.warnings and self.strict:
@@ -98,6 +101,8 @@ class Report:
 
     def end(self) -> int:
         """Print what comes last and return the exit code."""
+        if self.passed_over:
+            say(f"{self.program}: passed over: {self.passed_over}")
         if self.failed or self.skipped or not self.summarises:
             counts = _counted(self.labelled, self.failed, self.skipped)
             say(f"{self.program}: {counts} ({self.engine})")
@@ -156,7 +161,8 @@ class JsonReport(Report):
 
     def _put_end(self) -> None:
         counts = {"ok": self.labelled, "failed": self.failed, "skipped": self.skipped}
-        self._put(summary={**counts, "engine": self.engine})
+        passed = self.passed_over.counts
+        self._put(summary={**counts, "passed_over": passed, "engine": self.engine})
 
     def _put(self, **fields: object) -> None:
         _write(json.dumps(fields).encode("ascii") + b"\n")

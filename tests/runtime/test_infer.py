@@ -511,6 +511,18 @@ def test_links(snn_infer: Command, tmp_path: Path) -> None:
     assert strict.codes.keys() == {"gone.png", "loop.png", "away.png", "folder"}
 
 
+def test_what_is_passed_over_is_counted(snn_infer: Command, tmp_path: Path) -> None:
+    (tmp_path / "@eaDir").mkdir()
+    for name in ("a.png", ".hidden.png", "Thumbs.db", "@eaDir/a.png", "notes.txt"):
+        (tmp_path / name).write_bytes(RED)
+    outcome = snn_infer("--format", "json", tmp_path)
+    assert outcome.code == 0 and len(outcome.records) == 1
+    expected = {"hidden": 1, "left by a system": 2, "with no picture's suffix": 1}
+    assert json.loads(outcome.out.splitlines()[-1])["summary"]["passed_over"] == expected
+    said = "1 hidden (.hidden.png), 2 left by a system (@eaDir, …), 1 with no picture's suffix ("
+    assert f"snn-infer: passed over: {said}" in outcome.err
+
+
 # A32, A33: many
 
 

@@ -24,9 +24,9 @@ from in_memory import in_memory
 
 from snn_runtime import image
 from snn_runtime.errors import InputError, UsageError
+from snn_runtime.image import Fit
 from snn_train import archives
 from snn_train.data import DataSet, load
-from snn_train.folders import Fit
 
 CLASSES = ("ant", "bee", "cow")
 
@@ -161,8 +161,8 @@ def test_a_folder_of_pictures_is_read_as_snn_infer_will_read_it(
             ("train/ant/00.png", "empty"),
         ),
         (
-            lambda root: (root / "test" / "cow" / "notes.txt").write_text("remember the milk"),
-            ("test/cow/notes.txt", "no image"),
+            lambda root: (root / "test" / "cow" / "notes.png").write_text("remember the milk"),
+            ("test/cow/notes.png", "no image"),
         ),
         (
             lambda root: [path.unlink() for path in (root / "train" / "bee").glob("0[5-9]*")],
@@ -185,7 +185,7 @@ def test_a_truncated_picture_among_many_is_found(photos: Path) -> None:
 
 def test_one_class_is_no_classification(tmp_path: Path) -> None:
     (tmp_path / "train" / "ant").mkdir(parents=True)
-    refused(f"imagefolder:{tmp_path}", "has 1 class folders, expected at least 2")
+    refused(f"imagefolder:{tmp_path}", "has 1 class folders (ant), expected at least 2")
 
 
 def test_narrow_pictures_get_shifts_that_fit(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ from torch import Tensor
 from snn_export import cli as export_cli
 from snn_runtime import image
 from snn_runtime.errors import InputError
+from snn_runtime.image import Fit
 from snn_train import checkpoint, cli
 from snn_train.augment import TRIES, Augmentation, Draws, Normalisation, augment, window
 from snn_train.data import DataSet, load
 from snn_train.experiment import digest
-from snn_train.folders import Fit
 from snn_train.on_disk import OnDisk, ahead
 from snn_train.recipes import FLAGS, RECIPES, settings_for
 from snn_train.schedule import Stage
@@ -279,7 +279,7 @@ def test_the_next_batch_is_begun_before_a_batch_is_handed_out(
     ("spoil", "names"),
     [
         (lambda root: (root / "train").rename(root / "trian"), ("train", "no such folder")),
-        (lambda root: (root / "val").rename(root / "test"), ("val", "no such folder")),
+        (lambda root: (root / "val").rename(root / "vale"), ("val", "no such folder")),
         (
             lambda root: (root / "val" / CLASSES[1]).rename(root / "x"),
             ("val", "has 1 class folders"),
@@ -303,14 +303,6 @@ def test_the_next_batch_is_begun_before_a_batch_is_handed_out(
         (
             lambda root: os.truncate(root / "train" / CLASSES[0] / "grey.JPEG", 2**26 + 1),
             ("grey.JPEG: has 67,108,865 bytes",),
-        ),
-        (
-            lambda root: (root / "train" / CLASSES[0] / "a.JPEG").symlink_to("gone"),
-            ("a.JPEG: No such file",),
-        ),
-        (
-            lambda root: os.mkfifo(root / "train" / CLASSES[0] / "a.JPEG"),
-            ("a.JPEG: is not a regular file",),
         ),
         (
             lambda root: (root / "train" / CLASSES[0] / "grey.JPEG").unlink(),

@@ -89,7 +89,8 @@ def _carry_on(
     if note:
         terminal.note(note)
     interruption = Interruption(patient=team.size > 1)
-    terminal.note(_title(current))
+    for line in (_title(current), *data.notes):
+        terminal.note(line)
     current.save()
     again = f"train-snn --resume {shlex.quote(str(current.directory))}"
     try:

@@ -1,14 +1,15 @@
 """Data sets, each as two uint8 tensors, all of it looked at before training starts; but for one.
 
 digits              scikit-learn's 1,797 scans of 8×8; always there
-imagefolder:DIR     DIR/{train,test}/<class>/* in any format that snn-infer reads
+imagefolder:DIR     DIR/{train,test}/<class>/… or DIR/<class>/…, in any format that snn-infer reads
 cifar10, cifar100   the official python archives, downloaded once, or `cifar10:FILE`
 mnist, fashion-mnist  the four IDX files, downloaded once, or `mnist:DIR`
-imagenet:DIR        DIR/{train,val}/<class>/*, 224×224; decoded while training goes on: of its files
+imagenet:DIR        DIR/{train,val}/<class>/…, 224×224; decoded while training goes on: of its files
                     only names and sizes are looked at before
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,13 @@ import torch
 from torch import Tensor
 
 from snn_runtime.errors import InputError, UsageError
-from snn_train import archives
+from snn_runtime.image import Fit
+from snn_train import archives, imagefolder
 from snn_train.augment import Augmentation, Normalisation
-from snn_train.folders import Fit, Labels, Pixels, Progress, first_size, read, same_classes
-from snn_train.on_disk import Images, OnDisk, listed
+from snn_train.doubles import digests, doubles
+from snn_train.folders import TEST, Progress, Survey, bad, parts, pictures, same_classes
+from snn_train.imagefolder import Labels, Pixels
+from snn_train.on_disk import Images, OnDisk, on_disk
 
 DATA = ("digits", "imagefolder:DIR", "cifar10[:FILE]", "cifar100[:FILE]", "mnist[:DIR]",
         "fashion-mnist[:DIR]", "imagenet:DIR")  # fmt: skip
@@ -49,6 +53,8 @@ class DataSet:
     """How pictures of another shape were made to fit; part of the exported model."""
     colours: Normalisation | None = None
     """Where the field has agreed on one; else it is measured."""
+    notes: tuple[str, ...] = ()
+    """What whoever trains on it should know: what was passed over, what stands in it twice."""
 
     @property
     def on_disk(self) -> bool:
@@ -131,11 +137,19 @@ def _data_set(
     parts: tuple[Pixels, Labels, Pixels, Labels],
     augmentation: Augmentation,
     fit: Fit = "crop",
+    *,
+    names: Sequence[str] = (),
+    notes: tuple[str, ...] = (),
 ) -> DataSet:
-    tensors = [torch.from_numpy(part) for part in parts]
+    """Args: names: of the test pictures' files."""
+    twice = doubles(digests(parts[0]), parts[1], digests(parts[2]), names)
+    images, marks, test_images, test_marks = (torch.from_numpy(part) for part in parts)
     return _checked(
-        DataSet(name, labels, tensors[0], tensors[1], tensors[2], tensors[3], augmentation, fit)
-    )
+        DataSet(
+            name, labels, images, marks, test_images, test_marks, augmentation, fit,
+            notes=(*notes, *twice),
+        )
+    )  # fmt: skip
 
 
 def _digits() -> DataSet:
@@ -155,28 +169,38 @@ def _digits() -> DataSet:
 def _image_folder(
     root: Path, progress: Progress, size: tuple[int, int] | None, fit: Fit
 ) -> DataSet:
-    classes = same_classes(root, "train", "test")
-    size = size or first_size(root / "train" / classes[0])
-    train = read(root / "train", classes, progress, size, fit)
-    test = read(root / "test", classes, progress, size, fit)
-    augmentation = Augmentation(flip=True, shift=max(1, min(size) // 8), cutout=min(size) // 4)
-    name = f"imagefolder:{root}"
-    return _data_set(name, tuple(classes), (*train, *test), augmentation, fit)
+    found = imagefolder.read(root, progress, size, fit)
+    train, test = found.train, found.test
+    side = min(train.images.shape[1:3])
+    augmentation = Augmentation(flip=True, shift=max(1, side // 8), cutout=side // 4)
+    arrays = (train.images, train.labels, test.images, test.labels)
+    return _data_set(
+        f"imagefolder:{root}", found.labels, arrays, augmentation, fit,
+        names=test.names, notes=found.notes,
+    )  # fmt: skip
 
 
 def _imagenet(root: Path, progress: Progress, size: tuple[int, int], fit: Fit) -> DataSet:
-    classes = same_classes(root, "train", "val")
-    found = []
-    for folder in (root / "train", root / "val"):
-        places = [folder / name for name in classes]
-        shown = progress(places, f"listing {folder.name}", len(places))
-        found.append(listed(folder, shown, size, fit))
-    augmentation = Augmentation(flip=True, resized=True)
+    first, second, notes = parts(root, ("val", *(name for name in TEST if name != "val")))
+    if second is None:
+        raise bad(root / "val", "no such folder, expected it beside train")
+    here, there = same_classes(root, first, second)
+    survey = Survey()
+    train, train_labels, trained = on_disk(
+        pictures(first, here, progress, survey), size, fit, survey
+    )
+    test, test_labels, tested = on_disk(
+        pictures(second, there, progress, survey), size, fit, survey
+    )
+    survey.refuse_bad()
+    names = [f"{second.name}/{name}" for name in test.names]
+    notes = (*notes, *survey.notes(), *doubles(trained, train_labels.numpy(), tested, names))
     return _checked(
         DataSet(
-            "imagenet", tuple(classes), *found[0], *found[1], augmentation, fit, IMAGENET_COLOURS
+            "imagenet", tuple(here), train, train_labels, test, test_labels,
+            Augmentation(flip=True, resized=True), fit, IMAGENET_COLOURS, notes,
         )
-    )
+    )  # fmt: skip
 
 
 def _checked(data: DataSet) -> DataSet:
@@ -197,4 +221,8 @@ def _checked(data: DataSet) -> DataSet:
         raise InputError("bad_data", f"{data.name}: train and test images differ in size")
     if min(height, width) < 8:
         raise InputError("bad_data", f"{data.name}: images are {height}x{width}, at least 8x8")
-    return data
+    read = (
+        f"{len(data.train_labels):,} pictures to train on, {len(data.test_labels):,} to test on, "
+        f"of {height}x{width}, in {classes} classes"
+    )
+    return replace(data, notes=(read, *data.notes))

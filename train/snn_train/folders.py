@@ -1,89 +1,173 @@
-"""Pictures in folders, one a class: read whole, by the reader that `snn-infer` uses."""
+"""Data sets in folders: which folders are the parts and the classes, and which files the pictures.
 
-from collections.abc import Callable, Iterable
+    DIR/train/<class>/…  DIR/test/<class>/…     or val, valid, validation in the place of test
+    DIR/<class>/…                               no parts: a fixed fifth of every class tests
+
+Classes may hold folders, to any depth. Links are followed: a data set is often made of them.
+"""
+
+import os
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
-from snn_runtime import image as picture
 from snn_runtime.errors import InputError
+from snn_runtime.image.folder import Tally, is_named_by_systems, walk
 
-Fit = Literal["crop", "stretch"]
-Pixels: TypeAlias = npt.NDArray[np.uint8]
-Labels: TypeAlias = npt.NDArray[np.int64]
 Progress = Callable[[Iterable[Path], str, int], Iterable[Path]]
 """(items, what is going on, how many) ↦ the items, shown as they pass."""
+Classes: TypeAlias = dict[str, Path]
+"""Names, composed (NFC) and sorted as their folders are, and where their pictures lie."""
+
+TRAIN = ("train", "training")
+TEST = ("test", "testing", "val", "valid", "validation")
+"""In any case; the first that is there is taken."""
+NAMED = 10
+"""Bad files that a message names; of more it says how many."""
 
 
-def read(
-    folder: Path, classes: list[str], progress: Progress, size: tuple[int, int], fit: Fit
-) -> tuple[Pixels, Labels]:
-    """Return the pictures of `classes` in `folder`, uint8 `(N, H, W, 3)`, and their labels, `(N,)`.
+@dataclass
+class Survey:
+    """What is noticed while folders are read: what is passed over, and what is bad."""
+
+    tally: Tally = field(default_factory=Tally)
+    bad: list[str] = field(default_factory=list)
+
+    def refuse_bad(self) -> None:
+        """Raises: InputError: `bad_data`, naming all that is bad, up to ten."""
+        if not self.bad:
+            return
+        more = len(self.bad) - NAMED
+        listed = "; ".join(self.bad[:NAMED]) + (f"; and {more:,} more" if more > 0 else "")
+        count = f"{len(self.bad):,} cannot be used: " if len(self.bad) > 1 else ""
+        raise InputError("bad_data", f"{count}{listed}")
+
+    def notes(self) -> tuple[str, ...]:
+        return (f"passed over: {self.tally}",) if self.tally else ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """The pictures of one part of a data set."""
+
+    name: str
+    folder: Path
+    names: tuple[str, ...]
+    """Of the files, relative to the folder; a class at a time."""
+    labels: tuple[int, ...]
+
+    @property
+    def paths(self) -> list[Path]:
+        return [self.folder / name for name in self.names]
+
+
+def parts(root: Path, test: Sequence[str] = TEST) -> tuple[Path, Path | None, tuple[str, ...]]:
+    """Return the folders to train and to test on, and what there is to say of the choice; of a
+    folder of classes alone, itself and None.
+
+    Args:
+        test: names of the second, the first that is there is taken.
 
     Raises:
-        InputError: `bad_data`, naming a folder without pictures or a picture that is none.
+        InputError: `bad_data`, saying what is expected.
     """
-    files = [path for name in classes for path in _pictures(folder / name)]
-    images = np.empty((len(files), *size, 3), np.uint8)
-    for index, path in enumerate(progress(files, f"reading {folder.name}", len(files))):
-        images[index] = _decode(path, size, fit)
-    labels = [classes.index(path.parent.name) for path in files]
-    return images, np.array(labels, np.int64)
+    if not root.is_dir():
+        raise bad(root, "no such folder, expected one with train and test in it")
+    found = {name.lower(): path for name, path in _folders(root)}
+    first = next((found[name] for name in TRAIN if name in found), None)
+    tests = [found[name] for name in test if name in found]
+    second = tests[0] if tests else None
+    if first and second:
+        notes = [f"the test set is {second.name}"] if second.name != test[0] else []
+        unread = ", ".join(path.name for path in tests[1:])
+        notes += [f"not read: {unread}; what selects is a share of {first.name}"] if unread else []
+        return first, second, tuple(notes)
+    if second:
+        raise bad(root / "train", f"no such folder, expected it beside {second.name}")
+    if first and len(found) > 1:
+        beside = ", ".join(path.name for path in found.values() if path != first)
+        raise bad(root / test[0], f"no such folder, nor {', '.join(test[1:])}; there is {beside}")
+    return first or root, None, ()
 
 
-def same_classes(root: Path, *parts: str) -> list[str]:
-    """Return the classes, in order, that both of `parts` of `root` must have.
+def classes(folder: Path) -> Classes:
+    """Return the classes that have a folder in `folder`.
 
     Raises:
-        InputError: `bad_data`: no such folder, fewer than two classes, or not the same.
+        InputError: `bad_data`: fewer than two, or two of the same name.
     """
-    first, second = (_classes(root / part) for part in parts)
-    if first != second:
-        odd = ", ".join(sorted(set(first) ^ set(second)))
-        raise _bad(root, f"{' and '.join(parts)} have different classes: {odd}")
-    return first
+    found: Classes = {}
+    folders = [(unicodedata.normalize("NFC", name), path) for name, path in _folders(folder)]
+    for composed, path in sorted(folders):
+        if composed in found:
+            raise bad(folder, f"has two class folders that read {composed}; join or rename them")
+        found[composed] = path
+    if len(found) < 2:
+        there = f" ({next(iter(found))})" if found else ""
+        raise bad(
+            folder,
+            f"has {len(found)} class folders{there}, expected at least 2, each with its pictures, "
+            "in DIR/train and DIR/test or in DIR itself",
+        )
+    return found
 
 
-def _classes(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        raise _bad(folder, "no such folder, expected one folder a class in it")
-    folders = (entry.name for entry in folder.iterdir() if entry.is_dir())
-    classes = sorted(name for name in folders if not name.startswith("."))
-    if len(classes) < 2:
-        raise _bad(folder, f"has {len(classes)} class folders, expected at least 2")
-    return classes
-
-
-def _pictures(folder: Path) -> list[Path]:
-    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    if not files:
-        raise _bad(folder, "is empty, expected pictures of this class")
-    return files
-
-
-def first_size(folder: Path) -> tuple[int, int]:
-    """Return (height, width) of the first picture in `folder`.
+def same_classes(root: Path, first: Path, second: Path) -> tuple[Classes, Classes]:
+    """Return the classes of both folders in `root`, which must be the same.
 
     Raises:
-        InputError: `bad_data`: there is none, or it cannot be read.
+        InputError: `bad_data`.
     """
-    path = _pictures(folder)[0]
+    here, there = classes(first), classes(second)
+    if here.keys() != there.keys():
+        odd = ", ".join(sorted(here.keys() ^ there.keys()))
+        raise bad(root, f"{first.name} and {second.name} have different classes: {odd}")
+    return here, there
+
+
+def pictures(folder: Path, places: Classes, progress: Progress, survey: Survey) -> Part:
+    """Return the pictures of the classes in `folder`; no file is opened."""
+    names: list[str] = []
+    labels: list[int] = []
+    shown = progress(list(places.values()), f"listing {folder.name}", len(places))
+    for label, place in enumerate(shown):
+        found = _pictures(place, survey)
+        names += [place.name + path[len(str(place)) :] for path in found]
+        labels += [label] * len(found)
+    return Part(folder.name, folder, tuple(names), tuple(labels))
+
+
+def _pictures(place: Path, survey: Survey) -> list[str]:
+    before, mine = len(survey.bad), Tally()
+    found = []
+    for entry in walk(str(place), follow=True):
+        if entry.error is not None:
+            survey.bad.append(f"{entry.path}: {entry.error.message}")
+        elif entry.passed:
+            survey.tally.add(entry)
+            mine.add(entry)
+        else:
+            found.append(entry.path)
+    if not found and len(survey.bad) == before:
+        problem = f"has no picture, passed over: {mine}" if mine else "is empty"
+        survey.bad.append(f"{place}: {problem}, expected pictures of this class")
+    return found
+
+
+def _folders(folder: Path) -> list[tuple[str, Path]]:
     try:
-        width, height = picture.decode(picture.read_file(path)).image.size
-    except InputError as error:
-        raise _bad(path, error.message) from error
-    return height, width
+        with os.scandir(folder) as entries:
+            return [
+                (entry.name, folder / entry.name)
+                for entry in entries
+                if not is_named_by_systems(entry.name) and os.path.isdir(entry.path)
+            ]
+    except OSError as error:
+        raise bad(folder, f"cannot be read: {error.strerror}") from error
 
 
-def _decode(path: Path, size: tuple[int, int], fit: Fit) -> Pixels:
-    """The very pixels that `snn-infer` will see: training and serving share the reader."""
-    try:
-        return picture.load(path, *size, fit)[0]
-    except InputError as error:
-        raise InputError("bad_data", error.message) from error
-
-
-def _bad(path: Path, problem: str) -> InputError:
+def bad(path: Path, problem: str) -> InputError:
+    """The refusal of a data set for what is wrong at `path`."""
     return InputError("bad_data", f"{path}: {problem}")

@@ -10,7 +10,6 @@ photograph is as fine as that of one of twice the size needed, and large photogr
 """
 
 import os
-import stat
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,9 +26,12 @@ from torch import Tensor
 from snn_runtime import image as picture
 from snn_runtime.errors import InputError
 from snn_train.augment import Draws, window
+from snn_train.folders import Part, Survey
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Decoding: TypeAlias = "list[Future[Pixels]]"
+Inode: TypeAlias = tuple[int, int]
+"""A file's device and number: links to one file have the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,51 +110,22 @@ Images: TypeAlias = Tensor | OnDisk
 """uint8 pictures `(N, H, W, 3)`: all in memory, or decoded when they are asked for."""
 
 
-def listed(
-    folder: Path, classes: Iterable[Path], size: tuple[int, int], fit: picture.Fit
-) -> tuple[OnDisk, Tensor]:
-    """Return the pictures in `classes`, folders in `folder`, and their labels, int64 `(N,)`.
+def on_disk(
+    part: Part, size: tuple[int, int], fit: picture.Fit, survey: Survey
+) -> tuple[OnDisk, Tensor, list[Inode]]:
+    """Return the pictures of a part, their labels, int64 `(N,)`, and the files that they are in.
 
-    No file is opened.
-
-    Raises:
-        InputError: `bad_data`: a class without pictures, or a file that can be none.
+    No file is opened; one whose size no picture has is bad.
     """
-    names: list[str] = []
-    labels: list[int] = []
-    for label, place in enumerate(classes):
-        found = _files(place)
-        names += [f"{place.name}/{name}" for name in found]
-        labels += [label] * len(found)
-    return OnDisk(folder, tuple(names), size, fit, torch.arange(len(names))), torch.tensor(labels)
-
-
-def _files(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        found = sorted(
-            entry.name for entry in entries if not entry.name.startswith(".") and _is_file(entry)
-        )
-    if not found:
-        raise InputError("bad_data", f"{folder}: is empty, expected pictures of this class")
-    return found
-
-
-def _is_file(entry: "os.DirEntry[str]") -> bool:
-    """False for a folder; what is neither that nor a file of a picture's size is refused."""
-    if entry.is_dir():
-        return False
-    try:
-        status = entry.stat()
-    except OSError as error:
-        raise InputError("bad_data", f"{entry.path}: {error.strerror}") from error
     most = picture.DEFAULT_LIMITS.max_bytes
-    if not stat.S_ISREG(status.st_mode):
-        raise InputError("bad_data", f"{entry.path}: is not a regular file")
-    if not 0 < status.st_size <= most:
-        raise InputError(
-            "bad_data", f"{entry.path}: has {status.st_size:,} bytes, expected 1 to {most:,}"
-        )
-    return True
+    inodes = []
+    for path in part.paths:
+        status = os.stat(path)
+        inodes.append((status.st_dev, status.st_ino))
+        if not 0 < status.st_size <= most:
+            survey.bad.append(f"{path}: has {status.st_size:,} bytes, expected 1 to {most:,}")
+    images = OnDisk(part.folder, part.names, size, fit, torch.arange(len(part.names)))
+    return images, torch.tensor(part.labels, dtype=torch.int64), inodes
 
 
 def subset(images: Images, index: Tensor) -> Images:

@@ -1,0 +1,45 @@
+"""Pictures that stand twice: what is tested on and trained on too measures memory, not sight."""
+
+import hashlib
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+
+def digests(images: npt.NDArray[np.uint8]) -> list[bytes]:
+    """A digest for each of the decoded pictures `(N, H, W, 3)`: copies in other files count."""
+    whole = np.ascontiguousarray(images)
+    return [hashlib.blake2b(image.data, digest_size=16).digest() for image in whole]
+
+
+def doubles(
+    train: Sequence[Hashable],
+    train_labels: npt.NDArray[np.int64],
+    test: Sequence[Hashable],
+    names: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """Return what there is to say of pictures that are the same.
+
+    Args:
+        train, test: what tells pictures apart, one each: digests, or files.
+        names: of the test pictures, where they have any.
+    """
+    said = []
+    first: dict[Hashable, int] = {}
+    odd = {
+        key
+        for key, label in zip(train, train_labels.tolist(), strict=True)
+        if first.setdefault(key, label) != label
+    }
+    if odd:
+        count = sum(key in odd for key in train)
+        said.append(f"warning: {count:,} pictures to train on stand in two classes or more")
+    common = [index for index, key in enumerate(test) if key in first]
+    if common:
+        example = f" ({names[common[0]]}{', …' if len(common) > 1 else ''})" if names else ""
+        said.append(
+            f"warning: {len(common):,} of {len(test):,} test pictures also stand among those to "
+            f"train on{example}: accuracy on the test set is too high by them"
+        )
+    return tuple(said)
