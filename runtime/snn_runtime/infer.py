@@ -18,7 +18,16 @@ import numpy as np
 from snn_runtime.command import Parser, run_command, say, whole_number
 from snn_runtime.cores import MOST, usable
 from snn_runtime.errors import InputError, UsageError
-from snn_runtime.image import Limits, Pixels, Waiting, read_file, read_stream, to_array
+from snn_runtime.image import (
+    ANOTHER_FOLLOWS,
+    Limits,
+    Pixels,
+    Waiting,
+    another_follows,
+    read_file,
+    read_stream,
+    to_array,
+)
 from snn_runtime.report import Answer, CsvReport, JsonReport, Report, TextReport, rank
 from snn_runtime.sources import STANDARD_INPUT, Source, find
 
@@ -217,12 +226,12 @@ def _decode(source: Source, model: "Model", limits: Limits) -> Decoded:
     try:
         if source.skipped:
             raise InputError("skipped", source.skipped)
-        if source.name == STANDARD_INPUT:
-            data = read_stream(Waiting(sys.stdin.fileno()), limits)
-        else:
-            data = read_file(source.name, limits)
+        piped = source.name == STANDARD_INPUT
+        stream = Waiting(sys.stdin.fileno()) if piped else None
+        data = read_stream(stream, limits) if stream else read_file(source.name, limits)
         image = model.graph.image
-        return to_array(data, image.height, image.width, image.fit, limits=limits)
+        pixels, remarks = to_array(data, image.height, image.width, image.fit, limits=limits)
+        return pixels, remarks + (ANOTHER_FOLLOWS,) * (piped and another_follows(data))
     except InputError as error:
         return error
 

@@ -26,7 +26,8 @@ from PIL import Image as Picture
 from snn_runtime import infer, onnx_file
 from snn_runtime.errors import UsageError
 from snn_runtime.graph import INPUT, Image, Population, Projection, Readout, SpikingGraph
-from snn_runtime.image.picture import NO_END, SEVERAL_FRAMES
+from snn_runtime.image.jpeg import NO_END
+from snn_runtime.image.picture import SEVERAL_FRAMES
 
 SIDE = 8
 

@@ -2,12 +2,15 @@
 
     1, L, RGB, YCbCr      the obvious
     P                     its colours; a transparent entry counts as transparency
-    LA, PA, RGBA, La, RGBa, and tRNS of PNG    composited on white
+    LA, PA, RGBA, La, RGBa, and tRNS of PNG    composited on white; an alpha of nothing but zeros
+                          counts as none in BMP, where many writers leave the bytes empty, and in
+                          TIFF that does not say that its fourth channel is alpha
     CMYK                  R = (255 - C)(255 - K) / 255, likewise G and B; profiles are ignored.
                           In JPEG the inks are stored inverted, with or without Adobe's marker, as
                           every browser assumes
     LAB                   to sRGB through littleCMS
-    I;16                  the high byte, v >> 8, just as Pillow reads 16-bit RGB
+    I;16                  the high byte, v >> 8, just as Pillow reads 16-bit RGB; `is_dim` tells
+                          what was meant to have 10, 12 or 14 bits
     I                     as I;16 if it comes from a PNG and fits 16 bits, else refused
     F, 12-bit, signed     refused: nothing says which value is white
 
@@ -24,8 +27,10 @@ _PLAIN = frozenset({"1", "L", "P", "RGB", "RGBX", "YCbCr", "CMYK", "LAB"})
 _ALPHA = frozenset({"LA", "PA", "RGBA", "La", "RGBa"})
 _DEEP = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
 
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _EXTRA_SAMPLES = 258, 262, 338
 _WHITE = 255
+_DIM = 64
+"""Of 256: 14 bits in 16 stay below it."""
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -36,11 +41,35 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """
     if image.mode in _DEEP:
         return _from_16_bits(image)
+    if _is_empty_alpha(image):
+        return image.convert("RGB")
     if image.mode in _ALPHA or (image.mode in _PLAIN and "transparency" in image.info):
         return _on_white(image)
     if image.mode not in _PLAIN:
         raise _unsupported(f"pixels of type {image.mode}")
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def is_dim(image: Image.Image, bits: int) -> bool:
+    """Whether `image`, loaded from samples of `bits`, is too dark for them to be 16.
+
+    Sensors of 10, 12 and 14 bits are often written to 16 as they are. No field of a file tells:
+    PNG's sBIT and TIFF's MaxSampleValue are for statistics, and say nothing about white.
+    """
+    if bits != 16 or image.mode == "CMYK":
+        return False
+    values = np.asarray(image)
+    brightest = int(values[..., :3].max() if values.ndim == 3 else values.max())
+    return (brightest >> 8 if image.mode in _DEEP else brightest) < _DIM
+
+
+def _is_empty_alpha(image: Image.Image) -> bool:
+    """Whether `image` has a fourth channel that is all zero and not said to be transparency."""
+    if image.mode != "RGBA":
+        return False
+    tags = getattr(image, "tag_v2", None)
+    unsaid = image.format == "BMP" or (tags is not None and _EXTRA_SAMPLES not in tags)
+    return unsaid and image.getchannel("A").getextrema() == (0, 0)
 
 
 def _on_white(image: Image.Image) -> Image.Image:

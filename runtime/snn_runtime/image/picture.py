@@ -11,8 +11,8 @@ before their size can be refused, and tries formats that run other programs. Pil
 Python warnings for odd TIFF tags; where they are made errors the file is refused as `corrupt`. Of a
 damaged compressed TIFF libtiff writes a line on standard error that cannot be kept from it.
 
-Two kinds of damage go unnoticed: in the middle of a JPEG, where libjpeg fills the gap and says
-nothing, and a well-formed PNG that holds too few rows, whose rest is black.
+Two kinds of damage go unnoticed: in the middle of a JPEG, while its data last to the end, and a
+well-formed PNG that holds too few rows, whose rest is black.
 """
 
 import io
@@ -26,16 +26,22 @@ import numpy.typing as npt
 from PIL import Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
-from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from snn_runtime.errors import InputError
-from snn_runtime.image.colour import to_rgb
-from snn_runtime.image.container import END_OF_JPEG, check_complete, damaged, lacks_end, truncated
+from snn_runtime.image import jpeg
+from snn_runtime.image.colour import is_dim, to_rgb
+from snn_runtime.image.container import check_complete, damaged, truncated
 from snn_runtime.image.intake import DEFAULT_LIMITS, Limits, read_file
-from snn_runtime.image.orientation import BAD_EXIF, read_orientation, swaps_sides, upright
+from snn_runtime.image.markers import survey
+from snn_runtime.image.orientation import (
+    BAD_ORIENTATION,
+    find_orientation,
+    swaps_sides,
+    upright,
+)
 from snn_runtime.image.signature import SMALLEST_PICTURE, Kind, claimed_size, identify
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -47,9 +53,11 @@ MIN_SIDE = 8
 MAX_ASPECT = 200
 
 SEVERAL_FRAMES = "only the first of its frames is used"
-NO_END = "the JPEG has no end marker, though all its pixels"
-# Begins with zero, or a last 0xFF of the data would become a marker with it.
-_NOISE = bytes(range(250)) * 4
+DIM = (
+    "all its 16-bit values are below a quarter of white; if its white is less than 65535, scale it"
+)
+
+_BITS_PER_SAMPLE = 258
 
 
 @dataclass(frozen=True)
@@ -60,13 +68,7 @@ class Picture:
     warnings: tuple[str, ...] = ()
 
 
-class _Jpeg(JpegImageFile):
-    def _read_dpi_from_exif(self) -> None:
-        """Not needed, and a source of Python warnings where the EXIF data is damaged."""
-
-
 _OPENERS: dict[str, type[ImageFile.ImageFile]] = {
-    "JPEG": _Jpeg,
     "PNG": PngImageFile,
     "WebP": WebPImageFile,
     "BMP": BmpImageFile,
@@ -153,37 +155,34 @@ def _supported(data: bytes) -> Kind:
 
 
 def _decode(kind: Kind, data: bytes, limits: Limits, needed: tuple[int, int] | None) -> Picture:
+    if kind.name == "JPEG":
+        return _decode_jpeg(data, limits, needed)
     if claimed := claimed_size(data):
         _check_size(claimed, limits)
     check_complete(kind.name, data)
-    endless = lacks_end(kind.name, data)
-    image = _loaded(kind, data + END_OF_JPEG if endless else data, limits, needed)
-    if endless:
-        # Where pixels are missing too, what follows the data changes the picture; where whole
-        # scans of a progressive one are, nothing tells.
-        other = _loaded(kind, data + _NOISE + END_OF_JPEG, limits, needed)
-        if "progressive" in image.info or image.tobytes() != other.tobytes():
-            raise truncated(kind.name, "its last rows are missing")
+    image = _OPENERS[kind.name](io.BytesIO(data))
+    _check_size(image.size, limits)
+    image.load()
     # TIFF is turned by Pillow itself.
-    orientation = 1 if isinstance(image, TiffImageFile) else _orientation(image)
-    rgb = upright(to_rgb(image), orientation)
+    is_tiff = isinstance(image, TiffImageFile)
+    orientation, bad = (1, False) if is_tiff else find_orientation(image.info)
     remarks = {
-        BAD_EXIF: orientation is None,
+        BAD_ORIENTATION: bad,
         SEVERAL_FRAMES: _has_more_frames(image),
-        NO_END: endless,
+        DIM: is_dim(image, _bits(image, data)),
     }
+    rgb = upright(to_rgb(image), orientation)
     return Picture(rgb, tuple(remark for remark, applies in remarks.items() if applies))
 
 
-def _loaded(
-    kind: Kind, data: bytes, limits: Limits, needed: tuple[int, int] | None
-) -> ImageFile.ImageFile:
-    image = _OPENERS[kind.name](io.BytesIO(data))
-    _check_size(image.size, limits)
-    if isinstance(image, JpegImageFile) and needed is not None:
-        _reduce(image, needed)
-    image.load()
-    return image
+def _decode_jpeg(data: bytes, limits: Limits, needed: tuple[int, int] | None) -> Picture:
+    layout = survey(data)
+    _check_size(layout.size, limits)
+    orientation, bad = find_orientation(layout.info)
+    if needed and swaps_sides(orientation):
+        needed = needed[::-1]
+    image, remarks = jpeg.load(data, layout, needed)
+    return Picture(upright(to_rgb(image), orientation), (BAD_ORIENTATION,) * bad + remarks)
 
 
 def _check_size(size: tuple[int, int], limits: Limits) -> None:
@@ -202,16 +201,13 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
         )
 
 
-def _reduce(image: JpegImageFile, needed: tuple[int, int]) -> None:
-    width, height = needed
-    if swaps_sides(_orientation(image)):
-        width, height = height, width
-    image.draft(None, (2 * width, 2 * height))
-
-
-def _orientation(image: Image.Image) -> int | None:
-    exif = image.info.get("exif")
-    return read_orientation(exif) if isinstance(exif, bytes) else 1
+def _bits(image: ImageFile.ImageFile, data: bytes) -> int:
+    """Return how many bits a sample of a PNG or a TIFF has."""
+    if isinstance(image, PngImageFile):
+        return data[24]
+    if isinstance(image, TiffImageFile):
+        return int(max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))))
+    return 8
 
 
 def _has_more_frames(image: ImageFile.ImageFile) -> bool:
