@@ -2,11 +2,15 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from snn_export.importers import FORMATS, Foreign, Picture, detect, load, size_in
-from snn_export.origin import Origin
-from snn_export.trained import load as load_own
 from snn_runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from snn_export.importers import Foreign
+    from snn_export.origin import Origin
+
+FORMATS = ("iir-official", "snntorch", "spikingjelly", "nir")
 
 HELP = """other people's files:
   export-snn vgg16.pth model.onnx --from iir-official --image-size 32x32 --labels cifar10.txt \\
@@ -39,13 +43,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dt", type=_seconds, help="seconds of NIR's one step (default 1e-4)")
 
 
-def load_origin(args: argparse.Namespace) -> Origin:
+def load_origin(args: argparse.Namespace) -> "Origin":
     """Return the network in `args.checkpoint`, ours or another's.
 
     Raises:
         UsageError: flags that are missing or out of place.
         ModelError: the file is refused.
     """
+    # Here, because these need torch, and the flags do not.
+    from snn_export.importers import detect
+    from snn_export.trained import load as load_own
+
     file_format = args.framework or detect(args.checkpoint, args.module)
     given = [flag for flag in (*NEEDED, "fit", "module", "dt") if getattr(args, flag) is not None]
     if file_format is None:
@@ -59,7 +67,9 @@ def load_origin(args: argparse.Namespace) -> Origin:
     return _load_foreign(file_format, args)
 
 
-def _load_foreign(file_format: str, args: argparse.Namespace) -> Foreign:
+def _load_foreign(file_format: str, args: argparse.Namespace) -> "Foreign":
+    from snn_export.importers import Picture, load, size_in
+
     if args.dt is not None and file_format != "nir":
         raise UsageError("bad_flag", "--dt is for NIR graphs, which leave their timestep open")
     if (args.module is not None) != (file_format not in ("nir", "iir-official")):

@@ -1,6 +1,11 @@
 """Run spiking networks of a single timestep: `load(path).predict(images)`."""
 
+import os
 from typing import TYPE_CHECKING
+
+# From 1.29 on ONNX Runtime reports its use to its makers and leaves files in the home folder. It
+# looks at this once, when it is imported; here, because nothing of ours is imported before.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from snn_runtime.model import Model, load

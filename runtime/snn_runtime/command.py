@@ -7,9 +7,12 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from contextlib import suppress
+from typing import Any, NoReturn
 
-from snn_runtime.errors import ResourceError, SnnError, UsageError
+from snn_runtime import streams
+from snn_runtime.errors import DeviceError, ResourceError, SnnError, UsageError
+from snn_runtime.installing import missing_package
 
 EXIT_CODES = """exit codes:
   0 ok   1 internal   2 usage   3 input   4 partial   5 model   6 device   7 resource
@@ -28,6 +31,10 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self.add_argument("--version", action=_Version, help="show the version and exit")
+
+    def print_help(self, file: Any = None) -> None:
+        """As argparse does, but for its silence where nothing can be written."""
+        (file or sys.stdout).write(self.format_help())
 
     def error(self, message: str) -> NoReturn:
         raise UsageError("usage", f"{message} (see {self.prog} --help)")
@@ -63,12 +70,14 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
 def run_command(program: str, body: Callable[[], int]) -> int:
     """Run `body` and turn whatever it raises into a line on stderr and an exit code.
 
-    A closed standard output (`| head -1`) ends the command quietly with 141, as a shell tool would.
-    An unexpected exception is a bug of ours: its traceback goes to a file that the line names.
+    A closed pipe (`| head -1`) ends the command quietly with 141, as a shell tool would. A missing
+    package is named with the line that installs it. An unexpected exception is a bug of ours: its
+    traceback goes to a file that the line names.
     """
     _end_on_signals_as_process_1()
     try:
-        code = body()
+        streams.complete()
+        code = _ended(body)
         sys.stdout.flush()
         return code
     except SnnError as error:
@@ -82,14 +91,36 @@ def run_command(program: str, body: Callable[[], int]) -> int:
         return 128 + signal.SIGPIPE
     except OSError as error:
         _discard_stdout()
-        say(f"{program}: error: {error.strerror or error} [resource]")
+        say(f"{program}: error: {_told(error)} [resource]")
         return ResourceError.exit_code
+    except ImportError as error:
+        if not (missing := missing_package(error)):
+            return _internal(program)
+        say(f"{program}: error: {missing} [missing_package]")
+        return DeviceError.exit_code
     except MemoryError:
         say(f"{program}: error: out of memory [resource]")
         return ResourceError.exit_code
     except Exception:
-        say(f"{program}: error: internal error, please report it with {_log()} [internal]")
-        return 1
+        return _internal(program)
+
+
+def _ended(body: Callable[[], int]) -> int:
+    """The code of `body`; of `--help`, which leaves by an exception, 0."""
+    try:
+        return body()
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+
+
+def _told(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if isinstance(error.filename, str) else reason
+
+
+def _internal(program: str) -> int:
+    say(f"{program}: error: internal error, please report it with {_log()} [internal]")
+    return 1
 
 
 def _end_on_signals_as_process_1() -> None:
@@ -122,7 +153,8 @@ def say(line: str) -> None:
 
 def _discard_stdout() -> None:
     # Python flushes stdout once more at exit; let that go nowhere instead of raising again.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError):  # where nothing can be written, not even there
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _log() -> str:

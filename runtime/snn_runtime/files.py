@@ -7,6 +7,8 @@ belongs to this user.
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from snn_runtime.errors import ResourceError
@@ -60,6 +62,31 @@ def is_own_file(path: Path) -> bool:
     except OSError:
         return False
     return stat.S_ISREG(state.st_mode) and state.st_uid == os.geteuid()
+
+
+@contextmanager
+def scratch_settings(variable: str) -> Iterator[None]:
+    """Have a library keep its settings and caches in a folder that is gone afterwards, not in the
+    home folder, while it is imported; unless the user has named one by the environment `variable`.
+
+    Raises:
+        ResourceError: `unwritable`: there is no temporary folder either.
+    """
+    if variable in os.environ:
+        yield
+        return
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="iir-snn-")
+    except OSError as error:
+        raise ResourceError(
+            "unwritable", f"no folder for temporary files can be written: {error.strerror or error}"
+        ) from error
+    with folder as name:
+        os.environ[variable] = name
+        try:
+            yield
+        finally:
+            del os.environ[variable]
 
 
 def _umask() -> int:

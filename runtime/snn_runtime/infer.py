@@ -28,6 +28,7 @@ from snn_runtime.image import (
     read_stream,
     to_array,
 )
+from snn_runtime.image.intake import refusal
 from snn_runtime.report import Answer, CsvReport, JsonReport, Report, TextReport, rank
 from snn_runtime.sources import STANDARD_INPUT, Source, find
 
@@ -227,13 +228,16 @@ def _decode(source: Source, model: "Model", limits: Limits) -> Decoded:
         if source.skipped:
             raise InputError("skipped", source.skipped)
         piped = source.name == STANDARD_INPUT
-        stream = Waiting(sys.stdin.fileno()) if piped else None
+        # A standard input that is closed is None, and number 0 then refuses to be read.
+        stream = Waiting(sys.stdin.fileno() if sys.stdin else 0) if piped else None
         data = read_stream(stream, limits) if stream else read_file(source.name, limits)
         image = model.graph.image
         pixels, remarks = to_array(data, image.height, image.width, image.fit, limits=limits)
         return pixels, remarks + (ANOTHER_FOLLOWS,) * (piped and another_follows(data))
     except InputError as error:
         return error
+    except OSError as error:  # of standard input: it is closed, or a terminal that hung up
+        return refusal(error)
 
 
 def _label(

@@ -12,12 +12,28 @@ ORT_GPU = "1.31.1"
 ORT_GPU_PYTHON = (3, 11)
 ORT_WHEELS = ("onnxruntime", "onnxruntime-gpu")
 """Two distributions that install one and the same package: the later one lies over the other."""
+EXTRAS = {"torch": "train", "sklearn": "train", "matplotlib": "train", "tqdm": "train"}
+"""What brings the packages that not every installation has, by the name they are imported by."""
 TENSORRT_10 = "pip install 'tensorrt-cu13<11'"
 """What that onnxruntime-gpu loads; without the bound pip brings 11."""
 
 
 def on_jetson() -> bool:
     return TEGRA.exists()
+
+
+def missing_package(error: ImportError) -> str:
+    """Return what to say of a package that only some commands need; nothing of any other.
+
+    `import` names the package it misses; one that is there and broken names a library of its own.
+    """
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRAS:
+        return ""
+    line = f"pip install 'iir-snn[{EXTRAS[package]}]'"
+    if isinstance(error, ModuleNotFoundError):
+        return f"{package} is not installed here: {line}"
+    return f"{package} cannot be loaded here ({error}); install it anew: {line}"
 
 
 def install_line(extra: str) -> str:

@@ -12,8 +12,9 @@ from snn_export.fold import FoldedNetwork
 from snn_train import checkpoint
 from snn_train.augment import Normalisation
 from snn_train.calibrate import set_thresholds
+from snn_train.choices import Recipe
 from snn_train.experiment import Experiment
-from snn_train.network import Architecture, Recipe, Shift, SpikingNetwork
+from snn_train.network import Architecture, Shift, SpikingNetwork
 from snn_train.schedule import Settings, Stage
 
 NORMALISATION = Normalisation((120, 119, 104), (63.0, 61.5, 66.25))

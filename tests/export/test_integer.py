@@ -19,9 +19,10 @@ from snn_runtime.command import run_command
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import Pool, SpikingGraph
 from snn_runtime.model import load as load_model
+from snn_train.choices import BITS, Recipe
 from snn_train.experiment import Experiment
-from snn_train.integer import BITS, IntegerNetwork, in_integers
-from snn_train.network import Recipe, SpikingNetwork
+from snn_train.integer import IntegerNetwork, in_integers
+from snn_train.network import SpikingNetwork
 
 CASES: list[tuple[str, Recipe, tuple[int, int], int]] = [
     ("vgg5", "iir-bn", (8, 8), 0),

@@ -11,7 +11,8 @@ from snn_runtime import reference
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import Pool
 from snn_train import handover, layout
-from snn_train.network import Recipe, SpikingNetwork
+from snn_train.choices import Recipe
+from snn_train.network import SpikingNetwork
 
 CASES: list[tuple[str, Recipe, tuple[int, int], int]] = [
     ("vgg5", "iir-bn", (8, 8), 0),

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from snn_train import cli, run
 from snn_train.augment import Augmentation
+from snn_train.choices import Recipe
 from snn_train.data import DataSet
 from snn_train.experiment import Experiment, digest
-from snn_train.network import Architecture, Recipe
+from snn_train.network import Architecture
 from snn_train.schedule import Settings, Stage
 from snn_train.signals import STOPPING
 

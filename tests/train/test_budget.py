@@ -13,12 +13,13 @@ from torch import Tensor
 
 from snn_export import trained
 from snn_runtime.errors import DivergedError
-from snn_train import checkpoint, cli, loop, report
+from snn_train import checkpoint, loop, report, training
 from snn_train.budget import Budget, hoyer_penalty, recorded, synaptic_penalty, watch
+from snn_train.choices import Recipe, Regulariser
 from snn_train.data import DataSet
-from snn_train.network import Architecture, Recipe, SpikingNetwork
+from snn_train.network import Architecture, SpikingNetwork
 from snn_train.run import Run, resume
-from snn_train.schedule import Regulariser, Stage
+from snn_train.schedule import Stage
 from snn_train.validation import keep_if_best
 
 if TYPE_CHECKING:
@@ -359,7 +360,7 @@ def test_flags_end_up_in_the_checkpoint(
     rate: float | None,
     regulariser: str,
 ) -> None:
-    monkeypatch.setattr(cli, "train", lambda *_: None)
+    monkeypatch.setattr(training, "train", lambda *_: None)
     answer = train_snn("--data", "digits", "--out", tmp_path, "--format", "json", *flags)
     assert answer.code == 0, answer.err
     settings = checkpoint.load(tmp_path / "latest.pt")["settings"]

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from snn_train.calibrate import LOWEST_FIRST, descend, fold_norm, set_thresholds, settle
-from snn_train.network import Architecture, Recipe, Shift, SpikingNetwork
+from snn_train.choices import Recipe
+from snn_train.network import Architecture, Shift, SpikingNetwork
 
 
 def network_of(recipe: Recipe, timesteps: int, name: str = "resnet12") -> SpikingNetwork:

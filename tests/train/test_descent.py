@@ -13,9 +13,10 @@ from torch import Tensor
 
 from snn_runtime.errors import ResourceError
 from snn_train import checkpoint, loop
+from snn_train.choices import Recipe
 from snn_train.data import DataSet
 from snn_train.descent import Descent, is_out_of_memory, parts
-from snn_train.network import Recipe, SpikingNetwork
+from snn_train.network import SpikingNetwork
 from snn_train.run import Run, resume
 from snn_train.schedule import Stage
 

@@ -21,7 +21,7 @@ from snn_export import cli as export_cli
 from snn_runtime import image
 from snn_runtime.errors import InputError
 from snn_runtime.image import Fit
-from snn_train import checkpoint, cli
+from snn_train import checkpoint, training
 from snn_train.augment import TRIES, Augmentation, Draws, Normalisation, augment, window
 from snn_train.data import DataSet, load
 from snn_train.experiment import digest
@@ -422,7 +422,7 @@ def test_stopped_and_resumed_a_run_ends_with_the_same_bits(
     for steps in (1, 2, 5):
         out = tmp_path / str(steps)
         with monkeypatch.context() as patched:
-            patched.setattr(cli, "Interruption", lambda steps=steps, **_: After(steps))
+            patched.setattr(training, "Interruption", lambda steps=steps, **_: After(steps))
             assert trained(train_snn, out, root, *flags).code == 143
         assert train_snn("--resume", out, "--threads", "1").code == 0
         assert_same(left(out), left(tmp_path / "whole"))

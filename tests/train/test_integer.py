@@ -10,15 +10,16 @@ from refusals import refused
 from same import assert_same
 from torch import Tensor
 
-from snn_train import checkpoint, cli, descent, integer, loop
+from snn_train import checkpoint, descent, integer, loop, training
 from snn_train.augment import Normalisation
 from snn_train.calibrate import set_thresholds
+from snn_train.choices import BITS, Recipe
 from snn_train.data import DataSet
 from snn_train.experiment import Experiment
 from snn_train.handover import begin, carried_on, take
-from snn_train.integer import BITS, IntegerNetwork, grid_scale, in_integers
+from snn_train.integer import IntegerNetwork, grid_scale, in_integers
 from snn_train.muon import Muon
-from snn_train.network import Architecture, Recipe, SpikingNetwork
+from snn_train.network import Architecture, SpikingNetwork
 from snn_train.optimiser import make_optimiser
 from snn_train.processes import ALONE
 from snn_train.recipes import FLAGS
@@ -371,7 +372,7 @@ def test_epochs_may_count_the_integer_stage(
     flags: list[str],
     stages: list[list[int]],
 ) -> None:
-    monkeypatch.setattr(cli, "train", lambda *_: None)
+    monkeypatch.setattr(training, "train", lambda *_: None)
     answer = train_snn("--data", "digits", "--out", tmp_path, "--format", "json",
                        "--timesteps", "1", "--int-bits", 6, *flags)  # fmt: skip
     assert answer.code == 0, answer.err

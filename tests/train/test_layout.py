@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from snn_train.choices import Recipe
 from snn_train.layout import NETWORKS, RESNET, plan
-from snn_train.network import Architecture, Recipe, SpikingNetwork
+from snn_train.network import Architecture, SpikingNetwork
 
 IMAGENET = Architecture(
     "vgg16", "iir", hidden=4096, classes=1000, image_height=224, image_width=224

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snn_train.network import Architecture, Layer, Recipe, Shift, SpikingNetwork
+from snn_train.choices import Recipe
+from snn_train.network import Architecture, Layer, Shift, SpikingNetwork
 
 NETWORKS = ["vgg5", "vgg9", "resnet12", "resnet20"]
 RECIPES: list[Recipe] = ["iir", "iir-bn"]

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from snn_runtime.errors import InputError
+from snn_runtime.errors import InputError, ResourceError
 from snn_runtime.files import write_atomic
 
 CIFAR_URL = "https://www.cs.toronto.edu/~kriz/"
@@ -109,8 +109,19 @@ def download(url: str, path: Path, md5: str) -> Path:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: $XDG_CACHE_HOME/iir-snn, or ~/.cache/iir-snn."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "iir-snn"
+    """Where downloads are kept: $XDG_CACHE_HOME/iir-snn, or ~/.cache/iir-snn.
+
+    Raises:
+        ResourceError: `unwritable`: there is no home folder.
+    """
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if folder.startswith("~"):  # no HOME, and a user without a name
+        raise ResourceError(
+            "unwritable",
+            "no folder to keep downloads in: set HOME or XDG_CACHE_HOME, or give the data's own "
+            "file or folder, as in mnist:DIR",
+        )
+    return Path(folder) / "iir-snn"
 
 
 def _on_terminal() -> bool:

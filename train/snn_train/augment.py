@@ -8,6 +8,7 @@ graph can subtract exactly what training subtracted, and zero padding means the 
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,26 @@ class Augmentation:
     resized: bool = False
     """A random window of each picture in place of all of it, see `window`; only where pictures are
     decoded while training, whose whole is larger than what the network sees."""
+
+
+def augmentation(text: str | None, default: Augmentation) -> Augmentation:
+    """Return what `--augment` says, or the default where it says nothing.
+
+    Raises:
+        ValueError: it says what no augmentation is.
+    """
+    if text is None:
+        return default
+    values: dict[str, Any] = {}
+    for part in text.split(",") if text != "none" else []:
+        name, _, number = part.partition("=")
+        if name in ("flip", "resized") and not number:
+            values[name] = True
+        elif name in ("shift", "cutout") and number.isdecimal():
+            values[name] = int(number)
+        else:
+            raise ValueError(f"--augment {text}: expected e.g. flip,shift=4,cutout=8 or none")
+    return Augmentation(**values)
 
 
 @dataclass(frozen=True)

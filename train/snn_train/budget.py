@@ -29,8 +29,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from snn_train.choices import Regulariser
 from snn_train.network import SpikingNetwork
-from snn_train.schedule import Regulariser
 
 TOLERANCE = 0.1
 """Relative distance from the target at which a run may end."""

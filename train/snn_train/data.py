@@ -20,15 +20,12 @@ from snn_runtime.errors import InputError, UsageError
 from snn_runtime.image import Fit
 from snn_train import archives, imagefolder
 from snn_train.augment import Augmentation, Normalisation
+from snn_train.choices import DATA, OF_ANY_SIZE
 from snn_train.doubles import digests, doubles
 from snn_train.folders import TEST, Progress, Survey, bad, parts, pictures, same_classes
 from snn_train.imagefolder import Labels, Pixels
 from snn_train.on_disk import Images, OnDisk, on_disk
 
-DATA = ("digits", "imagefolder:DIR", "cifar10[:FILE]", "cifar100[:FILE]", "mnist[:DIR]",
-        "fashion-mnist[:DIR]", "imagenet:DIR")  # fmt: skip
-OF_ANY_SIZE = ("imagefolder", "imagenet")
-"""Data sets whose pictures are made as large as asked for."""
 CROPPED_AND_FLIPPED = Augmentation(flip=True, shift=4, cutout=8)
 IMAGENET_SIZE = (224, 224)
 IMAGENET_COLOURS = Normalisation((124, 116, 104), (58.395, 57.12, 57.375))
@@ -124,11 +121,6 @@ def load(
     )  # fmt: skip
     augmentation = Augmentation(shift=2) if "mnist" in name else CROPPED_AND_FLIPPED
     return _data_set(name, archive.labels, parts, augmentation)
-
-
-def takes_size(spec: str) -> bool:
-    """Whether the pictures of the data set that `spec` names are made as large as asked for."""
-    return spec.partition(":")[0] in OF_ANY_SIZE
 
 
 def _data_set(

@@ -9,14 +9,18 @@ from typing import Any, get_args
 from snn_runtime.command import Parser, whole_number
 from snn_runtime.cores import MOST
 from snn_runtime.errors import UsageError
-from snn_train.augment import Augmentation
-from snn_train.data import DATA
-from snn_train.handover import OF_THE_FILE
-from snn_train.integer import BITS
+from snn_train.choices import (
+    BITS,
+    DATA,
+    OF_THE_FILE,
+    RATE_LIMITS,
+    Optimiser,
+    Precision,
+    Recipe,
+    Regulariser,
+    Surrogate,
+)
 from snn_train.layout import NETWORKS
-from snn_train.neuron import SURROGATES
-from snn_train.recipes import RECIPES
-from snn_train.schedule import RATE_LIMITS, Regulariser
 
 PROGRAM = "train-snn"
 
@@ -64,7 +68,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     machine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     threads = whole_number(1, MOST)
     machine.add_argument("--threads", type=threads, help="CPU threads (default: all it may use)")
-    machine.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    machine.add_argument("--precision", choices=get_args(Precision), default="float32")
     part = "pictures computed at once, if a batch does not fit into memory (default: found out)"
     machine.add_argument("--micro-batch", type=whole_number(2), metavar="N", help=part)
     machine.add_argument("--compile", action="store_true", help="torch.compile the steps")
@@ -84,26 +88,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
             flag = name.replace("_", "-")
             parser.error(f"--{flag} cannot change the network that --from begins with")
     return args
-
-
-def augmentation(text: str | None, default: Augmentation) -> Augmentation:
-    """Return what `--augment` says, or the default where it says nothing.
-
-    Raises:
-        ValueError: it says what no augmentation is.
-    """
-    if text is None:
-        return default
-    values: dict[str, Any] = {}
-    for part in text.split(",") if text != "none" else []:
-        name, _, number = part.partition("=")
-        if name in ("flip", "resized") and not number:
-            values[name] = True
-        elif name in ("shift", "cutout") and number.isdecimal():
-            values[name] = int(number)
-        else:
-            raise ValueError(f"--augment {text}: expected e.g. flip,shift=4,cutout=8 or none")
-    return Augmentation(**values)
 
 
 def image_size(text: str | None) -> tuple[int, int] | None:
@@ -145,11 +129,13 @@ def _add_network(group: Any) -> None:
     group.add_argument(
         "--network", choices=NETWORKS, help="default vgg9; digits vgg5, imagenet vgg16"
     )
-    group.add_argument("--recipe", choices=tuple(RECIPES), default="iir-bn", help="default iir-bn")
+    group.add_argument(
+        "--recipe", choices=get_args(Recipe), default="iir-bn", help="default iir-bn"
+    )
     group.add_argument("--width", type=width, default=1.0, help="factor on channels (default 1)")
     hidden = "neurons in each of two dense layers; 0: none"
     group.add_argument("--hidden", type=whole_number(0, 65536), help=hidden)
-    group.add_argument("--surrogate", choices=tuple(SURROGATES))
+    group.add_argument("--surrogate", choices=get_args(Surrogate))
     dropout = _number("from 0, below 1", lambda value: 0 <= value < 1)
     group.add_argument("--dropout", type=dropout)
     group.add_argument("--image-size", metavar="HxW", help="imagefolder, imagenet: e.g. 32x32")
@@ -163,7 +149,7 @@ def _add_training(group: Any) -> None:
     )
     # Two, because normalisation over a batch of one says nothing.
     group.add_argument("--batch-size", type=whole_number(2))
-    group.add_argument("--optimiser", choices=("adam", "adamw", "muon", "sgd"))
+    group.add_argument("--optimiser", choices=get_args(Optimiser))
     positive = _number("above 0", lambda value: 0 < value < math.inf)
     group.add_argument("--learning-rate", type=positive, help="at its peak")
     group.add_argument(

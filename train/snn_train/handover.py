@@ -20,10 +20,6 @@ from snn_train.recipes import FLAGS, RECIPES, integer_stage, refuse_regulariser
 from snn_train.run import Run, start
 from snn_train.schedule import Settings
 
-OF_THE_FILE = ("network", "recipe", "width", "hidden", "surrogate", "dropout", "image_size", "fit",
-               "timesteps", "percentile", "seed")  # fmt: skip
-"""Flags that say what the file says already."""
-
 
 @dataclass(frozen=True)
 class Handover:

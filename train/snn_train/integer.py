@@ -24,9 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snn_train.augment import Normalisation
+from snn_train.choices import BITS
 from snn_train.network import Architecture, Layer, Shift, SpikingNetwork, broadcast
 
-BITS = (8, 6, 4)
 FURTHEST = 2**24
 """Thresholds are held within ± this, which no current reaches: float32 counts no further."""
 

@@ -12,17 +12,15 @@ has batch normalisation too, folded into W and b before the first spiking stage.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snn_train.choices import Recipe
 from snn_train.layout import LayerPlan, plan
 from snn_train.neuron import LIF
 from snn_train.processes import moments, together
-
-Recipe = Literal["iir", "iir-bn"]
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from tqdm import tqdm
 
+from snn_runtime.files import scratch_settings
 from snn_train.folder import PLOT
 from snn_train.run import Run
 
@@ -94,8 +94,12 @@ def table(outcomes: list[dict[str, Any]]) -> str:
 
 def plot(run: Run) -> Path:
     """Write training.png: validation accuracy and firing rates over the epochs of all stages."""
-    matplotlib.use("Agg")
-    from matplotlib import pyplot  # after the choice of a backend that needs no screen
+    # Here, where it is needed, since matplotlib takes its time and looks for a home to write to.
+    with scratch_settings("MPLCONFIGDIR"):
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot  # after the choice of a backend that needs no screen
 
     figure, (top, bottom) = pyplot.subplots(2, 1, figsize=(9, 7), sharex=True)
     epochs = range(1, len(run.records) + 1)

@@ -9,20 +9,16 @@ to its best state with half the learning rate, at most three times.
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from snn_train.augment import Augmentation
+from snn_train.choices import RATE_LIMITS, Optimiser, Precision, Regulariser
 
-RATE_LIMITS = (0.005, 0.6)
-"""Share of a layer's neurons that may fire; outside it a layer says almost nothing."""
 RETRIES = 3
 
 INTEGER_SHARE = 0.3
 """Of the spiking stages' peak, for the integer stage: its weights are good already. On digits in 4
 bits, three seeds, validation ended at 97.4, 98.1, 99.1 and 98.6 % for 0.03, 0.1, 0.3 and 1."""
-
-Optimiser = Literal["adam", "adamw", "muon", "sgd"]
-Regulariser = Literal["synaptic", "hoyer"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ class Settings:
     """Validation accuracy a spiking stage may end below the stage before it."""
     validation: float = 0.1
     """Share of the training set held out to select models; at most 5,000 images."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     seed: int = 0
     spike_rate: float | None = None
     """MAC-weighted share of spikes to end at; None leaves the rate to itself."""

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from snn_export.flags import FORMATS
 from snn_export.importers import iir_official, modules, nir_graphs, torch_file
 from snn_export.importers.foreign import Foreign
 from snn_export.importers.picture import Picture
 from snn_runtime.errors import ModelError, UsageError
 
-FORMATS = ("iir-official", "snntorch", "spikingjelly", "nir")
 HDF5 = b"\x89HDF\r\n\x1a\n"
 OURS = b"iir-snn"
 

@@ -3,7 +3,6 @@
 Every engine must agree with `reference` spike for spike; `Model.self_test` proves it where it runs.
 """
 
-import os
 from typing import Protocol
 
 import numpy as np
@@ -12,10 +11,6 @@ import numpy.typing as npt
 from snn_runtime.reference import Spikes
 
 __all__ = ["Backend", "described"]
-
-# From 1.29 on ONNX Runtime reports its use to its makers and leaves files in the home folder. It
-# looks at this once, when it is imported, which `ort` does after this line.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def described(how: str, threads: int) -> str:

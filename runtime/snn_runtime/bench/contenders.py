@@ -1,5 +1,6 @@
 """Who is measured: our backends on the SpikingGraph, ordinary engines on its dense twin."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-import snn_runtime.backends  # noqa: F401  keeps ONNX Runtime from reporting its use
 from snn_runtime.bench.machine import gpu_here
 from snn_runtime.bench.timing import Call, warm_up
 from snn_runtime.errors import DeviceError, SnnError, UsageError
@@ -187,11 +187,13 @@ def _singles(images: FloatArray) -> list[FloatArray]:
 
 
 def openvino() -> Any:
-    """The module.
+    """The module, which reports its use to nobody: without the package that does so it takes a
+    stub, and `None` is how Python says that a package is not to be had.
 
     Raises:
         DeviceError: `backend_unavailable`: it is not installed.
     """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # documented
     try:
         import openvino as module
     except ImportError as error:

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from snn_runtime.bench.results import Report
 from snn_runtime.errors import UsageError
-from snn_runtime.files import write_atomic
+from snn_runtime.files import scratch_settings, write_atomic
 
 PANEL = (5.0, 4.0)
 """Inches."""
@@ -21,10 +21,11 @@ def pyplot() -> ModuleType:
         UsageError: `no_matplotlib`: it is not installed.
     """
     try:
-        import matplotlib
+        with scratch_settings("MPLCONFIGDIR"):
+            import matplotlib
 
-        matplotlib.use("agg")
-        from matplotlib import pyplot as module
+            matplotlib.use("agg")
+            from matplotlib import pyplot as module
     except ImportError as error:
         raise UsageError(
             "no_matplotlib", "--plot needs matplotlib; pip install 'iir-snn[bench]'"

@@ -20,9 +20,7 @@ PACKAGES = (
     "tensorrt-cu12",
     "tensorrt-cu13",
 )
-_SAY_PROVIDERS = (
-    "import snn_runtime.backends, onnxruntime; print(*onnxruntime.get_available_providers())"
-)
+_SAY_PROVIDERS = "import snn_runtime, onnxruntime; print(*onnxruntime.get_available_providers())"
 """Through our package, which keeps ONNX Runtime from reporting its use."""
 _CONTAINERS = re.compile("docker|containerd|kubepods|libpod|lxc")
 

@@ -39,6 +39,7 @@ _REASONS = {
     errno.ELOOP: ("missing", "no such file: its links lead in a circle"),
     errno.EACCES: ("permission_denied", "permission denied"),
     errno.EPERM: ("permission_denied", "permission denied"),
+    errno.EBADF: ("unreadable", "is closed"),
     errno.ENXIO: ("not_a_regular_file", "is not a regular file"),  # a socket
 }
 

@@ -1,0 +1,12 @@
+"""The names that flags offer before torch is loaded are those that the rest can carry out."""
+
+from typing import get_args
+
+from snn_train import choices
+from snn_train.neuron import SURROGATES
+from snn_train.recipes import RECIPES
+
+
+def test_choices_are_what_can_be_carried_out() -> None:
+    assert set(get_args(choices.Surrogate)) == set(SURROGATES)
+    assert set(get_args(choices.Recipe)) == set(RECIPES)

@@ -1,0 +1,31 @@
+"""What may be chosen by name or number: for the flags, which are read before torch is loaded.
+
+The modules that carry a choice out import its names from here.
+"""
+
+from typing import Literal
+
+DATA = ("digits", "imagefolder:DIR", "cifar10[:FILE]", "cifar100[:FILE]", "mnist[:DIR]",
+        "fashion-mnist[:DIR]", "imagenet:DIR")  # fmt: skip
+OF_ANY_SIZE = ("imagefolder", "imagenet")
+"""Data sets whose pictures are made as large as asked for."""
+
+Recipe = Literal["iir", "iir-bn"]
+Surrogate = Literal["triangle", "rectangle", "tanh"]
+Optimiser = Literal["adam", "adamw", "muon", "sgd"]
+Regulariser = Literal["synaptic", "hoyer"]
+Precision = Literal["float32", "bfloat16"]
+
+BITS = (8, 6, 4)
+"""Of integer weights."""
+RATE_LIMITS = (0.005, 0.6)
+"""Share of a layer's neurons that may fire; outside it a layer says almost nothing."""
+
+OF_THE_FILE = ("network", "recipe", "width", "hidden", "surrogate", "dropout", "image_size", "fit",
+               "timesteps", "percentile", "seed")  # fmt: skip
+"""Flags that say what the file says already that a run begins with."""
+
+
+def takes_size(spec: str) -> bool:
+    """Whether the pictures of a data set, as given to `--data`, are made as large as asked for."""
+    return spec.partition(":")[0] in OF_ANY_SIZE
