@@ -23,6 +23,7 @@ import torch
 from snn_export.fold import Array
 from snn_export.importers.foreign import Foreign
 from snn_export.importers.lower import Watched
+from snn_export.maxima import largest
 from snn_export.quantise import to_float32
 from snn_runtime import reference
 from snn_runtime.agreement import UNIT_ROUNDOFF
@@ -111,7 +112,7 @@ def differing(
     """Compare every layer of `origin`'s graph, fed the original's spikes, with those spikes."""
     sent = _sent_by_original(origin, graph, images, theirs)
     populations = {node.name: node for node in graph.populations}
-    pools = {node.name: node for node in graph.nodes if isinstance(node, Pool)}
+    nodes = {node.name: node for node in graph.nodes}
     found = {}
     for watched in origin.lowered.watched:
         node = populations[watched.population]
@@ -123,7 +124,7 @@ def differing(
         border = _border(origin, node, sent)
         for name in watched.pools:  # any spike of a window: the largest excess decides
             excess, rounding, border = (
-                reference.pool(pools[name], values) for values in (excess, rounding, border)
+                largest(nodes[name], values) for values in (excess, rounding, border)
             )
         wanted = theirs[watched.layer].reshape(excess.shape)
         differs = (excess > 0) != wanted
@@ -148,9 +149,15 @@ def _sent_by_original(
         node = watched.pools[-1] if watched.pools else watched.population
         shape = (len(images), *graph.shapes[node])
         sent[node] = theirs[watched.layer].reshape(shape).astype(np.float64)
+    own = {watched.population for watched in origin.lowered.watched}
     for each in graph.nodes:
-        if isinstance(each, Pool) and each.name not in sent and each.source in sent:
+        if each.name in sent or each.name in own:
+            continue
+        if isinstance(each, Pool) and each.source in sent:
             sent[each.name] = reference.pool(each, sent[each.source])
+        elif isinstance(each, Population) and each.projections[0].source in sent:
+            # Neurons that the original has not are a max pool of its spikes.
+            sent[each.name] = largest(each, sent[each.projections[0].source])
     return sent
 
 
@@ -206,12 +213,12 @@ def _check_logits(
 def _pooled_spikes(
     origin: Foreign, graph: SpikingGraph, spikes: dict[str, reference.Spikes]
 ) -> list[tuple[Watched, reference.Numbers]]:
-    pools = {node.name: node for node in graph.nodes if isinstance(node, Pool)}
+    nodes = {node.name: node for node in graph.nodes}
     found = []
     for watched in origin.lowered.watched:
         fired: reference.Numbers = spikes[watched.population].astype(np.int64)
         for name in watched.pools:
-            fired = reference.pool(pools[name], fired)
+            fired = largest(nodes[name], fired)
         found.append((watched, fired != 0))
     return found
 

@@ -211,8 +211,14 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "branch": (Branching, "Branching.forward cannot be traced"),
     "sj neuron": (lambda: stack(neuron.QIFNode()), "1: QIFNode is none of SpikingJelly's"),
     "relu": (lambda: stack(nn.ReLU(), leaky()), "1: ReLU is not among what can be exported"),
-    "overlap": (lambda: stack(leaky(), nn.MaxPool2d(3, 2)), "2: MaxPool2d with window 3, stride 2"),
-    "dilation": (lambda: stack(leaky(), nn.Conv2d(4, 4, 3, dilation=2), leaky()), "2: a dilation"),
+    "overlap": (
+        lambda: stack(leaky(), nn.AvgPool2d(2), nn.MaxPool2d(3, 2)),
+        "3: is the maximum of counts up to 4",
+    ),
+    "reflected": (
+        lambda: stack(leaky(), nn.Conv2d(4, 4, 3, 1, 1, padding_mode="reflect"), leaky()),
+        "2: padding of reflect",
+    ),
     "no neurons between": (lambda: stack(nn.Conv2d(4, 4, 3), leaky()), "1: weights follow weights"),
     "norm of spikes": (lambda: stack(leaky(), nn.BatchNorm2d(4)), "2: normalises spikes"),
     "no neurons": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(432, 4)), "has no neurons of"),
@@ -228,7 +234,7 @@ def test_what_one_timestep_cannot_express_is_refused_by_name(case: str) -> None:
         network = make().eval()
         for module in network.modules():
             if isinstance(module, nn.LazyLinear):
-                size = {"overlap": 4 * 16, "no neurons between": 4 * 64, "dilation": 4 * 36}
+                size = {"overlap": 4 * 4, "no neurons between": 4 * 64}
                 module.weight.materialize((4, size.get(case, 400)))
                 module.bias.materialize((4,))
                 nn.init.normal_(module.weight), nn.init.zeros_(module.bias)

@@ -280,13 +280,19 @@ NINE = np.ones(9)
 REFUSED: dict[str, tuple[Any, str]] = {
     "recurrent": (recurrent, "the graph is recurrent"),
     "two inputs": (two_inputs, "input: the graph has 2, expected one"),
-    "overlapping": (lambda: swapped("sum", nir.SumPool2d(**POOL)), "sum: pools with window 3"),
+    "overlapping": (
+        lambda: swapped("sum", nir.SumPool2d(**POOL)),
+        "conv2: weights follow sum, a mean or sum of spikes in windows that do not tile the map",
+    ),
     "synaptic": (
         lambda: swapped("threshold", nir.CubaLIF(*[NINE] * 5)),
         "threshold: CubaLIF is not among the NIR nodes",
     ),
     "leaky integrator": (lambda: swapped("threshold", nir.LI(*[NINE] * 3)), "threshold: LI is not"),
-    "scale": (lambda: swapped("flat", nir.Scale(np.ones((4, 3, 3)))), "flat: Scale is not among"),
+    "scale": (
+        lambda: swapped("flat", nir.Scale(np.arange(1.0, 37).reshape(4, 3, 3))),
+        "flat: factor differs within a channel",
+    ),
     "delay": (lambda: swapped("flat", nir.Delay(np.ones((4, 3, 3)))), "flat: Delay is not among"),
     "subgraph": (lambda: swapped("if", a_graph()), "if: NIRGraph is not among"),
     "silent weights": (

@@ -18,7 +18,10 @@ from snn_export.importers.layers import (
     Layers,
     Normalised,
     Pooled,
+    Scaled,
     Weighted,
+    Window,
+    Windowed,
 )
 from snn_runtime.graph import INPUT
 
@@ -58,11 +61,24 @@ def _value(layer: Layer, value: Tensor) -> Tensor:
         return F.batch_norm(value, mean, variance, gain, shift, eps=norm.epsilon)
     if isinstance(layer, Flattened):
         return value.flatten(1)
-    assert isinstance(layer, Pooled)
-    kernel = layer.kernel or value.shape[-1]
+    if isinstance(layer, Scaled):
+        return _tensor(layer.gain) * value + _tensor(layer.shift)
+    assert isinstance(layer, (Pooled, Windowed))
+    return _pooled(layer, value)
+
+
+def _pooled(layer: Pooled | Windowed, value: Tensor) -> Tensor:
+    if isinstance(layer, Windowed):
+        window = layer.window
+    else:
+        height, width = (layer.kernel,) * 2 if layer.kernel else value.shape[-2:]
+        window = Window((height, width), (height, width))
     if layer.kind == "max":
-        return F.max_pool2d(value, kernel)
-    return F.avg_pool2d(value, kernel, divisor_override=1 if layer.kind == "sum" else None)
+        return F.max_pool2d(value, window.kernel, window.stride, window.padding, window.dilation)
+    divisor = 1 if layer.kind == "sum" else None
+    return F.avg_pool2d(
+        value, window.kernel, window.stride, window.padding, divisor_override=divisor
+    )
 
 
 def _weighted(layer: Weighted, value: Tensor) -> Tensor:

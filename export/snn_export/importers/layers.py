@@ -3,8 +3,9 @@
 Every importer ends here, so `lower` (which folds) and `execute` (which does not) are written once.
 A layer reads what another one, or the picture (`INPUT`), gives:
 
-    Weighted     W ∗ x + b                      Pooled     max, mean or sum of k×k windows
-    Normalised   γ (x − μ) / √(σ² + ε) + β      Joined     x + y
+    Weighted     W ∗ x + b                      Pooled     max, mean or sum of k×k windows that tile
+    Normalised   γ (x − μ) / √(σ² + ε) + β      Windowed   the same of any other windows
+    Scaled       g x + c                        Joined     x + y
     Flattened    C, H, W in one row             Fired      1 if a x + v₀ > θ, or ≥ θ, else 0
 
 a and v₀ are what one timestep makes of a neuron: its input's gain and the membrane it starts from.
@@ -40,12 +41,58 @@ class Normalised:
 
 
 @dataclass(frozen=True, eq=False)
+class Scaled:
+    name: str
+    source: str
+    gain: Array
+    """g, of any shape that broadcasts to what it scales, without the batch."""
+    shift: Array
+    """c"""
+
+
+@dataclass(frozen=True, eq=False)
 class Pooled:
     name: str
     source: str
     kind: Literal["max", "average", "sum"]
     kernel: int
     """Side of the window and stride; 0 for the whole map."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a pool looks at: (rows, columns) each."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int] = (0, 0)
+    """Outside the map: nothing for a maximum, zeros for a mean or a sum."""
+    dilation: tuple[int, int] = (1, 1)
+
+    @classmethod
+    def tile(cls, side: int) -> "Window":
+        return cls((side, side), (side, side))
+
+    @property
+    def side(self) -> int:
+        """Of square windows that tile the map; 0 for all others."""
+        return self.kernel[0] if self == Window.tile(self.kernel[0]) else 0
+
+    @property
+    def taps(self) -> Array:
+        """`[rows, columns]`: ones where the window looks."""
+        height, width = ((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+        taps = np.zeros((height, width))
+        taps[:: self.dilation[0], :: self.dilation[1]] = 1
+        return taps
+
+
+@dataclass(frozen=True, eq=False)
+class Windowed:
+    name: str
+    source: str
+    kind: Literal["max", "average", "sum"]
+    window: Window
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +121,7 @@ class Fired:
     """Fires at θ too."""
 
 
-Layer: TypeAlias = Weighted | Normalised | Pooled | Joined | Flattened | Fired
+Layer: TypeAlias = Weighted | Normalised | Scaled | Pooled | Windowed | Joined | Flattened | Fired
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,23 +134,19 @@ class Layers:
     """Whose values are the logits; of neurons, it is the membrane that counts."""
 
 
-def square(name: str, what: str, value: object) -> int:
-    """Return the side of a square given as one number or two.
-
-    Raises:
-        ModelError: `unsupported`.
-    """
-    given = np.atleast_1d(np.asarray(value))
-    sides = {int(side) for side in given}
-    if len(sides) != 1:
-        raise unsupported(name, f"{what} is {given.tolist()}, expected a square")
-    return sides.pop()
-
-
 def pair(value: int | Sequence[int]) -> tuple[int, int]:
     """Return (height, width) for one number or two."""
     height, width = np.broadcast_to(np.asarray(value), 2).tolist()
     return int(height), int(width)
+
+
+def dilated(weight: Array, dilation: tuple[int, int]) -> Array:
+    """Return `[O, I, kh, kw]` with the gaps of a dilation as zeros: the same convolution."""
+    down, right = dilation
+    out, inputs, height, width = weight.shape
+    full = np.zeros((out, inputs, (height - 1) * down + 1, (width - 1) * right + 1))
+    full[:, :, ::down, ::right] = weight
+    return full
 
 
 def unsupported(name: str, problem: str) -> ModelError:

@@ -26,23 +26,32 @@ from snn_export.importers.layers import (
     Layers,
     Normalised,
     Pooled,
+    Scaled,
     Weighted,
+    Windowed,
     unsupported,
 )
 from snn_export.importers.picture import Picture
+from snn_export.importers.pooling import (
+    check_maximum,
+    mean_current,
+    ored,
+    pooled_shape,
+    seen,
+    window_of,
+)
 from snn_export.importers.values import (
     Current,
     Signal,
     Value,
     as_current,
-    halved,
     joined,
-    mean_current,
+    moved,
     normalised,
     per_channel,
-    scaled,
+    rescaled,
+    shrunk,
     weighted,
-    whole,
 )
 from snn_runtime.annotations import RESERVED
 from snn_runtime.errors import ModelError
@@ -107,24 +116,35 @@ class _Lowering:
             return weighted(layer, value)
         if isinstance(layer, Normalised):
             return normalised(layer, value)
-        if isinstance(layer, Pooled):
+        if isinstance(layer, Scaled):
+            return rescaled(layer, value)
+        if isinstance(layer, (Pooled, Windowed)):
             return self._pooled(layer, value)
         return self._fired(layer, value)
 
-    def _pooled(self, layer: Pooled, value: Value) -> Value:
-        kernel = layer.kernel or whole(layer.name, value)
+    def _pooled(self, layer: Pooled | Windowed, value: Value) -> Value:
         if len(value.shape) != 3 or value.flat:
             raise unsupported(layer.name, "pools what is no map of channels, rows and columns")
+        window = window_of(layer, value)
+        share = 1 / window.taps.sum() if layer.kind == "average" else 1.0
         if isinstance(value, Current):
             if layer.kind == "max":
-                return replace(value, pools=(*value.pools, kernel))
-            return mean_current(layer, value, kernel)
+                shrunk(layer.name, pooled_shape(layer.name, value), window)
+                return replace(value, pools=(*value.pools, window))
+            return mean_current(layer.name, value, window, share)
         if value.node == INPUT:
             raise unsupported(layer.name, "pools the picture; resize the picture instead")
+        shape = shrunk(layer.name, value.shape, window)
+        if layer.kind != "max" and not window.side:
+            return seen(layer.name, value, window, share)
+        if layer.kind == "max":
+            check_maximum(layer.name, value, window)
         name = self._name(layer.name)
-        self.nodes.append(Pool(name, value.node, "max" if layer.kind == "max" else "sum", kernel))
-        factor = value.factor / kernel**2 if layer.kind == "average" else value.factor
-        return Signal(name, halved(layer.name, value.shape, kernel), factor)
+        if layer.kind == "max":
+            self.nodes.append(ored(name, value.node, window, shape[0]))
+            return replace(value, node=name, shape=shape)
+        self.nodes.append(Pool(name, value.node, "sum", window.side))
+        return Signal(name, shape, value.factor * share, most=value.most * window.side**2)
 
     def _fired(self, layer: Fired, value: Value) -> Value:
         current = self._membrane(layer, as_current(layer.name, value))
@@ -137,10 +157,10 @@ class _Lowering:
         self.nodes.append(neurons)
         self.constants[name] = current.constants + np.abs(threshold)
         node, shape, pools = name, current.shape, []
-        for kernel in current.pools:
+        for window in current.pools:
             pools.append(self._name(f"{name}.pool"))
-            self.nodes.append(Pool(pools[-1], node, "max", kernel))
-            node, shape = pools[-1], halved(layer.name, shape, kernel)
+            self.nodes.append(ored(pools[-1], node, window, shape[0]))
+            node, shape = pools[-1], shrunk(layer.name, shape, window)
         self.watched.append(Watched(layer.name, name, tuple(pools)))
         return Signal(node, shape, flat=current.flat)
 
@@ -148,17 +168,14 @@ class _Lowering:
         """a x + v₀"""
         gain = per_channel(layer.name, "gain", layer.gain, current)
         rest = per_channel(layer.name, "resting membrane", layer.rest, current)
-        if current.pools and (gain <= 0).any():
-            raise unsupported(layer.name, "a gain that is not positive follows max pooling")
-        driven = scaled(current, gain)
-        first, *others = driven.synapses
-        synapses = (replace(first, offset=first.offset + rest), *others)
-        return replace(driven, synapses=synapses, constants=driven.constants + np.abs(rest))
+        return moved(layer.name, current, gain, rest)
 
     def _readout(self, value: Value) -> FoldedReadout:
         name = self.network.output
-        if isinstance(value, Signal):
-            raise unsupported(name, "ends in spikes, expected weights or neurons")
+        if isinstance(value, Signal):  # such as spikes that were counted: one count a class
+            if value.node == INPUT:
+                raise unsupported(name, "ends in the picture, expected weights or neurons")
+            value = as_current(name, replace(value, flat=True))
         if len(value.synapses) != 1 or value.pools:
             raise unsupported(name, "the output is not one dense layer")
         (synapse,) = value.synapses
@@ -199,7 +216,7 @@ def _channels(network: Layers, picture: Picture) -> int:
     readers, pixels = {INPUT}, picture.height * picture.width
     channels = 3
     for layer in network.layers:
-        if isinstance(layer, Flattened) and layer.source in readers:
+        if isinstance(layer, (Flattened, Scaled)) and layer.source in readers:
             readers.add(layer.name)
         elif isinstance(layer, Weighted) and layer.source in readers:
             inputs = layer.weight.shape[1]

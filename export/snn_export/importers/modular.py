@@ -1,34 +1,43 @@
 """Modules of torch, and what SpikingJelly derives from them, as layers."""
 
+from typing import Any, Literal, TypeAlias
+
 import numpy as np
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from snn_export.fold import Array, Norm
 from snn_export.importers.layers import (
-    Flattened,
     Layer,
     Normalised,
     Pooled,
     Weighted,
+    Window,
+    Windowed,
+    dilated,
     pair,
-    square,
     unsupported,
 )
 
-IDLE = ("Identity", "Dropout", "Dropout2d")
-"""Do nothing once trained; torch's, and SpikingJelly's that are not derived from them."""
-CONTAINERS = ("SeqToANNContainer", "MultiStepContainer", "StepModeContainer")
-"""SpikingJelly's: modules one after another, at every timestep."""
+Kind: TypeAlias = Literal["max", "average", "sum"]
+
+ADAPTIVE = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+NORMS = ("BatchNorm1d", "BatchNorm2d", "SyncBatchNorm")
+"""torch's, and SpikingJelly's that are derived from them."""
+SCALED_NORMS = ("ThresholdDependentBatchNorm1d", "ThresholdDependentBatchNorm2d")
+"""SpikingJelly's tdBN: α V_th is what γ starts from, so γ holds it."""
 
 
-def idle(module: nn.Module) -> bool:
-    """Whether the module does nothing in evaluation mode."""
-    library = type(module).__module__.startswith(("torch.nn.", "spikingjelly."))
-    return library and type(module).__name__ in IDLE
+def weights_or_norm(module: nn.Module) -> str:
+    """`weights`, `norm`, or empty for everything else."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        return "weights"
+    name = type(module).__name__.removeprefix("MultiStep")
+    return "norm" if name in (*NORMS, *SCALED_NORMS) else ""
 
 
-def layer_of(name: str, module: nn.Module, source: str) -> Layer:
-    """Return `module` as a layer.
+def layer_of(name: str, module: nn.Module, source: str, shape: tuple[int, ...]) -> Layer:
+    """Return `module` as a layer; `shape` is that of what it reads.
 
     Raises:
         ModelError: `unsupported`, naming it and what is in the way.
@@ -37,21 +46,20 @@ def layer_of(name: str, module: nn.Module, source: str) -> Layer:
         return _convolution(name, module, source)
     if isinstance(module, nn.Linear):
         return Weighted(name, source, _array(module.weight), _optional(module.bias))
-    if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+    if weights_or_norm(module):
+        assert isinstance(module, _BatchNorm)
         return Normalised(name, source, _norm(name, module))
     if isinstance(module, nn.MaxPool2d):
-        _check_plain(name, module.dilation == 1, "a dilation")
-        return _pool(name, module, source, "max")
+        window = _window(name, module, pair(module.dilation), shape)
+        return pool(name, source, "max", window)
     if isinstance(module, nn.AvgPool2d):
         _check_plain(name, module.divisor_override is None, "a divisor_override")
-        return _pool(name, module, source, "average")
-    if isinstance(module, nn.AdaptiveAvgPool2d):
-        side = square(name, "output size", module.output_size)
-        _check_plain(name, side == 1, f"an output of {side}x{side}, not 1x1,")
-        return Pooled(name, source, "average", 0)
-    if isinstance(module, nn.Flatten):
-        _check_plain(name, module.start_dim == 1 and module.end_dim == -1, "other dimensions")
-        return Flattened(name, source)
+        padded = any(pair(module.padding)) and not module.count_include_pad
+        _check_plain(name, not padded, "count_include_pad=False with padding")
+        return pool(name, source, "average", _window(name, module, (1, 1), shape))
+    if isinstance(module, ADAPTIVE):
+        kind: Kind = "average" if isinstance(module, nn.AdaptiveAvgPool2d) else "max"
+        return pool(name, source, kind, _adaptive(name, module, shape))
     raise unsupported(
         name,
         f"{type(module).__name__} is not among what can be exported: Conv2d, Linear, BatchNorm, "
@@ -59,10 +67,16 @@ def layer_of(name: str, module: nn.Module, source: str) -> Layer:
     )
 
 
+def pool(name: str, source: str, kind: Kind, window: Window) -> Pooled | Windowed:
+    """Return the layer for a pool with this window."""
+    if window.side:
+        return Pooled(name, source, kind, window.side)
+    return Windowed(name, source, kind, window)
+
+
 def _convolution(name: str, module: nn.Conv2d, source: str) -> Weighted:
-    _check_plain(name, pair(module.dilation) == (1, 1), "a dilation")
     _check_plain(name, module.padding_mode == "zeros", f"padding of {module.padding_mode}")
-    weight = _array(module.weight)
+    weight = dilated(_array(module.weight), pair(module.dilation))
     if isinstance(module.padding, str):
         padding = padding_of(name, module.padding, weight)
     else:
@@ -84,7 +98,7 @@ def padding_of(name: str, word: str, weight: Array) -> tuple[int, int]:
     return (height // 2, width // 2)
 
 
-def _norm(name: str, module: nn.BatchNorm1d | nn.BatchNorm2d) -> Norm:
+def _norm(name: str, module: _BatchNorm) -> Norm:
     mean, variance = module.running_mean, module.running_var
     if mean is None or variance is None:
         raise unsupported(name, f"{type(module).__name__} keeps no running statistics")
@@ -94,18 +108,37 @@ def _norm(name: str, module: nn.BatchNorm1d | nn.BatchNorm2d) -> Norm:
     return Norm(gain, shift, _array(mean), _array(variance), module.eps)
 
 
-def _pool(name: str, module: nn.MaxPool2d | nn.AvgPool2d, source: str, kind: str) -> Pooled:
-    kernel = square(name, "window", module.kernel_size)
-    stride = kernel if module.stride is None else square(name, "stride", module.stride)
-    padding = square(name, "padding", module.padding)
-    if stride != kernel or padding or module.ceil_mode:
+def _window(
+    name: str,
+    module: nn.MaxPool2d | nn.AvgPool2d,
+    dilation: tuple[int, int],
+    shape: tuple[int, ...],
+) -> Window:
+    kernel, padding = pair(module.kernel_size), pair(module.padding)
+    stride = kernel if module.stride is None else pair(module.stride)
+    window = Window(kernel, stride, padding, dilation)
+    if module.ceil_mode:
+        sizes = zip(shape[-2:], padding, window.taps.shape, stride, strict=True)
+        left = [(side + 2 * pad - reach) % step for side, pad, reach, step in sizes]
+        _check_plain(name, not any(left), f"ceil_mode where {left} rows and columns are left over")
+    return window
+
+
+def _adaptive(
+    name: str, module: nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d, shape: tuple[int, ...]
+) -> Window:
+    """Windows of one size if the map's side is a multiple of the output's."""
+    asked: Any = module.output_size
+    asked = asked if isinstance(asked, (tuple, list)) else (asked, asked)
+    sides = [have if side is None else side for side, have in zip(asked, shape[-2:], strict=True)]
+    if any(have % side for side, have in zip(sides, shape[-2:], strict=True)):
         raise unsupported(
             name,
-            f"{type(module).__name__} with window {kernel}, stride {stride}, padding {padding}"
-            f"{', ceil_mode' if module.ceil_mode else ''}: only windows that tile the map, "
-            "without padding, can be exported",
+            f"{type(module).__name__} from {shape[-2]}x{shape[-1]} to {sides[0]}x{sides[1]} has "
+            "windows of different sizes, which cannot be exported",
         )
-    return Pooled(name, source, "max" if kind == "max" else "average", kernel)
+    height, width = (have // side for side, have in zip(sides, shape[-2:], strict=True))
+    return Window((height, width), (height, width))
 
 
 def _check_plain(name: str, plain: bool, what: str) -> None:

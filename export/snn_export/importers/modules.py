@@ -17,15 +17,15 @@ from torch import Tensor, nn
 
 from snn_export.importers.execute import Spikes
 from snn_export.importers.foreign import Foreign
-from snn_export.importers.layers import Fired, Weighted
+from snn_export.importers.layers import Fired
 from snn_export.importers.picture import Picture
+from snn_export.importers.program import value_of
 from snn_export.importers.snntorch_neurons import FRAMEWORK as SNNTORCH
-from snn_export.importers.spiking import Framework
+from snn_export.importers.spiking import Framework, several_steps
 from snn_export.importers.spikingjelly_neurons import FRAMEWORK as SPIKINGJELLY
 from snn_export.importers.torch_file import array, state_dict, unwrapped
 from snn_export.importers.trace import Traced, trace
 from snn_runtime.errors import ModelError, UsageError
-from snn_runtime.graph import INPUT
 
 FRAMEWORKS = {each.name: each for each in (SNNTORCH, SPIKINGJELLY)}
 
@@ -42,7 +42,7 @@ def from_module(network: nn.Module, picture: Picture) -> Foreign:
     network = network.eval().cpu().requires_grad_(False)
     for name, tensor in network.state_dict().items():
         array(name, tensor)
-    traced = trace(network, framework)
+    traced = trace(network, framework, (picture.height, picture.width))
     program = _Program(network, framework, traced)
     return Foreign(framework.name, traced.layers, picture, program, _notes(traced))
 
@@ -91,13 +91,9 @@ class _Program:
         self.network, self.framework, self.traced = network, framework, traced
         modules = dict(network.named_modules())
         self.neurons = {layer: modules[name] for layer, name in traced.neurons.items()}
-        first = next((la for la in traced.layers.layers if isinstance(la, Weighted)), None)
-        self.flat = first is not None and first.source == INPUT and first.weight.ndim == 2
-        several = any(getattr(m, "step_mode", "s") == "m" for m in network.modules())
-        self.adds_time = several and not traced.adds_time
 
     def __call__(self, images: Tensor) -> tuple[Spikes, Tensor]:
-        images = images.flatten(1) if self.flat else images
+        images = images.reshape(self.traced.shape)
         received: dict[str, Tensor] = {}
         spikes: Spikes = {}
         hooks = [
@@ -106,7 +102,7 @@ class _Program:
         ]
         self.framework.reset(self.network)
         try:
-            answer = self.network(images[None] if self.adds_time else images)
+            answer = self.network(images)
         except Exception as error:  # the user's own code can raise anything
             problem = " ".join(str(error).split())[:200]
             raise ModelError(
@@ -115,16 +111,18 @@ class _Program:
         finally:
             for hook in hooks:
                 hook.remove()
-        return spikes, self._logits(answer, received)
+        return spikes, self._logits(images, answer, received)
 
-    def _logits(self, answer: Any, received: dict[str, Tensor]) -> Tensor:
-        last = self.traced.layers.layers[-1]
+    def _logits(self, images: Tensor, answer: Any, received: dict[str, Tensor]) -> Tensor:
         output = self.traced.layers.output
         fired = {la.name: la for la in self.traced.layers.layers if isinstance(la, Fired)}
         if output in fired:
             last = fired[output]
             gain, rest = (torch.from_numpy(np.asarray(v)).float() for v in (last.gain, last.rest))
             return received[output] * gain + rest
+        head = self.traced.head
+        if head is not None:
+            answer = value_of(self.network, self.framework, self.traced.graph, images, head.before)
         while isinstance(answer, (tuple, list)):
             answer = answer[0]
         logits: Tensor = answer.reshape(-1, answer.shape[-1])
@@ -135,7 +133,7 @@ def _recorder(layer: str, received: dict[str, Tensor], spikes: Spikes) -> Callab
     def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
         fired = output[0] if isinstance(output, tuple) else output
         current = inputs[0]
-        if getattr(module, "step_mode", "s") == "m":
+        if several_steps(module):
             fired, current = fired[0], current[0]
         received[layer] = current
         spikes[layer] = (fired != 0).numpy()
@@ -145,13 +143,16 @@ def _recorder(layer: str, received: dict[str, Tensor], spikes: Spikes) -> Callab
 
 def _notes(traced: Traced) -> tuple[str, ...]:
     fired = {layer.name for layer in traced.layers.layers if isinstance(layer, Fired)}
-    output = traced.layers.output
-    if output not in fired:
-        return ()
-    return (
-        f"the last neurons, {output}, became the readout: logits are their membranes, because the "
-        "spikes of one timestep would tie",
-    )
+    output, notes = traced.layers.output, []
+    if output in fired:
+        notes.append(
+            f"the last neurons, {output}, became the readout: logits are their membranes, because "
+            "the spikes of one timestep would tie"
+        )
+    if traced.head is not None:
+        kinds = " and ".join(traced.head.kinds)
+        notes.append(f"{kinds} behind the logits is left out: it keeps the order of the classes")
+    return tuple(notes)
 
 
 def _built(builder: str) -> nn.Module:

@@ -24,13 +24,14 @@ from snn_export.importers.layers import (
     Joined,
     Layer,
     Layers,
-    Pooled,
+    Scaled,
     Weighted,
+    Window,
+    dilated,
     pair,
-    square,
     unsupported,
 )
-from snn_export.importers.modular import padding_of
+from snn_export.importers.modular import padding_of, pool
 from snn_export.importers.nir_file import read
 from snn_export.importers.picture import Picture
 from snn_runtime.errors import ModelError
@@ -115,9 +116,7 @@ def _dense(name: str, node: Any, source: str) -> Weighted:
 
 
 def _convolution(name: str, node: Any, source: str) -> Weighted:
-    weight = _array(node.weight)
-    if pair(node.dilation) != (1, 1):
-        raise unsupported(name, f"a dilation of {pair(node.dilation)} cannot be exported")
+    weight = dilated(_array(node.weight), pair(node.dilation))
     padding = node.padding
     if isinstance(padding, bytes):
         padding = padding.decode()
@@ -127,25 +126,20 @@ def _convolution(name: str, node: Any, source: str) -> Weighted:
     )
 
 
-def _sum_pool(name: str, node: Any, source: str) -> Pooled:
-    return Pooled(name, source, "sum", _window(name, node))
+def _sum_pool(name: str, node: Any, source: str) -> Layer:
+    return pool(name, source, "sum", _window(node))
 
 
-def _mean_pool(name: str, node: Any, source: str) -> Pooled:
-    return Pooled(name, source, "average", _window(name, node))
+def _mean_pool(name: str, node: Any, source: str) -> Layer:
+    return pool(name, source, "average", _window(node))
 
 
-def _window(name: str, node: Any) -> int:
-    kernel, stride, padding = (
-        square(name, what, getattr(node, what)) for what in ("kernel_size", "stride", "padding")
-    )
-    if kernel != stride or padding:
-        raise unsupported(
-            name,
-            f"pools with window {kernel}, stride {stride}, padding {padding}: only windows that "
-            "tile the map, without padding, can be exported",
-        )
-    return kernel
+def _window(node: Any) -> Window:
+    return Window(pair(node.kernel_size), pair(node.stride), pair(node.padding))
+
+
+def _scale(name: str, node: Any, source: str) -> Scaled:
+    return Scaled(name, source, _array(node.scale), np.zeros(()))
 
 
 def _flatten(name: str, node: Any, source: str) -> Flattened:
@@ -162,6 +156,7 @@ _READERS: dict[str, Callable[[str, Any, str], Layer]] = {
     "SumPool2d": _sum_pool,
     "AvgPool2d": _mean_pool,
     "Flatten": _flatten,
+    "Scale": _scale,
 }
 
 

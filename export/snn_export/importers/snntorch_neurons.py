@@ -36,9 +36,9 @@ def _neuron(name: str, module: nn.Module) -> Neuron:
 
 
 def _check(name: str, kind: str, module: nn.Module) -> None:
-    if module.inhibition:
+    if getattr(module, "inhibition", False):
         raise unsupported(name, f"{kind} with inhibition lets one neuron of the layer fire only")
-    if module.state_quant:
+    if getattr(module, "state_quant", False):
         raise unsupported(name, f"{kind} with state_quant rounds its membrane")
     factor = _numbers(module.graded_spikes_factor)
     if (factor != 1).any():
@@ -56,4 +56,4 @@ def _numbers(value: Tensor | nn.Module) -> Array:
     return value.detach().double().numpy()
 
 
-FRAMEWORK = Framework("snntorch", "snntorch", _neuron, _reset)
+FRAMEWORK = Framework("snntorch", ("snntorch",), _neuron, _reset)

@@ -27,8 +27,8 @@ class Framework:
     """A package whose neurons can be read."""
 
     name: str
-    package: str
-    """In which its neurons and layers are defined."""
+    packages: tuple[str, ...]
+    """In which its neurons are defined, or a single module each in older versions."""
     neuron: Callable[[str, nn.Module], Neuron]
     """By name and module; raises ModelError for a neuron that one timestep cannot express."""
     reset: Callable[[nn.Module], None]
@@ -36,7 +36,20 @@ class Framework:
 
     def owns(self, module: nn.Module) -> bool:
         """Whether the module is one of the package's neurons, or derived from one."""
-        return any(base.__module__.startswith(f"{self.package}.") for base in type(module).__mro__)
+        homes = [base.__module__ for base in type(module).__mro__]
+        return any(within(home, package) for home in homes for package in self.packages)
+
+
+def within(module: str, package: str) -> bool:
+    """Whether a dotted name is that of `package` or of something in it."""
+    return module == package or module.startswith(f"{package}.")
+
+
+def several_steps(module: nn.Module) -> bool:
+    """Whether a module takes an axis of time in front."""
+    name = type(module).__name__
+    by_name = name.startswith("MultiStep") or name == "SeqToANNContainer"
+    return by_name or getattr(module, "step_mode", "s") == "m"
 
 
 def fires_at_zero(name: str, step: Callable[[Tensor], Tensor]) -> bool:

@@ -5,6 +5,9 @@ LIFNode              h = v₀ + x/τ    or, decay_input=False,    h = v₀ + x
 ParametricLIFNode    the same with 1/τ = sigmoid(w)
 
 spike if h ≥ v_threshold: equality fires
+
+`activation_based` is one package in version 2 and one module before; `clock_driven`, older still,
+has classes of their own for several timesteps, `MultiStepIFNode` and the like.
 """
 
 from typing import Any
@@ -14,19 +17,22 @@ import torch
 from torch import nn
 
 from snn_export.importers.layers import unsupported
-from snn_export.importers.spiking import Framework, Neuron, fires_at_zero
+from snn_export.importers.spiking import Framework, Neuron, fires_at_zero, within
 
-PACKAGE = "spikingjelly.activation_based"
+HOMES = ("spikingjelly.activation_based", "spikingjelly.clock_driven")
+PACKAGES = tuple(f"{home}.neuron" for home in HOMES)
 KNOWN = ("IFNode", "SimpleIFNode", "LIFNode", "SimpleLIFNode", "ParametricLIFNode")
+SEVERAL = "MultiStep"
 
 
 def _neuron(name: str, module: nn.Module) -> Neuron:
-    kind = type(module).__name__
-    if not type(module).__module__.startswith(f"{PACKAGE}.neuron.") or kind not in KNOWN:
-        raise unsupported(name, f"{kind} is none of SpikingJelly's {', '.join(KNOWN)}")
+    written, home = type(module).__name__, type(module).__module__
+    kind = written.removeprefix(SEVERAL)
+    if kind not in KNOWN or not any(within(home, package) for package in PACKAGES):
+        raise unsupported(name, f"{written} is none of SpikingJelly's {', '.join(KNOWN)}")
     gain = 1.0
     if kind not in ("IFNode", "SimpleIFNode") and module.decay_input:
-        gain = _decay(module)
+        gain = _decay(kind, module)
     rest: Any = module.v_reset
     if kind.startswith("Simple"):  # their membranes start at 0 and leak towards v_reset
         if rest not in (None, 0.0):
@@ -40,9 +46,9 @@ def _neuron(name: str, module: nn.Module) -> Neuron:
     return Neuron(threshold, np.asarray(gain), np.asarray(start), closed)
 
 
-def _decay(module: nn.Module) -> float:
+def _decay(kind: str, module: nn.Module) -> float:
     """1/τ"""
-    if type(module).__name__ == "ParametricLIFNode":
+    if kind == "ParametricLIFNode":
         assert isinstance(module.w, torch.Tensor)
         return float(module.w.detach().sigmoid())
     return 1 / float(module.tau)  # type: ignore[arg-type]  # attributes of foreign modules are untyped
@@ -50,8 +56,9 @@ def _decay(module: nn.Module) -> float:
 
 def _reset(network: nn.Module) -> None:
     for module in network.modules():
-        if hasattr(module, "reset") and type(module).__module__.startswith(PACKAGE):
+        home = type(module).__module__
+        if hasattr(module, "reset") and any(within(home, package) for package in HOMES):
             module.reset()  # type: ignore[operator]  # attributes of foreign modules are untyped
 
 
-FRAMEWORK = Framework("spikingjelly", f"{PACKAGE}.neuron", _neuron, _reset)
+FRAMEWORK = Framework("spikingjelly", PACKAGES, _neuron, _reset)

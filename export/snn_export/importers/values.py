@@ -18,8 +18,8 @@ from typing import TypeAlias
 import numpy as np
 
 from snn_export.fold import Array, Synapse, check_pooled_before_norm, fold_norm
-from snn_export.importers.layers import Normalised, Pooled, Weighted, unsupported
-from snn_runtime.graph import Shape
+from snn_export.importers.layers import Normalised, Scaled, Weighted, Window, unsupported
+from snn_runtime.graph import INPUT, Shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +32,8 @@ class Signal:
     factor: float = 1.0
     """By which the node's integers are to be multiplied."""
     flat: bool = False
+    most: int = 1
+    """The largest integer that the node sends: 1 for spikes, more for counts of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +45,13 @@ class Current:
     """Of the synapses' sum, before any of `pools`."""
     constants: Array
     """`[O]`: magnitudes of all constants added on the way, which floats may have rounded."""
-    pools: tuple[int, ...] = ()
+    pools: tuple[Window, ...] = ()
     """Max pooling still to be done, on the spikes."""
     flat: bool = False
+    most: int = 1
+    """The largest integer that its synapses read."""
+    cause: str = "weights"
+    """What made a current of it."""
 
 
 Value: TypeAlias = Signal | Current
@@ -58,17 +64,17 @@ def as_current(name: str, value: Value) -> Current:
     if len(value.shape) == 3 and not value.flat:
         weight = np.full((value.shape[0], 1, 1, 1), value.factor)
         synapse = Synapse(value.node, weight, groups=value.shape[0])
-        return Current((synapse,), value.shape, np.zeros(value.shape[0]))
+        return Current((synapse,), value.shape, np.zeros(value.shape[0]), most=value.most)
     size = math.prod(value.shape)
     if size > 2**12:
         raise unsupported(name, f"takes {size:,} values one by one, expected weights in front")
     synapse = Synapse(value.node, np.eye(size) * value.factor)
-    return Current((synapse,), (size,), np.zeros(size))
+    return Current((synapse,), (size,), np.zeros(size), most=value.most)
 
 
 def weighted(layer: Weighted, value: Value) -> Current:
     if isinstance(value, Current):
-        raise unsupported(layer.name, "weights follow weights, expected neurons between them")
+        return _composed(layer, value)
     weight, size = layer.weight, math.prod(value.shape)
     if weight.ndim == 2:
         if weight.shape[1] != size:
@@ -84,7 +90,28 @@ def weighted(layer: Weighted, value: Value) -> Current:
     synapse = Synapse(
         value.node, weight * value.factor, layer.stride, layer.padding, layer.groups, bias
     )
-    return Current((synapse,), shape, np.abs(bias))
+    return Current((synapse,), shape, np.abs(bias), most=value.most)
+
+
+def _composed(layer: Weighted, value: Current) -> Current:
+    """W (V s + c) + b = (W V) s + (W c + b), of dense weights behind dense weights on spikes."""
+    dense = layer.weight.ndim == 2 and all(s.weight.ndim == 2 for s in value.synapses)
+    if not dense or value.pools or any(s.source == INPUT for s in value.synapses):
+        raise unsupported(
+            layer.name, f"weights follow {value.cause}, expected neurons between them"
+        )
+    weight = layer.weight
+    synapses = tuple(
+        replace(s, weight=weight @ s.weight, offset=weight @ (s.offset + np.zeros(len(s.weight))))
+        for s in value.synapses
+    )
+    first, *others = synapses
+    bias = np.zeros(len(weight)) if layer.bias is None else layer.bias
+    # The original adds twice, and what cancels in the product may have been large before.
+    passing = value.constants + sum(np.abs(s.weight).sum(1) * value.most for s in value.synapses)
+    constants = np.abs(weight) @ passing + np.abs(bias)
+    synapses = (replace(first, offset=first.offset + bias), *others)
+    return Current(synapses, (len(weight),), constants)
 
 
 def _convolved(layer: Weighted, value: Signal) -> Shape:
@@ -125,29 +152,35 @@ def joined(name: str, values: list[Value]) -> Current:
         raise unsupported(name, "adds currents that are pooled or of different shapes")
     synapses = tuple(s for c in currents for s in c.synapses)
     constants = np.sum([c.constants for c in currents], axis=0)
-    return Current(synapses, currents[0].shape, constants)
+    most = max(c.most for c in currents)
+    return Current(synapses, currents[0].shape, constants, most=most)
 
 
-def mean_current(layer: Pooled, value: Current, kernel: int) -> Current:
-    if value.pools:
-        raise unsupported(layer.name, "a mean follows max pooling with no neurons between them")
-    share = 1.0 if layer.kind == "sum" else 1 / kernel**2
-    pooled = tuple(_widened(s, kernel, share) for s in value.synapses)
-    factor = kernel**2 * share
-    return Current(pooled, halved(layer.name, value.shape, kernel), value.constants * factor)
+def rescaled(layer: Scaled, value: Value) -> Value:
+    """g x + c"""
+    one_gain = (layer.gain == layer.gain.flat[0]).all()
+    if isinstance(value, Signal) and one_gain and not layer.shift.any():
+        return replace(value, factor=value.factor * float(layer.gain.flat[0]))
+    if isinstance(value, Signal) and value.node == INPUT:
+        raise unsupported(
+            layer.name, "normalises the picture; leave that out of forward, --mean and --std say it"
+        )
+    current = as_current(layer.name, value)
+    if isinstance(value, Signal):
+        current = replace(current, cause=f"{layer.name}, which scales or shifts spikes")
+    gain = per_channel(layer.name, "factor", layer.gain, current)
+    shift = per_channel(layer.name, "constant", layer.shift, current)
+    return moved(layer.name, current, gain, shift)
 
 
-def _widened(synapse: Synapse, kernel: int, share: float) -> Synapse:
-    out, inputs, height, width = synapse.weight.shape
-    down, right = synapse.stride
-    reach = ((kernel - 1) * down, (kernel - 1) * right)
-    weight = np.zeros((out, inputs, height + reach[0], width + reach[1]))
-    for row in range(0, reach[0] + 1, down):
-        for column in range(0, reach[1] + 1, right):
-            weight[:, :, row : row + height, column : column + width] += synapse.weight * share
-    stride = (down * kernel, right * kernel)
-    offset = synapse.offset * (kernel**2 * share)
-    return replace(synapse, weight=weight, stride=stride, offset=offset)
+def moved(name: str, current: Current, gain: Array, shift: Array) -> Current:
+    """g x + c, `[O]` each."""
+    if current.pools and (gain <= 0).any():
+        raise unsupported(name, "a gain that is not positive follows max pooling")
+    driven = scaled(current, gain)
+    first, *others = driven.synapses
+    synapses = (replace(first, offset=first.offset + shift), *others)
+    return replace(driven, synapses=synapses, constants=driven.constants + np.abs(shift))
 
 
 def scaled(current: Current, gain: Array) -> Current:
@@ -169,8 +202,8 @@ def per_channel(name: str, what: str, values: Array, current: Current) -> Array:
         ModelError: `unsupported`.
     """
     shape = current.shape
-    for kernel in current.pools:
-        shape = halved(name, shape, kernel)
+    for window in current.pools:
+        shape = shrunk(name, shape, window)
     try:
         full = np.broadcast_to(values, (math.prod(shape),) if current.flat else shape)
     except ValueError as error:
@@ -181,18 +214,13 @@ def per_channel(name: str, what: str, values: Array, current: Current) -> Array:
     return np.asarray(rows[:, 0], np.float64)
 
 
-def halved(name: str, shape: Shape, kernel: int) -> Shape:
-    channels, height, width = shape
-    if kernel > min(height, width):
-        raise unsupported(name, f"a window of {kernel} does not fit a map of {height}x{width}")
-    return (channels, height // kernel, width // kernel)
-
-
-def whole(name: str, value: Value) -> int:
-    """The side of the map, for pooling over all of it."""
-    shape = value.shape
-    for kernel in value.pools if isinstance(value, Current) else ():
-        shape = halved(name, shape, kernel)
-    if len(shape) != 3 or shape[1] != shape[2]:
-        raise unsupported(name, f"pools a whole map of {shape[1:]}, expected a square one")
-    return shape[1]
+def shrunk(name: str, shape: Shape, window: Window) -> Shape:
+    """The shape behind a pool."""
+    channels, *sides = shape
+    parts = zip(sides, window.padding, window.taps.shape, window.stride, strict=True)
+    rows, columns = ((side + 2 * pad - reach) // step + 1 for side, pad, reach, step in parts)
+    if min(rows, columns) < 1:
+        height, width = window.kernel
+        tall = f"{height}" if height == width else f"{height}x{width}"
+        raise unsupported(name, f"a window of {tall} does not fit a map of {sides[0]}x{sides[1]}")
+    return (channels, rows, columns)

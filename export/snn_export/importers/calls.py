@@ -1,0 +1,250 @@
+"""What a call in a program is, as a layer: modules by their kind, functions by what they do."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from snn_export.fold import Array
+from snn_export.importers import probe
+from snn_export.importers.found import Answer, Found, Membrane, Pair, Shape, Values
+from snn_export.importers.layers import (
+    Fired,
+    Flattened,
+    Joined,
+    Pooled,
+    Scaled,
+    Weighted,
+    unsupported,
+)
+from snn_export.importers.modular import layer_of, weights_or_norm
+from snn_export.importers.program import PICTURES, SHAPES_ONLY, name_of
+
+POOLS: dict[object, type[nn.Module]] = {
+    F.avg_pool2d: nn.AvgPool2d,
+    F.max_pool2d: nn.MaxPool2d,
+    torch.max_pool2d: nn.MaxPool2d,
+    F.adaptive_avg_pool2d: nn.AdaptiveAvgPool2d,
+    F.adaptive_max_pool2d: nn.AdaptiveMaxPool2d,
+}
+GEOMETRY = ("stride", "padding", "dilation", "groups")
+"""Of F.conv2d, behind weight and bias."""
+AS_ANOTHER = ("type_as", "to", "view_as", "reshape_as", "expand_as")
+"""Take a type or a shape from their second tensor."""
+SIZES = ("size", "dim", "numel", "getattr", "len", "ndimension")
+"""Ask for a shape, a type or a place, and for no number."""
+
+
+def read_call(values: Values, node: fx.Node, modules: dict[str, nn.Module]) -> Found:
+    """Return what the call gives, with new layers in `values` where it computes something.
+
+    Raises:
+        ModelError: `unsupported`, naming the function or module.
+    """
+    operands = [n for n in node.all_input_nodes if values.found[n] is not None]
+    name = name_of(node)
+    if not operands or name in SHAPES_ONLY:
+        return None
+    if name == "getitem" and isinstance(values.found[operands[0]], Pair):
+        return _part_of_pair(values, node, operands[0])
+    if not isinstance(values.run.values[node], (Tensor, list)):
+        if name in SIZES:
+            return None
+        raise unsupported(node.name, f"{name} reads a layer's numbers, expected only its shape")
+    if len(operands) > 1 and name not in AS_ANOTHER:
+        return _joined(values, node, name)
+    module = modules[str(node.target)] if node.op == "call_module" else None
+    return _Call(values, node, operands[0], module).read()
+
+
+def _part_of_pair(values: Values, node: fx.Node, pair: fx.Node) -> Found:
+    found, index = values.found[pair], node.args[1]
+    if not isinstance(found, Pair) or not isinstance(index, int):
+        raise unsupported(node.name, f"takes the part {index!r:.40} of spikes and membrane")
+    part: str = found[index]
+    return part
+
+
+def _joined(values: Values, node: fx.Node, name: str) -> str:
+    """x + y, x − y"""
+    if name == "stack":
+        raise unsupported(node.name, "stacks more than one timestep")
+    if name not in ("add", "iadd", "add_", "sub", "isub", "sub_") or node.kwargs:
+        raise unsupported(node.name, f"{name} of two layers' values cannot be exported, only sums")
+    sources = [values.layer(node, argument) for argument in node.args[:2]]
+    shape, other = (values.shape(argument) for argument in node.args[:2])
+    if shape != other:
+        raise unsupported(
+            node.name, f"adds values of different shapes, {shape[1:]} and {other[1:]}"
+        )
+    own = values.shapes[sources[0]]
+    if name not in ("add", "iadd", "add_"):
+        negative = Scaled(
+            values.fresh(f"{node.name}.minus"), sources[1], -np.ones(()), np.zeros(())
+        )
+        sources[1] = values.add(negative, own)
+    return values.add(Joined(values.fresh(node.name), tuple(sources)), own)
+
+
+class _Call:
+    """A call that reads one layer."""
+
+    def __init__(
+        self, values: Values, node: fx.Node, operand: fx.Node, module: nn.Module | None
+    ) -> None:
+        self.values, self.node, self.operand, self.module = values, node, operand, module
+        self.name = str(node.target) if module is not None else node.name
+        self.kind = name_of(node) if module is None else type(module).__name__
+        self.taken, self.given = values.shape(operand), values.shape(node)
+
+    def read(self) -> Found:
+        found = self.values.argument(self.operand)
+        if isinstance(found, (Answer, Membrane)):
+            if probe.keeps(self.ask, self.taken):
+                return found
+            if probe.ordered(self.ask, self.taken):
+                return self._answer(found)
+        source = self.values.layer(self.node, self.operand)
+        if self.module is not None and weights_or_norm(self.module):
+            return self._of_module(self.module, source)
+        spikes = any(isinstance(la, Fired) and la.name == source for la in self.values.made)
+        if probe.keeps(self.ask, self.taken, bits=spikes):
+            return self.values.same(self.name, source, self.given)
+        return (
+            self._weighted(source)
+            or self._reduced(source)
+            or self._pooled(source)
+            or self._scaled(source)
+            or self._headed(source)
+        )
+
+    def ask(self, numbers: Tensor) -> Any:
+        """Call it with other numbers than the layer's."""
+
+        def argument(node: fx.Node) -> Any:
+            if node is self.operand:
+                return numbers
+            value = self.values.run.values[node]
+            if isinstance(value, Tensor) and value.is_meta:  # see AS_ANOTHER
+                return torch.zeros_like(value, dtype=numbers.dtype, device="cpu")
+            floats = isinstance(value, Tensor) and value.is_floating_point()
+            return value.to(numbers.dtype) if floats else value
+
+        args = fx.node.map_arg(self.node.args, argument)
+        options = fx.node.map_arg(self.node.kwargs, argument)
+        if self.module is not None:
+            return self.module(*args, **options)
+        if isinstance(self.node.target, str):
+            return getattr(args[0], self.node.target)(*args[1:], **options)
+        assert callable(self.node.target), "a function is called, or a method by its name"
+        return self.node.target(*args, **options)
+
+    def _constants(self) -> tuple[list[Any], dict[str, Any]]:
+        """What else the call is given."""
+        constants = self.values.run.values
+        args = fx.node.map_arg(self.node.args[1:], lambda n: constants[n])
+        return list(args), dict(fx.node.map_arg(self.node.kwargs, lambda n: constants[n]))
+
+    def _weighted(self, source: str) -> str | None:
+        """A convolution or dense layer that is called as a function, with constant weights."""
+        if self.module is not None or self.node.target not in (F.conv2d, F.linear):
+            return None
+        if self.operand in self.node.args[1:]:
+            return None
+        args, options = self._constants()
+        given = dict(zip(("weight", "bias", *GEOMETRY), args, strict=False)) | options
+        weight, bias = given.pop("weight"), given.pop("bias", None)
+        if self.node.target is F.linear:
+            made: nn.Module = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
+        else:
+            inputs, outputs = weight.shape[1] * given.get("groups", 1), weight.shape[0]
+            kernel = tuple(weight.shape[2:])
+            made = nn.Conv2d(inputs, outputs, kernel, bias=bias is not None, **given)
+        made.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}))
+        return self._of_module(made, source)
+
+    def _of_module(self, module: nn.Module, source: str) -> str:
+        own, maps = self.values.shapes[source], not isinstance(module, nn.Linear)
+        fits = self.taken[-3:] == own if maps else self.taken[-1] == int(np.prod(own))
+        norm = weights_or_norm(module) == "norm"
+        if not fits and not norm:
+            raise unsupported(
+                self.name,
+                f"{self.kind} reads values of shape {self.taken[1:]}, not "
+                f"{'maps of channels, rows and columns' if maps else 'all in one row'}",
+            )
+        layer = layer_of(self.values.fresh(self.name), module, source, self.taken)
+        given = own if norm else self.given[-3:] if maps else self.given[-1:]
+        return self.values.add(layer, given)
+
+    def _pooled(self, source: str) -> str | None:
+        module = self.module
+        if module is None and self.node.target in POOLS:
+            args, options = self._constants()
+            options.pop("return_indices", None)
+            module = POOLS[self.node.target](*args, **options)
+        pools = module is not None and isinstance(module, tuple(POOLS.values()))
+        return self._of_module(module, source) if module is not None and pools else None
+
+    def _reduced(self, source: str) -> str | None:
+        """A mean, sum or maximum of whole maps; a vote of features that follow each other."""
+        found = probe.reduction(self.ask, self.taken)
+        if found is None:
+            return None
+        kind, width = found
+        flattened = next((la for la in self.values.made if la.name == source), None)
+        if isinstance(flattened, Flattened):
+            shape = self.values.shapes[flattened.source]
+            source = flattened.source if width == shape[1] * shape[2] else source
+        shape, name = self.values.shapes[source], self.values.fresh(self.name)
+        if len(shape) == 3 and width == shape[1] * shape[2]:
+            made = self.values.add(Pooled(name, source, kind, 0), (shape[0], 1, 1))
+            return self.values.same(self.name, made, self.given)
+        if len(shape) == 1 and kind != "max" and shape[0] % width == 0:
+            share = 1 / width if kind == "average" else 1.0
+            votes = np.kron(np.eye(shape[0] // width), np.full((1, width), share))
+            return self.values.add(Weighted(name, source, votes), votes.shape[:1])
+        return None
+
+    def _scaled(self, source: str) -> str | None:
+        found = None if self.module is not None else probe.affine(self.ask, self.taken)
+        if found is None:
+            return None
+        own = self.values.shapes[source]
+        gain, shift = (self._of_one_picture(numbers, own) for numbers in found)
+        return self.values.add(Scaled(self.values.fresh(self.name), source, gain, shift), own)
+
+    def _of_one_picture(self, numbers: Array, own: Shape) -> Array:
+        each = numbers.reshape(PICTURES, *own)
+        if (each != each[:1]).any():
+            raise unsupported(self.name, f"{self.kind} treats pictures of one batch differently")
+        return np.asarray(each[0])
+
+    def _headed(self, source: str) -> Answer:
+        if len(self.values.shapes[source]) == 1 and probe.ordered(self.ask, self.taken):
+            return self._answer(source)
+        raise self._refusal(source)
+
+    def _answer(self, found: Answer | str) -> Answer:
+        if isinstance(found, Answer):
+            return Answer(found.layer, found.before, (*found.kinds, self.kind))
+        return Answer(str(found), self.operand, (self.kind,))
+
+    def _refusal(self, source: str) -> Exception:
+        if self.module is not None:
+            layer_of(self.name, self.module, source, self.taken)
+        taken, given = (int(np.prod(shape)) for shape in (self.taken, self.given))
+        if self.kind == "getitem":
+            return unsupported(
+                self.name,
+                f"takes the part {self.node.args[1]!r:.40} of what {source} gives, whose shape "
+                f"for {PICTURES} pictures is {self.taken}: no axis of time of length 1",
+            )
+        if given > taken and given % taken == 0:
+            return unsupported(
+                self.name,
+                f"{self.kind} gives its input {given // taken} times: more than one timestep",
+            )
+        return unsupported(self.name, f"the function {self.kind} is not among what can be exported")

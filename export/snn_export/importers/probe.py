@@ -1,0 +1,92 @@
+"""What a function does to a layer's numbers, found out by asking it: networks are written in too
+many ways for a list of names.
+
+    keeps       gives its numbers back in the same order: a cast, another shape, a mean over an axis
+                of one, a division by one, dropout once trained
+    affine      a x + b, number by number, with constants a and b
+    reduction   mean, sum or maximum of every k numbers that follow each other
+    ordered     keeps the order of a row's numbers, as sigmoids and softmax do
+
+Noise is fed, so an answer holds for all numbers and not for those of one picture. Nothing rests on
+it alone: the network itself is run afterwards, and every spike compared.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from snn_export.fold import Array
+
+Call = Callable[[Tensor], Any]
+Shape = tuple[int, ...]
+Kind = Literal["average", "sum", "max"]
+
+
+def keeps(call: Call, shape: Shape, *, bits: bool = False) -> bool:
+    """Whether `call` gives back all that it is given, in order: `bits`, 0 and 1, or any number."""
+    given = _noise(shape)
+    given = (given > 0).float() if bits else given
+    answer = _ask(call, given)
+    if answer is None or answer.numel() != given.numel() or answer.is_complex():
+        return False
+    return torch.equal(answer.double().flatten(), given.double().flatten())
+
+
+def affine(call: Call, shape: Shape) -> tuple[Array, Array] | None:
+    """Return (a, b) of `shape` if `call` is a x + b."""
+    shift = _ask(call, torch.zeros(shape, dtype=torch.float64))
+    whole = _ask(call, torch.ones(shape, dtype=torch.float64))
+    if shift is None or whole is None or shift.shape != shape or whole.shape != shape:
+        return None
+    gain = whole.double() - shift.double()
+    for spread in (1.0, 1e6):
+        given = _noise(shape).double() * spread
+        answer = _ask(call, given)
+        expected = gain * given + shift
+        if answer is None or not torch.allclose(answer.double(), expected, 1e-9, 1e-9 * spread):
+            return None
+    if not torch.isfinite(gain).all() or not torch.isfinite(shift).all():
+        return None
+    return gain.numpy(), shift.double().numpy()
+
+
+def reduction(call: Call, shape: Shape) -> tuple[Kind, int] | None:
+    """Return what is made of every k numbers, and k."""
+    given = torch.round(_noise(shape) * 512)  # whole numbers: their sums do not round
+    answer = _ask(call, given)
+    if answer is None or answer.numel() == 0 or given.numel() % answer.numel():
+        return None
+    width = given.numel() // answer.numel()
+    rows = given.reshape(-1, width)
+    made: tuple[tuple[Kind, Tensor], ...] = (
+        ("average", rows.mean(1)), ("sum", rows.sum(1)), ("max", rows.amax(1)),
+    )  # fmt: skip
+    for kind, expected in made:
+        if width > 1 and torch.allclose(answer.flatten().float(), expected, 1e-5, 1e-3):
+            return kind, width
+    return None
+
+
+def ordered(call: Call, shape: Shape) -> bool:
+    """Whether the numbers of each row, the last axis, keep their order, without ties."""
+    given = _noise(shape)
+    answer = _ask(call, given)
+    if answer is None or answer.shape != shape or not answer.is_floating_point():
+        return False
+    ranked = answer.gather(-1, given.argsort(-1))
+    return bool((ranked.diff(dim=-1) > 0).all())
+
+
+def _noise(shape: Shape) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+def _ask(call: Call, given: Tensor) -> Tensor | None:
+    try:
+        answer = call(given.clone())
+    except Exception:  # whatever it is, it does not do this to such numbers
+        return None
+    return answer if isinstance(answer, Tensor) else None

@@ -1,0 +1,76 @@
+"""Forms of forward passes: each against the module's own answer, in the graph and in the file."""
+
+from typing import Any
+
+import forms
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+import pytest
+import torch
+from torch import nn
+
+from snn_export.importers import Picture, from_module
+from snn_export.parity import compare
+from snn_export.quantise import to_float32, to_int8
+from snn_runtime import reference
+from snn_runtime.backends.ort import OrtBackend
+from snn_runtime.errors import ModelError
+from snn_runtime.graph import SpikingGraph
+from snn_runtime.onnx_file import to_bytes
+
+PICTURE = Picture(("a", "b", "c", "d"), forms.SIDE, forms.SIDE, (0.0,) * 3, (1.0,) * 3)
+"""Grey levels as they are."""
+IMAGES = np.random.default_rng(3).integers(0, 256, (6, forms.SIDE, forms.SIDE, 3), np.uint8)
+ROUNDED = ("mean 3, 2 on currents", "mean of rectangles on currents", "adaptive on currents",
+           "one map a class", "dense behind dense", "vote of currents")  # fmt: skip
+"""Weights that add up to more than 127, so that int8 rounds them."""
+
+
+def in_onnx_runtime(graph: SpikingGraph) -> npt.NDArray[np.float32]:
+    """The logits of the file itself, in the runtime that anybody has."""
+    session = ort.InferenceSession(to_bytes(graph), providers=["CPUExecutionProvider"])
+    logits: npt.NDArray[np.float32] = session.run(None, {"image": IMAGES})[0]
+    return logits
+
+
+@pytest.mark.parametrize("form", forms.MEMBERS)
+def test_spikes_and_labels_are_those_of_the_modules_own_forward_pass(form: str) -> None:
+    network = forms.MEMBERS[form]()
+    foreign = from_module(network, PICTURE)
+    spikes, logits = foreign.run(torch.from_numpy(IMAGES))
+    assert all(0 < spikes[w.layer].mean() < 1 for w in foreign.lowered.watched)
+    own = answer(network)
+    assert (logits.argmax(1) == own.argmax(1)).all()
+    plain = to_float32(foreign.fold())
+    parity = compare(foreign, plain, OrtBackend(plain, threads=1), IMAGES)
+    assert (parity.rounded, parity.border, parity.running) == (0, 0, 0)
+    file = in_onnx_runtime(plain)
+    np.testing.assert_allclose(file, logits, rtol=1e-5, atol=1e-2)
+    assert (file.argmax(1) == own.argmax(1).numpy()).all()
+    whole = to_int8(foreign.fold())
+    assert (in_onnx_runtime(whole) == reference.run(whole, IMAGES).logits).all()
+    differ = compare(foreign, whole, OrtBackend(whole, threads=1), IMAGES)
+    if form not in ROUNDED:
+        assert (differ.layerwise, differ.running, differ.same_label) == (0, 0, 1)
+
+
+def answer(network: nn.Module) -> torch.Tensor:
+    """What the module says, called as its user calls it."""
+    forms.reset(network)
+    images = torch.from_numpy(IMAGES).permute(0, 3, 1, 2).float()
+    if isinstance(network, forms.Shuffled):
+        images = images.flatten(1)
+    with torch.no_grad():
+        given: Any = network(images[None] if getattr(network, "timed", False) else images)
+    logits: torch.Tensor = given
+    return logits.reshape(len(IMAGES), 4)
+
+
+@pytest.mark.parametrize("form", forms.REFUSED)
+def test_what_cannot_be_exact_is_refused_in_one_sentence(form: str) -> None:
+    make, says = forms.REFUSED[form]
+    network = make()
+    with pytest.raises(ModelError) as refusal:
+        from_module(network, PICTURE)
+    assert says in str(refusal.value) and "\n" not in str(refusal.value)
