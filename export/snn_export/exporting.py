@@ -15,6 +15,7 @@ from snn_export.cli import PROGRAM
 from snn_export.flags import load_origin
 from snn_export.fold import FoldedNetwork
 from snn_export.importers import Foreign
+from snn_export.labels import renamed
 from snn_export.origin import Origin
 from snn_export.parity import compare
 from snn_export.quantise import to_float32, to_int8
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         raise ResourceError("unwritable", f"{args.model.parent}: no such folder to write to")
     compute_with(args.threads)
     origin = load_origin(args)
-    folded = _with_bits(origin, args)
+    folded = _as_asked(origin, args)
     graph = to_int8(folded) if args.weights == "int8" else to_float32(folded)
     data = _data(args.data, origin) if args.data else None
     engine = OrtBackend(graph, threads=args.threads)
@@ -54,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _with_bits(origin: Origin, args: argparse.Namespace) -> FoldedNetwork:
-    """The folded network, to be made of integers of the bits asked for."""
+def _as_asked(origin: Origin, args: argparse.Namespace) -> FoldedNetwork:
+    """The folded network, to be made of integers of the bits asked for, its classes renamed."""
     asked, trained = args.int_bits, origin.bits
     if asked and args.weights == "float32":
         raise UsageError("bad_flag", f"--int-bits {asked}: --weights float32 are no integers")
@@ -64,6 +65,8 @@ def _with_bits(origin: Origin, args: argparse.Namespace) -> FoldedNetwork:
             "bad_flag", f"--int-bits {asked}: {args.checkpoint} was trained in {trained} bits"
         )
     folded = origin.fold()
+    if args.labels and not isinstance(origin, Foreign):
+        folded = replace(folded, labels=renamed(args.labels, origin.labels))
     return replace(folded, bits=asked) if asked else folded
 
 

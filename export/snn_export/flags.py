@@ -1,9 +1,9 @@
 """The flags that say what another framework's file leaves out."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snn_export.labels import labels_of
 from snn_runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "other people's files", "what a file of another framework does not hold"
     )
     group.add_argument("--from", dest="framework", choices=FORMATS, help="default: by its content")
-    group.add_argument("--labels", help="cat,dog,… or a file, one a line, in the classes' order")
+    names = "cat,dog,… or a file, one a line, in the classes' order; renames train-snn's classes"
+    group.add_argument("--labels", help=names)
     group.add_argument("--image-size", type=_size, help="HxW in pixels (NIR may hold it itself)")
     group.add_argument(
         "--mean",
@@ -55,7 +56,8 @@ def load_origin(args: argparse.Namespace) -> "Origin":
     from snn_export.trained import load as load_own
 
     file_format = args.framework or detect(args.checkpoint, args.module)
-    given = [flag for flag in (*NEEDED, "fit", "module", "dt") if getattr(args, flag) is not None]
+    foreign = [flag for flag in (*NEEDED, "fit", "module", "dt") if flag != "labels"]
+    given = [flag for flag in foreign if getattr(args, flag) is not None]
     if file_format is None:
         if given:
             raise UsageError(
@@ -83,7 +85,7 @@ def _load_foreign(file_format: str, args: argparse.Namespace) -> "Foreign":
         if getattr(args, flag) is None:
             raise UsageError("bad_flag", f"{args.checkpoint}: {file_format} has no {_MEANS[flag]}")
     picture = Picture.of(
-        _labels(args.labels), args.image_size, args.mean, args.std, args.fit or "crop"
+        labels_of(args.labels), args.image_size, args.mean, args.std, args.fit or "crop"
     )
     return load(file_format, args.checkpoint, picture, args.module, args.dt)
 
@@ -94,18 +96,6 @@ _MEANS = {
     "std": "pixel deviation; give it with --std (1 if it was trained on pixels from 0 to 1)",
     "image_size": "image size; give it with --image-size HxW",
 }
-
-
-def _labels(text: str) -> tuple[str, ...]:
-    path = Path(text)
-    try:
-        lines = path.read_text().splitlines() if path.is_file() else text.split(",")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("bad_flag", f"--labels {text}: cannot be read as text") from error
-    labels = tuple(line.strip() for line in lines if line.strip())
-    if not labels:
-        raise UsageError("bad_flag", f"--labels {text}: names nothing")
-    return labels
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -2,14 +2,18 @@
 
 import json
 import re
+import unicodedata
 from typing import NoReturn
 
 from snn_runtime.errors import ModelError
+from snn_runtime.text import problem
 
 MAX_JSON = 2**20
-"""Characters of labels or provenance; more is not a description but an attack."""
-MAX_LABEL = 200
-"""Characters of one label."""
+"""Bytes of provenance; more is not a description but an attack."""
+MAX_LABELS = 3 * 2**20
+"""Bytes of all labels, as JSON: 22,000 classes, ImageNet's all, have 140 each."""
+MAX_LABEL = 1000
+"""Characters of one label; a folder's name has 255 at most."""
 RESERVED = frozenset({"image", "logits", "readout"})
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
@@ -30,7 +34,8 @@ def check_name(name: str) -> None:
 
 
 def check_labels(labels: tuple[str, ...]) -> None:
-    """Labels are printed: each is one line of visible text. Two classes may share one.
+    """Labels are printed: each is one line of visible text, of any language. Two classes may share
+    one, as ImageNet's cranes do, but none may differ from another in its bytes alone.
 
     Raises:
         ModelError: `bad_graph`.
@@ -44,8 +49,17 @@ def check_labels(labels: tuple[str, ...]) -> None:
                 f"labels: number {number} is {label!r:.80}, expected text of 1 to {MAX_LABEL} "
                 "characters",
             )
-        if not label.isprintable():
-            raise ModelError("bad_graph", f"labels: {label!r:.80} holds characters nobody can see")
+        if wrong := problem(label):
+            raise ModelError("bad_graph", f"labels: {ascii(label):.80} {wrong}")
+    composed = {unicodedata.normalize("NFC", label): label for label in labels}
+    for label in labels:
+        if composed[unicodedata.normalize("NFC", label)] != label:
+            raise ModelError(
+                "bad_graph", f"labels: {label} and another differ only in how letters are composed"
+            )
+    size = len(json.dumps(labels, ensure_ascii=False).encode())
+    if size > MAX_LABELS:
+        raise ModelError("bad_graph", f"labels: {size:,} bytes, limit is {MAX_LABELS:,}")
 
 
 def check_provenance(provenance: str) -> None:
@@ -54,17 +68,19 @@ def check_provenance(provenance: str) -> None:
         raise ModelError("bad_graph", "provenance: is not a JSON object")
 
 
-def parse_json(what: str, text: str) -> object:
+def parse_json(what: str, text: str, most: int = MAX_JSON) -> object:
     """Parse JSON from a stranger: capped in size, strict about NaN, safe against deep nesting.
 
     Raises:
         ModelError: `bad_graph`, naming `what`.
     """
-    if len(text) > MAX_JSON:
-        raise ModelError("bad_graph", f"{what}: {len(text):,} characters, limit is {MAX_JSON:,}")
     try:
-        text.encode()  # a lone surrogate could not be written to a file
+        size = len(text.encode())  # a lone surrogate could not be written to a file
+        if size > most:
+            raise ModelError("bad_graph", f"{what}: {size:,} bytes, limit is {most:,}")
         return json.loads(text, parse_constant=_refuse_constant)
+    except ModelError:
+        raise
     except (ValueError, RecursionError) as error:
         raise ModelError("bad_graph", f"{what}: is not JSON: {error!s:.80}") from error
 

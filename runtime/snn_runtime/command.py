@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from snn_runtime import streams
 from snn_runtime.errors import DeviceError, ResourceError, SnnError, UsageError
 from snn_runtime.installing import missing_package
+from snn_runtime.text import printable
 
 EXIT_CODES = """exit codes:
   0 ok   1 internal   2 usage   3 input   4 partial   5 model   6 device   7 resource
@@ -133,11 +134,6 @@ def _end_on_signals_as_process_1() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # snn-bench has handlers of its own
             signal.signal(number, lambda received, _: os._exit(128 + received))
-
-
-def printable(text: str) -> str:
-    """Return `text` fit for a terminal: control and undecodable characters escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def say(line: str) -> None:

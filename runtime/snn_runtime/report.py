@@ -13,9 +13,10 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from snn_runtime.command import printable, say
+from snn_runtime.command import say
 from snn_runtime.errors import PARTIAL, InputError
 from snn_runtime.image.folder import Tally
+from snn_runtime.text import printable
 
 UNSURE_BELOW = 0.5
 """Probability of the first label under which an answer counts as unsure: the others together are

@@ -414,7 +414,7 @@ EDITS: dict[str, tuple[Edit, str]] = {
         set_metadata("labels", json.dumps(["a" * 10**6, "b", "c"])),
         "labels: number 0 is",
     ),
-    "labels of 2 MB": (set_metadata("labels", json.dumps(["a" * 2 * 10**6])), "limit is 1,048,576"),
+    "labels of 4 MB": (set_metadata("labels", json.dumps(["a" * 4 * 10**6])), "limit is 3,145,728"),
     "label with CRLF": (set_metadata("labels", '["a\\r\\n", "b", "c"]'), "nobody can see"),
     "label with a mark": (set_metadata("labels", '["\ufeffa", "b", "c"]'), "nobody can see"),
     "label of a surrogate": (set_metadata("labels", '["\\ud800", "b", "c"]'), "nobody can see"),

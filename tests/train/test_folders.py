@@ -242,3 +242,12 @@ def test_what_is_missing_is_said(tmp_path: Path, names: list[str], expected: str
     for name in names:
         (tmp_path / name).mkdir(parents=True)
     assert expected in refusal(tmp_path)
+
+
+def test_a_class_name_that_no_model_can_have_is_refused_before_training(root: Path) -> None:
+    for part in ("train", "test"):
+        (root / part / "ant").rename(root / part / "گربه\u200cها")
+    assert read(root).labels == ("bee", "گربه\u200cها")
+    for part in ("train", "test"):
+        (root / part / "bee").rename(root / part / "bee\n")
+    assert "'bee\\n' holds characters nobody can see (U+000A); rename the class" in refusal(root)

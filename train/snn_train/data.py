@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snn_runtime.errors import InputError, UsageError
+from snn_runtime.annotations import check_labels
+from snn_runtime.errors import InputError, ModelError, UsageError
 from snn_runtime.image import Fit
 from snn_train import archives, imagefolder
 from snn_train.augment import Augmentation, Normalisation
@@ -198,6 +199,10 @@ def _imagenet(root: Path, progress: Progress, size: tuple[int, int], fit: Fit) -
 def _checked(data: DataSet) -> DataSet:
     """Refuse what would only show after an hour of training."""
     classes = len(data.labels)
+    try:
+        check_labels(data.labels)  # or the trained network could not be exported
+    except ModelError as error:
+        raise InputError("bad_data", f"{data.name}: {error.message}; rename the class") from error
     if len(data.train_labels) < 10 * classes:
         found = len(data.train_labels)
         raise InputError("bad_data", f"{data.name}: {found} training images for {classes} classes")

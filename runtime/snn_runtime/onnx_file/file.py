@@ -12,8 +12,7 @@ from typing import get_args
 
 from onnx import ModelProto, StringStringEntryProto
 
-from snn_runtime.annotations import parse_json
-from snn_runtime.command import printable
+from snn_runtime.annotations import MAX_LABELS, parse_json
 from snn_runtime.errors import ModelError, SnnError, VerifyError
 from snn_runtime.files import write_atomic
 from snn_runtime.golden import golden_hash, golden_images
@@ -23,6 +22,7 @@ from snn_runtime.onnx_file import gate
 from snn_runtime.onnx_file.reader import to_graph
 from snn_runtime.onnx_file.writer import SCHEMA, emit
 from snn_runtime.reference import run
+from snn_runtime.text import printable
 
 _KEYS = ("schema", "labels", "fit", "provenance", "digest", "golden")
 
@@ -122,7 +122,7 @@ def _hollow(model: ModelProto, expected: ModelProto) -> None:
 
 def _recognised(model: ModelProto) -> ModelFile:
     metadata = _metadata(model)
-    labels = parse_json("labels", metadata["labels"])
+    labels = parse_json("labels", metadata["labels"], MAX_LABELS)
     fit = next((choice for choice in get_args(Fit) if choice == metadata["fit"]), None)
     if not isinstance(labels, list) or fit is None:
         raise ModelError("bad_model", "is not a network of export-snn: its labels or fit are odd")

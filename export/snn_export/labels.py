@@ -1,0 +1,59 @@
+"""Names of the classes as `--labels` gives them: on the command line, or a file with one a line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from snn_runtime.annotations import MAX_LABELS, check_labels
+from snn_runtime.errors import InputError, ModelError, UsageError
+from snn_runtime.image import Limits, read_file
+
+
+def labels_of(text: str) -> tuple[str, ...]:
+    """Return the names in `text`: those of a file, where there is one of that name.
+
+    Raises:
+        UsageError: `bad_flag`: no names, or such as no model file can have.
+    """
+    shown = text if len(text) <= 60 else f"{text[:60]}…"
+    if _is_file(text):
+        try:
+            content = read_file(text, Limits(max_bytes=MAX_LABELS)).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UsageError("bad_flag", f"--labels {shown}: is not text in UTF-8") from error
+        except InputError as error:
+            raise UsageError("bad_flag", f"--labels {shown}: {error.message}") from error
+        # Not splitlines, which ends lines at characters that a label would be refused for.
+        names = content.replace("\r\n", "\n").split("\n")
+    else:
+        names = text.split(",")
+    labels = tuple(name.strip(" \t") for name in names if name.strip(" \t"))
+    if not labels:
+        raise UsageError("bad_flag", f"--labels {shown}: names nothing")
+    try:
+        check_labels(labels)
+    except ModelError as error:
+        raise UsageError("bad_flag", f"--labels {shown}: {error.message}") from error
+    return labels
+
+
+def renamed(given: str, trained: Sequence[str]) -> tuple[str, ...]:
+    """Return the names given for the classes that were trained under other names.
+
+    Raises:
+        UsageError: `bad_flag`: not one for each.
+    """
+    labels = labels_of(given)
+    if len(labels) != len(trained):
+        raise UsageError(
+            "bad_flag",
+            f"--labels: names {len(labels):,} classes, the checkpoint has {len(trained):,}: "
+            f"{', '.join(trained[:5])}{' …' if len(trained) > 5 else ''}",
+        )
+    return labels
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # a list too long to be a file's name
+        return False
