@@ -83,10 +83,19 @@ def fashion_mnist(folder: Path | None) -> Archive:
 def download(url: str, path: Path, md5: str) -> Path:
     """Fetch `url` to `path` with progress, unless it is there; only a matching file is kept.
 
+    What is there is compared with its checksum every time: disks forget, and others write.
+
     Raises:
         InputError: `bad_data`, for a host that does not answer or a wrong checksum.
     """
     if path.is_file():
+        found = _md5(path)
+        if found != md5:
+            raise _bad(
+                path,
+                f"is damaged: its checksum is {found}, expected {md5}; delete it, and it is "
+                "downloaded again",
+            )
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     received = bytearray()
@@ -124,6 +133,13 @@ def cache_folder() -> Path:
     return Path(folder) / "iir-snn"
 
 
+def _md5(path: Path) -> str:
+    try:
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    except OSError as error:
+        raise _bad(path, f"cannot be read ({error.strerror})") from error
+
+
 def _on_terminal() -> bool:
     return sys.stderr.isatty()
 
@@ -150,6 +166,13 @@ def _cifar_archive(path: Path | None, name: str) -> Path:
     return path or download(CIFAR_URL + name, cache_folder() / name, CIFAR_MD5[name])
 
 
+def _read_to_its_end(archive: tarfile.TarFile) -> None:
+    """The checksum of a compressed tar stands behind its padding, where no member lies."""
+    assert archive.fileobj is not None
+    while archive.fileobj.read(2**20):
+        pass
+
+
 class _CifarTar:
     """What one of CIFAR's archives holds, by name."""
 
@@ -162,6 +185,7 @@ class _CifarTar:
                     for member in archive
                     if member.isfile() and (file := archive.extractfile(member))
                 }
+                _read_to_its_end(archive)
         except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
             raise _bad(path, f"is not a readable archive ({error})") from error
 
