@@ -25,7 +25,7 @@ from in_memory import in_memory
 from snn_runtime import image
 from snn_runtime.errors import InputError, UsageError
 from snn_runtime.image import Fit
-from snn_train import archives
+from snn_train import archives, downloads
 from snn_train.data import DataSet, load
 from snn_train.experiment import digest
 
@@ -546,7 +546,7 @@ def host() -> Iterator[str]:
 def test_a_download_is_kept_and_not_made_twice(host: str, tmp_path: Path) -> None:
     path = tmp_path / "cache" / "file"
     for _ in range(2):
-        assert archives.download(f"{host}/file", path, MD5) == path
+        assert downloads.download(f"{host}/file", path, MD5) == path
         assert path.read_bytes() == CONTENT
     assert Host.asked == ["/file"]
     assert list(path.parent.iterdir()) == [path]
@@ -556,14 +556,14 @@ def test_a_kept_download_is_compared_with_its_checksum_every_time(
     host: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "file"
-    archives.download(f"{host}/file", path, MD5)
+    downloads.download(f"{host}/file", path, MD5)
     damaged = bytearray(CONTENT)
     damaged[12345] ^= 1
     path.write_bytes(damaged)
     with pytest.raises(InputError, match=f"expected {MD5}; delete it, and it is downloaded again"):
-        archives.download(f"{host}/file", path, MD5)
+        downloads.download(f"{host}/file", path, MD5)
     path.unlink()
-    archives.download(f"{host}/file", path, MD5)
+    downloads.download(f"{host}/file", path, MD5)
     assert path.read_bytes() == CONTENT
 
 
@@ -582,7 +582,7 @@ def test_a_wrong_answer_is_refused_and_not_kept(
     host: str, tmp_path: Path, page: str, md5: str, problem: str
 ) -> None:
     with pytest.raises(InputError) as caught:
-        archives.download(f"{host}/{page}", tmp_path / "file", md5)
+        downloads.download(f"{host}/{page}", tmp_path / "file", md5)
     assert problem in caught.value.message and f"{host}/{page}" in caught.value.message
     assert list(tmp_path.iterdir()) == []
     del caught
@@ -591,7 +591,7 @@ def test_a_wrong_answer_is_refused_and_not_kept(
 
 def test_an_answer_cut_short_is_refused_or_complete(host: str, tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        archives.download(f"{host}/short", tmp_path / "file", "0" * 32)
+        downloads.download(f"{host}/short", tmp_path / "file", "0" * 32)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -600,7 +600,7 @@ def test_a_host_that_does_not_answer_is_named(tmp_path: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with pytest.raises(InputError, match=f"127.0.0.1:{port}.*cannot be downloaded"):
-        archives.download(f"http://127.0.0.1:{port}/file", tmp_path / "file", MD5)
+        downloads.download(f"http://127.0.0.1:{port}/file", tmp_path / "file", MD5)
 
 
 def test_downloads_go_to_the_cache_folder(
