@@ -44,12 +44,16 @@ def unexplained(
 
 def logits_of(graph: SpikingGraph, spikes: Mapping[str, Spikes]) -> FloatArray:
     """What the readout makes of an engine's spikes."""
-    number = np.int64 if graph.exact else np.float64
-    sent: dict[str, Numbers] = {name: bits.astype(number) for name, bits in spikes.items()}
-    for node in graph.nodes:
-        if isinstance(node, Pool):
-            sent[node.name] = pool(node, sent[node.source])
-    return read_out(graph, sent[graph.readout.source])
+    nodes = {node.name: node for node in graph.nodes}
+    pools: list[Pool] = []  # between the last population and the readout
+    source = graph.readout.source
+    while isinstance(node := nodes[source], Pool):
+        pools.insert(0, node)
+        source = node.source
+    sent: Numbers = spikes[source].astype(np.int64 if graph.exact else np.float64)
+    for node in pools:
+        sent = pool(node, sent)
+    return read_out(graph, sent)
 
 
 def _margin(node: Population, sent: Mapping[str, Numbers]) -> Numbers:

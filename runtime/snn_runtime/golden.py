@@ -3,25 +3,46 @@
 The pictures come from SHAKE-256, whose output is standardised, and not from a random generator
 whose stream may change with a library. Blocks of several sizes, because single-pixel noise averages
 out in the first layers and leaves the deep ones silent.
+
+Whoever loads a model has its engine prove itself where that `is_cheap`, that is, costs about what
+loading costs. A GPU, on which loading takes seconds, always does.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
+from snn_runtime.graph import SpikingGraph
 from snn_runtime.nodes import Image
 
 BLOCKS = (1, 4, 8, 16)
 """Pixels a side of the uniformly coloured squares in the golden images."""
 DRAWS = 2
 """Images for each size of block."""
+CHEAP = 4 * 10**9
+"""Multiply-adds of a dense engine on all golden images."""
+PER_NEURON = 64
+"""Multiply-adds that take as long as showing, packing and hashing one neuron's spike."""
+PER_FLOAT = 100
+"""Times that the interpreter, which judges networks of float32 weights, is slower than engines."""
 
 
 def golden_images(image: Image) -> npt.NDArray[np.uint8]:
     """Return the fixed inputs, uint8 `[8, height, width, 3]`."""
     return np.stack([_blocks(image, block, draw) for block in BLOCKS for draw in range(DRAWS)])
+
+
+def is_cheap(graph: SpikingGraph) -> bool:
+    """Whether an engine on the CPU is to prove itself whenever `graph` is loaded."""
+    work = graph.readout.weight.size
+    for node in graph.populations:
+        neurons = math.prod(graph.shapes[node.name])
+        pixels = neurons // len(node.threshold)
+        work += pixels * sum(p.weight.size for p in node.projections) + PER_NEURON * neurons
+    return len(BLOCKS) * DRAWS * work * (1 if graph.exact else PER_FLOAT) <= CHEAP
 
 
 def golden_hash(spikes: Mapping[str, npt.NDArray[np.uint8] | npt.NDArray[np.bool_]]) -> str:

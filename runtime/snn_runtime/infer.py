@@ -120,7 +120,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="N",
         help="refuse larger files (default: %(default)s)",
     )
-    add("--self-test", action="store_true", help="check the model on this machine first")
+    add(
+        "--self-test",
+        action="store_true",
+        help="check the model on this machine first, large ones too",
+    )
     add("--clear-cache", action="store_true", help="first remove the engines that tensorrt keeps")
     args = parser.parse_args(argv)
     if not (args.inputs or args.self_test or args.clear_cache):
@@ -147,12 +151,14 @@ def run(args: argparse.Namespace) -> int:
         threads=args.threads,
     )
     if args.self_test:
-        model.self_test()
+        if not model.self_tested:
+            model.self_test()
         say(f"{PROGRAM}: self-test passed ({model.engine})")
         if not args.inputs:
             return 0
     limits = Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels)
     report = _report(args, model.engine)
+    report.self_tested = model.self_tested or args.self_test
     label = partial(_label, model, report, count=args.top_k or TOP_K)
     decode = partial(_decode, model=model, limits=limits)
     with _threads(1) as labeller, _threads(min(DECODERS, usable())) as decoders:

@@ -3,7 +3,7 @@
 import importlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from snn_runtime.agreement import logits_of, unexplained
 from snn_runtime.backends import Backend
 from snn_runtime.cores import thread_count
 from snn_runtime.errors import DeviceError, InputError, ModelError, UsageError, VerifyError
-from snn_runtime.golden import golden_hash, golden_images
+from snn_runtime.golden import golden_hash, golden_images, is_cheap
 from snn_runtime.graph import SpikingGraph
 from snn_runtime.onnx_file import ModelFile, read_file
 
@@ -41,6 +41,11 @@ class Model:
     golden: str
     """Hash of the spikes that the golden images must cause."""
     backend: Backend
+    self_tested: bool = False
+    """Whether the engine proved itself when it was loaded: see `load`."""
+
+    def __reduce__(self) -> tuple[Callable[..., "Model"], tuple[object, ...]]:
+        return _reopened, (self.graph, self.golden, self.backend, self.self_tested)
 
     @property
     def backend_name(self) -> str:
@@ -162,6 +167,9 @@ def load(
 ) -> Model:
     """Read a model file and make it ready to run.
 
+    The engine proves itself by the file's golden hash where that is cheap, on a GPU always. Where
+    it did not, `Model.self_tested` is False, and `Model.self_test` is there.
+
     Args:
         path: None is the model that comes with the package.
         backend, device, precision, threads: see `Choice`.
@@ -170,10 +178,14 @@ def load(
         ModelError: The file is refused.
         UsageError: The choice makes no sense.
         DeviceError: The backend or device is not available here.
+        VerifyError: `self_test`, the engine and the file do not agree.
     """
     choice = Choice(backend, device, precision, threads)
     file = read(path)
-    return Model(file.graph, file.golden, make_backend(file, choice))
+    model = Model(file.graph, file.golden, make_backend(file, choice))
+    on_gpu = choice.device not in ("auto", "cpu") and file.graph.exact
+    proven = model.backend.name == "tensorrt"  # or it would not be here
+    return _proved(model) if proven or on_gpu or is_cheap(file.graph) else model
 
 
 def read(path: Path | str | None) -> ModelFile:
@@ -195,6 +207,18 @@ def make_backend(file: ModelFile, choice: Choice) -> Backend:
             refusals.append(error)
     reasons = dict.fromkeys(error.message for error in refusals)
     raise DeviceError(refusals[-1].code, "; ".join(reasons))
+
+
+def _proved(model: Model) -> Model:
+    if model.backend.name != "tensorrt":  # which proves itself wherever it is opened
+        model.self_test()
+    return replace(model, self_tested=True)
+
+
+def _reopened(graph: SpikingGraph, golden: str, backend: Backend, self_tested: bool) -> Model:
+    """A copy, whose engine is a new one and perhaps on another machine."""
+    model = Model(graph, golden, backend)
+    return _proved(model) if self_tested else model
 
 
 def _bundled() -> ModelFile:

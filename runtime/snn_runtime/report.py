@@ -75,6 +75,8 @@ class Report:
         """What computed the answers: `event, avx512, 2 threads`."""
         self.strict = strict
         """Whether a warning costs a picture its answer."""
+        self.self_tested = True
+        """Whether that engine has proved itself here."""
         self.labelled = self.failed = self.skipped = 0
         self.passed_over = Tally()
         """What in folders is no picture at all."""
@@ -106,7 +108,8 @@ class Report:
             say(f"{self.program}: passed over: {self.passed_over}")
         if self.failed or self.skipped or not self.summarises:
             counts = _counted(self.labelled, self.failed, self.skipped)
-            say(f"{self.program}: {counts} ({self.engine})")
+            untested = "" if self.self_tested else "; not self-tested, see --self-test"
+            say(f"{self.program}: {counts} ({self.engine}{untested})")
         self._put_end()
         self.flush()
         if self.labelled:
@@ -162,8 +165,8 @@ class JsonReport(Report):
 
     def _put_end(self) -> None:
         counts = {"ok": self.labelled, "failed": self.failed, "skipped": self.skipped}
-        passed = self.passed_over.counts
-        self._put(summary={**counts, "passed_over": passed, "engine": self.engine})
+        summary = {**counts, "passed_over": self.passed_over.counts, "engine": self.engine}
+        self._put(summary={**summary, "self_test": "passed" if self.self_tested else "not run"})
 
     def _put(self, **fields: object) -> None:
         _write(json.dumps(fields).encode("ascii") + b"\n")

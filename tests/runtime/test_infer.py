@@ -23,7 +23,7 @@ from bad_inputs import pictures
 from bad_inputs.pictures import encoded, exif, picture
 from PIL import Image as Picture
 
-from snn_runtime import infer, onnx_file
+from snn_runtime import golden, infer, onnx_file
 from snn_runtime.errors import UsageError
 from snn_runtime.graph import INPUT, Image, Population, Projection, Readout, SpikingGraph
 from snn_runtime.image.jpeg import NO_END
@@ -607,6 +607,40 @@ def test_self_test(snn_infer: Command, tmp_path: Path) -> None:
     assert outcome.err == "snn-infer: self-test passed (onnxruntime, integer, 2 threads)\n"
     (tmp_path / "a.png").write_bytes(RED)
     assert b"red" in snn_infer("--self-test", tmp_path).out
+
+
+def test_an_engine_that_has_not_proved_itself_is_said(
+    snn_infer: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.png").write_bytes(RED)
+    (tmp_path / "b.png").write_bytes(b"")
+
+    def ends(*arguments: str) -> tuple[str, str]:
+        outcome = snn_infer("--format", "json", *arguments, tmp_path)
+        summary = json.loads(outcome.out.splitlines()[-1])["summary"]
+        return summary["self_test"], outcome.err.splitlines()[-1]
+
+    proved, line = ends()
+    assert proved == "passed" and "self-tested" not in line
+    monkeypatch.setattr(golden, "CHEAP", 0)
+    proved, line = ends()
+    assert proved == "not run" and line.endswith("; not self-tested, see --self-test)")
+    assert ends("--self-test")[0] == "passed"
+
+
+def test_a_false_golden_hash_is_not_answered(
+    model: Path, snn_infer: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.png").write_bytes(RED)
+    false = tmp_path / "false.onnx"
+    false.write_bytes(onnx_file.to_bytes(onnx_file.read(model), golden="0" * 64))
+    outcome = snn_infer("--model", false, tmp_path / "a.png")
+    assert (outcome.code, outcome.out) == (9, b"")
+    assert outcome.err.startswith("snn-infer: error: self-test failed on ")
+    assert outcome.err.endswith("the golden hash in the file belongs to other spikes [self_test]\n")
+    monkeypatch.setattr(golden, "CHEAP", 0)
+    assert snn_infer("--model", false, tmp_path / "a.png").code == 0  # and it says so, see above
+    assert snn_infer("--model", false, "--self-test", tmp_path / "a.png").code == 9
 
 
 def test_bad_models_and_backends(snn_infer: Command, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Model: what people call, and the self-test that guards it."""
 
+import copy
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,10 +14,12 @@ import pytest
 from graphs import example, pictures
 
 import snn_runtime
-from snn_runtime import image, reference
+from snn_runtime import golden, image, reference
 from snn_runtime import model as model_module
 from snn_runtime.backends import Backend
+from snn_runtime.bench.topology import Design, build
 from snn_runtime.errors import DeviceError, InputError, ModelError, UsageError, VerifyError
+from snn_runtime.graph import Node, Pool, SpikingGraph
 from snn_runtime.model import Choice, Model, load
 from snn_runtime.onnx_file import to_bytes, write
 from snn_runtime.reference import Spikes
@@ -194,6 +198,54 @@ def test_a_false_golden_hash_fails_the_self_test(tmp_path: Path) -> None:
     model = replace(load(tmp_path / "model.onnx"), golden="0" * 64)
     with pytest.raises(VerifyError, match="golden hash in the file belongs to other spikes"):
         model.self_test()
+
+
+@pytest.mark.parametrize("backend", ["auto", "onnxruntime"])
+def test_loading_refuses_a_false_golden_hash(backend: str, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(to_bytes(example(), golden="0" * 64))
+    with pytest.raises(VerifyError, match="golden hash in the file belongs to other") as caught:
+        load(tmp_path / "model.onnx", backend=backend)
+    assert (caught.value.code, caught.value.exit_code) == ("self_test", 9)
+
+
+def test_loading_says_whether_the_engine_proved_itself(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load(path).self_tested
+    monkeypatch.setattr(golden, "CHEAP", 0)
+    model = load(path)
+    assert not model.self_tested
+    model.self_test()
+
+
+def test_a_copy_proves_itself_as_the_first_did(path: Path) -> None:
+    model = load(path)
+    assert copy.deepcopy(model).self_tested
+    assert not copy.copy(replace(model, self_tested=False)).self_tested
+    forged = replace(model, golden="0" * 64)
+    if forged.graph.exact:
+        with pytest.raises(VerifyError, match="golden hash"):
+            pickle.loads(pickle.dumps(forged))
+
+
+def test_what_is_cheap() -> None:
+    """15 million parameters at 32 pixels are, a picture of 224 is not, nor many floats."""
+    assert golden.is_cheap(model_module.read(None).graph)
+    assert golden.is_cheap(build(Design("vgg16"), 0.1))
+    assert not golden.is_cheap(build(Design("vgg16-224", width=0.25), 0.1))
+    assert golden.is_cheap(example(exact=False))
+    assert not golden.is_cheap(in_floats(model_module.read(None).graph))
+
+
+def in_floats(graph: SpikingGraph) -> SpikingGraph:
+    def floats(node: Node) -> Node:
+        if isinstance(node, Pool):
+            return node
+        projections = (replace(p, weight=p.weight.astype(np.float32)) for p in node.projections)
+        return replace(node, projections=tuple(projections))
+
+    readout = replace(graph.readout, weight=graph.readout.weight.astype(np.float32))
+    return replace(graph, nodes=tuple(map(floats, graph.nodes)), readout=readout)
 
 
 def test_the_bundled_model_labels_the_bundled_photographs() -> None:

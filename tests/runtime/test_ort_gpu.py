@@ -24,14 +24,15 @@ import pytest
 from graphs import example, pictures, spiking_graphs
 from hypothesis import given, settings
 
-from snn_runtime import installing, reference
+from snn_runtime import golden, installing, reference
 from snn_runtime.agreement import logits_of, unexplained
 from snn_runtime.backends import Backend, ort, ort_gpu, ort_providers
 from snn_runtime.backends.ort_gpu import OrtCudaBackend, OrtTensorRtBackend
 from snn_runtime.backends.ort_providers import CPU, CUDA, TENSORRT
-from snn_runtime.errors import DeviceError, ResourceError
+from snn_runtime.errors import DeviceError, ResourceError, VerifyError
 from snn_runtime.graph import SpikingGraph
 from snn_runtime.model import Choice, Model, load
+from snn_runtime.onnx_file import to_bytes
 
 ROOT = Path(__file__).parents[2]
 REAL = onnxruntime.InferenceSession
@@ -486,6 +487,19 @@ def test_a_copy_is_opened_from_the_graph(backend: type[OrtCudaBackend], gpu: typ
         assert again.details == first.details
         assert_same(again, example(), 3)
     assert len(gpu.options) == opened + 6  # each with a session that serves and one that watches
+
+
+@pytest.mark.parametrize("device", ["cuda:1", "tensorrt:1"])
+def test_loading_proves_the_engine_always(
+    device: str, gpu: type[Played], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(golden, "CHEAP", 0)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(to_bytes(example()))
+    assert load(path, backend="onnxruntime", device=device).self_tested
+    path.write_bytes(to_bytes(example(), golden="0" * 64))
+    with pytest.raises(VerifyError, match=r"failed on onnxruntime, (cuda|tensorrt):1, .*golden"):
+        load(path, backend="onnxruntime", device=device)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

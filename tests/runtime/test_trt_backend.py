@@ -334,6 +334,7 @@ def test_cuda_python_before_12(gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) ->
 def test_as_people_ask_for_it(gpu: FakeGpu) -> None:
     model = load(backend="tensorrt", device="cuda:1", precision="int8")
     assert model.engine == "tensorrt, int8, TensorRT 10.3, Orin"
+    assert model.self_tested and len(gpu.built()) == 2  # which it did by the twin that it builds
     model.self_test()
 
 

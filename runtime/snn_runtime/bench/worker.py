@@ -179,7 +179,7 @@ def _loader(
     def ready() -> Ready:
         backend, device = named(contender.engine)
         model = load(path, backend=backend, device=device, threads=task.threads)
-        if check:
+        if check and not model.self_tested:
             model.self_test()
         return model.backend.details, cyclic(model.predict, inputs)
 
