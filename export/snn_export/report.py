@@ -13,6 +13,13 @@ from snn_runtime.graph import Population, SpikingGraph
 SHOWN = 5
 """Layers named in one line of warning."""
 
+ELSEWHERE = {
+    "onnxruntime": "on CPUs as it is, with CUDA use_tf32=0",
+    "openvino": "EXECUTION_MODE_HINT=ACCURACY, or it computes in bfloat16 or float16 where it can",
+    "tensorrt": "--noTF32, and none of --fp16, --bf16, --int8, --best",
+}
+"""What other runtimes must be told to compute the file in float32; export/README.md says why."""
+
 
 def provenance(origin: Origin, graph: SpikingGraph, accuracy: Accuracy | None) -> dict[str, Any]:
     """What travels in the file: where the network comes from and what it reached."""
@@ -35,6 +42,7 @@ def summary(
         "weights": "int8" if graph.exact else "float32",
         "weight_bits": graph.weight_bits,
         "digest": graph.digest(),
+        "elsewhere": ELSEWHERE,
         "proof": vars(proof),
         "layers": [_row(graph, node, accuracy) for node in graph.populations],
         "accuracy": None if accuracy is None else vars(accuracy),
@@ -72,6 +80,8 @@ def text(facts: dict[str, Any], path: str, graph: SpikingGraph) -> str:
         f"proven: checker passed, reads back to the same graph, {proof['spikes']:,} neurons of "
         f"{proof['images']} images fire alike in the exact interpreter and in ONNX Runtime"
     )
+    settings = "; ".join(f"{runtime}: {setting}" for runtime, setting in ELSEWHERE.items())
+    lines.append(f"in other runtimes, in float32 ({settings})")
     return "\n".join([*lines, *_stuck_lines(facts), *_parity_lines(facts), *_accuracy_lines(facts)])
 
 

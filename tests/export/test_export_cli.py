@@ -42,6 +42,8 @@ def test_exports_a_model_that_predicts(t1: Path, capsys: pytest.CaptureFixture[s
     assert export(t1, target) == 0
     out = capsys.readouterr().out
     assert "proven" in out and "accuracy not measured" in out and "conv3" in out
+    assert "in other runtimes, in float32 (onnxruntime: " in out
+    assert "openvino: EXECUTION_MODE_HINT=ACCURACY" in out and "none of --fp16, --bf16" in out
     model = load(target)
     assert model.labels == ("cat", "dog", "frog")
     assert model.predict(networks.pictures((12, 12))).shape == (6, 3)
@@ -55,6 +57,7 @@ def test_measures_accuracy_and_writes_it_into_the_file(
     assert export(t1, target, "--data", f"imagefolder:{photos}", "--format", "json") == 0
     facts = json.loads(capsys.readouterr().out)
     provenance = json.loads(load(target).graph.provenance)
+    assert facts["elsewhere"]["openvino"].startswith("EXECUTION_MODE_HINT=ACCURACY")
     assert facts["accuracy"]["images"] == 60
     assert provenance["accuracy"] == facts["accuracy"]["exported"]
     assert set(provenance["spike_rates"]) >= {"conv1", "conv1.pool", "conv2", "conv3"}
