@@ -22,7 +22,8 @@ from snn_export.quantise import to_float32, to_int8
 from snn_export.verify import evidence, measure, prove
 from snn_runtime.backends.ort import OrtBackend
 from snn_runtime.command import say
-from snn_runtime.errors import InputError, ResourceError, UsageError
+from snn_runtime.errors import InputError, UsageError
+from snn_runtime.files import check_target
 from snn_runtime.onnx_file import write
 from snn_train import data as data_sets
 from snn_train.choices import takes_size
@@ -31,8 +32,7 @@ from snn_train.threads import compute_with
 
 def run(args: argparse.Namespace) -> int:
     """Export, prove, measure, write; nothing is written unless everything holds."""
-    if not args.model.parent.is_dir():
-        raise ResourceError("unwritable", f"{args.model.parent}: no such folder to write to")
+    check_target(args.model)
     compute_with(args.threads)
     origin = load_origin(args)
     folded = _as_asked(origin, args)

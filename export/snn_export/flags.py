@@ -1,10 +1,12 @@
 """The flags that say what another framework's file leaves out."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snn_export.labels import labels_of
-from snn_runtime.errors import UsageError
+from snn_runtime import door
+from snn_runtime.errors import InputError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from snn_export.importers import Foreign
@@ -55,6 +57,7 @@ def load_origin(args: argparse.Namespace) -> "Origin":
     from snn_export.importers import detect
     from snn_export.trained import load as load_own
 
+    _let_in(args.checkpoint)
     file_format = args.framework or detect(args.checkpoint, args.module)
     foreign = [flag for flag in (*NEEDED, "fit", "module", "dt") if flag != "labels"]
     given = [flag for flag in foreign if getattr(args, flag) is not None]
@@ -67,6 +70,16 @@ def load_origin(args: argparse.Namespace) -> "Origin":
             )
         return load_own(args.checkpoint)
     return _load_foreign(file_format, args)
+
+
+def _let_in(path: Path) -> None:
+    """Have the file let in before anybody looks into it, whatever it is said to be."""
+    from snn_train.torch_zip import LARGEST
+
+    try:
+        door.size(path, LARGEST)
+    except InputError as error:
+        raise ModelError("bad_checkpoint", f"{path}: {error.message}") from error
 
 
 def _load_foreign(file_format: str, args: argparse.Namespace) -> "Foreign":

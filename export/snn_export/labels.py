@@ -1,11 +1,11 @@
 """Names of the classes as `--labels` gives them: on the command line, or a file with one a line."""
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 
+from snn_runtime import door
 from snn_runtime.annotations import MAX_LABELS, check_labels
 from snn_runtime.errors import InputError, ModelError, UsageError
-from snn_runtime.image import Limits, read_file
 
 
 def labels_of(text: str) -> tuple[str, ...]:
@@ -15,13 +15,14 @@ def labels_of(text: str) -> tuple[str, ...]:
         UsageError: `bad_flag`: no names, or such as no model file can have.
     """
     shown = text if len(text) <= 60 else f"{text[:60]}…"
-    if _is_file(text):
+    if "," not in text or _is_there(text):
         try:
-            content = read_file(text, Limits(max_bytes=MAX_LABELS)).decode("utf-8-sig")
+            content = door.read(text, MAX_LABELS).decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise UsageError("bad_flag", f"--labels {shown}: is not text in UTF-8") from error
         except InputError as error:
-            raise UsageError("bad_flag", f"--labels {shown}: {error.message}") from error
+            listed = "; names themselves stand with commas between" * (error.code == "missing")
+            raise UsageError("bad_flag", f"--labels {shown}: {error.message}{listed}") from error
         # Not splitlines, which ends lines at characters that a label would be refused for.
         names = content.replace("\r\n", "\n").split("\n")
     else:
@@ -52,8 +53,8 @@ def renamed(given: str, trained: Sequence[str]) -> tuple[str, ...]:
     return labels
 
 
-def _is_file(text: str) -> bool:
+def _is_there(text: str) -> bool:
     try:
-        return Path(text).is_file()
-    except (OSError, ValueError):  # a list too long to be a file's name
+        return os.path.lexists(text)
+    except ValueError:  # a zero byte
         return False

@@ -27,6 +27,7 @@ def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
     Raises:
         ResourceError: `unwritable`, naming the path and the bytes needed; `path` is untouched.
     """
+    check_target(path)
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=MARK, suffix=SUFFIX)
         try:
@@ -46,6 +47,29 @@ def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
         raise ResourceError(
             "unwritable", f"{path}: cannot write {len(data):,} bytes: {reason}"
         ) from error
+
+
+def check_target(path: Path) -> None:
+    """Refuse what cannot be replaced by a file, before the work that would be lost.
+
+    Raises:
+        ResourceError: `unwritable`: its folder is not there, or it is a folder, a pipe or a device
+            (replacing /dev/null, as root can, would break the system).
+    """
+    try:
+        if not path.parent.is_dir():
+            raise ResourceError(
+                "unwritable", f"{path}: cannot write, {path.parent} is no such folder"
+            )
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ResourceError("unwritable", f"{path}: is no regular file, and is not replaced")
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        if isinstance(error, ResourceError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise ResourceError("unwritable", f"{path}: cannot be written: {reason}") from error
 
 
 def sweep_temporary(directory: Path) -> None:

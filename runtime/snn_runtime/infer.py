@@ -28,7 +28,6 @@ from snn_runtime.image import (
     read_stream,
     to_array,
 )
-from snn_runtime.image.intake import refusal
 from snn_runtime.report import Answer, CsvReport, JsonReport, Report, TextReport, rank
 from snn_runtime.sources import STANDARD_INPUT, Source, find
 
@@ -242,8 +241,6 @@ def _decode(source: Source, model: "Model", limits: Limits) -> Decoded:
         return pixels, remarks + (ANOTHER_FOLLOWS,) * (piped and another_follows(data))
     except InputError as error:
         return error
-    except OSError as error:  # of standard input: it is closed, or a terminal that hung up
-        return refusal(error)
 
 
 def _label(

@@ -21,7 +21,7 @@ from snntorch.export_nir import export_to_nir as snntorch_to_nir
 from torch import nn
 
 from snn_export import cli
-from snn_export.importers import Picture, detect, nir_graphs
+from snn_export.importers import Picture, detect, nir_file, nir_graphs
 from snn_export.importers.picture import Picture as Described
 from snn_export.parity import compare, differing
 from snn_export.quantise import to_float32, to_int8
@@ -320,7 +320,10 @@ def test_what_one_step_cannot_express_is_refused_by_name(case: str) -> None:
     assert "\n" not in str(refusal.value)
 
 
-def test_damaged_files_and_files_that_point_elsewhere_are_refused(tmp_path: Path) -> None:
+def test_damaged_files_and_files_that_point_elsewhere_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nir_file, "MOST", 40)
     nir.write(tmp_path / "net.nir", a_graph())
     whole = (tmp_path / "net.nir").read_bytes()
     (tmp_path / "cut.nir").write_bytes(whole[: len(whole) // 2])
@@ -328,13 +331,19 @@ def test_damaged_files_and_files_that_point_elsewhere_are_refused(tmp_path: Path
         file["node"] = h5py.ExternalLink(str(tmp_path / "net.nir"), "node")
     with h5py.File(tmp_path / "large.nir", "w") as file:
         file.create_dataset("node/weight", shape=(2**34,), dtype="f8", chunks=(2**16,))
+    with h5py.File(tmp_path / "empty.nir", "w") as file:  # a chunk for each of its zeros, packed
+        file.create_dataset("node/weight", shape=(2**24,), dtype="f8", chunks=(2**16,))
+    with h5py.File(tmp_path / "many.nir", "w") as file:
+        for number in range(41):
+            file.create_group(str(number))
     with h5py.File(tmp_path / "deep.nir", "w") as file:
         group = file.create_group("node")
         group["again"] = group
     with h5py.File(tmp_path / "other.nir", "w") as file:
         file["node/type"] = b"Teapot"
-    cases = {"cut": "is no NIR graph", "link": "is a link", "large": "limit is", "deep": "deeper",
-             "other": "is no NIR graph"}  # fmt: skip
+    cases = {"cut": "is no NIR graph", "link": "is a link", "large": "limit is",
+             "empty": "limit is 67,108,864", "many": "more than 40 groups and arrays",
+             "deep": "deeper", "other": "is no NIR graph"}  # fmt: skip
     for name, says in cases.items():
         with pytest.raises(ModelError, match=says) as refusal:
             nir_graphs.load(tmp_path / f"{name}.nir", picture())

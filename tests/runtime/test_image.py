@@ -583,6 +583,7 @@ def test_errors_of_the_system(
     def failing(*_: object) -> int:
         raise OSError(number, os.strerror(number))
 
+    (tmp_path / "cat.jpg").touch()
     monkeypatch.setattr(os, "open", failing)  # tests may run as root, whom no mode stops
     assert reading(tmp_path / "cat.jpg").code == code
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from snn_runtime.errors import ModelError, ResourceError
-from snn_train import checkpoint
+from snn_train import checkpoint, torch_zip
 
 
 def content() -> dict[str, Any]:
@@ -117,7 +117,7 @@ def test_bytes_of_zero_and_noise_are_refused(tmp_path: Path) -> None:
         path.write_bytes(data)
         refused(path, says)
     refused(tmp_path / "none.pt", "no such file")
-    refused(tmp_path, "is no file")
+    refused(tmp_path, "is a folder and not a regular file")
 
 
 class Canary:
@@ -257,3 +257,22 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
 def test_a_folder_that_is_gone_is_a_resource_error(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="none/t1.pt: cannot write"):
         checkpoint.save(tmp_path / "none" / "t1.pt", content())
+
+
+def test_a_list_of_members_that_fills_the_memory_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "many.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(100):
+            archive.writestr(f"a/{number}", b"")
+    monkeypatch.setattr(torch_zip, "LARGEST_DIRECTORY", 1000)
+    refused(path, "lists members in 4,990 bytes, limit is 1,000")
+    whole = path.read_bytes()  # as torch writes it: the size stands in a record before the end
+    at = whole.rindex(b"PK\5\6")
+    record = b"PK\6\6" + bytes(36) + (4990).to_bytes(8, "little") + bytes(8)
+    locator = b"PK\6\7" + bytes(16)
+    end = bytearray(whole[at:])
+    end[12:16] = b"\xff" * 4
+    path.write_bytes(whole[:at] + record + locator + end)
+    refused(path, "lists members in 4,990 bytes, limit is 1,000")

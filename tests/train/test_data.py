@@ -410,8 +410,8 @@ def test_a_flipped_bit_in_an_archive_is_refused_or_changes_nothing(
 
 
 def test_a_missing_archive_is_refused_by_name(tmp_path: Path) -> None:
-    refused(f"cifar100:{tmp_path}/none.tar.gz", "none.tar.gz: is not a readable archive")
-    refused(f"cifar10:{tmp_path}", "is not a readable archive")
+    refused(f"cifar100:{tmp_path}/none.tar.gz", "none.tar.gz: no such file")
+    refused(f"cifar10:{tmp_path}", "is a folder and not a regular file")
 
 
 # IDX
@@ -493,12 +493,38 @@ def test_small_pictures_are_refused(tmp_path: Path) -> None:
     refused(f"mnist:{write_idx(tmp_path, contents)}", "images are 7x9, at least 8x8")
 
 
+def test_what_unpacks_without_end_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "LARGEST", 2**20)
+    write_idx(tmp_path, idx_files(), packed=True)
+    zeros = tmp_path / f"{LABELS}.gz"
+    zeros.write_bytes(gzip.compress(bytes(2**20 + 1)))
+    refused(f"mnist:{tmp_path}", str(zeros), "more than 1,048,576 bytes", "(unpacked)")
+    path = tmp_path / "some.tar"
+    for member, count in ((sparse(2**20 + 1), 1), (tarfile.TarInfo().tobuf(), 65)):
+        path.write_bytes(member * count + bytes(1024))
+        refused(f"cifar10:{path}", f"{path}: holds more than CIFAR's python version")
+
+
+def sparse(size: int) -> bytes:
+    """The header of a member of so many zeros, none of which is there (GNU's sparse format)."""
+    header = bytearray(tarfile.TarInfo("data_batch_1").tobuf(tarfile.GNU_FORMAT))
+    header[156:157] = tarfile.GNUTYPE_SPARSE
+    header[483:495] = b"%011o\0" % size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
 def test_a_missing_or_damaged_idx_file_is_refused_by_name(tmp_path: Path) -> None:
     write_idx(tmp_path, idx_files(), packed=True)
     victim = tmp_path / f"{LABELS}.gz"
-    for damage in (victim.read_bytes()[:-5], b"\x1f\x8b\x08\0" + bytes(40), b"no gzip"):
+    for damage in (victim.read_bytes()[:-5], b"\x1f\x8b\x08\0" + bytes(40)):
         victim.write_bytes(damage)
         refused(f"mnist:{tmp_path}", str(victim), "is corrupt")
+    victim.write_bytes(b"no gzip")
+    refused(f"mnist:{tmp_path}", str(victim), "is no IDX file")
     victim.unlink()
     refused(f"mnist:{tmp_path}", str(tmp_path), f"has neither {LABELS} nor {LABELS}.gz")
 

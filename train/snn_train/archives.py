@@ -1,21 +1,20 @@
 """The official archives of CIFAR, MNIST and Fashion-MNIST, read safely."""
 
-import gzip
 import io
-import lzma
 import math
 import pickle
 import struct
 import tarfile
 import warnings
-import zlib
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from snn_runtime import door
 from snn_runtime.errors import InputError
 from snn_train.downloads import cache_folder, download
 
@@ -34,6 +33,11 @@ FASHION_MD5 = ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", "25c81989df183df01b3e8a0aad5d
                "bef4ecab320f06d8554ea6380940ec79", "bb300cfdad3c16e7a12a480ee83cd310")  # fmt: skip
 FASHION_LABELS = ("T-shirt/top", "trouser", "pullover", "dress", "coat",
                   "sandal", "shirt", "sneaker", "bag", "ankle boot")  # fmt: skip
+
+LARGEST = 512 * 2**20
+"""Bytes of a file, packed and unpacked; CIFAR's have 186 million."""
+MOST_MEMBERS = 64
+"""Of CIFAR's archives there are eight and three."""
 
 
 @dataclass(frozen=True)
@@ -96,27 +100,26 @@ def _cifar_archive(path: Path | None, name: str) -> Path:
     return path or download(CIFAR_URL + name, cache_folder() / name, CIFAR_MD5[name])
 
 
-def _read_to_its_end(archive: tarfile.TarFile) -> None:
-    """The checksum of a compressed tar stands behind its padding, where no member lies."""
-    assert archive.fileobj is not None
-    while archive.fileobj.read(2**20):
-        pass
-
-
 class _CifarTar:
     """What one of CIFAR's archives holds, by name."""
 
     def __init__(self, path: Path, folder: str) -> None:
         self.path = path
         try:
-            with tarfile.open(path) as archive:
+            # Unpacked first, so that no header in it can ask for more than there is.
+            with tarfile.open(fileobj=io.BytesIO(_unpacked(path)), mode="r:") as archive:
+                members = [*islice(archive, MOST_MEMBERS + 1)]
+                claimed = sum(member.size for member in members)  # of a sparse one any number
+                if len(members) > MOST_MEMBERS or claimed > LARGEST:
+                    raise _bad(path, "holds more than CIFAR's python version")
                 self.members = {
                     member.name.removeprefix(f"{folder}/"): file.read()
-                    for member in archive
+                    for member in members
                     if member.isfile() and (file := archive.extractfile(member))
                 }
-                _read_to_its_end(archive)
-        except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
+        except (OSError, EOFError, ValueError, tarfile.TarError) as error:
+            if isinstance(error, InputError):
+                raise
             raise _bad(path, f"is not a readable archive ({error})") from error
 
     def names(self, name: str, key: bytes) -> tuple[str, ...]:
@@ -165,7 +168,7 @@ def _idx(
             path = cache_folder() / name / f"{file}.gz"
             arrays.append(_idx_array(download(f"{url}{file}.gz", path, checksum)))
         else:
-            found = next((p for p in (folder / file, folder / f"{file}.gz") if p.is_file()), None)
+            found = next((p for p in (folder / file, folder / f"{file}.gz") if p.exists()), None)
             if found is None:
                 raise _bad(folder, f"has neither {file} nor {file}.gz")
             arrays.append(_idx_array(found))
@@ -178,10 +181,7 @@ def _idx(
 
 def _idx_array(path: Path) -> npt.NDArray[np.uint8]:
     """Magic 0 0 8 rank, then the sizes as big-endian 32-bit numbers, then the bytes."""
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise _bad(path, f"is corrupt ({error})") from error
+    data = _unpacked(path)
     rank = data[3] if len(data) > 3 else 0
     if data[:3] != b"\0\0\x08" or not 1 <= rank <= 3 or len(data) < 4 + 4 * rank:
         raise _bad(path, "is no IDX file of bytes")
@@ -190,6 +190,19 @@ def _idx_array(path: Path) -> npt.NDArray[np.uint8]:
     if len(body) != math.prod(shape):
         raise _bad(path, f"has {len(body):,} bytes of data, its header says {shape}")
     return body.reshape(shape)
+
+
+def _unpacked(path: Path) -> bytes:
+    """What a file that may be anybody's holds, of a size that its data set can have.
+
+    Raises:
+        InputError: `bad_data`.
+    """
+    try:
+        with door.open_file(path, LARGEST) as file:
+            return door.unpacked(file, LARGEST)
+    except InputError as error:
+        raise _bad(path, error.message) from error
 
 
 def _bad(path: Path, problem: str) -> InputError:

@@ -41,8 +41,9 @@ def make(directory: Path) -> None:
     """Raises: ResourceError: `unwritable`."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError("unwritable", f"{directory}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error  # ValueError: a zero byte in its name
+        raise ResourceError("unwritable", f"{directory}: {reason}") from error
 
 
 def set_aside(file: Path, place: Path) -> None:

@@ -4,20 +4,25 @@ A torch file is a zip, and a zip holds a CRC-32 of every member. torch does not 
 byte that flipped would be another weight.
 """
 
+import os
 import pickletools
 import re
+import struct
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-from zipfile import ZipFile, ZipInfo
+from typing import Any, BinaryIO
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import torch
 
-from snn_runtime.errors import ModelError
+from snn_runtime import door
+from snn_runtime.errors import InputError, ModelError
 
 LARGEST = 8 * 2**30
 """Bytes; a larger file is refused unread. VGG19 for ImageNet with its optimiser needs a fifth."""
+LARGEST_DIRECTORY = 16 * 2**20
+"""Bytes of the list of members: of some 100,000 tensors."""
 CHUNK = 2**20
 LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """The number with which a file of torch older than 1.6 begins."""
@@ -47,15 +52,15 @@ def check(path: Path, remedy: str) -> None:
     Raises:
         ModelError: `bad_checkpoint`.
     """
-    if not path.exists():
-        raise refuse(path, "no such file")
-    if not path.is_file():
-        raise refuse(path, "is no file")
-    size = path.stat().st_size
-    if size > LARGEST:
-        raise refuse(path, f"has {size:,} bytes, limit is {LARGEST:,}")
     try:
-        with ZipFile(path) as archive:
+        opened = door.open_file(path, LARGEST)
+    except InputError as error:
+        raise refuse(path, error.message) from error
+    try:
+        with opened as file:
+            size = os.fstat(file.fileno()).st_size
+            _check_directory(path, file, size)
+            archive = ZipFile(file)
             _check_members(path, size, archive.infolist(), remedy)
             _check_sums(path, archive)
     except ModelError:
@@ -74,6 +79,22 @@ def pickled(path: Path) -> bytes:
 
 def refuse(path: Path, problem: str) -> ModelError:
     return ModelError("bad_checkpoint", f"{path}: {problem}")
+
+
+def _check_directory(path: Path, file: BinaryIO, size: int) -> None:
+    """Refuse a list of members that would fill the memory, which `ZipFile` reads whole. Its size
+    stands in a record at the end of the file, a number too large for that in another before it."""
+    begin = max(0, size - 2**16 - 22)
+    file.seek(begin)
+    tail = file.read()
+    at = tail.rfind(b"PK\5\6")
+    if at < 0 or at + 22 > len(tail):
+        raise BadZipFile("no end")
+    listed: int = struct.unpack_from("<I", tail, at + 12)[0]
+    if listed == 2**32 - 1 and at >= 76 and tail[at - 76 : at - 72] == b"PK\6\6":
+        listed = struct.unpack_from("<Q", tail, at - 76 + 40)[0]
+    if listed > LARGEST_DIRECTORY:
+        raise refuse(path, f"lists members in {listed:,} bytes, limit is {LARGEST_DIRECTORY:,}")
 
 
 def _check_members(path: Path, size: int, entries: list[ZipInfo], remedy: str) -> None:
@@ -109,7 +130,7 @@ def _check_sums(path: Path, archive: ZipFile) -> None:
 
 
 def _no_whole_zip(path: Path, remedy: str) -> str:
-    with path.open("rb") as file:
+    with door.open_file(path, LARGEST) as file:
         head = file.read(512)
     if not head:
         return "is empty"

@@ -25,8 +25,11 @@ from snn_export.importers.spiking import Framework, several_steps
 from snn_export.importers.spikingjelly_neurons import FRAMEWORK as SPIKINGJELLY
 from snn_export.importers.torch_file import array, state_dict, unwrapped
 from snn_export.importers.trace import Traced, trace
-from snn_runtime.errors import ModelError, UsageError
+from snn_runtime import door
+from snn_runtime.errors import InputError, ModelError, UsageError
 
+LARGEST_PROGRAM = 16 * 2**20
+"""Bytes of a file of Python."""
 FRAMEWORKS = {each.name: each for each in (SNNTORCH, SPIKINGJELLY)}
 
 
@@ -164,7 +167,7 @@ def _built(builder: str) -> nn.Module:
         raise UsageError("bad_flag", f"--module {builder}: {place} has no function {name}")
     try:
         network = function()
-    except Exception as error:  # the user's own code can raise anything
+    except (Exception, SystemExit) as error:  # the user's own code can raise anything
         problem = f"{type(error).__name__}: {error}"[:200]
         raise ModelError("unsupported", f"{builder}: raised {problem}") from error
     if not isinstance(network, nn.Module):
@@ -178,13 +181,18 @@ def _imported(place: str, builder: str) -> object:
         if not place.endswith(".py"):
             return importlib.import_module(place)
         path = Path(place).resolve()
+        door.size(path, LARGEST_PROGRAM)
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec is not None and spec.loader is not None, "a .py file has a loader"
         module = importlib.util.module_from_spec(spec)
         sys.path.insert(0, str(path.parent))  # so that it finds its neighbours, as if it were run
         spec.loader.exec_module(module)
         return module
-    except Exception as error:  # the user's own code can raise anything
+    except InputError as error:
+        raise UsageError(
+            "bad_flag", f"--module {builder}: cannot be imported, {error.message}"
+        ) from error
+    except (Exception, SystemExit) as error:  # the user's own code can raise anything
         problem = f"{type(error).__name__}: {error}"[:200]
         raise UsageError(
             "bad_flag", f"--module {builder}: cannot be imported ({problem})"

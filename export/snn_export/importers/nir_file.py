@@ -7,6 +7,11 @@ from snn_runtime.errors import DeviceError, ModelError
 
 LARGEST = 8 * 2**30
 """Bytes of all arrays, unpacked."""
+SMALL, RATIO = 64 * 2**20, 100
+"""Bytes that any file may unpack to, and how many times its own size a larger one: no trained
+weights pack like that."""
+MOST = 2**16
+"""Groups and arrays."""
 DEEPEST = 32
 """Groups within groups."""
 
@@ -27,9 +32,10 @@ def read(path: Path) -> Any:
         ) from error
     try:
         with h5py.File(path, "r") as file:
-            size = _measured(h5py, file, 0)
-        if size > LARGEST:
-            raise ValueError(f"unpacks to {size:,} bytes, limit is {LARGEST:,}")
+            size = _Measure(h5py).of(file)
+        most = min(LARGEST, max(SMALL, RATIO * path.stat().st_size))
+        if size > most:
+            raise ValueError(f"unpacks to {size:,} bytes, limit is {most:,}")
         return nir.read(path)
     except Exception as error:  # nir checks with asserts, and a damaged file can raise anything
         problem = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
@@ -38,19 +44,33 @@ def read(path: Path) -> Any:
         ) from error
 
 
-def _measured(h5py: Any, group: Any, depth: int) -> int:
-    """Bytes in a group that holds everything it names."""
-    if depth > DEEPEST:
-        raise ValueError(f"nests deeper than {DEEPEST} groups")
-    size = 0
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise ValueError(f"{name!r:.40} is a link")
-        item = group[name]
-        if isinstance(item, h5py.Group):
-            size += _measured(h5py, item, depth + 1)
-        elif isinstance(item, h5py.Dataset):
-            if item.external or item.is_virtual:
-                raise ValueError(f"{name!r:.40} keeps its numbers in another file")
-            size += item.nbytes
-    return size
+class _Measure:
+    """Adds up what a group's arrays take, in a file that holds all that it names."""
+
+    def __init__(self, h5py: Any) -> None:
+        self._h5py = h5py
+        self._seen = 0
+
+    def of(self, group: Any, depth: int = 0) -> int:
+        """Bytes in a group and all groups in it.
+
+        Raises:
+            ValueError: It is deeper, or has more parts, than a network, or points elsewhere.
+        """
+        if depth > DEEPEST:
+            raise ValueError(f"nests deeper than {DEEPEST} groups")
+        size = 0
+        for name in group:
+            self._seen += 1
+            if self._seen > MOST:
+                raise ValueError(f"has more than {MOST:,} groups and arrays")
+            if not isinstance(group.get(name, getlink=True), self._h5py.HardLink):
+                raise ValueError(f"{name!r:.40} is a link")
+            item = group[name]
+            if isinstance(item, self._h5py.Group):
+                size += self.of(item, depth + 1)
+            elif isinstance(item, self._h5py.Dataset):
+                if item.external or item.is_virtual:
+                    raise ValueError(f"{name!r:.40} keeps its numbers in another file")
+                size += item.nbytes
+        return size

@@ -16,7 +16,7 @@ MODULE = "snntorch or spikingjelly"
 
 
 def detect(path: Path, builder: str | None) -> str | None:
-    """Return the format of a file, None for our own and for what nobody knows.
+    """Return the format of a file that `door` lets in, None for our own and for what nobody knows.
 
     A state_dict of SpikingJelly holds no word of its own; `--module` says that it is a program's.
     """
@@ -66,8 +66,5 @@ def size_in(file_format: str, path: Path) -> tuple[int, int] | None:
 
 
 def _starts_with(path: Path, signature: bytes) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(signature)) == signature
-    except OSError:
-        return False
+    with path.open("rb") as file:
+        return file.read(len(signature)) == signature

@@ -80,8 +80,8 @@ def run(args: argparse.Namespace) -> int:
     from snn_runtime.bench.results import Benchmark
 
     plan = _plan(args)
-    if args.plot:
-        plot.pyplot()  # if it is missing, say so before the work
+    if args.plot:  # what would be said of it after the work is said before
+        plot.check(args.plot)
     machine = this_machine()
     if machine.load > BUSY:
         say(f"{PROGRAM}: warning: load average {machine.load}: others use this machine too")

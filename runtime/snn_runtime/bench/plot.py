@@ -7,7 +7,7 @@ from types import ModuleType
 
 from snn_runtime.bench.results import Report
 from snn_runtime.errors import UsageError
-from snn_runtime.files import scratch_settings, write_atomic
+from snn_runtime.files import check_target, scratch_settings, write_atomic
 
 PANEL = (5.0, 4.0)
 """Inches."""
@@ -31,6 +31,20 @@ def pyplot() -> ModuleType:
             "no_matplotlib", "--plot needs matplotlib; pip install 'iir-snn[bench]'"
         ) from error
     return module
+
+
+def check(path: Path) -> None:
+    """Refuse what `draw` could not write to, before there is anything to draw.
+
+    Raises:
+        UsageError: `no_matplotlib`, or `bad_plot`.
+        ResourceError: `unwritable`.
+    """
+    check_target(path)
+    known = pyplot().figure().canvas.get_supported_filetypes()
+    pyplot().close("all")
+    if (path.suffix[1:].lower() or "png") not in known:
+        raise UsageError("bad_plot", f"--plot {path}: its suffix is none of {', '.join(known)}")
 
 
 def draw(reports: Sequence[Report], path: Path, machine: str) -> None:

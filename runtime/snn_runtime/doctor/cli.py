@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from snn_runtime.command import Parser, run_command, say, whole_number
 from snn_runtime.errors import ResourceError
+from snn_runtime.files import check_target
 
 if TYPE_CHECKING:
     from snn_runtime.doctor.report import Report
@@ -50,6 +51,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the command line says and return the exit code."""
+    if args.output is not None:
+        check_target(args.output)
     report = _examine(args)
     text = json.dumps(report.as_json()) + "\n" if args.json else report.as_text()
     encoding = sys.stdout.encoding or "ascii"

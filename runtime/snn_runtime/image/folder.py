@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from snn_runtime.door import refusal
 from snn_runtime.errors import InputError
-from snn_runtime.image.intake import refusal
 
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .apng .webp .bmp .dib .gif .tif .tiff"

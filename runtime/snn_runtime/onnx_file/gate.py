@@ -5,15 +5,14 @@ loop, and uses only the operations that `onnx_writer` writes.
 """
 
 import math
-import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto
 
-from snn_runtime.errors import ModelError
+from snn_runtime import door
+from snn_runtime.errors import InputError, ModelError
 from snn_runtime.onnx_file.messages import IR_VERSION, OPSET
 from snn_runtime.onnx_file.wire import check_wire
 
@@ -46,18 +45,11 @@ def read_bytes(path: Path) -> bytes:
         ModelError: `unreadable`, `not_a_model` or `too_large`.
     """
     try:
-        # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            regular = stat.S_ISREG(status.st_mode)
-            data = file.read(MAX_BYTES) if regular and status.st_size <= MAX_BYTES else b""
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or error
-        raise ModelError("unreadable", f"cannot be read: {reason}") from error
-    if not regular:
-        raise ModelError("unreadable", "is not a regular file")
-    check_size(status.st_size)
+        data = door.read(path, MAX_BYTES)
+    except InputError as error:
+        code = "too_large" if error.code == "too_many_bytes" else "unreadable"
+        raise ModelError(code, error.message) from error
+    check_size(len(data))
     return data
 
 
