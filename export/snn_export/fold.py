@@ -82,6 +82,7 @@ class FoldedNetwork:
     """A feed-forward T = 1 network with nothing but weights, thresholds and pools left in it."""
 
     image: Image
+    """`offset` is the mean that was trained with, whole or not."""
     nodes: tuple[Neurons | Pool, ...]
     readout: FoldedReadout
     labels: tuple[str, ...]

@@ -20,7 +20,7 @@ class Origin(Protocol):
 
     @property
     def image(self) -> Image:
-        """The picture it takes; `offset` is what the graph subtracts."""
+        """The picture it takes; `offset` is the mean that it was trained with, in grey levels."""
 
     def fold(self) -> FoldedNetwork:
         """Its weights and thresholds, with everything else folded in."""

@@ -5,11 +5,10 @@ original computes in float32, and in an order of its own (bias, normalisation, t
 another): a spike that differs is explained if the current is as near to its threshold as that can
 move it,
 
-    |current − θ| ≤ γ (Σ |w| |sent| + constants) + border
+    |current − θ| ≤ γ (Σ |w| |sent| + constants)
 
     γ = n u / (1 − n u),  u = 2^-24,  n the fan-in and a few for what follows it;  constants are the
-    magnitudes of all biases, means, shifts and thresholds that folding has added up;  border is
-    what a fractional pixel mean leaves where padding sticks out of the picture (see `Picture`).
+    magnitudes of all biases, means, shifts and thresholds that folding has added up.
 
 This judges the graph with unrounded weights. How far int8 moves the spikes is counted, not judged.
 """
@@ -44,8 +43,6 @@ class Parity:
     """Neurons compared, one by one."""
     rounded: int
     """Of those, how many differ because float32 rounds."""
-    border: int
-    """… because the mean's fraction is not subtracted at the border."""
     layerwise: int
     """How many differ in the exported file, int8 or not, each layer fed the original's spikes."""
     running: int
@@ -60,11 +57,10 @@ class Difference:
 
     total: int
     rounded: int
-    border: int
 
     @property
     def unexplained(self) -> int:
-        return self.total - self.rounded - self.border
+        return self.total - self.rounded
 
 
 def compare(
@@ -96,7 +92,6 @@ def compare(
         len(images),
         sum(theirs[watched.layer].size for watched in origin.lowered.watched),
         sum(d.rounded for d in differences.values()),
-        sum(d.border for d in differences.values()),
         sum(d.total for d in exported.values()),
         running,
         float((labels == logits.argmax(1).numpy()).mean()),
@@ -116,22 +111,16 @@ def differing(
     found = {}
     for watched in origin.lowered.watched:
         node = populations[watched.population]
-        theta = _column(node.threshold.astype(np.float64), graph.shapes[node.name])
-        excess = reference.total(node, sent) - theta
+        excess = reference.total(node, sent) - node.comparand.astype(np.float64)
         rounding = _rounding(
             node, sent, _column(origin.lowered.constants[node.name], excess[0].shape)
         )
-        border = _border(origin, node, sent)
         for name in watched.pools:  # any spike of a window: the largest excess decides
-            excess, rounding, border = (
-                largest(nodes[name], values) for values in (excess, rounding, border)
-            )
+            excess, rounding = (largest(nodes[name], each) for each in (excess, rounding))
         wanted = theirs[watched.layer].reshape(excess.shape)
         differs = (excess > 0) != wanted
-        near, nearer = np.abs(excess) <= rounding + border, np.abs(excess) <= rounding
-        found[watched.layer] = Difference(
-            int(differs.sum()), int((differs & nearer).sum()), int((differs & near & ~nearer).sum())
-        )
+        near = np.abs(excess) <= rounding
+        found[watched.layer] = Difference(int(differs.sum()), int((differs & near).sum()))
     return found
 
 
@@ -167,24 +156,9 @@ def _rounding(
     fan_in = sum(p.weight.size // len(p.weight) for p in node.projections)
     operations = fan_in + len(node.projections) + FEW
     gamma = operations * UNIT_ROUNDOFF / (1 - operations * UNIT_ROUNDOFF)
-    magnitudes = {name: np.abs(values) + (name == INPUT) for name, values in sent.items()}
+    # What float32 loses of a mean, up to 2^-17, is that of 8 grey levels: γ is above 16 u.
+    magnitudes = {name: np.abs(values) + 8 * (name == INPUT) for name, values in sent.items()}
     return gamma * (reference.total(_magnitude(node), magnitudes) + constants)
-
-
-def _border(
-    origin: Foreign, node: Population, sent: dict[str, reference.Numbers]
-) -> reference.Numbers:
-    """Σ |w| |r| over the taps that lie outside the picture, zero away from the border."""
-    lost = 0 * reference.total(node, sent)
-    fraction = np.abs(origin.picture.fraction).reshape(1, 3, 1, 1)
-    for projection in node.projections:
-        if projection.source == INPUT and any(projection.padding):
-            weight = np.abs(projection.weight.astype(np.float64))
-            everywhere = _column(np.einsum("ophw,p->o", weight, fraction.ravel()), lost[0].shape)
-            inside = {INPUT: np.broadcast_to(fraction, sent[INPUT].shape).copy()}
-            alone = Population(node.name, (_absolute(projection),), node.threshold)
-            lost += np.maximum(everywhere - reference.total(alone, inside), 0)
-    return lost
 
 
 def _check_logits(

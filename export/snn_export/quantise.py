@@ -9,16 +9,38 @@ and after rounding q w to integers the current k is an integer, for which
     k > q θ     ⇔   k > ⌊q θ⌋ + ½
     k ≥ q θ     ⇔   k > ⌈q θ⌉ − ½          for neurons that fire at θ too
 
+Pixels reach an integer graph less a whole number m, not less the mean M of training. With v = q w
+rounded and r = M − m, |r| ≤ ½,
+
+    Σ v (x − M) > q θ   ⇔   Σ v (x − m) > q θ + Σ v r
+
+and the last sum is over the taps that lie inside the picture: a constant of the channel, and less
+of it in a ring as wide as the padding. So there is a threshold for each position, unless they come
+to the same integer everywhere.
+
 L = 2^(bits−1) − 1 is 127, 31 or 7, and all are kept as int8. There is no requantisation and no
 activation scale: rounding the weights is the whole loss. Weights that are integers up to L already,
 as those trained through this rounding, have q = 1 and stay what they are.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
 from snn_export.fold import Array, FoldedNetwork, FoldedReadout, Neurons, Synapse
-from snn_runtime.graph import INPUT, Node, Pool, Population, Projection, Readout, SpikingGraph
+from snn_runtime.graph import (
+    INPUT,
+    FloatArray,
+    Image,
+    Node,
+    Pool,
+    Population,
+    Projection,
+    Readout,
+    SpikingGraph,
+)
+from snn_runtime.reference import total
 
 
 def to_int8(network: FoldedNetwork) -> SpikingGraph:
@@ -27,7 +49,9 @@ def to_int8(network: FoldedNetwork) -> SpikingGraph:
     Raises:
         ModelError: `bad_graph`, e.g. a current that could leave 24 bits.
     """
-    sent: dict[str, float] = {INPUT: max(max(m, 255 - m) for m in network.image.offset)}
+    image = _with_whole_offset(network.image)
+    rest = np.array(network.image.offset, np.float64) - image.offset  # r
+    sent: dict[str, float] = {INPUT: max(max(m, 255 - m) for m in image.offset)}
     nodes: list[Node] = []
     largest = 2 ** (network.bits - 1) - 1
     for node in network.nodes:
@@ -35,10 +59,13 @@ def to_int8(network: FoldedNetwork) -> SpikingGraph:
             sent[node.name] = sent[node.source] * (node.kernel**2 if node.kind == "sum" else 1)
             nodes.append(node)
         else:
-            nodes.append(_population(node, sent, largest))
+            projections, scale = _projections(node, largest)
+            brought = _brought(projections, image, rest)
+            theta = _integer_threshold(node, projections, scale, sent, brought)
+            nodes.append(Population(node.name, projections, theta))
             sent[node.name] = 1
     readout = _int8_readout(network.readout, largest)
-    return SpikingGraph(network.image, tuple(nodes), readout, network.labels)
+    return SpikingGraph(image, tuple(nodes), readout, network.labels)
 
 
 def to_float32(network: FoldedNetwork) -> SpikingGraph:
@@ -55,21 +82,58 @@ def to_float32(network: FoldedNetwork) -> SpikingGraph:
     )
     weight, bias = _float32(network.readout.weight), _float32(network.readout.bias)
     readout = Readout(network.readout.source, weight, np.ones_like(bias), bias)
-    return SpikingGraph(network.image, nodes, readout, network.labels)
+    red, green, blue = (float(m) for m in _float32(np.array(network.image.offset, np.float64)))
+    image = replace(network.image, offset=(red, green, blue))
+    return SpikingGraph(image, nodes, readout, network.labels)
 
 
-def _population(node: Neurons, sent: dict[str, float], largest: int) -> Population:
+def _with_whole_offset(image: Image) -> Image:
+    red, green, blue = (round(m) for m in image.offset)
+    return replace(image, offset=(red, green, blue))
+
+
+def _projections(node: Neurons, largest: int) -> tuple[tuple[Projection, ...], Array]:
+    """v for every synapse, and q `[O]`."""
     scale = _scale(np.max([_largest(s.weight) for s in node.synapses], axis=0), largest)
-    projections = tuple(_projection(s, _rounded(s.weight, scale)) for s in node.synapses)
+    return tuple(_projection(s, _rounded(s.weight, scale)) for s in node.synapses), scale
+
+
+def _brought(projections: tuple[Projection, ...], image: Image, rest: Array) -> Array:
+    """Σ v r over the taps inside the picture, `[O]` or `[O, H, W]`; `[1]` of 0 where that is none.
+
+    Added up a colour at a time, from whole sums of v: what is alike comes to the same bits.
+    """
+    seen = tuple(p for p in projections if p.source == INPUT)
+    if not seen or not rest.any():
+        return np.zeros(1)
+    inside = np.broadcast_to(
+        np.eye(3, dtype=np.int64)[:, :, None, None], (3, 3, image.height, image.width)
+    )
+    taps = total(Population("", seen, np.zeros(0, np.float32)), {INPUT: inside})  # (colour, O, ...)
+    return sum((r * sums for r, sums in zip(rest, taps, strict=True)), np.zeros(taps.shape[1:]))
+
+
+def _integer_threshold(
+    node: Neurons,
+    projections: tuple[Projection, ...],
+    scale: Array,
+    sent: dict[str, float],
+    brought: Array,
+) -> FloatArray:
+    """`[O]`, or `[O, H, W]` where positions differ."""
     reach = sum(
         np.abs(p.weight.astype(np.int64)).reshape(len(scale), -1).sum(axis=1) * sent[p.source]
         for p in projections
     )
     # Beyond ± reach a threshold is never, or always, exceeded: clipping it there changes nothing.
-    exact = node.threshold * scale
+    column = (-1, *(1,) * (brought.ndim - 1))
+    reach = np.reshape(reach, column)
+    exact = (node.threshold * scale).reshape(column) + brought
     below = np.ceil(exact) - 1 if node.closed else np.floor(exact)
-    theta = np.clip(below, -reach - 1, reach) + 0.5
-    return Population(node.name, projections, theta.astype(np.float32))
+    theta = (np.clip(below, -reach - 1, reach) + 0.5).astype(np.float32)
+    flat = theta.reshape(len(theta), -1)
+    alike = bool((flat == flat[:, :1]).all())
+    return np.asarray(flat[:, 0] if alike else theta)
 
 
 def _int8_readout(readout: FoldedReadout, largest: int) -> Readout:

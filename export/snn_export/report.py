@@ -56,7 +56,7 @@ def imported(origin: Foreign, parity: Parity) -> dict[str, Any]:
         "imported": origin.framework,
         "has_program": origin.has_program,
         "notes": list(origin.notes),
-        "parity": vars(parity) | {"border_grey_levels": round(origin.border, 4)},
+        "parity": vars(parity),
     }
 
 
@@ -70,6 +70,7 @@ def text(facts: dict[str, Any], path: str, graph: SpikingGraph) -> str:
         lines.append(f"{row['name']:<22}{shape:>14}{row['weights']:>12,}{marked:>13}{rate:>9}")
     if graph.exact:
         lines.append("+ beyond 16 bits: an engine must accumulate wider there")
+    lines += _position_lines(facts)
     lines.append(
         f"\n{path}: {facts['file_bytes']:,} bytes, {facts['parameters']:,} parameters, "
         f"{_weights(facts)}, input {graph.image.height}x{graph.image.width} RGB, "
@@ -83,6 +84,16 @@ def text(facts: dict[str, Any], path: str, graph: SpikingGraph) -> str:
     settings = "; ".join(f"{runtime}: {setting}" for runtime, setting in ELSEWHERE.items())
     lines.append(f"in other runtimes, in float32 ({settings})")
     return "\n".join([*lines, *_stuck_lines(facts), *_parity_lines(facts), *_accuracy_lines(facts)])
+
+
+def _position_lines(facts: dict[str, Any]) -> list[str]:
+    """Which populations have more thresholds than channels, and why."""
+    rows = [row for row in facts["layers"] if row["thresholds"] > row["shape"][0]]
+    return [
+        f"{row['name']} has {row['thresholds']:,} thresholds, one a position: the mean is no whole "
+        "grey level, and what is left of it is missing where padding lies over the border"
+        for row in rows
+    ]
 
 
 def _stuck_lines(facts: dict[str, Any]) -> list[str]:
@@ -113,19 +124,13 @@ def _parity_lines(facts: dict[str, Any]) -> list[str]:
     parity, whose = facts["parity"], facts["imported"]
     against = f"{whose} itself" if facts["has_program"] else _as_read(whose)
     alone, running = (parity[key] / parity["spikes"] for key in ("layerwise", "running"))
-    lines = [
+    line = (
         f"against {against}, {parity['spikes']:,} neurons of {parity['images']} images: with "
         f"unrounded weights {parity['rounded']:,} differ, as float32 rounds; in this file "
         f"({facts['weights']}) {alone:.2%} differ where each layer is given the original's spikes, "
         f"{running:.2%} running by itself; same label for {parity['same_label']:.0%}"
-    ]
-    if parity["border_grey_levels"]:
-        lines.append(
-            f"warning: the mean is no whole grey level: {parity['border_grey_levels']:.2g} of one "
-            f"is not subtracted where padding sticks out of the picture; {parity['border']:,} "
-            "neurons differ for that; a --mean of whole grey levels avoids it"
-        )
-    return [*lines, *facts["notes"]]
+    )
+    return [line, *facts["notes"]]
 
 
 def _as_read(whose: str) -> str:
@@ -148,6 +153,7 @@ def _row(graph: SpikingGraph, node: Population, accuracy: Accuracy | None) -> di
         "name": node.name,
         "shape": graph.shapes[node.name],
         "weights": int(np.sum([p.weight.size for p in node.projections])),
+        "thresholds": node.threshold.size,
         "bound": graph.bounds[node.name],
         "fits_int16": graph.fits_int16(node.name),
         "spike_rate": None if accuracy is None else accuracy.rates[node.name],

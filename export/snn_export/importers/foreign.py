@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -88,14 +87,3 @@ class Foreign:
                 caused += [(p.source, p.weight.size * positions) for p in node.projections]
         spiking = [(rates[source], work) for source, work in caused if source != INPUT]
         return sum(rate * work for rate, work in spiking) / sum(work for _, work in spiking)
-
-    @property
-    def border(self) -> float:
-        """Grey levels that are lost where padding sticks out of the picture: the largest |r|."""
-        nodes = self.lowered.network.nodes
-        padded = any(
-            s.source == INPUT and any(s.padding)
-            for node in nodes
-            for s in getattr(node, "synapses", ())
-        )
-        return float(np.abs(self.picture.fraction).max()) if padded else 0.0

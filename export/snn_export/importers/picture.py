@@ -1,19 +1,17 @@
 """What a foreign file does not say: labels, size and normalisation of the pictures.
 
-Networks are trained on (x/255 − mean)/std. The graph subtracts whole grey levels m, so with
-M = 255 mean and d = 255 std
+Networks are trained on (x/255 − mean)/std, so with M = 255 mean and d = 255 std
 
-    W ∗ (x − M)/d  =  (W/d) ∗ (x − m)  −  (W/d) ∗ r        m = round(M),  r = M − m,  |r| ≤ ½
+    W ∗ (x − M)/d  =  (W/d) ∗ (x − M)
 
-and the last term is a constant, folded into the threshold. Where zero padding sticks out of the
-picture it is not quite that: r is then subtracted from pixels that are not there. At most half a
-grey level at the border is lost, and nothing where a convolution does not pad or M is whole.
+The graph subtracts M as float32 holds it or, with int8 weights, whole grey levels: `quantise` makes
+up for the rest.
 
 A network of one grey channel is given three weights a pixel, those of ITU-R 601 (as Pillow's "L"),
 which add up to 1: a grey picture causes the current that it did.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -67,24 +65,20 @@ class Picture:
 
     @property
     def image(self) -> Image:
-        red, green, blue = (round(m) for m in self.mean)
-        return Image(self.height, self.width, (red, green, blue), self.fit)
-
-    @property
-    def fraction(self) -> Array:
-        """r, `[3]`: what the whole-numbered offset leaves of the mean."""
-        return np.array(self.mean, np.float64) - np.array(self.image.offset, np.float64)
+        return Image(self.height, self.width, self.mean, self.fit)
 
     def tensor(self, images: Tensor, channels: int) -> Tensor:
         """Return float32 `(N, channels, H, W)` for uint8 `(N, H, W, 3)`, without folding."""
         pixels = images.to(torch.float64) @ torch.from_numpy(_mixing(channels).T)
-        mean, deviation = (torch.tensor(v[:channels]) for v in (self.mean, self.deviation))
-        normalised: Tensor = ((pixels - mean.double()) / deviation.double()).float()
+        mean, deviation = (
+            torch.tensor(v[:channels], dtype=torch.float64) for v in (self.mean, self.deviation)
+        )
+        normalised: Tensor = ((pixels - mean) / deviation).float()
         # A copy: one channel's strides are ambiguous, and torch would go on with channels last.
         return normalised.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
 
     def on_pixels(self, synapse: Synapse, channels: int) -> Synapse:
-        """Return the synapse on `x − m` that does what `synapse` does on normalised pixels."""
+        """Return the synapse on `x − M` that does what `synapse` does on normalised pixels."""
         weight = synapse.weight
         flat = weight.ndim == 2
         if flat:
@@ -92,11 +86,8 @@ class Picture:
         weight = _ungrouped(weight, synapse.groups)
         per_pixel = _mixing(channels) / np.array(self.deviation[:channels])[:, None]  # (C, 3)
         weight = np.einsum("ochw,cp->ophw", weight, per_pixel)
-        offset = synapse.offset - np.einsum("ophw,p->o", weight, self.fraction)
         weight = weight.reshape(len(weight), -1) if flat else weight
-        return Synapse(
-            synapse.source, weight, synapse.stride, synapse.padding, groups=1, offset=offset
-        )
+        return replace(synapse, weight=weight, groups=1)
 
 
 def _three(values: tuple[float, ...], unit: float) -> tuple[float, float, float]:
