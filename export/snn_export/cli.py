@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from snn_export.flags import HELP, add_flags
-from snn_runtime.command import Parser, run_command, whole_number
+from snn_runtime.command import run_command
 from snn_runtime.cores import MOST
+from snn_runtime.flags import Parser, Rule, whole_number
 from snn_train.choices import BITS
 
 PROGRAM = "export-snn"
@@ -18,6 +19,14 @@ EXAMPLES = """examples:
       in integers of 4 bits, without training for it; train-snn --int-bits 4 trains for it
   export-snn t1.pt model.onnx --weights float32 --format json"""
 
+RULES = (
+    Rule(
+        ("int_bits",),
+        lambda args: args.weights != "float32",
+        "is for integers, and --weights float32 are none",
+    ),
+)
+
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line.
@@ -26,7 +35,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         UsageError: `usage`.
     """
     description = "Fold thresholds and normalisation into a stateless ONNX graph, and prove it."
-    parser = Parser(PROGRAM, description, f"{EXAMPLES}\n\n{HELP}")
+    parser = Parser(PROGRAM, description, f"{EXAMPLES}\n\n{HELP}", RULES)
     parser.add_argument(
         "checkpoint", type=Path, help="of train-snn at T=1, or another's, see below"
     )
@@ -41,7 +50,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=threads, help="(default: all cores it may use)")
     parser.add_argument("--format", choices=("text", "json"), default="text")
     add_flags(parser)
-    return parser.parse_args(argv)
+    return parser.read(argv)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -58,8 +58,6 @@ def run(args: argparse.Namespace) -> int:
 def _as_asked(origin: Origin, args: argparse.Namespace) -> FoldedNetwork:
     """The folded network, to be made of integers of the bits asked for, its classes renamed."""
     asked, trained = args.int_bits, origin.bits
-    if asked and args.weights == "float32":
-        raise UsageError("bad_flag", f"--int-bits {asked}: --weights float32 are no integers")
     if asked and trained and asked != trained:
         raise UsageError(
             "bad_flag", f"--int-bits {asked}: {args.checkpoint} was trained in {trained} bits"

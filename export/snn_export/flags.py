@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from snn_export.labels import labels_of
 from snn_runtime import door
 from snn_runtime.errors import InputError, ModelError, UsageError
+from snn_runtime.flags import Rule, check
 
 if TYPE_CHECKING:
     from snn_export.importers import Foreign
@@ -22,6 +23,27 @@ HELP = """other people's files:
       snnTorch or SpikingJelly: build() in net.py returns the network that weights.pt fits
   export-snn net.nir model.onnx --image-size 32x32 --labels names.txt --mean 0 --std 1"""
 NEEDED = ("labels", "mean", "std", "image_size")
+
+DATA_ALONE = ("nir", "iir-official")
+"""Formats that need no program."""
+BY_FORMAT = (
+    Rule(
+        ("mean", "std", "image_size", "fit", "module", "dt"),
+        lambda args: args.framework is not None,
+        "is for other people's files, and this is not told apart as one; say --from",
+    ),
+    Rule(
+        ("dt",),
+        lambda args: args.framework == "nir",
+        "is for NIR graphs, which leave their timestep open",
+    ),
+    Rule(
+        ("module",),
+        lambda args: args.framework not in DATA_ALONE,
+        "goes with snntorch and spikingjelly, whose files are weights of a program",
+    ),
+)
+"""Known once the file has been looked at, its format in `framework`."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -58,18 +80,11 @@ def load_origin(args: argparse.Namespace) -> "Origin":
     from snn_export.trained import load as load_own
 
     _let_in(args.checkpoint)
-    file_format = args.framework or detect(args.checkpoint, args.module)
-    foreign = [flag for flag in (*NEEDED, "fit", "module", "dt") if flag != "labels"]
-    given = [flag for flag in foreign if getattr(args, flag) is not None]
-    if file_format is None:
-        if given:
-            raise UsageError(
-                "bad_flag",
-                f"{_flag(given[0])} is for other people's files, {args.checkpoint} is told apart "
-                "as none; say --from",
-            )
+    args.framework = args.framework or detect(args.checkpoint, args.module)
+    check(args, BY_FORMAT)
+    if args.framework is None:
         return load_own(args.checkpoint)
-    return _load_foreign(file_format, args)
+    return _load_foreign(args.framework, args)
 
 
 def _let_in(path: Path) -> None:
@@ -85,9 +100,7 @@ def _let_in(path: Path) -> None:
 def _load_foreign(file_format: str, args: argparse.Namespace) -> "Foreign":
     from snn_export.importers import Picture, load, size_in
 
-    if args.dt is not None and file_format != "nir":
-        raise UsageError("bad_flag", "--dt is for NIR graphs, which leave their timestep open")
-    if (args.module is not None) != (file_format not in ("nir", "iir-official")):
+    if args.module is None and file_format not in DATA_ALONE:
         raise UsageError(
             "bad_flag",
             f"--module goes with snntorch and spikingjelly, where it is needed; {args.checkpoint} "
@@ -133,7 +146,3 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return seconds
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

@@ -1,71 +1,17 @@
-"""What all commands share: their flags' grammar, one line on stderr, exit codes as in `errors`."""
+"""What all commands share while they run: one line on stderr, exit codes as in `errors`."""
 
-import argparse
 import os
 import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NoReturn
 
 from snn_runtime import streams
-from snn_runtime.errors import DeviceError, ResourceError, SnnError, UsageError
+from snn_runtime.errors import DeviceError, ResourceError, SnnError
 from snn_runtime.installing import missing_package
 from snn_runtime.text import printable
-
-EXIT_CODES = """exit codes:
-  0 ok   1 internal   2 usage   3 input   4 partial   5 model   6 device   7 resource
-  8 diverged   9 verify   75 try again   129/130/143 stopped by a signal"""
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are UsageErrors: one line and exit code 2."""
-
-    def __init__(self, program: str, description: str, examples: str) -> None:
-        super().__init__(
-            prog=program,
-            description=description,
-            epilog=f"{examples}\n\n{EXIT_CODES}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        self.add_argument("--version", action=_Version, help="show the version and exit")
-
-    def print_help(self, file: Any = None) -> None:
-        """As argparse does, but for its silence where nothing can be written."""
-        (file or sys.stdout).write(self.format_help())
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError("usage", f"{message} (see {self.prog} --help)")
-
-
-class _Version(argparse.Action):
-    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
-        super().__init__(option_strings, dest, nargs=0, help=help)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version  # slow to import, hardly ever needed
-
-        print(f"{parser.prog} {version('iir-snn')}")
-        parser.exit()
-
-
-def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
-    """Return a reader for the value of a flag: an integer from `least` to `most`."""
-    expected = f"a whole number from {least}" + ("" if most is None else f" to {most}")
-
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least or (most is not None and value > most):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
-        return value
-
-    return read
 
 
 def run_command(program: str, body: Callable[[], int]) -> int:

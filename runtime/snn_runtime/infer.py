@@ -5,19 +5,18 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from snn_runtime.command import Parser, run_command, say, whole_number
-from snn_runtime.cores import MOST, usable
-from snn_runtime.errors import InputError, UsageError
+from snn_runtime.command import run_command, say
+from snn_runtime.cores import usable
+from snn_runtime.errors import InputError
 from snn_runtime.image import (
     ANOTHER_FOLLOWS,
     Limits,
@@ -28,107 +27,19 @@ from snn_runtime.image import (
     read_stream,
     to_array,
 )
+from snn_runtime.infer_flags import PROGRAM, TOP_K, parse_args
 from snn_runtime.report import Answer, CsvReport, JsonReport, Report, TextReport, rank
 from snn_runtime.sources import STANDARD_INPUT, Source, find
 
 if TYPE_CHECKING:
     from snn_runtime.model import Model
 
-PROGRAM = "snn-infer"
-
-TOP_K = 3
 LARGEST_BATCH = 32
 DECODERS = 2
 """Large pictures decoded at once: each may take 400 MB at the default --max-pixels."""
 LARGE = 1 << 15
 """Bytes of a file from which decoding takes longer than handing it to another thread."""
-PILLOW_MAX_PIXELS = 178_956_970
-"""More than this Pillow itself refuses in some formats."""
-
-EXAMPLES = """examples:
-  snn-infer cat.jpg                       one picture with the bundled model
-  snn-infer --model model.onnx photos/    a folder and all folders in it
-  snn-infer --format json photos/ > answers.jsonl
-  curl -s https://example.org/cat.jpg | snn-infer -
-  snn-infer --self-test                   does this machine compute what the model's maker did?
-
-An answer is called unsure where its probability is below 50 %. In folders, hidden files, files with
-another suffix than a picture's, what systems leave behind, and links that lead outside (see
---follow) are passed over and counted."""
-
 Decoded: TypeAlias = tuple[Pixels, tuple[str, ...]] | InputError
-
-
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line.
-
-    Raises:
-        UsageError: `usage`.
-    """
-    parser = Parser(PROGRAM, "Label pictures with a spiking network.", EXAMPLES)
-    limits = Limits()
-    add = parser.add_argument
-    add("inputs", nargs="*", metavar="INPUT", help="a picture, a folder, or - for standard input")
-    add("--model", type=Path, metavar="PATH", help="model.onnx (default: the bundled one)")
-    add(
-        "--backend",
-        default="auto",
-        metavar="NAME",
-        help="event (the spike-driven engine, for int8 networks), onnxruntime, tensorrt, "
-        "or auto: event where it is here (default: auto)",
-    )
-    add(
-        "--device",
-        default="auto",
-        metavar="NAME",
-        help="cpu, cuda, or tensorrt (onnxruntime's provider of that name); cuda:1 is the second "
-        "GPU. What is named is obeyed or refused (default: auto, the CPU)",
-    )
-    add(
-        "--precision",
-        default="auto",
-        metavar="NAME",
-        help="of tensorrt: int8, fp16, fp32, or auto, the fastest here (default: auto)",
-    )
-    add(
-        "--threads",
-        type=whole_number(1, MOST),
-        metavar="N",
-        help="that compute (default: one for each core this process or its container may use)",
-    )
-    add(
-        "--top-k",
-        type=whole_number(1),
-        metavar="N",
-        help=f"labels for each picture (default: {TOP_K}; in text 1 where the network is sure)",
-    )
-    add("--format", choices=["text", "json", "csv"], default="text", help="default: %(default)s")
-    add("--strict", action="store_true", help="refuse pictures that would get a warning")
-    add("--follow", action="store_true", help="in folders, follow links wherever they lead")
-    add(
-        "--max-pixels",
-        type=whole_number(64, PILLOW_MAX_PIXELS),
-        default=limits.max_pixels,
-        metavar="N",
-        help="refuse larger pictures (default: %(default)s)",
-    )
-    add(
-        "--max-bytes",
-        type=whole_number(1),
-        default=limits.max_bytes,
-        metavar="N",
-        help="refuse larger files (default: %(default)s)",
-    )
-    add(
-        "--self-test",
-        action="store_true",
-        help="check the model on this machine first, large ones too",
-    )
-    add("--clear-cache", action="store_true", help="first remove the engines that tensorrt keeps")
-    args = parser.parse_args(argv)
-    if not (args.inputs or args.self_test or args.clear_cache):
-        raise UsageError("usage", f"no input given (see {PROGRAM} --help)")
-    return args
 
 
 def run(args: argparse.Namespace) -> int:

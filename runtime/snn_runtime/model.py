@@ -134,6 +134,10 @@ class Choice:
             raise UsageError(
                 "bad_device", f"backend {self.backend} does not run on device {self.device}"
             )
+        if self.threads is not None and any(place != "cpu" for _, place in self.engines):
+            raise UsageError(
+                "bad_threads", f"threads {self.threads} are for engines on the CPU, not on a GPU"
+            )
         if self.precision != "auto" and any(name != "tensorrt" for name, _ in self.engines):
             raise UsageError(
                 "bad_precision", f"precision {self.precision} is for --backend tensorrt only"

@@ -204,7 +204,7 @@ def test_bits_that_contradict_are_refused(
         ((int4, target, "--int-bits", 8), f"--int-bits 8: {int4} was trained in 4 bits"),
         (
             (t1, target, "--int-bits", 4, "--weights", "float32"),
-            "--weights float32 are no integers",
+            "--weights float32 are none",
         ),
         ((t1, target, "--int-bits", 5), "--int-bits: invalid choice"),
     ):

@@ -17,7 +17,7 @@ from graphs import example
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snn_runtime import cores, infer
+from snn_runtime import cores, infer, infer_flags
 from snn_runtime.backends.event import EventBackend
 from snn_runtime.backends.ort import OrtBackend
 from snn_runtime.cores import MOST, quota, thread_count, usable
@@ -223,5 +223,5 @@ def test_pictures_are_decoded_by_no_more(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(infer, "_threads", pool)
     for there, expected in ((1, 1), (2, 2), (16, infer.DECODERS)):
         monkeypatch.setattr(infer, "usable", lambda there=there: there)
-        infer.run(infer.parse_args([str(tmp_path)]))
+        infer.run(infer_flags.parse_args([str(tmp_path)]))
         assert asked.pop() == expected

@@ -23,7 +23,7 @@ from bad_inputs import pictures
 from bad_inputs.pictures import encoded, exif, picture
 from PIL import Image as Picture
 
-from snn_runtime import golden, infer, onnx_file
+from snn_runtime import golden, infer, infer_flags, onnx_file
 from snn_runtime.errors import UsageError
 from snn_runtime.graph import INPUT, Image, Population, Projection, Readout, SpikingGraph
 from snn_runtime.image.jpeg import NO_END
@@ -135,7 +135,7 @@ def finish(process: subprocess.Popen[bytes], data: bytes | None = None) -> Outco
 
 
 def test_arguments() -> None:
-    args = infer.parse_args(["--top-k", "2", "--", "-cat.jpg", "-"])
+    args = infer_flags.parse_args(["--top-k", "2", "--", "-cat.jpg", "-"])
     assert args.inputs == ["-cat.jpg", "-"]
     assert (args.model, args.backend, args.threads, args.top_k) == (None, "auto", None, 2)
     assert (args.max_pixels, args.max_bytes) == (50_000_000, 64 * 2**20)
@@ -154,7 +154,7 @@ def test_arguments() -> None:
 )
 def test_usage_errors_are_one_line_and_code_2(argv: Sequence[str], snn_infer: Command) -> None:
     with pytest.raises(UsageError):
-        infer.parse_args(argv)
+        infer_flags.parse_args(argv)
     outcome = snn_infer(*argv)
     assert outcome.code == 2
     assert outcome.err.count("\n") == 1
@@ -163,7 +163,7 @@ def test_usage_errors_are_one_line_and_code_2(argv: Sequence[str], snn_infer: Co
 @pytest.mark.parametrize("flag", ["--help", "--version"])
 def test_help_and_version(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        infer.parse_args([flag])
+        infer_flags.parse_args([flag])
     assert caught.value.code in (0, None)
     said = capsys.readouterr().out
     assert "snn-infer" in said

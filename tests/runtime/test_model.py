@@ -125,7 +125,7 @@ def test_the_number_of_the_gpu() -> None:
 
 
 def test_a_missing_file(path: Path) -> None:
-    with pytest.raises(ModelError, match="missing.onnx: cannot be read"):
+    with pytest.raises(ModelError, match="missing.onnx: no such file"):
         load(path.parent / "missing.onnx")
 
 

@@ -24,7 +24,8 @@ from snn_runtime.backends.trt import TensorRtBackend
 from snn_runtime.errors import ResourceError
 from snn_runtime.files import MARK
 from snn_runtime.graph import SpikingGraph
-from snn_runtime.infer import parse_args, run
+from snn_runtime.infer import run
+from snn_runtime.infer_flags import parse_args
 from snn_runtime.trt import cache, entries, ours
 from snn_runtime.trt.cache import Cache, clear
 from snn_runtime.trt.device import Device

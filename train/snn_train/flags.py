@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from snn_runtime.command import Parser, whole_number
 from snn_runtime.cores import MOST
 from snn_runtime.errors import UsageError
+from snn_runtime.flags import Parser, Rule, whole_number
 from snn_train.choices import (
     BITS,
     DATA,
+    OF_ANY_SIZE,
     OF_THE_FILE,
     RATE_LIMITS,
     Optimiser,
@@ -19,6 +20,7 @@ from snn_train.choices import (
     Recipe,
     Regulariser,
     Surrogate,
+    takes_size,
 )
 from snn_train.layout import NETWORKS
 
@@ -45,6 +47,40 @@ data: {", ".join(DATA)}"""
 
 ON_RESUME = ("resume", "format", "device", "threads", "micro_batch", "compile")
 """Flags that may differ when a run goes on; all others are fixed by its checkpoint."""
+OF_A_BEGINNING = ("data", "out", "network", "recipe", "width", "hidden", "surrogate", "dropout",
+                  "image_size", "fit", "timesteps", "epochs", "batch_size", "optimiser",
+                  "learning_rate", "spiking_learning_rate", "weight_decay", "label_smoothing",
+                  "distillation", "percentile", "augment", "ema", "largest_drop", "seed",
+                  "spike_rate", "regulariser", "int_bits", "from", "precision")  # fmt: skip
+"""The others."""
+
+RULES = (
+    Rule(
+        OF_A_BEGINNING,
+        lambda args: args.resume is None,
+        "cannot change a run that goes on with --resume",
+    ),
+    Rule(
+        OF_THE_FILE,
+        lambda args: not begins(args),
+        "cannot change the network that --from begins with",
+    ),
+    Rule(
+        ("image_size", "fit"),
+        lambda args: takes_size(args.data),
+        f"is for {' and '.join(OF_ANY_SIZE)}, other pictures have their own size",
+    ),
+    Rule(
+        ("compile", "precision"),
+        lambda args: not begins(args),
+        "is for floating point, and --from trains in integers only",
+    ),
+    Rule(
+        ("learning_rate",),
+        lambda args: not (begins(args) and args.spiking_learning_rate is not None),
+        "and --spiking-learning-rate: choose one, the stage in integers is a spiking one",
+    ),
+)
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -54,7 +90,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         UsageError: `usage`.
     """
     description = "Train an ANN, turn it into a spiking network, and lower its timesteps to 1."
-    parser = Parser(PROGRAM, description, EXAMPLES)
+    parser = Parser(PROGRAM, description, EXAMPLES, RULES)
     start_or_resume = parser.add_mutually_exclusive_group(required=True)
     start_or_resume.add_argument("--data", help="what to train on, see below")
     start_or_resume.add_argument("--resume", type=Path, metavar="DIR", help="run to go on with")
@@ -72,22 +108,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     part = "pictures computed at once, if a batch does not fit into memory (default: found out)"
     machine.add_argument("--micro-batch", type=whole_number(2), metavar="N", help=part)
     machine.add_argument("--compile", action="store_true", help="torch.compile the steps")
-    args = parser.parse_args(argv)
-    for name, value in vars(args).items() if args.resume else ():
-        if name not in ON_RESUME and value != parser.get_default(name):
-            flag = name.replace("_", "-")
-            parser.error(f"--{flag} cannot change a run that goes on with --resume")
-    begins = vars(args)["from"] is not None
-    if begins and args.int_bits is None:
+    args = parser.read(argv)
+    if begins(args) and args.int_bits is None:
         parser.error("--from needs --int-bits: there is nothing else to train")
-    # Parsed again without defaults, to see what was said aloud.
-    silent = argparse.Namespace(**dict.fromkeys(OF_THE_FILE))
-    said = vars(parser.parse_args(argv, silent)) if begins else {}
-    for name in OF_THE_FILE:
-        if said.get(name) is not None:
-            flag = name.replace("_", "-")
-            parser.error(f"--{flag} cannot change the network that --from begins with")
     return args
+
+
+def begins(args: argparse.Namespace) -> bool:
+    """Whether a run begins with another's network, to train it in integers and nothing else."""
+    return vars(args)["from"] is not None
 
 
 def image_size(text: str | None) -> tuple[int, int] | None:

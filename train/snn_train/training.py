@@ -51,6 +51,7 @@ def _run(args: argparse.Namespace, team: Team, device: torch.device) -> int:
         directory = args.resume
         with _locked(directory, team):
             current = resume(directory, device)
+            _check_compiled(current, args)
             compute_with(args.threads, current.threads)
             data = _data_again(current, terminal)
             return _carry_on(current, args, data, terminal, team)
@@ -115,6 +116,15 @@ def _join(current: Run, args: argparse.Namespace, team: Team) -> None:
     team.wait()  # until all have read what is to be resumed
     if team.leads:
         sweep_temporary(current.directory)
+
+
+def _check_compiled(run: Run, args: argparse.Namespace) -> None:
+    """Refuse `--compile` where no stage is left that it is for."""
+    left = run.experiment.settings.stages[run.position.stage :]
+    if args.compile and all(stage.bits for stage in left):
+        raise UsageError(
+            "bad_flag", f"--compile is for floating point, none of which is left in {run.directory}"
+        )
 
 
 def _locked(directory: Path, team: Team) -> AbstractContextManager[object]:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from snn_runtime.bench.timing import Protocol
 from snn_runtime.bench.topology import TOPOLOGIES, Design, Pooling
-from snn_runtime.command import Parser, run_command, say, whole_number
+from snn_runtime.command import run_command, say
 from snn_runtime.cores import MOST
-from snn_runtime.errors import UsageError
+from snn_runtime.flags import Parser, Rule, whole_number
 
 if TYPE_CHECKING:
     from snn_runtime.bench.experiment import Plan
@@ -48,7 +48,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     Raises:
         UsageError: `usage`.
     """
-    parser = Parser(PROGRAM, "Measure spiking networks beside their dense twins.", EXAMPLES)
+    parser = Parser(PROGRAM, "Measure spiking networks beside their dense twins.", EXAMPLES, RULES)
     add, count = parser.add_argument, whole_number(1, MOST)
     add("--model", type=Path, metavar="PATH", help="model.onnx (default: the bundled one)")
     add("--images", type=Path, metavar="FOLDER", help="what to look at (default: random scenes)")
@@ -67,9 +67,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--no-memory", action="store_true", help="leave out peak memory and load time")
     add("--format", choices=["table", "json", "csv"], default="table", help="default: %(default)s")
     add("--plot", type=Path, metavar="FILE", help="draw time against rate (.png, .svg, .pdf)")
-    args = parser.parse_args(argv)
-    _check(args)
-    return args
+    return parser.read(argv)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -166,15 +164,23 @@ def _add_protocol(parser: Parser) -> None:
     )
 
 
-def _check(args: argparse.Namespace) -> None:
-    """Refuse flags that would have no effect."""
-    if args.topology and args.model:
-        raise UsageError("usage", "--model and --topology: choose one")
-    for flag in ("rates", "pooling", "hidden", "width", "weight-bits"):
-        if getattr(args, flag.replace("-", "_")) is not None and not args.topology:
-            raise UsageError("usage", f"--{flag} is for synthetic networks: add --topology")
-    if args.plot and not args.topology:
-        raise UsageError("usage", "--plot draws time against rate: add --topology")
+def _on_a_processor(args: argparse.Namespace) -> bool:
+    """Whether any contender's threads can be chosen: GPUs have none."""
+    from snn_runtime.bench.contenders import on_gpu
+
+    return args.against == "dnn" or not all(map(on_gpu, args.backends or ("event",)))
+
+
+RULES = (
+    Rule(("model",), lambda args: not args.topology, "and --topology: choose one"),
+    Rule(
+        ("rates", "pooling", "hidden", "width", "weight_bits"),
+        lambda args: args.topology,
+        "is for synthetic networks: add --topology",
+    ),
+    Rule(("plot",), lambda args: args.topology, "draws time against rate: add --topology"),
+    Rule(("threads",), _on_a_processor, "is for engines on the CPU: add one to --backends"),
+)
 
 
 def _plan(args: argparse.Namespace) -> "Plan":

@@ -77,6 +77,13 @@ def named(backend: str) -> tuple[str, str]:
     return name, device or "auto"
 
 
+def on_gpu(backend: str) -> bool:
+    """Whether a backend, as given to `--backends`, computes on a GPU only."""
+    from snn_runtime.model import Choice
+
+    return all(place != "cpu" for _, place in Choice(*named(backend)).engines)
+
+
 def twins() -> list[Contender]:
     """The dense contenders."""
     return [Contender("dnn", engine, p) for p in PRECISIONS for engine in ENGINES]

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from snn_runtime.bench.contenders import Contender, Ready, batches, cyclic, named, open_twin
+from snn_runtime.bench.contenders import Contender, Ready, batches, cyclic, named, on_gpu, open_twin
 from snn_runtime.bench.joules import Meter, find
 from snn_runtime.bench.metering import spend
 from snn_runtime.bench.timing import Latency, Protocol, Ratio, race, ratio, summarise
@@ -178,7 +178,8 @@ def _loader(
 
     def ready() -> Ready:
         backend, device = named(contender.engine)
-        model = load(path, backend=backend, device=device, threads=task.threads)
+        threads = None if on_gpu(contender.engine) else task.threads
+        model = load(path, backend=backend, device=device, threads=threads)
         if check and not model.self_tested:
             model.self_test()
         return model.backend.details, cyclic(model.predict, inputs)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snn_runtime.command import Parser, run_command, say, whole_number
+from snn_runtime.command import run_command, say
 from snn_runtime.errors import ResourceError
 from snn_runtime.files import check_target
+from snn_runtime.flags import Parser, whole_number
 
 if TYPE_CHECKING:
     from snn_runtime.doctor.report import Report
@@ -46,7 +47,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="SECONDS",
         help="for each engine (default: 60, with a GPU 600, since TensorRT may build for minutes)",
     )
-    return parser.parse_args(argv)
+    return parser.read(argv)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,0 +1,106 @@
+"""Grammar of the flags of all commands, and the rule that none of them may be without effect."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from snn_runtime.errors import UsageError
+
+EXIT_CODES = """exit codes:
+  0 ok   1 internal   2 usage   3 input   4 partial   5 model   6 device   7 resource
+  8 diverged   9 verify   75 try again   129/130/143 stopped by a signal"""
+
+
+_UNSAID = object()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Where some flags have an effect; said aloud anywhere else, they are refused."""
+
+    flags: Sequence[str]
+    """Their names in the namespace."""
+    acts: Callable[[argparse.Namespace], object]
+    """Whether they have one, given all that the command line says."""
+    otherwise: str
+    """What to say after a flag's name: what it is for, or what is missing."""
+
+
+def check(args: argparse.Namespace, rules: Iterable[Rule]) -> None:
+    """Raises: UsageError: `usage`: a flag of a rule is said aloud and would have no effect."""
+    for rule in rules:
+        for name in rule.flags:
+            if name in args.said and not rule.acts(args):
+                raise UsageError("usage", f"{args.said[name]} {rule.otherwise}")
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are UsageErrors: one line and exit code 2."""
+
+    def __init__(
+        self, program: str, description: str, examples: str, rules: Sequence[Rule] = ()
+    ) -> None:
+        super().__init__(
+            prog=program,
+            description=description,
+            epilog=f"{examples}\n\n{EXIT_CODES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.rules = rules
+        self.add_argument("--version", action=_Version, help="show the version and exit")
+
+    def read(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        """Return what the command line says, in `said` the flag of every name it says aloud.
+
+        Raises:
+            UsageError: `usage`: it cannot be understood, or a flag would have no effect.
+        """
+        actions = {a.dest: a for a in self._actions if a.default is not argparse.SUPPRESS}
+        # What is there already gets no default, so whatever is unsaid stays so.
+        args = argparse.Namespace(**dict.fromkeys(actions, _UNSAID))
+        self.parse_args(argv, args)
+        args.said = {}
+        for name, action in actions.items():
+            if getattr(args, name) is _UNSAID:
+                setattr(args, name, action.default)
+            else:
+                args.said[name] = max(action.option_strings, key=len, default=name)
+        check(args, self.rules)
+        return args
+
+    def print_help(self, file: Any = None) -> None:
+        """As argparse does, but for its silence where nothing can be written."""
+        (file or sys.stdout).write(self.format_help())
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError("usage", f"{message} (see {self.prog} --help)")
+
+
+class _Version(argparse.Action):
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # slow to import, hardly ever needed
+
+        print(f"{parser.prog} {version('iir-snn')}")
+        parser.exit()
+
+
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return a reader for the value of a flag: an integer from `least` to `most`."""
+    expected = f"a whole number from {least}" + ("" if most is None else f" to {most}")
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+        return value
+
+    return read
