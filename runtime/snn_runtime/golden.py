@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from snn_runtime.graph import SpikingGraph
+from snn_runtime.graph import Pool, SpikingGraph
 from snn_runtime.nodes import Image
 
 BLOCKS = (1, 4, 8, 16)
@@ -38,7 +38,10 @@ def golden_images(image: Image) -> npt.NDArray[np.uint8]:
 def is_cheap(graph: SpikingGraph) -> bool:
     """Whether an engine on the CPU is to prove itself whenever `graph` is loaded."""
     work = graph.readout.weight.size
-    for node in graph.populations:
+    for node in graph.nodes:
+        if isinstance(node, Pool):
+            work += math.prod(graph.shapes[node.source])
+            continue
         neurons = math.prod(graph.shapes[node.name])
         pixels = neurons // len(node.threshold)
         work += pixels * sum(p.weight.size for p in node.projections) + PER_NEURON * neurons
