@@ -3,11 +3,11 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,16 +17,8 @@ import numpy as np
 from snn_runtime.command import run_command, say
 from snn_runtime.cores import usable
 from snn_runtime.errors import InputError
-from snn_runtime.image import (
-    ANOTHER_FOLLOWS,
-    Limits,
-    Pixels,
-    Waiting,
-    another_follows,
-    read_file,
-    read_stream,
-    to_array,
-)
+from snn_runtime.image import Limits, Pixels, Waiting, read_file, read_stream, to_array
+from snn_runtime.image.behind import ANOTHER_FOLLOWS, another_follows
 from snn_runtime.infer_flags import PROGRAM, TOP_K, parse_args
 from snn_runtime.report import Answer, CsvReport, JsonReport, Report, TextReport, rank
 from snn_runtime.sources import STANDARD_INPUT, Source, find
@@ -66,21 +58,26 @@ def run(args: argparse.Namespace) -> int:
         say(f"{PROGRAM}: self-test passed ({model.engine})")
         if not args.inputs:
             return 0
-    limits = Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels)
     report = _report(args, model.engine)
     report.self_tested = model.self_tested or args.self_test
+    with _Threads(1) as worker:
+        # Signals are seen by the main thread alone, between two calls of C: so it only waits.
+        worker.submit(_label_all, args, model, report).result()
+    return report.end()
+
+
+def _label_all(args: argparse.Namespace, model: "Model", report: Report) -> None:
+    """Decode and label, each in threads of its own, one batch after the other."""
+    limits = Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels)
     label = partial(_label, model, report, count=args.top_k or TOP_K)
     decode = partial(_decode, model=model, limits=limits)
-    with _threads(1) as labeller, _threads(min(DECODERS, usable())) as decoders:
-        labelled = None
+    with _Threads(1) as labeller, _Threads(min(DECODERS, usable())) as decoders:
+        labelled = labeller.submit(report.flush)
         for batch in _batches(find(args.inputs, follow=args.follow, tally=report.passed_over)):
             decoded = _decode_all(decoders, decode, batch)
-            if labelled is not None:
-                labelled.result()
-            labelled = labeller.submit(label, batch, decoded)  # while the next batch is decoded
-        if labelled is not None:
             labelled.result()
-    return report.end()
+            labelled = labeller.submit(label, batch, decoded)  # while the next batch is decoded
+        labelled.result()
 
 
 def main() -> int:
@@ -89,7 +86,10 @@ def main() -> int:
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     if not sys.warnoptions:
         warnings.filterwarnings("ignore", module=r"PIL\.")
-    return run_command(PROGRAM, lambda: run(parse_args(None)))
+    code = run_command(PROGRAM, lambda: run(parse_args(None)))
+    if code == 128 + signal.SIGINT:
+        os._exit(code)  # Python would first wait for threads that decode and compute
+    return code
 
 
 def _report(args: argparse.Namespace, engine: str) -> Report:
@@ -108,13 +108,11 @@ def _batches(sources: Iterator[Source]) -> Iterator[list[Source]]:
         size = min(2 * size, LARGEST_BATCH)
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    pool = ThreadPoolExecutor(count)  # starts no thread before there is work for it
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
+class _Threads(ThreadPoolExecutor):
+    """Threads that nobody waits for; none starts before there is work for it."""
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown(wait=False, cancel_futures=True)
 
 
 def _decode_all(

@@ -214,13 +214,13 @@ def test_numbers_of_threads_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_pictures_are_decoded_by_no_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[int] = []
-    pools = infer._threads
+    pools = infer._Threads
 
     def pool(count: int) -> AbstractContextManager[ThreadPoolExecutor]:
         asked.append(count)
         return pools(count)
 
-    monkeypatch.setattr(infer, "_threads", pool)
+    monkeypatch.setattr(infer, "_Threads", pool)
     for there, expected in ((1, 1), (2, 2), (16, infer.DECODERS)):
         monkeypatch.setattr(infer, "usable", lambda there=there: there)
         infer.run(infer_flags.parse_args([str(tmp_path)]))

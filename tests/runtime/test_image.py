@@ -24,7 +24,7 @@ from snn_runtime.errors import InputError
 from snn_runtime.image import Fit, Limits, decode, fit_to, load, read_file, read_stream, to_array
 from snn_runtime.image.jpeg import NO_END
 from snn_runtime.image.orientation import BAD_ORIENTATION, upright
-from snn_runtime.image.picture import SEVERAL_FRAMES
+from snn_runtime.image.picture import DIM, SEVERAL_FRAMES
 
 LOSSLESS: dict[str, bytes] = {
     "PNG": encoded(picture(), "PNG"),
@@ -168,6 +168,51 @@ def test_png_of_nothing_but_chunks() -> None:
     data = LOSSLESS["PNG"]
     error = refusal(data[:33] + pictures.chunk(b"prVt", b"") * 100_000 + data[33:])
     assert error.code == "corrupt"
+
+
+def many_strips(count: int) -> bytes:
+    at = 8 + 2 + 12 * 9 + 4
+    tags = [(256, 1, 64), (257, 1, 64), (258, 1, 8), (259, 1, 1), (262, 1, 1), (273, count, at)]
+    tags += [(277, 1, 1), (278, 1, 1), (279, count, at + 4 * count)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, n, value) for tag, n, value in tags)
+    body = struct.pack("<I", at) * count + struct.pack("<I", 64) * count
+    return b"II*\0" + struct.pack("<IH", 8, 9) + entries + bytes(4) + body
+
+
+def many_blocks(kind: str) -> bytes:
+    data = encoded(picture().quantize(4), "GIF")
+    at = data.index(b",")
+    between = {"comment": b"!\xfe" + b"\1a" * 200_000 + b"\0", "comments": b"!\xfe\0" * 200_000}
+    return data[:at] + between[kind] + data[at:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [many_strips(200_001), many_blocks("comment"), many_blocks("comments")],
+    ids=["strips", "blocks of a comment", "comments"],
+)
+def test_parts_without_number(data: bytes) -> None:
+    assert refusal(data).code == "corrupt"
+
+
+def test_many_strips_and_blocks_that_pass() -> None:
+    assert decode(many_strips(64)).image.size == (64, 64)
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400), np.uint8)
+    data = encoded(Image.fromarray(noise), "GIF")
+    np.testing.assert_array_equal(pixels(data), np.repeat(noise[..., None], 3, axis=2))
+
+
+def run_length_bitmap(length: int) -> bytes:
+    """A run-length BMP of the least pixels, and after its end of zeros."""
+    body = (b"\10\1\0\0" * 8 + b"\0\1").ljust(length, b"\0")
+    palette = b"\0\0\0\0\1\2\3\0".ljust(1024, b"\0")
+    head = struct.pack("<IiiHHIIiiII", 40, 8, 8, 1, 8, 1, len(body), 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 1078 + length, 0, 0, 1078) + head + palette + body
+
+
+def test_run_length_bmp_is_bounded() -> None:
+    np.testing.assert_array_equal(pixels(run_length_bitmap(40)), np.full((8, 8, 3), (3, 2, 1)))
+    assert refusal(run_length_bitmap(8 * 2**20)).code == "too_many_bytes"
 
 
 # A11 to A15: too large, too long, too small
@@ -348,6 +393,76 @@ def test_colour_of_16_bits_is_its_high_byte() -> None:
 )
 def test_pixels_without_a_known_white_are_refused(data: bytes) -> None:
     assert refusal(data).code == "unsupported_mode"
+
+
+def bitmap(alpha: npt.NDArray[np.uint8], header: int, masks: tuple[int, ...] = ()) -> bytes:
+    """A 32-bit BMP of the gradient, its fourth byte `alpha`, with one of the known headers."""
+    body = np.dstack([gradient()[..., ::-1], alpha])[::-1].tobytes()
+    size = (header, SHAPE[1], SHAPE[0], 1, 32, 3 if masks else 0, len(body), 0, 0, 0, 0)
+    head = struct.pack("<IiiHHIIiiII", *size) + struct.pack(f"<{len(masks)}I", *masks)
+    head = head.ljust(header, b"\0") if header > 40 else head
+    place = 14 + len(head)
+    return b"BM" + struct.pack("<IHHI", place + len(body), 0, 0, place) + head + body
+
+
+RGBA = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+NOTHING = np.zeros(SHAPE, np.uint8)
+
+
+@pytest.mark.parametrize("header", [56, 108, 124])
+def test_an_alpha_of_bmp_that_nobody_filled_in_is_none(header: int) -> None:
+    data = bitmap(NOTHING, header, RGBA)
+    np.testing.assert_array_equal(pixels(data), gradient())
+    assert decode(data).warnings == ()
+    assert_near(pixels(bitmap(ALPHA, header, RGBA)), on_white(gradient(), ALPHA))
+
+
+@pytest.mark.parametrize(("header", "masks"), [(40, ()), (40, RGBA[:3]), (108, (*RGBA[:3], 0))])
+def test_the_fourth_byte_of_bmp_is_no_alpha_unless_called_so(
+    header: int, masks: tuple[int, ...]
+) -> None:
+    for alpha in (NOTHING, ALPHA):
+        np.testing.assert_array_equal(pixels(bitmap(alpha, header, masks)), gradient())
+
+
+def test_bmp_of_16_bits_and_an_empty_alpha() -> None:
+    values = np.full(SHAPE, 0b0_11111_00000_00000, "<u2")
+    masks = (0x7C00, 0x3E0, 0x1F, 0x8000)
+    head = struct.pack("<IiiHHIIiiII4I", 108, 32, 24, 1, 16, 3, 1536, 0, 0, 0, 0, *masks)
+    head = head.ljust(108, b"\0")
+    data = b"BM" + struct.pack("<IHHI", 122 + 1536, 0, 0, 122) + head + values.tobytes()
+    np.testing.assert_array_equal(pixels(data), np.full((*SHAPE, 3), (255, 0, 0)))
+
+
+def test_an_empty_alpha_elsewhere_is_transparent_unless_tiff_leaves_it_open() -> None:
+    image = Image.fromarray(np.dstack([gradient(), NOTHING]))
+    for form, settings_ in (("PNG", {}), ("WEBP", {"lossless": True, "exact": True}), ("TIFF", {})):
+        assert (pixels(encoded(image, form, **settings_)) == 255).all()
+    tiff = encoded(image, "TIFF")
+    entry = struct.pack("<HHI", 338, 3, 1)
+    assert tiff.count(entry) == 1
+    unsaid = tiff.replace(entry, struct.pack("<HHI", 341, 3, 1))  # the same of no meaning here
+    np.testing.assert_array_equal(pixels(unsaid), gradient())
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_fewer_bits_written_to_16_are_warned_of(form: str, bits: int) -> None:
+    values = np.linspace(0, 2**bits - 1, SHAPE[0] * SHAPE[1]).reshape(SHAPE).astype(np.uint16)
+    for kind in ("<u2", ">u2"):
+        assert decode(encoded(Image.fromarray(values.astype(kind)), form)).warnings == (DIM,)
+        full = (values << (16 - bits)).astype(kind)
+        assert decode(encoded(Image.fromarray(full), form)).warnings == ()
+    rows = b"".join(b"\0" + row.tobytes() for row in np.repeat(values, 3, axis=1).astype(">u2"))
+    data = pictures.png(SHAPE[1], SHAPE[0], rows, bits=16)
+    assert decode(data).warnings == (DIM,)
+    scaled = pictures.png(SHAPE[1], SHAPE[0], rows, bits=16, sBIT=bytes([bits] * 3))
+    assert decode(scaled).warnings == (DIM,)
+
+
+def test_dark_pictures_of_8_bits_are_just_dark() -> None:
+    for form in ("PNG", "TIFF", "BMP", "JPEG", "GIF"):
+        assert decode(encoded(Image.new("RGB", (16, 16), (9, 9, 9)), form)).warnings == ()
 
 
 # A21, A22: orientation

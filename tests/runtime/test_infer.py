@@ -26,6 +26,7 @@ from PIL import Image as Picture
 from snn_runtime import golden, infer, infer_flags, onnx_file
 from snn_runtime.errors import UsageError
 from snn_runtime.graph import INPUT, Image, Population, Projection, Readout, SpikingGraph
+from snn_runtime.image.behind import ANOTHER_FOLLOWS
 from snn_runtime.image.jpeg import NO_END
 from snn_runtime.image.picture import SEVERAL_FRAMES
 
@@ -560,6 +561,44 @@ def test_an_interrupt_ends_a_read_from_standard_input(model: Path, tmp_path: Pat
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=5) == 130
     assert finish(process).err == "snn-infer: interrupted\n"
+
+
+def test_an_interrupt_does_not_wait_for_the_decoder(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(RED)
+    program = """
+import hashlib, sys
+from snn_runtime import infer
+def decode(*_, **__):
+    print("decoding", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # a call of C that takes many minutes
+infer._decode = decode
+sys.exit(infer.main())"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "--model", model, tmp_path / "a.png"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"decoding\n"
+    process.send_signal(signal.SIGINT)
+    try:
+        assert process.wait(timeout=20) == 130
+    finally:
+        process.kill()
+    assert finish(process).err == "snn-infer: interrupted\n"
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_a_second_picture_on_standard_input_is_warned_of(form: str, model: Path) -> None:
+    data = encoded(picture(), form)
+    for strict, code in (((), 0), (("--strict",), 3)):
+        process = start(model, "-", *strict, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        outcome = finish(process, data + data)
+        assert outcome.code == code
+        assert ANOTHER_FOLLOWS in outcome.err
+    process = start(model, "-", "--strict", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert finish(process, data).code == 0
 
 
 @pytest.mark.parametrize("form", ["text", "json", "csv"])

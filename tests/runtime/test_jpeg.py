@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from snn_runtime.errors import InputError
-from snn_runtime.image import Limits, another_follows, decode
+from snn_runtime.image import Limits, decode
+from snn_runtime.image.behind import another_follows
 from snn_runtime.image.jpeg import LACKS_DETAIL, NO_END
 from snn_runtime.image.markers import MOST_SCANS, survey
 

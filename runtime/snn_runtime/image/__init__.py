@@ -1,18 +1,15 @@
 """Any image file to uint8 pixels: what training, verification and serving all decode with."""
 
-from snn_runtime.image.behind import ANOTHER_FOLLOWS, another_follows
 from snn_runtime.image.intake import DEFAULT_LIMITS, Limits, Waiting, read_file, read_stream
 from snn_runtime.image.picture import Fit, Picture, Pixels, decode, fit_to, load, to_array
 
 __all__ = [
-    "ANOTHER_FOLLOWS",
     "DEFAULT_LIMITS",
     "Fit",
     "Limits",
     "Picture",
     "Pixels",
     "Waiting",
-    "another_follows",
     "decode",
     "fit_to",
     "load",

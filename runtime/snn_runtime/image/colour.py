@@ -58,9 +58,9 @@ def is_dim(image: Image.Image, bits: int) -> bool:
     """
     if bits != 16 or image.mode == "CMYK":
         return False
-    values = np.asarray(image)
-    brightest = int(values[..., :3].max() if values.ndim == 3 else values.max())
-    return (brightest >> 8 if image.mode in _DEEP else brightest) < _DIM
+    if image.mode in _DEEP:
+        return int(np.asarray(image).max()) >> 8 < _DIM
+    return not any(any(band.histogram()[_DIM:]) for band in image.split()[:3])
 
 
 def _is_empty_alpha(image: Image.Image) -> bool:
