@@ -101,6 +101,27 @@ def test_what_the_file_says() -> None:
     assert set(weights.values()) == {onnx.TensorProto.INT8}
 
 
+def test_a_file_says_the_first_version_that_has_what_is_in_it() -> None:
+    """So that an older runtime says that it is too old, and reads all that it can."""
+    whole, float32 = example(), example(exact=False)
+    first = whole.populations[0]
+    positions = np.broadcast_to(first.threshold[:, None, None], whole.shapes["conv1"]).copy()
+    ring = replace(first, threshold=positions)
+    graphs = {
+        "1": (whole, float32),
+        "2": (
+            replace(whole, nodes=(ring, *whole.nodes[1:])),
+            replace(float32, image=replace(float32.image, offset=(120, 115.5, 104))),
+        ),
+    }
+    for version, members in graphs.items():
+        for graph in members:
+            model = onnx.load_from_string(to_bytes(graph))
+            metadata = {entry.key: entry.value for entry in model.metadata_props}
+            assert (model.producer_version, metadata["snn.schema"]) == (version, version)
+            assert_identical(read(to_bytes(graph)), graph)
+
+
 def test_float_weights_need_no_dequantisation() -> None:
     model = onnx.load_from_string(to_bytes(example(exact=False)))
     assert "DequantizeLinear" not in {node.op_type for node in model.graph.node}

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,22 @@ def test_the_bundled_model_is_integers_throughout(tmp_path: Path) -> None:
     model.self_test()
     done = executed(model.graph, tmp_path)
     assert done["QLinearConv"] == len(model.graph.populations) and not FLOATS & set(done)
+
+
+def test_only_what_has_a_threshold_a_position_is_in_floats(tmp_path: Path) -> None:
+    graph = vgg().graph()
+    first = graph.populations[0]
+    ring = np.broadcast_to(first.threshold[:, None, None], graph.shapes[first.name]).copy()
+    ring[:, 0], ring[:, -1], ring[:, :, 0], ring[:, :, -1] = 0.5, -7.5, 900.5, -20.5
+    graph = replace(graph, nodes=(replace(first, threshold=ring), *graph.nodes[1:]))
+    done = executed(graph, tmp_path)
+    assert done["QLinearConv"] == 4 and done["QGemm"] == 1 and done["MatMulInteger"] == 1
+    assert sum(done[name] for name in FLOATS) == 1
+    images = pictures(graph.image, 4)
+    activity = reference.run(graph, images)
+    spikes = OrtBackend(graph, threads=1).spikes(images)
+    for name, bits in activity.spikes.items():
+        np.testing.assert_array_equal(spikes[name], bits, err_msg=name)
 
 
 def test_both_forms_answer_alike() -> None:

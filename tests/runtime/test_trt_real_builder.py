@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from corner_graphs import CORNERS
 from graphs import example
 from onnx import TensorProto, helper, numpy_helper
 
@@ -49,6 +50,11 @@ def built(graph: SpikingGraph, form: Form, *, watch: bool = False) -> bytes:
 @pytest.mark.parametrize("form", FORMS)
 def test_a_network_with_everything_in_it(form: Form, watch: bool) -> None:
     assert built(example(), form, watch=watch)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_thresholds_that_differ_by_position(form: Form) -> None:
+    assert built(CORNERS["thresholds_that_differ_by_position"](), form, watch=True)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -20,7 +20,7 @@ from snn_runtime.graph import SpikingGraph
 from snn_runtime.nodes import Fit
 from snn_runtime.onnx_file import gate
 from snn_runtime.onnx_file.reader import to_graph
-from snn_runtime.onnx_file.writer import SCHEMA, emit
+from snn_runtime.onnx_file.writer import SCHEMA, emit, schema
 from snn_runtime.reference import run
 from snn_runtime.text import printable
 
@@ -81,7 +81,7 @@ def read_file(source: Path | bytes) -> ModelFile:
 def _to_proto(file: ModelFile, *, hollow: bool = False) -> ModelProto:
     graph = file.graph
     values = (
-        str(SCHEMA),
+        str(schema(graph)),
         json.dumps(graph.labels, ensure_ascii=False),
         graph.image.fit,
         graph.provenance,
@@ -142,15 +142,15 @@ def _recognised(model: ModelProto) -> ModelFile:
 def _metadata(model: ModelProto) -> dict[str, str]:
     """The values of our keys, after checking that this runtime is new enough for them."""
     entries = {entry.key: entry.value for entry in model.metadata_props}
-    schema = entries.get("snn.schema", "")
-    if not re.fullmatch("[1-9][0-9]{0,5}", schema):
+    version = entries.get("snn.schema", "")
+    if not re.fullmatch("[1-9][0-9]{0,5}", version):
         raise ModelError(
             "bad_model", "is an ONNX file, but not one written by export-snn (no snn.schema)"
         )
-    if int(schema) > SCHEMA:
+    if int(version) > SCHEMA:
         raise ModelError(
             "needs_newer_runtime",
-            f"needs a newer runtime: schema {schema}, this one reads {SCHEMA}",
+            f"needs a newer runtime: schema {version}, this one reads {SCHEMA}",
         )
     if len(entries) != len(model.metadata_props):
         raise ModelError("bad_model", "has duplicate metadata")

@@ -22,8 +22,9 @@ from snn_runtime.nodes import Weights
 from snn_runtime.onnx_file import messages
 from snn_runtime.onnx_file.messages import value
 
-SCHEMA = 1
-"""Version of this form; a reader refuses files of a later one."""
+SCHEMA = 2
+"""Latest version of this form; a reader refuses files of a later one. A file says the first that
+has what is in it: 2 where thresholds differ by position or an offset is no whole number, else 1."""
 CENTRED = f"{INPUT}/centred"
 OFFSET = f"{INPUT}/offset"
 OUTPUT = "logits"
@@ -43,7 +44,7 @@ def emit(
         hollow: Leave out the data of weights and of thresholds per position, for comparing
             everything else.
     """
-    model = messages.model(GraphProto(name="spiking_graph"), str(SCHEMA))
+    model = messages.model(GraphProto(name="spiking_graph"), str(schema(graph)))
     emission = _Emission(model.graph, graph, dequantised, hollow)
     emission.image(graph.image)
     for node in graph.nodes:
@@ -60,6 +61,12 @@ def emit(
             for node in graph.populations
         )
     return model
+
+
+def schema(graph: SpikingGraph) -> int:
+    """Return the version of this form that a reader of `graph` must know."""
+    whole = all(m == int(m) for m in graph.image.offset)
+    return 1 if whole and all(node.threshold.ndim == 1 for node in graph.populations) else SCHEMA
 
 
 class _Emission:
