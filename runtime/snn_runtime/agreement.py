@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from snn_runtime.activations import last_reads
 from snn_runtime.graph import INPUT, FloatArray, Pool, Population, SpikingGraph
 from snn_runtime.reference import Numbers, Spikes, centred, fired, pool, read_out, total
 
@@ -29,16 +30,18 @@ def unexplained(
     sent = {INPUT: centred(graph, images)}
     number = sent[INPUT].dtype
     wrong: dict[str, int] = {}
-    for node in graph.nodes:
+    for node, dead in zip(graph.nodes, last_reads(graph.nodes, graph.readout), strict=True):
         if isinstance(node, Pool):
             sent[node.name] = pool(node, sent[node.source])
-            continue
-        current = total(node, sent)
-        differs = fired(node, current) != spikes[node.name]
-        if not graph.exact and differs.any():
-            differs &= np.abs(current - node.comparand) > _margin(node, sent)
-        wrong[node.name] = int(differs.sum())
-        sent[node.name] = spikes[node.name].astype(number)
+        else:
+            current = total(node, sent)
+            differs = fired(node, current) != spikes[node.name]
+            if not graph.exact and differs.any():
+                differs &= np.abs(current - node.comparand) > _margin(node, sent)
+            wrong[node.name] = int(differs.sum())
+            sent[node.name] = spikes[node.name].astype(number)
+        for name in dead:
+            del sent[name]
     return wrong
 
 

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from snn_runtime.activations import last_reads
 from snn_runtime.graph import INPUT, FloatArray, Pool, Population, Projection, SpikingGraph
 
 Numbers: TypeAlias = npt.NDArray[Any]
@@ -39,19 +40,22 @@ class Activity:
 def run(
     graph: SpikingGraph, images: npt.NDArray[np.uint8], *, keep_currents: bool = False
 ) -> Activity:
-    """Interpret the graph on uint8 `[N, H, W, 3]`, holding everything in memory at once."""
+    """Interpret the graph on uint8 `[N, H, W, 3]`, holding the spikes of all populations, and of
+    what they are computed from only what is still needed."""
     sent = {INPUT: centred(graph, images)}
     spikes: dict[str, npt.NDArray[np.uint8]] = {}
     currents: dict[str, Numbers] = {}
-    for node in graph.nodes:
+    for node, dead in zip(graph.nodes, last_reads(graph.nodes, graph.readout), strict=True):
         if isinstance(node, Pool):
             sent[node.name] = pool(node, sent[node.source])
-            continue
-        current = total(node, sent)
-        spikes[node.name] = fired(node, current)
-        sent[node.name] = spikes[node.name].astype(current.dtype)
-        if keep_currents:
-            currents[node.name] = current
+        else:
+            current = total(node, sent)
+            spikes[node.name] = fired(node, current)
+            sent[node.name] = spikes[node.name].astype(current.dtype)
+            if keep_currents:
+                currents[node.name] = current
+        for name in dead:
+            del sent[name]
     return Activity(spikes, currents, read_out(graph, sent[graph.readout.source]))
 
 

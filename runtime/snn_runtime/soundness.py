@@ -5,6 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from snn_runtime.activations import check_events, check_kept, check_read_out
 from snn_runtime.annotations import check_labels, check_name
 from snn_runtime.errors import ModelError
 from snn_runtime.nodes import (
@@ -62,7 +63,9 @@ def check(
             bounds[node.name] = _checked_bound(node.name, float(np.max(reach)), exact)
             sent[node.name] = 1
         work = _checked_work(node, shapes[node.name], work)
+        check_events(node, sent)
     _check_readout(readout, len(labels), shapes, sent)
+    check_kept(shapes, sent)
     return shapes, bounds
 
 
@@ -225,6 +228,7 @@ def _check_readout(
     if weight.dtype not in (np.int8, np.float32):
         raise _refuse("readout", f"weights are {weight.dtype}, expected int8 or float32")
     exact = weight.dtype == np.int8
+    check_read_out(readout, sent)
     _check_weight("readout", weight, exact)
     for what, array in (("scale", readout.scale), ("bias", readout.bias)):
         if array.shape != (classes,) or array.dtype != np.float32:

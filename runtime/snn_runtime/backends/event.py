@@ -67,6 +67,12 @@ class EventBackend(Reopened):
     def details(self) -> str:
         return described(self.instruction_set, self.threads)
 
+    @property
+    def room(self) -> int:
+        """Bytes that the values of one image take while it runs."""
+        size: int = library().snn_event_room(self._engine.address)
+        return size
+
     def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return self._run(images, None)
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 from onnx import ModelProto
 
+from snn_runtime.activations import MAX_KEPT, NUMBER
 from snn_runtime.backends import described
 from snn_runtime.backends.lifetime import Reopened
 from snn_runtime.backends.ort_integer import lower
@@ -36,6 +37,8 @@ CPUINFO = Path("/proc/cpuinfo")
 PROVIDERS = ["CPUExecutionProvider"]
 CHUNK_VALUES = 2**24
 """Values that the largest node may send for one chunk, 64 MiB in float32, whatever the batch."""
+CHUNK_BYTES = MAX_KEPT
+"""Of all nodes together for one chunk: as much as one image may need."""
 
 _LEVELS = {
     "disable": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -141,8 +144,9 @@ def chunk_size(graph: SpikingGraph) -> int:
     Floats round differently in a batch and alone (their kernels add in another order), and an
     answer must not depend on who else is asking. Integers do not round.
     """
-    largest = max(math.prod(shape) for shape in graph.shapes.values())
-    return max(1, CHUNK_VALUES // largest) if graph.exact else 1
+    values = [math.prod(shape) for shape in graph.shapes.values()]
+    most = min(CHUNK_VALUES // max(values), CHUNK_BYTES // (NUMBER * sum(values)))
+    return max(1, most) if graph.exact else 1
 
 
 def in_chunks(

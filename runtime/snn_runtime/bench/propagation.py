@@ -14,6 +14,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper
 
 import snn_runtime.backends  # noqa: F401  switches ONNX Runtime's telemetry off before its import
+from snn_runtime.activations import last_reads
 from snn_runtime.graph import INPUT, FloatArray, Node, Pool, Population, Projection, SpikingGraph
 from snn_runtime.reference import pool
 
@@ -23,9 +24,11 @@ def propagate(
 ) -> Iterator[tuple[Node, FloatArray]]:
     """Yield every node with what it sends for uint8 `[N, H, W, 3]`: 0 and 1, or counts."""
     sent = {INPUT: centred(graph, images)}
-    for node in graph.nodes:
+    for node, dead in zip(graph.nodes, last_reads(graph.nodes, graph.readout), strict=True):
         sent[node.name] = respond(node, sent)
         yield node, sent[node.name]
+        for name in dead:
+            del sent[name]
 
 
 def centred(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> FloatArray:

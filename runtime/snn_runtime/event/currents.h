@@ -109,7 +109,7 @@ void sweep(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &sp
            int64_t first, int64_t count) {
   const bool readout = layer.value < 0, dense = !layer.image.empty();
   const int64_t words = layer.shape.words();
-  uint64_t *const mask = readout ? nullptr : space.rooms[layer.value].mask.get() + tile.channel / 64;
+  uint64_t *const mask = readout ? nullptr : space.rooms[layer.value].mask + tile.channel / 64;
   if (From == Distance::kFar) {
     const int64_t early = least(kFarAhead, scratch.begins.get()[count]);
     for (int64_t i = 0; i < early; i++) fetch<Sum, From>(tile.rows, scratch.rows.get()[i]);

@@ -60,16 +60,19 @@ Workspace make_workspace(const Plan &plan) {
   if (plan.colour_bytes() == 1) {
     for (int64_t i = 0; i < size; i++) space.picture.get()[i] = static_cast<uint8_t>(plan.offset[i % 3]);
   }
-  for (const Value &value : plan.values) {
+  space.memory = Array<uint8_t>(static_cast<size_t>(plan.room));
+  const auto at = [&](int64_t place) { return space.memory.get() + place; };
+  for (size_t v = 0; v < plan.values.size(); v++) {
+    const Value &value = plan.values[v];
+    const Places &places = plan.places[v];
     Room room;
-    const size_t pixels = value.shape.pixels(), height = value.shape.height;
-    if (value.form == Form::kBits) room.mask = Array<uint64_t>(pixels * value.shape.words());
-    if (value.form == Form::kCounts) room.counts = Array<int32_t>(pixels * value.shape.channels);
-    if (value.heard) {
-      room.events = Array<uint32_t>(height * (value.row_events + kExcess));
-      room.starts = Array<uint32_t>(height * (value.shape.width + 1));
+    if (places.mask >= 0) room.mask = reinterpret_cast<uint64_t *>(at(places.mask));
+    if (places.counts >= 0) room.counts = reinterpret_cast<int32_t *>(at(places.counts));
+    if (places.list >= 0) {
+      room.events = reinterpret_cast<uint32_t *>(at(places.list));
+      room.starts = room.events + value.shape.height * (value.row_events + kExcess);
     }
-    space.rooms.push_back(std::move(room));
+    space.rooms.push_back(room);
   }
   return space;
 }
@@ -116,7 +119,7 @@ struct snn_engine {
     spikes_ = spikes;
     count_ = count;
     // Whole images for each thread while there are enough; the rest together, a layer at a time.
-    whole_ = crew.members() == 1 ? count : count - count % crew.members();
+    whole_ = crew.members() == 1 ? count : apart() ? count - count % crew.members() : 0;
     if (whole_ > 0) {
       while (spaces.size() < scratch.size()) spaces.push_back(make_workspace(plan));
       next_image_.store(0, std::memory_order_relaxed);
@@ -126,7 +129,6 @@ struct snn_engine {
       for (Progress &p : progress) p.reset();
       show(spaces[0], i);
       crew.together([](void *self, int32_t m) { static_cast<snn_engine *>(self)->shared(m); }, this);
-      if (spikes) tell(spaces[0], i);
     }
   }
 
@@ -134,8 +136,15 @@ struct snn_engine {
   Crew crew;
 
  private:
+  // Whether each thread may have an image of its own: while images are small, or few enough to be large.
+  bool apart() const {
+    constexpr int64_t kSmall = int64_t{64} << 20, kTogether = int64_t{1} << 30;
+    return plan.room <= kSmall || plan.room <= kTogether / crew.members();
+  }
+
   void show(Workspace &space, int64_t i) const {
     const Shape &image = plan.values[0].shape;
+    space.index = i;
     space.image = images_ + i * image.pixels() * 3;
     space.logits = logits_ + i * plan.classes;
   }
@@ -151,10 +160,9 @@ struct snn_engine {
           plan.kernels->execute(plan, stage, unit, space, scratch[member]);
           if (stage.step != Step::kLayer) continue;
           const Layer &layer = plan.layers[stage.index];
-          if (unit % layer.parts == layer.parts - 1) plan.kernels->finish(plan, layer, unit / layer.parts, space);
+          if (unit % layer.parts == layer.parts - 1) finish(layer, unit / layer.parts, space);
         }
       }
-      if (spikes_) tell(space, i);
     }
   }
 
@@ -174,7 +182,7 @@ struct snn_engine {
         const int64_t band = unit / layer.parts;
         // Who completes the band sees what the others wrote into it.
         if (own.parts[band].fetch_add(1, std::memory_order_acq_rel) == layer.parts - 1) {
-          plan.kernels->finish(plan, layer, band, spaces[0]);
+          finish(layer, band, spaces[0]);
         }
       }
       if (finished) own.done.fetch_add(finished, std::memory_order_acq_rel);
@@ -184,21 +192,22 @@ struct snn_engine {
     }
   }
 
-  // The spikes of one image, a byte each, to where the whole batch's lie.
-  void tell(const Workspace &space, int64_t i) const {
-    uint8_t *to = spikes_;
-    for (const Layer &layer : plan.layers) {
-      if (layer.value < 0) continue;
-      const Shape &shape = layer.shape;
-      const int64_t words = shape.words(), size = shape.channels * shape.pixels();
-      const uint64_t *mask = space.rooms[layer.value].mask.get();
-      uint8_t *own = to + i * size;
-      for (int64_t c = 0; c < shape.channels; c++) {
-        for (int64_t pixel = 0; pixel < shape.pixels(); pixel++) {
-          *own++ = mask[pixel * words + c / 64] >> (c % 64) & 1;
-        }
-      }
-      to += count_ * size;
+  // What follows a band of a layer's rows, while its mask is still there.
+  void finish(const Layer &layer, int64_t band, Workspace &space) const {
+    plan.kernels->finish(plan, layer, band, space);
+    if (spikes_ && layer.value >= 0) tell(layer, band, space);
+  }
+
+  // The spikes of a band, a byte each, to where the whole batch's lie.
+  void tell(const Layer &layer, int64_t band, const Workspace &space) const {
+    const Shape &shape = layer.shape;
+    const int64_t words = shape.words(), pixels = shape.pixels();
+    const int64_t first = band * layer.rows * shape.width;
+    const int64_t last = std::min(first + layer.rows * shape.width, pixels);
+    const uint64_t *mask = space.rooms[layer.value].mask;
+    uint8_t *own = spikes_ + count_ * layer.before + space.index * shape.channels * pixels;
+    for (int64_t c = 0; c < shape.channels; c++, own += pixels) {
+      for (int64_t pixel = first; pixel < last; pixel++) own[pixel] = mask[pixel * words + c / 64] >> (c % 64) & 1;
     }
   }
 
@@ -251,6 +260,8 @@ int32_t snn_event_run(snn_engine *engine, const uint8_t *images, int64_t count, 
 }
 
 const char *snn_event_instruction_set(const snn_engine *engine) { return engine->plan.kernels->name; }
+
+int64_t snn_event_room(const snn_engine *engine) { return engine->plan.room; }
 
 void snn_event_destroy(snn_engine *engine) { delete engine; }
 

@@ -18,7 +18,7 @@
 extern "C" {
 #endif
 
-#define SNN_EVENT_ABI 2
+#define SNN_EVENT_ABI 3
 
 // A convolution of one source. A dense projection is a convolution whose kernel is its whole source.
 typedef struct {
@@ -78,6 +78,10 @@ SNN_API int32_t snn_event_run(snn_engine *engine, const uint8_t *images, int64_t
                       uint8_t *spikes);
 
 SNN_API const char *snn_event_instruction_set(const snn_engine *engine);
+
+// Bytes that the values of one image take while it runs; those that are never needed together share them. Threads
+// that have an image each take as much each, if it is not much.
+SNN_API int64_t snn_event_room(const snn_engine *engine);
 
 SNN_API void snn_event_destroy(snn_engine *engine);
 

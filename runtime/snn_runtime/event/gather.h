@@ -45,8 +45,8 @@ void open_lines(const Plan &plan, const Layer &layer, const Tile &tile, const Wo
     const int64_t top = y * g.stride_y - g.padding_y, last = least(g.kernel_height, source.shape.height - top);
     scratch.begin_lines.get()[p] = to;
     for (int64_t ky = most(0, -top); ky < last; ky++, to++) {
-      to->starts = room.starts.get() + (top + ky) * (source.shape.width + 1);
-      to->events = room.events.get() + (top + ky) * (source.row_events + kExcess);
+      to->starts = room.starts + (top + ky) * (source.shape.width + 1);
+      to->events = room.events + (top + ky) * (source.row_events + kExcess);
       to->row = tile.spans[p].row + ky * g.kernel_width * tile.spans[p].range;
     }
   }

@@ -13,16 +13,18 @@ constexpr uint32_t kExcess = 32;
 
 // Where one value of one image lies while a network runs.
 struct Room {
-  Array<uint64_t> mask;     // [pixel][word]
-  Array<int32_t> counts;    // [pixel][channel]
-  Array<uint32_t> events;   // [row][…]: x · C + channel for each spike, in the order of x
-  Array<uint32_t> starts;   // [row][width + 1]: where the events of a pixel begin in its row
+  uint64_t *mask = nullptr;     // [pixel][word]
+  int32_t *counts = nullptr;    // [pixel][channel]
+  uint32_t *events = nullptr;   // [row][…]: x · C + channel for each spike, in the order of x
+  uint32_t *starts = nullptr;   // [row][width + 1]: where the events of a pixel begin in its row
 };
 
 // One image on its way through the network.
 struct Workspace {
+  Array<uint8_t> memory;    // of all values
   std::vector<Room> rooms;  // one a value
   Array<uint8_t> picture;   // [height + 2 · margin][width + 2 · margin][3], see Kernels::taken
+  int64_t index = 0;        // of the image in its batch
   const uint8_t *image = nullptr;
   float *logits = nullptr;
 };

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snn_runtime.errors import DeviceError
 
-ABI = 2
+ABI = 3
 """The version of engine.h that the structures below are of."""
 LIBRARY = Path(__file__).with_name("libsnn_event.so")
 POPULATION, MAX_POOL, SUM_POOL = range(3)
@@ -108,6 +108,7 @@ def _declare(loaded: ctypes.CDLL) -> None:
         "snn_event_create": (c_void_p, [POINTER(Graph), c_int32, c_char_p, c_char_p, c_int64]),
         "snn_event_run": (c_int32, [c_void_p, c_void_p, c_int64, c_void_p, c_void_p]),
         "snn_event_instruction_set": (c_char_p, [c_void_p]),
+        "snn_event_room": (c_int64, [c_void_p]),
         "snn_event_destroy": (None, [c_void_p]),
         "snn_event_bandwidth": (c_double, [c_int64]),
     }

@@ -105,7 +105,7 @@ void see_block(const Plan &plan, const Layer &layer, const Tile &tile, Workspace
       }
       if (alone) {
         seen.thresholds = layer.wide.get() + tile.channel + channel;
-        seen.mask = (uint8_t *)space.rooms[layer.value].mask.get() + first * mask_width + (tile.channel + channel) / 8;
+        seen.mask = (uint8_t *)space.rooms[layer.value].mask + first * mask_width + (tile.channel + channel) / 8;
         seen.mask_width = mask_width;
       }
       const int32_t *const kinds = begin && layer.positions ? layer.kinds.get() + first : nullptr;

@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "kernels.h"
+#include "layout.h"
 #include "pack.h"
 #include "stages.h"
 
@@ -31,6 +32,7 @@ class Planner {
     if (next_projection_ != graph_.projections) refuse("some projections belong to no node");
     readout();
     arrange(plan_);
+    lay_out(plan_);
     return std::move(plan_);
   }
 
@@ -180,6 +182,8 @@ class Planner {
     for (const Geometry &g : layer.spikes) lines += std::min(g.kernel_height, plan_.values[g.value].shape.height);
     plan_.most_lines = std::max(plan_.most_lines, lines);
     plan_.most_projections = std::max<int64_t>(plan_.most_projections, layer.spikes.size());
+    layer.before = neurons_;
+    neurons_ += layer.shape.channels * layer.shape.pixels();
     plan_.stages.push_back({Step::kLayer, static_cast<int32_t>(plan_.layers.size()), 0, 0});
     plan_.layers.push_back(std::move(layer));
   }
@@ -187,6 +191,7 @@ class Planner {
   const snn_graph &graph_;
   Plan plan_;
   int32_t next_projection_ = 0;
+  int64_t neurons_ = 0;
 };
 
 }  // namespace

@@ -76,6 +76,7 @@ enum class Distance { kHere, kNear, kFar };
 struct Layer {
   int32_t value = -1;  // what it fills; -1: the readout
   Shape shape;
+  int64_t before = 0;  // neurons of the populations before it
   std::vector<Geometry> spikes, image;
   std::vector<Tile> tiles;
   Array<int16_t> narrow;  // [channel] thresholds, limited to what 16 bits can exceed or not
@@ -91,6 +92,11 @@ struct Layer {
   int64_t parts = 1;         // units the tiles are dealt out to: 1, or one for each
   std::vector<Tail> tails;   // what can be done as soon as all tiles of some rows are done
   int64_t bands() const { return (shape.height + rows - 1) / rows; }
+};
+
+// Where a value's parts lie in a workspace, in bytes; -1: it has none, or nobody reads them.
+struct Places {
+  int64_t mask, counts, list;
 };
 
 // Work that can be shared: its units may run in any order once the stage before is complete.
@@ -110,6 +116,8 @@ struct Plan {
   std::vector<Value> values;  // 0 is the image
   std::vector<Layer> layers;  // the last is the readout
   std::vector<Stage> stages;
+  std::vector<Places> places;  // one a value
+  int64_t room = 0;            // bytes that the values of one image take, where those that never meet share them
   std::vector<float> scale, bias;
   int64_t classes = 0;
   int64_t most_events = 0, most_currents = 0, most_pixels = 0, most_lines = 0, most_projections = 0;  // at once

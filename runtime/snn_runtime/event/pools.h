@@ -11,9 +11,9 @@ namespace {
 // A maximum of bits is their OR.
 void any(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
   const Value &value = plan.values[index], &source = plan.values[value.source];
-  const uint64_t *from = space.rooms[value.source].mask.get();
+  const uint64_t *from = space.rooms[value.source].mask;
   const int64_t words = value.shape.words(), k = value.kernel, stride = source.shape.width * words;
-  uint64_t *to = space.rooms[index].mask.get() + row * value.shape.width * words;
+  uint64_t *to = space.rooms[index].mask + row * value.shape.width * words;
   for (int64_t x = 0; x < value.shape.width; x++) {
     for (int64_t w = 0; w < words; w++) {
       uint64_t bits = 0;
@@ -28,7 +28,7 @@ void any(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
 int64_t spikes_in(const Plan &plan, const Value &sum, const Workspace &space, int64_t y, int64_t x,
                   int64_t channel) {
   const Value &base = plan.values[sum.base];
-  const uint64_t *mask = space.rooms[sum.base].mask.get() + channel / 64;
+  const uint64_t *mask = space.rooms[sum.base].mask + channel / 64;
   int64_t count = 0;
   for (int64_t dy = 0; dy < sum.window; dy++) {
     for (int64_t dx = 0; dx < sum.window; dx++) {
@@ -42,9 +42,9 @@ int64_t spikes_in(const Plan &plan, const Value &sum, const Workspace &space, in
 // A pool of numbers: rare (a maximum of sums), so plain.
 void count(const Plan &plan, int32_t index, bool maximum, int64_t row, Workspace &space) {
   const Value &value = plan.values[index], &source = plan.values[value.source];
-  const int32_t *numbers = space.rooms[value.source].counts.get();
+  const int32_t *numbers = space.rooms[value.source].counts;
   const int64_t channels = value.shape.channels, k = value.kernel;
-  int32_t *to = space.rooms[index].counts.get() + row * value.shape.width * channels;
+  int32_t *to = space.rooms[index].counts + row * value.shape.width * channels;
   for (int64_t x = 0; x < value.shape.width; x++) {
     for (int64_t c = 0; c < channels; c++) {
       int64_t result = 0;
@@ -66,23 +66,23 @@ void tell(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
   const Value &value = plan.values[index];
   const Room &room = space.rooms[index];
   const int64_t width = value.shape.width, channels = value.shape.channels, words = value.shape.words();
-  uint32_t *starts = room.starts.get() + row * (width + 1);
-  uint32_t *const events = room.events.get() + row * (value.row_events + kExcess), *to = events;
+  uint32_t *starts = room.starts + row * (width + 1);
+  uint32_t *const events = room.events + row * (value.row_events + kExcess), *to = events;
   for (int64_t x = 0; x < width; x++) {
     const uint32_t first = (uint32_t)(x * channels);
     starts[x] = (uint32_t)(to - events);
     if (value.form == Form::kBits) {
-      to = append(to, room.mask.get() + (row * width + x) * words, words, first);
+      to = append(to, room.mask + (row * width + x) * words, words, first);
     } else if (value.form == Form::kSum) {
       const int64_t across = plan.values[value.base].shape.width, k = value.window;
-      const uint64_t *mask = space.rooms[value.base].mask.get();
+      const uint64_t *mask = space.rooms[value.base].mask;
       for (int64_t dy = 0; dy < k; dy++) {
         for (int64_t dx = 0; dx < k; dx++) {
           to = append(to, mask + ((row * k + dy) * across + x * k + dx) * words, words, first);
         }
       }
     } else {
-      const int32_t *counts = room.counts.get() + (row * width + x) * channels;
+      const int32_t *counts = room.counts + (row * width + x) * channels;
       for (int64_t c = 0; c < channels; c++) {
         for (int32_t n = 0; n < counts[c]; n++) *to++ = first + (uint32_t)c;
       }
