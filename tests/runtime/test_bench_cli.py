@@ -242,16 +242,17 @@ def children_of(pid: int) -> list[str]:
 def report(share: float | None = 0.5) -> Report:
     latency = Latency(2e-3, 3e-3, 4e-3, 1e-3, 2e-3, 99)
     rows = [
-        Row("snn event", threads, 4, "avx512", latency, 50_000_000, 0.25, share)
+        Row("snn event", threads, 4, "avx512", latency, 50_000_000, 5_500_000, 0.25, share)
         for threads in (1, 2)
     ]
-    rows.append(Row("dnn int8 openvino", 1, 4, "one batch", latency, None, None, None))
+    rows.append(Row("dnn int8 openvino", 1, 4, "one batch", latency, None, None, None, None))
     ratio = Ratio(2.5, 2.0, 3.0, 1.5, 3.5, 20)
     return Report(
         "net",
         0.1,
         {"a": 0.1, "b": 0.3},
         10**6,
+        12_800_000,
         16,
         [Traffic("a", 2e6, 100, 0)],
         "not measured: no engine" if share is None else {100: 20.0},
@@ -271,10 +272,11 @@ def test_a_table_says_what_follows() -> None:
     assert "2.50 x as fast as the best dense twin, dnn int8 openvino (2.00 to 3.00" in text
     assert "spikes entering the layers 20.00% (10.00% to 30.00%)" in text
     assert "2.00 MB a picture; at the measured cache bandwidth 0.100 ms" in text
+    assert "values of a picture that are needed at once, in float32: 12.8 MB" in text
     assert "threads 2 1.00 x as fast as threads 1" in text
     assert "dnn int8 onnxruntime: not available: gone" in text
     row = next(line for line in text.splitlines() if "snn event" in line)
-    assert row.split() == "1 4 snn event 2.000 3.000 4.000 1.000 2000.0 50 0.250 50%".split()
+    assert row.split() == "1 4 snn event 2.000 3.000 4.000 1.000 2000.0 50 5.5 0.250 50%".split()
 
 
 def test_without_bandwidth_the_table_says_why() -> None:
@@ -290,6 +292,7 @@ def test_csv_has_the_ratio_to_the_best_twin() -> None:
         "2.0",
     )
     assert (first["p50_ms"], first["peak_mb"], first["load_s"]) == ("2.0", "50.0", "0.25")
+    assert first["activation_mb"] == "5.5"
 
 
 def test_curves_are_of_the_first_setting_and_have_the_limit() -> None:

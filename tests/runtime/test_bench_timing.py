@@ -150,6 +150,20 @@ def test_a_child_measures_memory_of_its_own(tmp_path: Path) -> None:
     found = children.run_child(Task(**{**vars(order), "footprint": True}))
     assert 2e7 < found["peak_bytes"] < ballast.nbytes
     assert found["load_seconds"] > 0
+    assert 0 <= found["activation_bytes"] < found["peak_bytes"]
+
+
+def test_what_calls_take_is_told_from_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker.begin_peak_anew()
+    before = np.ones(2**23)  # 64 MB, which are gone when the clock starts anew
+    assert worker.peak_memory() >= before.nbytes
+    del before
+    loaded = worker.begin_peak_anew()
+    assert loaded is not None and worker.peak_memory() - loaded < 2**23
+    during = np.ones(2**22)
+    assert 2**25 <= worker.peak_memory() - loaded < 2**26 and during.nbytes == 2**25
+    monkeypatch.setattr(worker, "RESET", Path("/proc/self/no such file"))
+    assert worker.begin_peak_anew() is None
 
 
 def test_errors_of_a_child_are_raised_here(tmp_path: Path) -> None:

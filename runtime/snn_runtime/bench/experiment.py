@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from snn_runtime.activations import peak
 from snn_runtime.bench.children import run_child
 from snn_runtime.bench.contenders import PRECISIONS, Contender, twins
 from snn_runtime.bench.energy import estimate
@@ -71,6 +72,7 @@ def measure(workload: Workload, plan: Plan, folder: Path, say: Say) -> Report:
         workload.rate,
         entering_rates(workload.graph, workload.images),
         workload.graph.parameters,
+        peak(workload.graph.nodes, workload.graph.readout, workload.graph.shapes),
         len(workload.images),
         layers,
         bandwidth,
@@ -165,6 +167,7 @@ def _row(found: dict[str, Any], limit: float | None) -> Row:
         found["batch"],
         found["variant"],
         latency,
+        None,
         None,
         None,
         share,

@@ -21,6 +21,9 @@ METHOD = {
     "images_per_s": "from the mean call",
     "peak_bytes": "largest resident size of a process that loads one contender and answers a few "
     "batches, Python and libraries included",
+    "activation_bytes": "what a few batches add to the resident size of a process that has loaded",
+    "activation_bytes of a network": "float32 values of one picture that are needed at once, going "
+    "through the nodes in their order",
     "load_seconds": "from the file to an engine that can answer, imports left out, median of 3; "
     "for an SNN reading includes the gate",
     "limit": "bytes of weight rows that the spikes make necessary / one thread's bandwidth on a "
@@ -48,6 +51,8 @@ class Row:
     """Of a whole batch."""
     peak_bytes: int | None
     """None if not asked for."""
+    activation_bytes: int | None
+    """Of `peak_bytes`, what running a batch took; None also where the system does not tell."""
     load_seconds: float | None
     limit_share: float | None
     """Time at the physical limit ÷ p50, for an SNN where the bandwidth was measured."""
@@ -91,6 +96,8 @@ class Report:
     rates: dict[str, float]
     """Measured, of the spikes that enter each layer, by source."""
     parameters: int
+    activation_bytes: int
+    """By arithmetic, of one picture."""
     images: int
     """Pictures that were answered in turn."""
     traffic: list[Traffic]

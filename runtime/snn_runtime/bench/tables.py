@@ -14,11 +14,12 @@ from snn_runtime.bench.results import METHOD, Benchmark, Comparison, Report, Row
 MEGABYTE = 1e6
 COLUMNS = (
     "network rate measured_rate contender threads batch variant p50_ms p90_ms p99_ms min_ms "
-    "mean_ms calls images_per_s peak_mb load_s limit_share against ratio ratio_p10 ratio_p90 "
-    "ratio_min ratio_max"
+    "mean_ms calls images_per_s peak_mb activation_mb load_s limit_share against ratio ratio_p10 "
+    "ratio_p90 ratio_min ratio_max"
 ).split()
 HEADINGS = ("threads", "batch", "contender", "p50 ms", "p90 ms", "p99 ms", "min ms", "images/s")
-EXTRA = ("peak MB", "load s", "of limit")
+EXTRA = ("peak MB", "activ. MB", "load s", "of limit")
+FIELDS = ("peak_bytes", "activation_bytes", "load_seconds", "limit_share")
 
 
 def as_json(benchmark: Benchmark) -> str:
@@ -82,6 +83,7 @@ def _record(report: Report, row: Row) -> dict[str, object]:
         "calls": latency.calls,
         "images_per_s": row.images_per_second,
         "peak_mb": None if row.peak_bytes is None else row.peak_bytes / MEGABYTE,
+        "activation_mb": None if row.activation_bytes is None else row.activation_bytes / MEGABYTE,
         "load_s": row.load_seconds,
         "limit_share": row.limit_share,
     }
@@ -103,6 +105,8 @@ def _header(report: Report) -> Iterator[str]:
         f"layers {report.mean_rate:.2%} ({min(rates):.2%} to {max(rates):.2%}) "
         f"on {report.images} pictures"
     )
+    arithmetic = report.activation_bytes / MEGABYTE
+    yield f"values of a picture that are needed at once, in float32: {arithmetic:.1f} MB"
     total = sum(layer.row_bytes for layer in report.traffic)
     macs = sum(layer.image_macs for layer in report.traffic)
     limit = (
@@ -119,7 +123,7 @@ def _header(report: Report) -> Iterator[str]:
 def _table(rows: list[Row]) -> Iterator[str]:
     extra = [
         name
-        for name, field in zip(EXTRA, ("peak_bytes", "load_seconds", "limit_share"), strict=True)
+        for name, field in zip(EXTRA, FIELDS, strict=True)
         if any(getattr(row, field) is not None for row in rows)
     ]
     cells = [[*HEADINGS, *extra], *(_cells(row, extra) for row in rows)]
@@ -131,6 +135,9 @@ def _cells(row: Row, extra: list[str]) -> list[str]:
     times = [f"{1e3 * value:.3f}" for value in (latency.p50, latency.p90, latency.p99, latency.min)]
     optional = {
         "peak MB": "" if row.peak_bytes is None else f"{row.peak_bytes / MEGABYTE:.0f}",
+        "activ. MB": ""
+        if row.activation_bytes is None
+        else f"{row.activation_bytes / MEGABYTE:.1f}",
         "load s": "" if row.load_seconds is None else f"{row.load_seconds:.3f}",
         "of limit": "" if row.limit_share is None else f"{row.limit_share:.0%}",
     }

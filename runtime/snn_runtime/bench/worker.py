@@ -27,7 +27,7 @@ from snn_runtime.system import System, Unknown
 LOADS = 3
 """Times a model is loaded; the median counts."""
 FOOTPRINT_CALLS = 3
-STATUS = Path("/proc/self/status")
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 BANDWIDTH_TRIALS = 3
 
 
@@ -103,7 +103,8 @@ def measure(task: Task) -> dict[str, Any]:
 
 
 def footprint(task: Task) -> dict[str, Any]:
-    """Return `peak_bytes` after loading and a few calls, and `load_seconds` of a load like it.
+    """Return `peak_bytes` after loading and a few calls, the `activation_bytes` that the calls took
+    of it, and `load_seconds` of a load like it.
 
     The modules are imported before the clock starts; the file is warm in the system's cache.
     """
@@ -113,6 +114,8 @@ def footprint(task: Task) -> dict[str, Any]:
     start = time.perf_counter()
     _, call = load()
     seconds = [time.perf_counter() - start]
+    most = peak_memory()
+    loaded = begin_peak_anew()
     for number in range(FOOTPRINT_CALLS):
         call(number)
     peak = peak_memory()
@@ -120,7 +123,11 @@ def footprint(task: Task) -> dict[str, Any]:
         start = time.perf_counter()
         load()
         seconds.append(time.perf_counter() - start)
-    return {"peak_bytes": peak, "load_seconds": statistics.median(seconds)}
+    return {
+        "peak_bytes": max(most, peak),
+        "activation_bytes": None if loaded is None else peak - loaded,
+        "load_seconds": statistics.median(seconds),
+    }
 
 
 def peak_memory() -> int:
@@ -129,12 +136,26 @@ def peak_memory() -> int:
     Not `ru_maxrss` where there is a choice: a child begins with its parent's.
     """
     try:
-        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+        return _status("VmHWM")
     except (OSError, StopIteration):
         import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def begin_peak_anew() -> int | None:
+    """Let the peak begin at what is resident now, and return that; None where it cannot be done."""
+    try:
+        RESET.write_text("5")
+        return _status("VmRSS")
+    except (OSError, StopIteration):
+        return None
+
+
+def _status(name: str) -> int:
+    """Bytes, which the file gives in KiB."""
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1]) * 1024
 
 
 def read_task(path: Path) -> Task:
