@@ -26,7 +26,8 @@ from snn_runtime.graph import (
     Readout,
     SpikingGraph,
 )
-from snn_runtime.infer import parse_args, run
+from snn_runtime.infer import run
+from snn_runtime.infer_flags import parse_args
 from snn_runtime.onnx_file import to_bytes
 
 
