@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snn_export.labels import labels_of
 from snn_runtime import door
@@ -76,15 +76,19 @@ def load_origin(args: argparse.Namespace) -> "Origin":
         ModelError: the file is refused.
     """
     # Here, because these need torch, and the flags do not.
-    from snn_export.importers import detect
+    from snn_export.importers import contents, detect
     from snn_export.trained import load as load_own
 
     _let_in(args.checkpoint)
     args.framework = args.framework or detect(args.checkpoint, args.module)
-    check(args, BY_FORMAT)
+    # What is wrong with the file is said before what is wrong with the flags.
     if args.framework is None:
-        return load_own(args.checkpoint)
-    return _load_foreign(args.framework, args)
+        own = load_own(args.checkpoint)
+        check(args, BY_FORMAT)
+        return own
+    held = contents(args.framework, args.checkpoint)
+    check(args, BY_FORMAT)
+    return _load_foreign(args.framework, held, args)
 
 
 def _let_in(path: Path) -> None:
@@ -97,23 +101,23 @@ def _let_in(path: Path) -> None:
         raise ModelError("bad_checkpoint", f"{path}: {error.message}") from error
 
 
-def _load_foreign(file_format: str, args: argparse.Namespace) -> "Foreign":
+def _load_foreign(file_format: str, held: Any, args: argparse.Namespace) -> "Foreign":
     from snn_export.importers import Picture, load, size_in
 
     if args.module is None and file_format not in DATA_ALONE:
         raise UsageError(
             "bad_flag",
-            f"--module goes with snntorch and spikingjelly, where it is needed; {args.checkpoint} "
-            f"is {file_format}",
+            f"{args.checkpoint}: holds weights of {file_format} and no program; add --module "
+            "FILE.py:FUNCTION, your function that builds the network",
         )
-    args.image_size = args.image_size or size_in(file_format, args.checkpoint)
+    args.image_size = args.image_size or size_in(file_format, held)
     for flag in NEEDED:
         if getattr(args, flag) is None:
             raise UsageError("bad_flag", f"{args.checkpoint}: {file_format} has no {_MEANS[flag]}")
     picture = Picture.of(
         labels_of(args.labels), args.image_size, args.mean, args.std, args.fit or "crop"
     )
-    return load(file_format, args.checkpoint, picture, args.module, args.dt)
+    return load(file_format, args.checkpoint, held, picture, args.module, args.dt)
 
 
 _MEANS = {

@@ -318,7 +318,12 @@ def test_the_command_exports_weights_and_the_module_they_fit(
 
 
 COMMANDS: list[tuple[str, tuple[str, ...], int, str]] = [
-    ("snntorch.pt", (), 2, "--module goes with snntorch and spikingjelly, where it is needed"),
+    (
+        "snntorch.pt",
+        (),
+        2,
+        "holds weights of snntorch or spikingjelly and no program; add --module FILE",
+    ),
     ("spikingjelly.pt", (), 5, "need --module FILE.py:FUNCTION to say"),
     ("snntorch.pt", ("--module", "{}/net.py:jelly"), 5, "does not fit"),
     ("snntorch.pt", ("--module", "{}/net.py:build", "--from", "spikingjelly"), 5, "of snntorch"),

@@ -149,7 +149,7 @@ def test_one_step_is_that_of_the_equations(seed: int, spiking_end: bool, shortcu
 def test_a_file_reads_back_and_is_told_by_its_signature(tmp_path: Path) -> None:
     nir.write(tmp_path / "net.bin", a_graph())
     assert detect(tmp_path / "net.bin", None) == "nir"
-    assert nir_graphs.input_size(tmp_path / "net.bin") == (12, 12)
+    assert nir_graphs.input_size(nir_file.read(tmp_path / "net.bin")) == (12, 12)
     read = to_int8(nir_graphs.load(tmp_path / "net.bin", picture()).fold())
     made = to_int8(nir_graphs.from_graph(a_graph(), picture()).fold())
     assert read.digest() == made.digest()

@@ -52,15 +52,29 @@ def load(path: Path, picture: Picture) -> Foreign:
     Raises:
         ModelError: not at T = 1, an ANN, thresholds ≤ 0, keys missing or left over, wrong shapes.
     """
+    return from_tensors(path, tensors(path), picture)
+
+
+def tensors(path: Path) -> dict[str, Any]:
+    """Return the tensors in a file, which is one of the authors' at T = 1 if any.
+
+    Raises:
+        ModelError: it is not; an ANN.
+    """
     content = read(path)
     state = content.get("state_dict")
     if not isinstance(state, dict):
         raise refuse(path, "has no 'state_dict'")
-    tensors = {unwrapped(key): value for key, value in state.items()}
-    if not any(key.startswith("threshold.") for key in tensors):
+    named = {unwrapped(key): value for key, value in state.items()}
+    if not any(key.startswith("threshold.") for key in named):
         raise refuse(path, "has no thresholds: it is an ANN; train it down to T=1 first")
     _check_timesteps(path, content)
-    reader = Reader(path, {key: array(key, value) for key, value in tensors.items()})
+    return named
+
+
+def from_tensors(path: Path, held: dict[str, Any], picture: Picture) -> Foreign:
+    """As `load`, of what `tensors` gave."""
+    reader = Reader(path, {key: array(key, value) for key, value in held.items()})
     layers = _resnet(reader) if reader.has("pre_process.0.weight") else _vgg(reader, picture)
     reader.check_all_read()
     return Foreign.of_data("iir-official", layers, picture)

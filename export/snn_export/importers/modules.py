@@ -23,7 +23,7 @@ from snn_export.importers.program import value_of
 from snn_export.importers.snntorch_neurons import FRAMEWORK as SNNTORCH
 from snn_export.importers.spiking import Framework, several_steps
 from snn_export.importers.spikingjelly_neurons import FRAMEWORK as SPIKINGJELLY
-from snn_export.importers.torch_file import array, state_dict, unwrapped
+from snn_export.importers.torch_file import array, unwrapped
 from snn_export.importers.trace import Traced, trace
 from snn_runtime import door
 from snn_runtime.errors import InputError, ModelError, UsageError
@@ -50,15 +50,14 @@ def from_module(network: nn.Module, picture: Picture) -> Foreign:
     return Foreign(framework.name, traced.layers, picture, program, _notes(traced))
 
 
-def load(path: Path, picture: Picture, builder: str) -> Foreign:
+def load(path: Path, weights: dict[str, Tensor], picture: Picture, builder: str) -> Foreign:
     """Return the network that `builder` (`net.py:build` or `package.net:build`) makes, with the
-    weights in `path`.
+    weights that `path` holds.
 
     Raises:
         UsageError: there is no such function.
         ModelError: the function or the weights are not fit for this.
     """
-    weights = state_dict(path)
     network = _built(builder)
     names = network.state_dict().keys()
     if weights.keys() != names:  # a network may itself have a part that is called "module"

@@ -32,7 +32,7 @@ from snn_export.importers.layers import (
     unsupported,
 )
 from snn_export.importers.modular import padding_of, pool
-from snn_export.importers.nir_file import read
+from snn_export.importers.nir_file import read, unguarded
 from snn_export.importers.picture import Picture
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import INPUT
@@ -47,11 +47,13 @@ def load(path: Path, picture: Picture, timestep: float = TIMESTEP) -> Foreign:
     Raises:
         ModelError: recurrent, several inputs or outputs, or a node that one step cannot express.
     """
-    return from_graph(read(path), picture, timestep)
+    return from_graph(read(path), picture, timestep, unguarded(path))
 
 
-def from_graph(graph: Any, picture: Picture, timestep: float = TIMESTEP) -> Foreign:
-    """As `load`, for a `nir.NIRGraph`."""
+def from_graph(
+    graph: Any, picture: Picture, timestep: float = TIMESTEP, notes: tuple[str, ...] = ()
+) -> Foreign:
+    """As `load`, for a `nir.NIRGraph`; `notes` are what its reader must know of its file."""
     layers: list[Layer] = []
     values: dict[str, str] = {}
     sources = _sources(graph)
@@ -72,12 +74,11 @@ def from_graph(graph: Any, picture: Picture, timestep: float = TIMESTEP) -> Fore
     if len(last) != 1:
         raise unsupported(output, f"reads {len(last)} nodes, expected one")
     found = Layers(tuple(layers), last[0])
-    return Foreign.of_data("nir", found, picture, _notes(found, timestep))
+    return Foreign.of_data("nir", found, picture, (*_notes(found, timestep), *notes))
 
 
-def input_size(path: Path) -> tuple[int, int] | None:
-    """Return (height, width) if the file's input says them."""
-    graph = read(path)
+def input_size(graph: Any) -> tuple[int, int] | None:
+    """Return (height, width) if the graph's input says them."""
     shape = np.ravel(graph.nodes[_only(graph, "Input", "input")].input_type["input"])
     return (int(shape[1]), int(shape[2])) if len(shape) == 3 else None
 

@@ -1,9 +1,10 @@
 """Whose file is it? Told by its content, never by its name."""
 
 from pathlib import Path
+from typing import Any
 
 from snn_export.flags import FORMATS
-from snn_export.importers import iir_official, modules, nir_graphs, torch_file
+from snn_export.importers import iir_official, modules, nir_file, nir_graphs, torch_file
 from snn_export.importers.foreign import Foreign
 from snn_export.importers.picture import Picture
 from snn_runtime.errors import ModelError, UsageError
@@ -25,10 +26,11 @@ def detect(path: Path, builder: str | None) -> str | None:
     words = torch_file.pickled_words(path)
     if iir_official.MARK in words:
         return "iir-official"
-    if not words or OURS in words:
+    if OURS in words:
         return None
     if builder or b"graded_spikes_factor" in words or b"reset_mechanism_val" in words:
         return MODULE
+    torch_file.state_dict(path)  # what else it holds is said first
     raise ModelError(
         "bad_checkpoint",
         f"{path}: a torch file, but not train-snn's and not the IIR-SNN authors'; the weights of "
@@ -37,22 +39,47 @@ def detect(path: Path, builder: str | None) -> str | None:
     )
 
 
+def contents(file_format: str, path: Path) -> Any:
+    """Return what a file of `file_format` holds, for `load`.
+
+    No flag is needed for it, so that what is wrong with the file is said before what is wrong with
+    the flags.
+
+    Raises:
+        ModelError: it is missing, damaged, not of that format, or not at T = 1.
+    """
+    if file_format == "nir":
+        return nir_file.read(path)
+    if file_format == "iir-official":
+        return iir_official.tensors(path)
+    return torch_file.state_dict(path)
+
+
 def load(
-    file_format: str, path: Path, picture: Picture, builder: str | None, timestep: float | None
+    file_format: str,
+    path: Path,
+    held: Any,
+    picture: Picture,
+    builder: str | None,
+    timestep: float | None,
 ) -> Foreign:
     """Return the network in `path`, a file of `file_format` as named in `FORMATS` or by `detect`.
+
+    Args:
+        held: its `contents`.
 
     Raises:
         UsageError: `builder` is missing or wrong.
         ModelError: the file is refused.
     """
     if file_format == "nir":
-        return nir_graphs.load(path, picture, timestep or nir_graphs.TIMESTEP)
+        notes = nir_file.unguarded(path)
+        return nir_graphs.from_graph(held, picture, timestep or nir_graphs.TIMESTEP, notes)
     if file_format == "iir-official":
-        return iir_official.load(path, picture)
+        return iir_official.from_tensors(path, held, picture)
     if builder is None:
         raise UsageError("bad_flag", f"{file_format} needs --module FILE.py:FUNCTION")
-    foreign = modules.load(path, picture, builder)
+    foreign = modules.load(path, held, picture, builder)
     if file_format in FORMATS and foreign.framework != file_format:
         raise ModelError(
             "unsupported", f"{builder}: returns a network of {foreign.framework}, not {file_format}"
@@ -60,9 +87,9 @@ def load(
     return foreign
 
 
-def size_in(file_format: str, path: Path) -> tuple[int, int] | None:
-    """Return (height, width) of the pictures if the file holds them."""
-    return nir_graphs.input_size(path) if file_format == "nir" else None
+def size_in(file_format: str, held: Any) -> tuple[int, int] | None:
+    """Return (height, width) of the pictures if the file's `contents` say them."""
+    return nir_graphs.input_size(held) if file_format == "nir" else None
 
 
 def _starts_with(path: Path, signature: bytes) -> bool:
