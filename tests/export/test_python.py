@@ -1,0 +1,103 @@
+"""`export` from Python proves what the command proves."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import commands
+import networks
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from snntorch import Leaky
+from torch import Tensor, nn
+
+from snn_export import trained
+from snn_export.exporting import export
+from snn_export.importers import Picture, from_module
+from snn_runtime.errors import ModelError, ResourceError, UsageError, VerifyError
+
+PICTURE = Picture.of(("cat", "dog"), (12, 12), (0.5,), (0.25,))
+README = Path(__file__).parents[2] / "export" / "importers" / "README.md"
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    neurons = Leaky(0.9, threshold=0.3, init_hidden=True)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), neurons, nn.Flatten(), nn.Linear(400, 2))
+
+
+def standardised(module: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> Tensor:
+    """A convolution with weight standardisation, of which its weight says nothing."""
+    assert isinstance(module, nn.Conv2d)
+    deviation, mean = torch.std_mean(module.weight, (1, 2, 3), keepdim=True)
+    return F.conv2d(inputs[0], (module.weight - mean) / deviation, module.bias)
+
+
+def test_a_network_is_written_and_answers_as_it_did(tmp_path: Path) -> None:
+    made = network()
+    facts = export(from_module(made, PICTURE), tmp_path / "m.onnx", weights="float32", threads=1)
+    assert facts["proof"]["spikes"] > 0 and facts["parity"]["same_label"] == 1
+    model = commands.load(tmp_path / "m.onnx")
+    pixels = networks.pictures((12, 12), 32)
+    with torch.no_grad():
+        normalised = (torch.from_numpy(pixels).movedim(3, 1) / 255 - 0.5) / 0.25
+        wanted = made(normalised)
+    np.testing.assert_array_equal(model.predict(pixels).argmax(1), wanted.argmax(1).numpy())
+
+
+@pytest.mark.parametrize("weights", ["int8", "float32"])
+def test_what_is_more_than_its_layers_say_is_refused_and_not_written(
+    tmp_path: Path, weights: Any
+) -> None:
+    made = network()
+    made[0].register_forward_hook(standardised)
+    with pytest.raises(VerifyError, match="neurons differ between snntorch and the exported graph"):
+        export(from_module(made, PICTURE), tmp_path / "m.onnx", weights=weights)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_our_own_networks_give_the_commands_facts_and_file(tmp_path: Path) -> None:
+    described = networks.experiment("vgg5", size=(12, 12))
+    networks.save(described, networks.network(described), tmp_path / "t1.pt")
+    facts = export(trained.load(tmp_path / "t1.pt"), tmp_path / "python.onnx", bits=6)
+    flags = ("--int-bits", "6", "--format", "json")
+    done = commands.export(tmp_path, tmp_path / "t1.pt", "command.onnx", *flags)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(json.dumps(facts)) == json.loads(done.stdout)
+    assert (tmp_path / "python.onnx").read_bytes() == (tmp_path / "command.onnx").read_bytes()
+
+
+def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match="nowhere"):
+        export(from_module(network(), PICTURE), tmp_path / "nowhere" / "m.onnx")
+    described = networks.experiment("vgg5", size=(12, 12))
+    networks.save(described, networks.network(described), tmp_path / "t3.pt", timesteps=3)
+    with pytest.raises(ModelError, match="export needs T=1"):
+        export(trained.load(tmp_path / "t3.pt"), tmp_path / "m.onnx")
+    foreign = from_module(network(), PICTURE)
+    with pytest.raises(UsageError, match="bits is 5, expected 8, 6 or 4"):
+        export(foreign, tmp_path / "m.onnx", bits=5)
+    with pytest.raises(UsageError, match="bits is 6, but float32 weights are no integers"):
+        export(foreign, tmp_path / "m.onnx", bits=6, weights="float32")
+    with pytest.raises(UsageError, match="weights is 'int4', expected int8 or float32"):
+        export(foreign, tmp_path / "m.onnx", weights="int4")  # type: ignore[arg-type]
+
+
+def test_the_readmes_example_runs_and_proves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    torch.manual_seed(0)
+    neurons = Leaky(0.9, threshold=0.3, init_hidden=True)
+    small = nn.Sequential(nn.Conv2d(3, 2, 5, 4), neurons, nn.Flatten(), nn.Linear(2 * 7 * 7, 2))
+    exec(example, {"network": small})
+    assert commands.load(tmp_path / "model.onnx").labels == ("cat", "dog")
+    (tmp_path / "model.onnx").unlink()
+    small[0].register_forward_hook(lambda module, inputs, output: 1.5 * output + 0.3)
+    with pytest.raises(VerifyError):
+        exec(example, {"network": small})
+    assert not (tmp_path / "model.onnx").exists()
