@@ -30,7 +30,7 @@ BY_FORMAT = (
     Rule(
         ("mean", "std", "image_size", "fit", "module", "dt"),
         lambda args: args.framework is not None,
-        "is for other people's files, and this is not told apart as one; say --from",
+        "is for other people's files, and this one is train-snn's, which says it itself",
     ),
     Rule(
         ("dt",),
