@@ -156,6 +156,31 @@ def test_png_with_a_flipped_bit(place: int) -> None:
     assert refusal(bytes(data)).code in {"corrupt", "truncated", "too_many_pixels"}
 
 
+def smaller(data: bytes, by: int) -> bytes:
+    """A PNG whose header claims more rows than there are, all checksums being right."""
+    (height,) = struct.unpack_from(">I", data, 20)
+    header = data[16:20] + struct.pack(">I", height + by) + data[24:29]
+    return data[:8] + pictures.chunk(b"IHDR", header) + data[33:]
+
+
+@pytest.mark.parametrize("interlace", [0, 1])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "RGBA", "LA"])
+def test_png_that_claims_more_rows_than_it_has(mode: str, interlace: int) -> None:
+    for size in ((24, 32), (25, 31), (8, 9)):
+        data = encoded(picture(*size).convert(mode), "PNG", interlace=interlace)
+        assert decode(data).warnings == ()
+        for by in (1, 2, 100, 7000):
+            assert refusal(smaller(data, by)).code in ("truncated", "corrupt", "bad_dimensions")
+
+
+@pytest.mark.parametrize("interlace", [0, 1])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "I;16", "RGBA"])
+def test_black_png_that_is_all_there(mode: str, interlace: int) -> None:
+    for size in ((8, 8), (9, 15), (33, 20), (300, 400)):
+        image = Image.new(mode, size)
+        assert decode(encoded(image, "PNG", interlace=interlace)).image.size == size
+
+
 def test_picture_of_no_size() -> None:
     assert refusal(pictures.png(0, 0, b"")).code == "bad_dimensions"
 

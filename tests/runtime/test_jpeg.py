@@ -160,6 +160,22 @@ def test_damage_in_the_middle_that_uses_up_the_data() -> None:
     assert verdict(data[:middle] + data[middle + 900 :]) == "truncated"
 
 
+ARITHMETIC = bytes.fromhex(
+    "ffd8ffe000104a46494600010100000100010000ffdb00430006040506050406060506070706080a100a0a09090a14"
+    "0e0f0c1017141818171416161a1d251f1a1b231c1616202c20232627292a29191f2d302d283025282928ffc9000b08"
+    "0010001001011100ffcc000600101005ffda0008010100003f00ff00ceeb79e21a207abc739b6039499a29c57da583"
+    "ebe7397a21f0ffd9"
+)
+"""16 x 16, grey."""
+
+
+def test_arithmetic_coding_is_read_with_any_tail() -> None:
+    for tail in (b"", b"\0" * 70_000, ARITHMETIC):
+        assert decode(ARITHMETIC + tail).warnings == ()
+        np.testing.assert_array_equal(pixels(ARITHMETIC + tail), pillows(ARITHMETIC))
+    assert decode(ARITHMETIC[:-2]).warnings == (NO_END,)
+
+
 # Scans without number
 
 

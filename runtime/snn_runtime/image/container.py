@@ -14,6 +14,14 @@ import zlib
 from snn_runtime.errors import InputError
 
 _ENTRY = 12
+_PIECE = 2**20
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PLAIN = ((0, 0, 1, 1),)
+_ADAM7 = (
+    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
+    *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
+)
+"""Passes of an interlaced picture: the first pixel's column and row, and the steps to the next."""
 _ANCILLARY = 0x20
 # Pillow takes 3 µs for a chunk of PNG, 0.3 µs for a block of GIF, 8 µs for a strip of TIFF and
 # 0.3 µs for a byte of run-length BMP. A row a strip, or tiles of 16 x 16, stay below.
@@ -41,6 +49,27 @@ def check_complete(name: str, data: bytes) -> None:
         _check_gif(data)
     elif name == "BMP":
         _check_bmp(data)
+
+
+def png_lacks_rows(data: bytes) -> bool:
+    """Whether a PNG, checked and decoded, unpacks to less than its header claims.
+
+    It costs as much as decoding. Pillow leaves black what is missing.
+    """
+    width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
+    depth, missing = bits * _CHANNELS[colour], 0
+    for left, top, across, down in _ADAM7 if data[28] else _PLAIN:
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        missing += rows * (1 + (columns * depth + 7) // 8) if columns else 0
+    unpacker, position = zlib.decompressobj(), 8
+    while missing > 0 and data[position + 4 : position + 8] != b"IEND":
+        behind = position + 8 + int.from_bytes(data[position : position + 4], "big")
+        part = data[position + 8 : behind] if data[position + 4 : position + 8] == b"IDAT" else b""
+        while part and missing > 0:
+            missing -= len(unpacker.decompress(part, _PIECE))
+            part = unpacker.unconsumed_tail
+        position = behind + 4
+    return missing > len(unpacker.flush())
 
 
 def end_of_webp(data: bytes) -> int:

@@ -11,8 +11,7 @@ before their size can be refused, and tries formats that run other programs. Pil
 Python warnings for odd TIFF tags; where they are made errors the file is refused as `corrupt`. Of a
 damaged compressed TIFF libtiff writes a line on standard error that cannot be kept from it.
 
-Two kinds of damage go unnoticed: in the middle of a JPEG, while its data last to the end, and a
-well-formed PNG that holds too few rows, whose rest is black.
+One kind of damage goes unnoticed: in the middle of a JPEG, while its data last to the end.
 """
 
 import io
@@ -33,7 +32,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from snn_runtime.errors import InputError
 from snn_runtime.image import jpeg
 from snn_runtime.image.colour import is_dim, to_rgb
-from snn_runtime.image.container import check_complete, damaged, truncated
+from snn_runtime.image.container import check_complete, damaged, png_lacks_rows, truncated
 from snn_runtime.image.intake import DEFAULT_LIMITS, Limits, read_file
 from snn_runtime.image.markers import survey
 from snn_runtime.image.orientation import (
@@ -163,6 +162,8 @@ def _decode(kind: Kind, data: bytes, limits: Limits, needed: tuple[int, int] | N
     image = _OPENERS[kind.name](io.BytesIO(data))
     _check_size(image.size, limits)
     image.load()
+    if isinstance(image, PngImageFile) and _ends_black(image) and png_lacks_rows(data):
+        raise truncated(kind.name, "its last rows are missing")
     # TIFF is turned by Pillow itself.
     is_tiff = isinstance(image, TiffImageFile)
     orientation, bad = (1, False) if is_tiff else find_orientation(image.info)
@@ -199,6 +200,12 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
             f"is {width} x {height} pixels; each side must have {MIN_SIDE} or more, and the long "
             f"one at most {MAX_ASPECT} times the short one",
         )
+
+
+def _ends_black(image: Image.Image) -> bool:
+    # Two rows: of an interlaced picture the last may be there and the one before it not.
+    rows = np.asarray(image.crop((0, image.height - 2, *image.size)))
+    return not all(row.any() for row in rows)
 
 
 def _bits(image: ImageFile.ImageFile, data: bytes) -> int:
