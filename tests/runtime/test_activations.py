@@ -200,7 +200,7 @@ from pathlib import Path
 import numpy as np
 from test_activations import graph_of, population
 from snn_runtime.backends.event import EventBackend
-from snn_runtime.bench.worker import peak_memory
+from snn_runtime.bench.resident import peak_memory
 from snn_runtime.graph import INPUT, Pool
 
 side, threads = 1100, 16

@@ -15,7 +15,7 @@ import pytest
 from graphs import example, pictures
 
 from snn_runtime import onnx_file
-from snn_runtime.bench import children, contenders, machine, timing, worker
+from snn_runtime.bench import children, contenders, machine, resident, timing, worker
 from snn_runtime.bench.contenders import Contender, batches, cyclic, fastest
 from snn_runtime.bench.timing import Protocol, race, ratio, summarise
 from snn_runtime.bench.twin import twin_input
@@ -154,16 +154,16 @@ def test_a_child_measures_memory_of_its_own(tmp_path: Path) -> None:
 
 
 def test_what_calls_take_is_told_from_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    worker.begin_peak_anew()
+    resident.begin_peak_anew()
     before = np.ones(2**23)  # 64 MB, which are gone when the clock starts anew
-    assert worker.peak_memory() >= before.nbytes
+    assert resident.peak_memory() >= before.nbytes
     del before
-    loaded = worker.begin_peak_anew()
-    assert loaded is not None and worker.peak_memory() - loaded < 2**23
+    loaded = resident.begin_peak_anew()
+    assert loaded is not None and resident.peak_memory() - loaded < 2**23
     during = np.ones(2**22)
-    assert 2**25 <= worker.peak_memory() - loaded < 2**26 and during.nbytes == 2**25
-    monkeypatch.setattr(worker, "RESET", Path("/proc/self/no such file"))
-    assert worker.begin_peak_anew() is None
+    assert 2**25 <= resident.peak_memory() - loaded < 2**26 and during.nbytes == 2**25
+    monkeypatch.setattr(resident, "RESET", Path("/proc/self/no such file"))
+    assert resident.begin_peak_anew() is None
 
 
 def test_errors_of_a_child_are_raised_here(tmp_path: Path) -> None:

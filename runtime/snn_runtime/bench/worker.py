@@ -20,6 +20,7 @@ import numpy as np
 from snn_runtime.bench.contenders import Contender, Ready, batches, cyclic, named, on_gpu, open_twin
 from snn_runtime.bench.joules import Meter, find
 from snn_runtime.bench.metering import spend
+from snn_runtime.bench.resident import growth, peak_memory
 from snn_runtime.bench.timing import Latency, Protocol, Ratio, race, ratio, summarise
 from snn_runtime.errors import DeviceError, SnnError
 from snn_runtime.system import System, Unknown
@@ -27,7 +28,6 @@ from snn_runtime.system import System, Unknown
 LOADS = 3
 """Times a model is loaded; the median counts."""
 FOOTPRINT_CALLS = 3
-STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 BANDWIDTH_TRIALS = 3
 
 
@@ -111,11 +111,10 @@ def footprint(task: Task) -> dict[str, Any]:
     (contender,), (batch,) = task.contenders, task.batches
     inputs = _inputs(task, contender, batch)
     load = _loader(task, contender, inputs)
+    activations = growth(_loader(task, contender, inputs, prove=False)()[1], FOOTPRINT_CALLS)
     start = time.perf_counter()
     _, call = load()
     seconds = [time.perf_counter() - start]
-    most = peak_memory()
-    loaded = begin_peak_anew()
     for number in range(FOOTPRINT_CALLS):
         call(number)
     peak = peak_memory()
@@ -124,38 +123,10 @@ def footprint(task: Task) -> dict[str, Any]:
         load()
         seconds.append(time.perf_counter() - start)
     return {
-        "peak_bytes": max(most, peak),
-        "activation_bytes": None if loaded is None else peak - loaded,
+        "peak_bytes": peak,
+        "activation_bytes": activations,
         "load_seconds": statistics.median(seconds),
     }
-
-
-def peak_memory() -> int:
-    """Largest resident size of this process so far, in bytes.
-
-    Not `ru_maxrss` where there is a choice: a child begins with its parent's.
-    """
-    try:
-        return _status("VmHWM")
-    except (OSError, StopIteration):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def begin_peak_anew() -> int | None:
-    """Let the peak begin at what is resident now, and return that; None where it cannot be done."""
-    try:
-        RESET.write_text("5")
-        return _status("VmRSS")
-    except (OSError, StopIteration):
-        return None
-
-
-def _status(name: str) -> int:
-    """Bytes, which the file gives in KiB."""
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
-    return int(line.split()[1]) * 1024
 
 
 def read_task(path: Path) -> Task:
@@ -189,17 +160,26 @@ def _inputs(task: Task, contender: Contender, batch: int) -> list[Any]:
 
 
 def _loader(
-    task: Task, contender: Contender, inputs: list[Any], *, check: bool = False
+    task: Task,
+    contender: Contender,
+    inputs: list[Any],
+    *,
+    check: bool = False,
+    prove: bool = True,
 ) -> Callable[[], Ready]:
-    """Return what makes a contender ready; `check` has an SNN prove its answers first."""
+    """Return what makes a contender ready; `check` has an SNN prove its answers first, without
+    `prove` it does not even where that is cheap."""
     path = Path(task.models[contender.name])
     if contender.kind == "dnn":
         return lambda: open_twin(contender.engine, path, task.threads, inputs)
-    from snn_runtime.model import load
+    from snn_runtime.model import Choice, load, make_backend, read
 
     def ready() -> Ready:
         backend, device = named(contender.engine)
         threads = None if on_gpu(contender.engine) else task.threads
+        if not prove:
+            engine = make_backend(read(path), Choice(backend, device, threads=threads))
+            return engine.details, cyclic(engine.run, inputs)
         model = load(path, backend=backend, device=device, threads=threads)
         if check and not model.self_tested:
             model.self_test()
