@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from snn_runtime.cells import cell
 from snn_runtime.command import say
 from snn_runtime.errors import PARTIAL, InputError
 from snn_runtime.image.folder import Tally
@@ -173,7 +174,8 @@ class JsonReport(Report):
 
 
 class CsvReport(Report):
-    """One row a prediction, in UTF-8; undecodable file names as the bytes they are."""
+    """One row a prediction, in UTF-8; undecodable file names as the bytes they are, text as
+    `cells.cell` defuses it."""
 
     def __init__(self, program: str, engine: str, *, strict: bool = False) -> None:
         super().__init__(program, engine, strict=strict)
@@ -186,7 +188,7 @@ class CsvReport(Report):
 
     def _put(self, row: list[object]) -> None:
         text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerow(row)
+        csv.writer(text, lineterminator="\n").writerow(map(cell, row))
         _write(text.getvalue().encode("utf-8", "surrogateescape"))
 
 

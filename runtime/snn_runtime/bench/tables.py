@@ -10,6 +10,7 @@ from typing import Any
 from snn_runtime.bench import energy_tables
 from snn_runtime.bench.columns import aligned
 from snn_runtime.bench.results import METHOD, Benchmark, Comparison, Report, Row
+from snn_runtime.cells import cell
 
 MEGABYTE = 1e6
 COLUMNS = (
@@ -40,7 +41,8 @@ def as_csv(benchmark: Benchmark) -> str:
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for report in benchmark.reports:
-        writer.writerows(_record(report, row) for row in report.rows)
+        for row in report.rows:
+            writer.writerow({name: cell(value) for name, value in _record(report, row).items()})
     return text.getvalue()
 
 
