@@ -15,7 +15,7 @@ import torch
 from refusals import refused
 from torch import Tensor
 
-from snn_train import cli, run
+from snn_train import cli, run, saving
 from snn_train.augment import Augmentation
 from snn_train.choices import Recipe
 from snn_train.data import DataSet
@@ -31,8 +31,10 @@ STAGES = (Stage(0, 2), Stage(2, 1), Stage(1, 2))
 
 @pytest.fixture(autouse=True)
 def hasty_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only a power cut needs fsync, and hundreds of them can take minutes."""
+    """Only a power cut needs fsync, and hundreds of them can take minutes; no test waits for space
+    on a disk that it has filled itself."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.setattr(saving, "PAUSE", 0.0)
 
 
 @pytest.fixture
@@ -140,7 +142,9 @@ NURSERY = """
 import json, os, resource, signal, sys, time
 import matplotlib.pyplot, sklearn.datasets, torch._dynamo
 from snn_train.cli import main
+from snn_train import saving
 os.fsync = lambda _: None
+saving.PAUSE = 0
 print(flush=True)
 for line in sys.stdin:
     what, *rest = json.loads(line)

@@ -71,6 +71,7 @@ def photos(root: Path, height: int = 24, width: int = 32) -> Path:
         (["--distillation", "0"], ["settings", "distillation"], 0.0),
         (["--percentile", "99"], ["settings", "percentile"], 99.0),
         (["--largest-drop", "0.5"], ["settings", "largest_drop"], 0.5),
+        (["--rate-limits", "0,0.75"], ["settings", "rate_limits"], (0.0, 0.75)),
         (["--seed", "11"], ["settings", "seed"], 11),
         (["--precision", "bfloat16"], ["settings", "precision"], "bfloat16"),
         (["--augment", "none"], ["settings", "augmentation", "shift"], 0),
@@ -169,7 +170,9 @@ def test_a_gpu_that_is_not_there_is_refused(
         (["--data", "imagefolder:.", "--image-size", "7x9"], ["--image-size 7x9", "from 8x8"]),
         (["--data", "svhn"], ["--data svhn", "expected one of digits, imagefolder:DIR"]),
         (["--resume", "x", "--epochs", "9"], ["--epochs cannot change a run that goes on"]),
-        (["--resume", "x", "--learning-rate", "9"], ["--learning-rate cannot change"]),
+        (["--resume", "x", "--weight-decay", "9"], ["--weight-decay cannot change"]),
+        (["--data", "digits", "--rate-limits", "0.6"], ["'0.6' is not LOW,HIGH, two shares"]),
+        (["--data", "digits", "--rate-limits", "0.6,0.5"], ["'0.6,0.5' is not LOW,HIGH"]),
         (["--resume", "x", "--out", "y"], ["--out cannot change"]),
     ],
 )  # fmt: skip
@@ -280,9 +283,9 @@ def test_a_run_that_diverges_exits_with_8_and_says_how_to_go_on(
     monkeypatch.setattr(validation, "gate", lambda timesteps, *_: "it is lost" if timesteps else "")
     answer = train_snn("--data", "digits", *TINY, "--out", tmp_path)
     assert answer.code == 8
-    *table, again, last = answer.err.splitlines()
+    *table, last = answer.err.splitlines()
     assert [line.split()[0] for line in table] == ["stage", "ann"]
-    assert again == f"to go on: train-snn --resume {tmp_path}"
+    assert f"; its best state is in {tmp_path}/t2-refused.pt; to go on: train-snn --resume" in last
     assert last.startswith("train-snn: error: stage t2 failed 4 times") and "it is lost" in last
 
 

@@ -25,6 +25,9 @@ OF_THE_FILE = ("network", "recipe", "width", "hidden", "surrogate", "dropout", "
                "timesteps", "percentile", "seed")  # fmt: skip
 """Flags that say what the file says already that a run begins with."""
 
+REMEDIES = ("largest_drop", "rate_limits", "spike_rate", "learning_rate", "spiking_learning_rate")
+"""Flags that may change a run that goes on, so that a stage which has failed for good has a way."""
+
 
 def takes_size(spec: str) -> bool:
     """Whether the pictures of a data set, as given to `--data`, are made as large as asked for."""

@@ -15,6 +15,7 @@ from snn_train.choices import (
     OF_ANY_SIZE,
     OF_THE_FILE,
     RATE_LIMITS,
+    REMEDIES,
     Optimiser,
     Precision,
     Recipe,
@@ -45,13 +46,12 @@ EXAMPLES = f"""examples:
 
 data: {", ".join(DATA)}"""
 
-ON_RESUME = ("resume", "format", "device", "threads", "micro_batch", "compile")
+ON_RESUME = ("resume", "format", "device", "threads", "micro_batch", "compile", *REMEDIES)
 """Flags that may differ when a run goes on; all others are fixed by its checkpoint."""
 OF_A_BEGINNING = ("data", "out", "network", "recipe", "width", "hidden", "surrogate", "dropout",
                   "image_size", "fit", "timesteps", "epochs", "batch_size", "optimiser",
-                  "learning_rate", "spiking_learning_rate", "weight_decay", "label_smoothing",
-                  "distillation", "percentile", "augment", "ema", "largest_drop", "seed",
-                  "spike_rate", "regulariser", "int_bits", "from", "precision")  # fmt: skip
+                  "weight_decay", "label_smoothing", "distillation", "percentile", "augment",
+                  "ema", "seed", "regulariser", "int_bits", "from", "precision")  # fmt: skip
 """The others."""
 
 RULES = (
@@ -153,6 +153,16 @@ def _number(expected: str, fits: Callable[[float], bool]) -> Callable[[str], flo
 _SHARE = _number("from 0 to 1", lambda value: 0 <= value <= 1)
 
 
+def _limits(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low = high = math.nan
+    if not 0 <= low < high <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LOW,HIGH, two shares from 0 to 1")
+    return low, high
+
+
 def _add_network(group: Any) -> None:
     width = _number("above 0, up to 16", lambda value: 0 < value <= 16)
     group.add_argument(
@@ -197,6 +207,8 @@ def _add_training(group: Any) -> None:
     ema = "measure and keep a moving average of the weights, e.g. 0.999"
     group.add_argument("--ema", type=decay, metavar="DECAY", help=ema)
     group.add_argument("--largest-drop", type=_SHARE, help="accuracy a stage may lose (0.1)")
+    rates = "share of each layer's neurons that may fire (default 0.005,0.6)"
+    group.add_argument("--rate-limits", type=_limits, metavar="LOW,HIGH", help=rates)
     group.add_argument("--seed", type=whole_number(0, 2**63 - 1))
 
 

@@ -11,6 +11,7 @@ from snn_train import stages
 from snn_train.data import DataSet
 from snn_train.descent import Descent, batches
 from snn_train.run import Position, Run
+from snn_train.saving import insist, save_and_go_on
 from snn_train.validation import evaluate, keep_if_best, problem, record, write_metrics
 
 SAVE_EVERY = 60.0
@@ -52,7 +53,7 @@ def train(
     while not run.finished:
         descent = Descent(run, stages.teacher(run), compiled)
         while trouble := _train_epochs(descent, split, display, stop) or problem(run):
-            display.note(stages.retry(run, trouble))
+            display.note(stages.retry(run, trouble, split))
         stages.finish(run, split)
     stages.test(run, data)
 
@@ -72,8 +73,7 @@ def _train_epochs(
         at = run.position
         keep_if_best(run, accuracy, rates, at.epoch)
         run.position = Position(at.stage, at.attempt, at.epoch + 1)
-        run.save()
-        write_metrics(run)
+        save_and_go_on(run)
     return ""
 
 
@@ -103,7 +103,7 @@ def _train_epoch(
         stopping, late = run.team.any(stop(), time.monotonic() - saved > SAVE_EVERY)
         if stopping or late:
             at.loss, saved = float(run.team.sum(loss)), time.monotonic()
-            run.save()
+            insist(run.save) if stopping else save_and_go_on(run)
         if stopping:
             raise Stopped
     return float(run.team.sum(loss)) / split.steps

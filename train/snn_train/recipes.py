@@ -83,8 +83,8 @@ RECIPES = {
 }
 
 FLAGS = ("batch_size", "optimiser", "learning_rate", "spiking_learning_rate", "weight_decay",
-         "label_smoothing", "distillation", "percentile", "largest_drop", "seed",
-         "precision", "spike_rate", "regulariser", "ema")  # fmt: skip
+         "label_smoothing", "distillation", "percentile", "largest_drop",
+         "rate_limits", "seed", "precision", "spike_rate", "regulariser", "ema")  # fmt: skip
 
 
 def settings_for(recipe: RecipeDefaults, data: str, flags: dict[str, Any]) -> Settings:

@@ -1,6 +1,8 @@
 """What a run shows: a live line, a line an epoch, a plot, and the closing table."""
 
+import io
 import json
+import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,9 +10,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from snn_runtime.files import scratch_settings
+from snn_runtime.errors import ResourceError
+from snn_runtime.files import scratch_settings, write_atomic
 from snn_train.folder import PLOT
 from snn_train.run import Run
+
+LOG = logging.getLogger(__name__)
 
 
 class Terminal:
@@ -122,9 +127,13 @@ def plot(run: Run) -> Path:
     title = f"{run.experiment.architecture.network} on {run.experiment.data}"
     figure.suptitle(title, parse_math=False)  # a path may hold dollars
     figure.tight_layout()
-    path = run.directory / PLOT
-    figure.savefig(path, dpi=110)
+    path, picture = run.directory / PLOT, io.BytesIO()
+    figure.savefig(picture, dpi=110)
     pyplot.close(figure)
+    try:
+        write_atomic(path, picture.getvalue())
+    except ResourceError as error:  # what ends the run has more to say
+        LOG.warning("%s", error.message)
     return path
 
 

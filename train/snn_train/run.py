@@ -75,6 +75,10 @@ class Run:
     threads: int | None = None
     """That torch computes with; None where nothing was recorded."""
     team: Team = ALONE
+    unhealthy: Best | None = None
+    """The most accurate state of a stage that has had no healthy one yet."""
+    failed_saves: int = 0
+    """In a row."""
 
     @property
     def judged(self) -> SpikingNetwork:
@@ -109,6 +113,7 @@ class Run:
             "bits": self.network.bits,
             "position": asdict(self.position),
             "best": vars(self.best),
+            "unhealthy": vars(self.unhealthy) if self.unhealthy else None,
             "records": self.records,
             "outcomes": self.outcomes,
             "network": self.network.state_dict(),
@@ -219,6 +224,7 @@ def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> 
         records, outcomes = content["records"], content["outcomes"]
         # Older runs have none of these keys.
         control = Budget(**content["budget"]) if content.get("budget") else None
+        unhealthy = Best(**content["unhealthy"]) if content.get("unhealthy") else None
         average = None
         if content.get("average"):
             average = experiment.build(network.timesteps, network.bits).to(device)
@@ -229,7 +235,7 @@ def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> 
         ) from error
     return Run(
         experiment, directory, network, optimiser, best, position, records, outcomes, control,
-        average, content.get("micro_batch"), content.get("threads"),
+        average, content.get("micro_batch"), content.get("threads"), unhealthy=unhealthy,
     )  # fmt: skip
 
 

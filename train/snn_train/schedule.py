@@ -84,6 +84,8 @@ class Settings:
     """Of the spiking stages; None: the same as the ANN's."""
     spiking_weight_decay: float | None = None
     """Likewise."""
+    rate_limits: tuple[float, float] = RATE_LIMITS
+    """Share of a layer's neurons that may fire, at least and at most."""
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -125,7 +127,9 @@ class Settings:
     def from_dict(cls, values: dict[str, Any]) -> "Settings":
         stages = tuple(Stage(*numbers) for numbers in values["stages"])
         augmentation = Augmentation(**values["augmentation"])
-        return cls(**values | {"stages": stages, "augmentation": augmentation})
+        low, high = values.get("rate_limits", RATE_LIMITS)  # older runs have none
+        mine = {"stages": stages, "augmentation": augmentation, "rate_limits": (low, high)}
+        return cls(**values | mine)
 
 
 def learning_rate(settings: Settings, timesteps: int, step: int, steps: int, attempt: int) -> float:
@@ -144,7 +148,12 @@ def learning_rate(settings: Settings, timesteps: int, step: int, steps: int, att
 
 
 def gate(
-    timesteps: int, rates: dict[str, float], accuracy: float, before: float | None, drop: float
+    timesteps: int,
+    rates: dict[str, float],
+    accuracy: float,
+    before: float | None,
+    drop: float,
+    limits: tuple[float, float] = RATE_LIMITS,
 ) -> str:
     """Return why a spiking stage may not pass on, or an empty string if it may.
 
@@ -153,15 +162,16 @@ def gate(
         accuracy: validation accuracy of the stage's best state, 0 to 1.
         before: that of the stage before it, None for the first.
         drop: the largest fall allowed.
+        limits: the lowest and the highest rate allowed.
     """
     if not math.isfinite(accuracy):
         return "loss is not finite"
     if timesteps == 0:
         return ""
-    low, high = RATE_LIMITS
+    low, high = limits
     for layer, rate in rates.items():
         if not low <= rate <= high:
-            return f"{layer} fires at {rate:.2%}, expected {low:.1%} to {high:.0%}"
+            return f"{layer} fires at {rate:.2%}, expected {100 * low:g}% to {100 * high:g}%"
     if before is not None and accuracy < before - drop:
         return f"accuracy fell from {before:.2%} to {accuracy:.2%}, budget is {drop:.0%}"
     return ""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snn_runtime.errors import DivergedError
-from snn_train import checkpoint
+from snn_train import checkpoint, remedy
 from snn_train.calibrate import descend, set_thresholds, settle
 from snn_train.data import DataSet
 from snn_train.descent import batches
@@ -17,7 +17,8 @@ from snn_train.network import SpikingNetwork
 from snn_train.on_disk import subset
 from snn_train.optimiser import make_optimiser
 from snn_train.processes import ALONE
-from snn_train.run import Position, Run, first_best
+from snn_train.run import Best, Position, Run, first_best
+from snn_train.saving import insist, save_and_go_on
 from snn_train.schedule import RETRIES
 from snn_train.validation import evaluate, keep_if_best
 
@@ -59,7 +60,7 @@ def network_of(run: Run, stage: str) -> SpikingNetwork:
     return network.to(device)
 
 
-def retry(run: Run, problem: str) -> str:
+def retry(run: Run, problem: str, split: Split) -> str:
     """Go back to the stage's best state, to try again, gentler; returns what there is to say.
 
     Raises:
@@ -67,26 +68,31 @@ def retry(run: Run, problem: str) -> str:
     """
     stage, attempt = run.stage, run.position.attempt
     if attempt == RETRIES:
+        state = _keep_refused(run, split)
         raise DivergedError(
             "diverged",
-            f"stage {stage.name} failed {RETRIES + 1} times, the last time: {problem}"
-            f"{_keep_refused(run)}",
+            f"stage {stage.name} failed {RETRIES + 1} times, the last time: {problem}; its best "
+            f"state is in {refused_file(run)}; to go on: {remedy.command(run, state, problem)}",
         )
     run.network.load_state_dict(run.best.weights)
     run.begin_average()
     run.optimiser = make_optimiser(run.network, run.experiment.settings)
     run.position = Position(run.position.stage, attempt + 1)
-    run.save()
+    save_and_go_on(run)
     return f"{stage.name}: {problem}; back to its best state, learning rate halved"
 
 
-def _keep_refused(run: Run) -> str:
-    """Keep the best state of a stage that failed, for whoever can use it all the same."""
-    if run.best.epoch < 0:
-        return ""
-    file = refused_file(run)
-    _save(run, _outcome(run), run.best.weights, file)
-    return f"; its best state is in {file}"
+def _keep_refused(run: Run, split: Split) -> Best:
+    """Keep the best state of a stage that failed, for whoever can use it all the same: the best
+    healthy one, or else the most accurate, or else the one that the stage began with."""
+    state = run.best if run.best.epoch >= 0 else run.unhealthy or run.best
+    if not state.rates:
+        run.network.load_state_dict(state.weights)
+        accuracy, rates = evaluate(run.network, split.held_out, split.held_out_labels, run)
+        state = run.unhealthy = Best(accuracy, 0, rates, state.weights)
+        save_and_go_on(run)  # the run can go on from it
+    _save(run, _outcome(run, state), state.weights, refused_file(run))
+    return state
 
 
 def finish(run: Run, split: Split) -> None:
@@ -94,7 +100,7 @@ def finish(run: Run, split: Split) -> None:
     run.network.load_state_dict(run.best.weights)
     run.average = None
     _settle(run, split)
-    outcome = _outcome(run)
+    outcome = _outcome(run, run.best)
     run.outcomes.append(outcome)
     _save(run, outcome, run.best.weights, stage_file(run, run.stage.name))
     if run.team.leads:
@@ -102,20 +108,20 @@ def finish(run: Run, split: Split) -> None:
     run.position = Position(run.position.stage + 1)
     if not run.finished:
         _begin(run, split)
-    run.save()
+    save_and_go_on(run)
 
 
-def _outcome(run: Run) -> dict[str, Any]:
-    """What the stage's best state reached; the test set is not read yet."""
+def _outcome(run: Run, state: Best) -> dict[str, Any]:
+    """What a state of the stage reached; the test set is not read yet."""
     mine = [r for r in run.records if r["stage"] == run.stage.name]
     return {
         "stage": run.stage.name,
         "timesteps": run.stage.timesteps,
         "bits": run.stage.bits,
-        "validation": run.best.accuracy,
+        "validation": state.accuracy,
         "test": None,
-        "spike_rate": run.network.spike_rate(run.best.rates) if run.stage.timesteps else None,
-        "rates": run.best.rates,
+        "spike_rate": run.network.spike_rate(state.rates) if run.stage.timesteps else None,
+        "rates": state.rates,
         "epochs": len(mine),
         "seconds": round(sum(r["seconds"] for r in mine), 1),
     }
@@ -147,7 +153,7 @@ def _begin(run: Run, split: Split) -> None:
         set_thresholds(run.network, images, settings.percentile)
     run.begin_average()
     run.optimiser = make_optimiser(run.network, settings)
-    run.best = first_best(run.network)
+    run.best, run.unhealthy = first_best(run.network), None
 
 
 def test(run: Run, data: DataSet) -> None:
@@ -162,7 +168,7 @@ def test(run: Run, data: DataSet) -> None:
     for outcome in outcomes:
         weights = checkpoint.load(stage_file(run, outcome["stage"]))["network"]
         _save(run, outcome, weights, stage_file(run, outcome["stage"]))
-    run.save()
+    insist(run.save)
 
 
 def stage_file(run: Run, name: str) -> Path:
@@ -182,5 +188,5 @@ def _save(run: Run, outcome: dict[str, Any], weights: dict[str, Tensor], file: P
         "network": {name: tensor.cpu() for name, tensor in weights.items()},
     }
     if run.team.leads:
-        checkpoint.save(file, content)
+        insist(lambda: checkpoint.save(file, content))
     run.team.wait()  # the others read it

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from snn_runtime.errors import DeviceError, ModelError, UsageError
+from snn_runtime.errors import DeviceError, DivergedError, ModelError, UsageError
 from snn_runtime.files import sweep_temporary
-from snn_train import processes, report
+from snn_train import processes, remedy, report
 from snn_train.augment import Augmentation, augmentation
 from snn_train.choices import takes_size
 from snn_train.data import DataSet, load
@@ -53,6 +53,7 @@ def _run(args: argparse.Namespace, team: Team, device: torch.device) -> int:
             current = resume(directory, device)
             _check_compiled(current, args)
             compute_with(args.threads, current.threads)
+            remedy.apply(current, vars(args))
             data = _data_again(current, terminal)
             return _carry_on(current, args, data, terminal, team)
     file: Path | None = vars(args)["from"]
@@ -91,9 +92,11 @@ def _carry_on(
     except Stopped:
         terminal.note(f"stopped, everything is saved; to go on: {again}")
         return 128 + (interruption.received or 0)
-    except BaseException:
+    except BaseException as error:
         if team.leads and (current.outcomes or current.records):
-            print(f"{report.table(current.outcomes)}\nto go on: {again}", file=sys.stderr)
+            # A stage that failed for good says itself what helps: it would fail again at once.
+            last = "" if isinstance(error, DivergedError) else f"\nto go on: {again}"
+            print(f"{report.table(current.outcomes)}{last}", file=sys.stderr)
         raise
     finally:
         if team.leads and current.records:

@@ -72,14 +72,26 @@ def write_metrics(run: Run) -> None:
 
 def keep_if_best(run: Run, accuracy: float, rates: dict[str, float], epoch: int) -> bool:
     """Make the network's weights the stage's best state if they are healthy and no worse: nearer
-    to the budget, or as near and as accurate."""
-    healthy = not gate(run.stage.timesteps, rates, accuracy, None, 1.0)
+    to the budget, or as near and as accurate. Until one is, the most accurate of the others is kept
+    for whoever can use it all the same."""
+    limits = run.experiment.settings.rate_limits
+    healthy = not gate(run.stage.timesteps, rates, accuracy, None, 1.0, limits)
     distance, before = _distance(run, rates), _distance(run, run.best.rates)
     no_worse = accuracy >= run.best.accuracy if distance == before else distance < before
     better = healthy and no_worse
     if better:
         run.best = Best(accuracy, epoch, rates, copy_weights(run.judged))
+        run.unhealthy = None
+    elif not healthy and run.best.epoch < 0:
+        _keep_unhealthy(run, accuracy, rates, epoch)
     return better
+
+
+def _keep_unhealthy(run: Run, accuracy: float, rates: dict[str, float], epoch: int) -> None:
+    least = run.unhealthy.accuracy if run.unhealthy else 0.0
+    weights = run.judged.state_dict().values()
+    if accuracy >= least and all(bool(weight.isfinite().all()) for weight in weights):
+        run.unhealthy = Best(accuracy, epoch, rates, copy_weights(run.judged))
 
 
 def _distance(run: Run, rates: dict[str, float]) -> float:
@@ -91,12 +103,13 @@ def _distance(run: Run, rates: dict[str, float]) -> float:
 
 def problem(run: Run) -> str:
     """Why the stage may not pass on; empty if it may."""
+    limits = run.experiment.settings.rate_limits
     if run.best.epoch < 0:  # no epoch was healthy: say what was wrong with the last one
         last = run.records[-1]
-        return gate(run.stage.timesteps, last["rates"], last["validation"], None, 1.0)
+        return gate(run.stage.timesteps, last["rates"], last["validation"], None, 1.0, limits)
     before = run.outcomes[-1]["validation"] if run.stage.timesteps and run.outcomes else None
     drop = run.experiment.settings.largest_drop
-    found = gate(run.stage.timesteps, run.best.rates, run.best.accuracy, before, drop)
+    found = gate(run.stage.timesteps, run.best.rates, run.best.accuracy, before, drop, limits)
     if run.budget and not found:
         found = run.budget.problem(run.network.spike_rate(run.best.rates))
     return found

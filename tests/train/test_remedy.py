@@ -1,0 +1,160 @@
+"""A stage that fails for good leaves its best state and names a command, and the command works."""
+
+import math
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from snn_export import trained
+from snn_runtime.errors import UsageError
+from snn_train import calibrate, checkpoint, descent, loop, remedy, stages
+from snn_train.choices import REMEDIES
+from snn_train.network import SpikingNetwork
+from snn_train.run import Best, Position, Run
+from snn_train.validation import evaluate
+
+if TYPE_CHECKING:
+    from train.conftest import Answer
+
+Command = Callable[..., "Answer"]
+TINY = ("--data", "digits", "--network", "vgg5", "--width", "0.1", "--timesteps", "2,1",
+        "--epochs", "1", "--threads", "1")  # fmt: skip
+
+
+@pytest.fixture
+def failed(train_snn: Command, tmp_path: Path) -> Callable[..., tuple[list[str], dict[str, Any]]]:
+    """Run into exit code 8; return the command that is named, and the refused checkpoint."""
+
+    def fail(stage: str, *flags: str) -> tuple[list[str], dict[str, Any]]:
+        answer = train_snn(*TINY, "--out", tmp_path / "a run", *flags)
+        assert answer.code == 8, answer.err
+        last = answer.err.splitlines()[-1]
+        file = tmp_path / "a run" / f"{stage}-refused.pt"
+        assert f"stage {stage} failed 4 times, the last time: " in last
+        assert f"; its best state is in {file}; to go on: train-snn --resume " in last
+        named = re.search(r"to go on: train-snn (.*) \[diverged\]$", last)
+        assert named
+        return shlex.split(named[1]), checkpoint.load(file)
+
+    return fail
+
+
+def goes_on(train_snn: Command, words: list[str]) -> "Answer":
+    answer = train_snn(*words)
+    assert answer.code == 0, answer.err
+    folder = Path(words[1])
+    assert (folder / "t1.pt").exists() and not list(folder.glob("*-refused.pt"))
+    return answer
+
+
+def deafen(monkeypatch: pytest.MonkeyPatch, layers: slice, factor: float) -> None:
+    """Let the layers of every network at T = 1 fire too rarely, whatever is learnt."""
+    true = calibrate.descend
+
+    def deaf(before: SpikingNetwork, timesteps: int) -> SpikingNetwork:
+        after = true(before, timesteps)
+        if timesteps == 1:
+            for layer in list(after.populations())[layers]:
+                layer.neuron.threshold.data.mul_(factor)
+        return after
+
+    monkeypatch.setattr(stages, "descend", deaf)
+
+
+def test_a_layer_out_of_its_limits(
+    train_snn: Command,
+    failed: Callable[..., tuple[list[str], dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deafen(monkeypatch, slice(1, 2), 1e4)
+    words, refused = failed("t1", "--largest-drop", "0.05", "--recipe", "iir", "--hidden", "8")
+    rates = refused["metrics"]["rates"].values()
+    assert not all(0.005 <= rate <= 0.6 for rate in rates)
+    assert refused["timesteps"] == 1 and refused["metrics"]["validation"] > 0
+    network = trained.load(Path(words[1]) / "t1-refused.pt").network  # good for export-snn
+    assert all(torch.equal(v, refused["network"][k]) for k, v in network.state_dict().items())
+    assert "--rate-limits" in words
+    low, high = map(float, words[words.index("--rate-limits") + 1].split(","))
+    assert low <= min(rates) and max(rates) <= high
+    again = train_snn(*words[:2])  # without the flag it fails at once, with the same advice
+    assert again.code == 8 and shlex.join(words) in again.err
+    goes_on(train_snn, words)
+    last = checkpoint.load(Path(words[1]) / "t1.pt")
+    assert last["settings"]["rate_limits"] == (low, high)
+
+
+def test_an_accuracy_that_fell_too_far(
+    train_snn: Command,
+    failed: Callable[..., tuple[list[str], dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def worse(network: SpikingNetwork, *rest: Any) -> tuple[float, dict[str, float]]:
+        return 0.9 - 0.25 * (network.timesteps == 2), evaluate(network, *rest)[1]
+
+    for module in (loop, stages):
+        monkeypatch.setattr(module, "evaluate", worse)
+    words, refused = failed("t2")
+    assert words[2:4] == ["--largest-drop", "0.251"]
+    assert refused["metrics"]["validation"] == 0.65
+    goes_on(train_snn, words)
+
+
+def test_weights_that_are_not_finite_are_never_kept(
+    train_snn: Command,
+    failed: Callable[..., tuple[list[str], dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deafen(monkeypatch, slice(1, 2), 0.0)  # gradients are divided by the threshold
+    words, refused = failed("t1", "--largest-drop", "1", "--recipe", "iir", "--hidden", "8")
+    assert all(bool(tensor.isfinite().all()) for tensor in refused["network"].values())
+    assert refused["metrics"]["rates"] and len(words) == 4
+    answer = train_snn(*words[:2])
+    assert answer.code == 8 and shlex.join(words) in answer.err
+
+
+def test_a_loss_that_is_not_finite(
+    train_snn: Command,
+    failed: Callable[..., tuple[list[str], dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    true = descent.Descent.step
+
+    def broken(self: descent.Descent, *rest: Any) -> Any:
+        settings = self.run.experiment.settings
+        loss, note = true(self, *rest)
+        bad = self.run.stage.timesteps and settings.peak(1) > 1e-3
+        return loss * (math.nan if bad else 1), note
+
+    monkeypatch.setattr(descent.Descent, "step", broken)
+    words, refused = failed("t2", "--largest-drop", "1")
+    assert words[2] == "--spiking-learning-rate" and float(words[3]) < 1e-3
+    assert refused["metrics"]["rates"] and math.isfinite(refused["metrics"]["validation"])
+    goes_on(train_snn, words)
+
+
+def test_a_budget_that_is_missed(new_run: Callable[..., Run], tmp_path: Path) -> None:
+    flags: dict[str, Any] = dict.fromkeys(REMEDIES) | {"spike_rate": 0.31}
+    with pytest.raises(UsageError, match="--spike-rate: .* was begun without a budget"):
+        remedy.apply(new_run(tmp_path), flags)
+    run = new_run(tmp_path, spike_rate=0.1)
+    run.position = Position(len(run.experiment.settings.stages) - 1)
+    names = [layer.plan.name for layer in run.network.populations()]
+    state = Best(0.9, 3, dict.fromkeys(names, 0.31), {})
+    assert remedy.command(run, state, "spike rate is …") == (
+        f"train-snn --resume {tmp_path} --spike-rate 0.31"
+    )
+    remedy.apply(run, flags)
+    assert run.budget and not run.budget.problem(0.31)
+    assert run.experiment.settings.spike_rate == 0.31
+
+
+def test_a_run_that_is_done_has_nothing_to_change(train_snn: Command, tmp_path: Path) -> None:
+    flags = (*TINY, "--out", tmp_path / "run", "--largest-drop", "1", "--rate-limits", "0,1")
+    assert train_snn(*flags).code == 0
+    answer = train_snn("--resume", tmp_path / "run", "--largest-drop", "0.5")
+    assert answer.code == 2 and "--largest-drop: the run in" in answer.err
