@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _label_all(args: argparse.Namespace, model: "Model", report: Report) -> None:
     """Decode and label, each in threads of its own, one batch after the other."""
-    limits = Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels)
+    limits = Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels, flags=True)
     label = partial(_label, model, report, count=args.top_k or TOP_K)
     decode = partial(_decode, model=model, limits=limits)
     with _Threads(1) as labeller, _Threads(min(DECODERS, usable())) as decoders:

@@ -259,7 +259,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(data: bytes) -> Non
     assert time.perf_counter() - start < 0.2
     assert error.code == "too_many_pixels"
     assert "50,000,000" in error.message
-    assert "--max-pixels" in error.message
+    assert error.message.endswith("; make it smaller")  # whoever asks may have no flag for it
 
 
 def test_the_pixel_limit_is_a_limit() -> None:
@@ -683,7 +683,7 @@ def test_a_file_over_the_limit_is_not_read(tmp_path: Path) -> None:
     assert time.perf_counter() - start < 0.2
     assert error.code == "too_many_bytes"
     assert "67,108,864" in error.message
-    assert "--max-bytes" in error.message
+    assert "--max" not in error.message
 
 
 def test_a_stream_is_not_read_past_the_limit() -> None:

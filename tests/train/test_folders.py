@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from bad_inputs.pictures import encoded, picture
+from bad_inputs.pictures import claims, encoded, picture
 from in_memory import in_memory
 
 from snn_runtime.errors import InputError
@@ -251,3 +251,19 @@ def test_a_class_name_that_no_model_can_have_is_refused_before_training(root: Pa
     for part in ("train", "test"):
         (root / part / "bee").rename(root / part / "bee\n")
     assert "'bee\\n' holds characters nobody can see (U+000A); rename the class" in refusal(root)
+
+
+@pytest.mark.parametrize("kind", ["imagefolder", "imagenet"])
+def test_a_picture_of_too_many_pixels_is_refused_without_a_flag_that_is_not_there(
+    root: Path, kind: str
+) -> None:
+    file = root / "train" / "ant" / "00.png"
+    file.write_bytes(claims(20_000, 20_000))
+    expected = f"{file}: has 20000 x 20000 = 400,000,000 pixels, the limit is 50,000,000"
+    if kind == "imagefolder":
+        message = refusal(root)
+    else:
+        with pytest.raises(InputError) as caught:
+            read(root, kind).train_images[:]
+        message = caught.value.message
+    assert message.startswith(f"{expected}; make it smaller") and "--max" not in message

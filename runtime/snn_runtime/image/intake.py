@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from snn_runtime import door
 from snn_runtime.door import Readable
 
-_FLAG = "--max-bytes"
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -18,6 +16,12 @@ class Limits:
     """Size of the file."""
     max_pixels: int = 50_000_000
     """Width × height, checked before anything is decoded."""
+    flags: bool = False
+    """Whether the command has flags of these names, for messages to say so."""
+
+    def flag(self, name: str) -> str:
+        """Return the flag that a message names: none where there is none."""
+        return name if self.flags else ""
 
 
 DEFAULT_LIMITS = Limits()
@@ -32,12 +36,12 @@ def read_file(path: str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS) -> 
     Raises:
         InputError: see `door.open_file`; the message leaves the path to the caller.
     """
-    return door.read(path, limits.max_bytes, _FLAG)
+    return door.read(path, limits.max_bytes, limits.flag("--max-bytes"))
 
 
 def read_stream(stream: Readable, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """Return what is left in `stream`, refusing rather than reading past the limit."""
-    return door.read_stream(stream, limits.max_bytes, _FLAG)
+    return door.read_stream(stream, limits.max_bytes, limits.flag("--max-bytes"))
 
 
 class Waiting:

@@ -119,7 +119,7 @@ def decode(
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         raise InputError(
-            "too_many_pixels", "has more pixels than there is memory for (--max-pixels)"
+            "too_many_pixels", f"has more pixels than there is memory for{_advice(limits)}"
         ) from error
     except Exception as error:  # Pillow raises SyntaxError, ValueError, struct.error and more
         raise _undecodable(kind, error) from error
@@ -186,13 +186,18 @@ def _decode_jpeg(data: bytes, limits: Limits, needed: tuple[int, int] | None) ->
     return Picture(upright(to_rgb(image), orientation), (BAD_ORIENTATION,) * bad + remarks)
 
 
+def _advice(limits: Limits) -> str:
+    flag = limits.flag("--max-pixels")
+    return f" ({flag})" if flag else "; make it smaller"
+
+
 def _check_size(size: tuple[int, int], limits: Limits) -> None:
     width, height = size
     if width * height > limits.max_pixels:
         raise InputError(
             "too_many_pixels",
             f"has {width} x {height} = {width * height:,} pixels, the limit is "
-            f"{limits.max_pixels:,} (--max-pixels)",
+            f"{limits.max_pixels:,}{_advice(limits)}",
         )
     if min(size) < MIN_SIDE or max(size) > MAX_ASPECT * min(size):
         raise InputError(
