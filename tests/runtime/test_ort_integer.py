@@ -35,6 +35,9 @@ from snn_runtime.graph import (
 FLOATS = {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "ConvInteger"}
 AROUND = ((1, 1), (1, 1))
 SIZE = 8
+KINDS = (True, False) if ort.signed_weights_are_exact() else (False,)
+"""Whether weights are signed. Elsewhere 8-bit products of signed weights saturate, which is why they
+are not used there: only that they are not can be tested."""
 
 
 def session(
@@ -58,9 +61,9 @@ def executed(graph: SpikingGraph, folder: Path) -> Counter[str]:
 
 
 def assert_exact(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> None:
-    """Both kinds of weights, with and without the optimiser: every spike and every logit's bits."""
+    """All kinds of weights, with and without the optimiser: every spike and every logit's bits."""
     activity = reference.run(graph, images)
-    for signed in (True, False):
+    for signed in KINDS:
         for level in ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL"):
             engine = session(lower(graph, signed=signed, watch=True), level)
             logits, *fires = engine.run(None, {INPUT: images})
@@ -387,7 +390,7 @@ def test_an_unknown_processor_is_not_trusted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert not adds_in_32_bits("x86_64", ())
-    machine = os.uname().machine
+    machine, exact_here = os.uname().machine, ort.signed_weights_are_exact()
     for name, content in (("none", None), ("old", "flags\t: avx2\n"), ("new", "flags: avx_vnni\n")):
         if content is not None:
             (tmp_path / name).write_text(content)
@@ -398,6 +401,8 @@ def test_an_unknown_processor_is_not_trusted(
         weights = lower(example(), signed=ort.signed_weights_are_exact()).graph.initializer
         kind = next(w.data_type for w in weights if w.name == "conv2/weight")
         assert kind == (TensorProto.INT8 if exact else TensorProto.UINT8)
+        if exact and not exact_here:
+            continue  # this processor is not the one that the file tells of
         graph = example()
         images = pictures(graph.image, 2)
         np.testing.assert_array_equal(
