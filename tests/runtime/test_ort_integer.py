@@ -36,8 +36,8 @@ FLOATS = {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "Co
 AROUND = ((1, 1), (1, 1))
 SIZE = 8
 KINDS = (True, False) if ort.signed_weights_are_exact() else (False,)
-"""Whether weights are signed. Elsewhere 8-bit products of signed weights saturate, which is why they
-are not used there: only that they are not can be tested."""
+"""Whether weights are signed. Elsewhere 8-bit products of signed weights saturate, which is why
+they are not used there: only that they are not can be tested."""
 
 
 def session(

@@ -1,0 +1,128 @@
+"""Every flag of every command that the command line alone tells to be without effect is refused in
+that mode, and no other. The flags are those that the parsers know: a new one has to be added."""
+
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from snn_runtime.errors import UsageError
+from snn_runtime.model import Choice
+from snn_train.choices import OF_THE_FILE
+from snn_train.flags import OF_A_BEGINNING
+
+VALUES = {
+    "train-snn": {
+        "data": "digits", "resume": "begun", "out": "elsewhere", "format": "json",
+        "network": "vgg11", "recipe": "iir", "width": "0.2", "hidden": "8", "surrogate": "tanh",
+        "dropout": "0.3", "image_size": "9x9", "fit": "stretch", "timesteps": "3,1",
+        "epochs": "7", "batch_size": "10", "optimiser": "sgd --learning-rate 0.1",
+        "learning_rate": "0.01", "spiking_learning_rate": "0.02", "weight_decay": "0.3",
+        "label_smoothing": "0.2", "distillation": "0.1", "percentile": "77",
+        "augment": "cutout=2", "ema": "0.9", "largest_drop": "0.3", "seed": "3",
+        "spike_rate": "0.2", "regulariser": "hoyer", "int_bits": "6", "from": "t1.pt",
+        "device": "cuda:7", "threads": "3", "precision": "bfloat16", "micro_batch": "5",
+        "compile": "", "rate_limits": "0.001,0.7",
+    },
+    "export-snn": {
+        "weights": "float32", "int_bits": "4", "data": "digits", "threads": "3",
+        "format": "json", "framework": "nir", "labels": "d,e,f", "image_size": "9x9",
+        "mean": "0.3", "std": "0.3", "fit": "stretch", "module": "net.py:other", "dt": "0.01",
+    },
+    "snn-infer": {
+        "model": "m.onnx", "backend": "onnxruntime", "device": "cuda:1", "precision": "fp16",
+        "threads": "3", "top_k": "2", "format": "csv", "strict": "", "follow": "",
+        "max_pixels": "777", "max_bytes": "777", "self_test": "", "clear_cache": "",
+    },
+    "snn-bench": {
+        "model": "m.onnx", "images": "photos", "topology": "resnet20", "rates": "7",
+        "pooling": "average", "hidden": "8", "width": "0.3", "weight_bits": "4",
+        "backends": "event", "threads": "2", "batch": "3", "against": "dnn", "rounds": "3",
+        "duration": "9", "warm_up": "9", "energy": "", "no_memory": "", "format": "csv",
+        "plot": "sweep.svg",
+    },
+    "snn-doctor": {"model": "m.onnx", "json": "", "output": "report.json", "timeout": "5"},
+}  # fmt: skip
+"""A value of every flag that is not its default."""
+
+SYNTHETIC = {"rates", "pooling", "hidden", "width", "weight_bits"}
+OF_PICTURES = {"top_k", "format", "strict", "follow", "max_pixels", "max_bytes"}
+OF_A_MODEL = {"model", "backend", "device", "precision", "threads"}
+MODES: list[tuple[str, set[str]]] = [
+    ("train-snn --data digits", {"resume", "from", "image_size", "fit"}),
+    ("train-snn --data cifar10", {"resume", "from", "image_size", "fit"}),
+    ("train-snn --data mnist:folder", {"resume", "from", "image_size", "fit"}),
+    ("train-snn --data imagefolder:photos", {"resume", "from"}),
+    ("train-snn --data imagenet:photos", {"resume", "from"}),
+    (
+        "train-snn --data digits --int-bits 4 --from t1.pt",
+        {*OF_THE_FILE, "precision", "compile", "resume"},
+    ),
+    (
+        "train-snn --data digits --int-bits 4 --from t1.pt --spiking-learning-rate 0.01",
+        {*OF_THE_FILE, "precision", "compile", "resume", "learning_rate", "optimiser"},
+    ),
+    ("train-snn --resume begun", {*OF_A_BEGINNING}),
+    ("export-snn t1.pt m.onnx", set()),
+    ("export-snn t1.pt m.onnx --weights float32", {"int_bits"}),
+    ("snn-infer a.jpg", set()),
+    ("snn-infer --self-test", OF_PICTURES),
+    ("snn-infer --clear-cache", {*OF_PICTURES, *OF_A_MODEL}),
+    ("snn-bench", {*SYNTHETIC, "plot"}),
+    ("snn-bench --topology vgg16", {"model"}),
+    ("snn-bench --backends tensorrt", {*SYNTHETIC, "plot", "threads"}),
+    ("snn-bench --backends tensorrt --against dnn", {*SYNTHETIC, "plot"}),
+    ("snn-doctor", set()),
+]
+"""A command line for every mode, and the flags that have no effect in it."""
+PARSERS = {
+    "train-snn": "snn_train.flags",
+    "export-snn": "snn_export.cli",
+    "snn-infer": "snn_runtime.infer_flags",
+    "snn-bench": "snn_runtime.bench.cli",
+    "snn-doctor": "snn_runtime.doctor.cli",
+}
+
+
+def parsed(line: str) -> Any:
+    command, *words = line.split()
+    return import_module(PARSERS[command]).parse_args(words)
+
+
+@pytest.mark.parametrize(("line", "without_effect"), MODES)
+def test_what_has_no_effect_is_refused_and_nothing_else(
+    line: str, without_effect: set[str]
+) -> None:
+    parsed(line)
+    refused, looked_at = set(), set()
+    for name, value in VALUES[line.split()[0]].items():
+        flag = {"framework": "--from"}.get(name, f"--{name.replace('_', '-')}")
+        if flag in line.split():
+            continue
+        looked_at.add(name)
+        try:
+            parsed(f"{line} {flag} {value}")
+        except UsageError:
+            refused.add(name)
+    assert refused == without_effect & looked_at
+
+
+@pytest.mark.parametrize("command", PARSERS)
+def test_every_flag_is_looked_at(command: str) -> None:
+    line = next(line for line, _ in MODES if line.startswith(command))
+    known = vars(parsed(line)).keys() - {"said", "version", "inputs", "checkpoint"}
+    # The file that export-snn writes is a `model` that no flag names.
+    assert VALUES[command].keys() == known - ({"model"} if command == "export-snn" else set())
+
+
+def test_a_flag_said_with_its_usual_value_is_told_from_one_unsaid() -> None:
+    for flag in ("--width 1.0", "--fit crop", "--precision float32", "--recipe iir-bn"):
+        with pytest.raises(UsageError, match="cannot change a run that goes on"):
+            parsed(f"train-snn --resume begun {flag}")
+    assert parsed("train-snn --data digits --width 1.0").said.keys() == {"data", "width"}
+
+
+@pytest.mark.parametrize(("backend", "device"), [("tensorrt", "auto"), ("onnxruntime", "cuda")])
+def test_threads_are_for_processors(backend: str, device: str) -> None:
+    with pytest.raises(UsageError, match="for engines on the CPU"):
+        Choice(backend, device, threads=3)
