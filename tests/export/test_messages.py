@@ -17,6 +17,7 @@ from snntorch import Leaky
 from torch import nn
 
 from snn_export.importers import nir_file
+from snn_runtime.errors import ModelError
 
 LABELS = ("--labels", "a,b,c")
 FLAGS = (*LABELS, "--image-size", "8x8", "--mean", "0", "--std", "1")
@@ -212,3 +213,13 @@ def test_nir_arrays_without_a_checksum_are_said(
     assert len(notes) == told
     if told:
         assert "1 arrays of the file carry no checksum, first node/weight" in notes[0]
+
+
+def test_a_nir_array_that_lost_a_part_is_refused(tmp_path: Path) -> None:
+    """HDF5 would read zeros."""
+    h5py: Any = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "net.nir", "w") as file:
+        array = file.create_dataset("weight", (8,), "f4", chunks=(4,), compression="gzip")
+        array[:4] = 1
+    with pytest.raises(ModelError, match="'weight' is damaged: parts of it are missing"):
+        nir_file.read(tmp_path / "net.nir")

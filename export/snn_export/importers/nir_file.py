@@ -1,5 +1,6 @@
 """NIR files are HDF5: what is checked before the `nir` package reads one."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,13 @@ def read(path: Path) -> Any:
         ) from error
     try:
         with h5py.File(path, "r") as file:
-            size = _Measure(h5py).of(file)
+            measure = _Measure(h5py)
+            size = measure.of(file)
         most = min(LARGEST, max(SMALL, RATIO * path.stat().st_size))
         if size > most:
             raise ValueError(f"unpacks to {size:,} bytes, limit is {most:,}")
+        if measure.lost:
+            raise ValueError(f"{measure.lost[0]!r:.40} is damaged: parts of it are missing")
         return nir.read(path)
     except Exception as error:  # nir checks with asserts, and a damaged file can raise anything
         problem = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
@@ -76,6 +80,8 @@ class _Measure:
     def __init__(self, h5py: Any) -> None:
         self._h5py = h5py
         self._seen = 0
+        self.lost: list[str] = []
+        """Arrays that are not all there."""
 
     def of(self, group: Any, depth: int = 0) -> int:
         """Bytes in a group and all groups in it.
@@ -98,5 +104,16 @@ class _Measure:
             elif isinstance(item, self._h5py.Dataset):
                 if item.external or item.is_virtual:
                     raise ValueError(f"{name!r:.40} keeps its numbers in another file")
+                if _lost_a_part(item):
+                    self.lost.append(str(name))
                 size += item.nbytes
         return size
+
+
+def _lost_a_part(item: Any) -> bool:
+    """The list of chunks has no checksum; where an entry is lost, HDF5 reads zeros."""
+    if not item.chunks or not item.size:
+        return False
+    sizes = zip(item.shape, item.chunks, strict=True)
+    wanted = math.prod(-(-side // chunk) for side, chunk in sizes)
+    return bool(item.id.get_num_chunks() != wanted)
