@@ -74,10 +74,10 @@ def whole(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-def centred(network: nn.Module) -> nn.Module:
-    """Let no class of `fc` win every time."""
+def centred(network: nn.Module, last: nn.Module | None = None) -> nn.Module:
+    """Let no class of `fc`, or of `last`, win every time."""
     seen: list[Tensor] = []
-    fc: Any = network.fc
+    fc: Any = last or network.fc
     handle = fc.register_forward_hook(lambda _, __, given: seen.append(given))
     noise = torch.randint(0, 256, (1, 8, 3, SIDE, SIDE)).float()
     with torch.no_grad():
@@ -94,7 +94,7 @@ def reset(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, snntorch.SpikingNeuron):
             module.reset_mem()
-        elif isinstance(module, base.MemoryModule):
+        elif isinstance(module, (base.MemoryModule, OlderNode)):
             module.reset()
 
 
@@ -205,6 +205,107 @@ class Voting(nn.Module):
         return F.avg_pool1d(x.unsqueeze(1), 3, 3).squeeze(1)
 
 
+class OlderNode(nn.Module):
+    """SpikingJelly's neurons as they were, with the equations of the versions before 2."""
+
+    def __init__(self, v_threshold: float = 60.3, v_reset: float | None = 0.0) -> None:
+        super().__init__()
+        self.v_threshold, self.v_reset, self.tau = v_threshold, v_reset, 2.0
+        self.reset()
+
+    def reset(self) -> None:
+        self.v: Any = 0.0 if self.v_reset is None else self.v_reset
+
+    def surrogate_function(self, x: Tensor) -> Tensor:
+        spikes: Tensor = (x >= 0).to(x)
+        return spikes
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.v = self.v + self.charge(x)
+        spikes: Tensor = self.surrogate_function(self.v - self.v_threshold)
+        self.v = self.v - spikes * self.v_threshold
+        return spikes
+
+    def charge(self, x: Tensor) -> Tensor:
+        return x
+
+
+class OlderLeaky(OlderNode):
+    def charge(self, x: Tensor) -> Tensor:
+        current: Tensor = (x - (self.v - (self.v_reset or 0.0))) / self.tau
+        return current
+
+
+class OverSteps(nn.Module):
+    """The `MultiStep…` neurons of `clock_driven`: one class for one step, one for several."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        one_step: Any = super().forward
+        return torch.stack([one_step(step) for step in x])
+
+
+class OlderContainer(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        parts: Any = super().forward
+        given: Tensor = parts(x.flatten(0, 1))
+        steps: Tensor = given.reshape(*x.shape[:2], *given.shape[1:])
+        return steps
+
+
+def older(home: str, name: str, *bases: type[nn.Module]) -> Any:
+    """The class `name` of `spikingjelly.{home}`, without that version of the package."""
+    return type(name, bases, {"__module__": f"spikingjelly.{home}"})
+
+
+class Elsewhere(nn.Module):
+    """Keeps its threshold under another name."""
+
+    theta = 0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x >= self.theta).float()
+
+
+def unheard_of() -> nn.Module:
+    """A neuron of a version that nobody has seen."""
+    node: nn.Module = older("activation_based.neuron", "IFNode", Elsewhere)()
+    return node
+
+
+def single_module(home: str) -> Any:
+    """`neuron` is a module and no package: two dots in its name."""
+
+    def make() -> nn.Module:
+        spikes, leaks = older(home, "IFNode", OlderNode), older(home, "LIFNode", OlderLeaky)
+        conv1, conv2 = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        parts = [conv1, spikes(2000.5), nn.MaxPool2d(2), conv2, leaks(31.3, -4.0), nn.Flatten()]
+        network = nn.Sequential(*parts, nn.Linear(128, 4))
+        return centred(whole(network), network[-1])
+
+    return make
+
+
+def several_steps() -> nn.Module:
+    """As the examples of `clock_driven` for several timesteps have it."""
+    spikes = older("clock_driven.neuron", "MultiStepIFNode", OverSteps, OlderNode)
+    leaks = older("clock_driven.neuron", "MultiStepLIFNode", OverSteps, OlderLeaky)
+    container = older("clock_driven.layer", "SeqToANNContainer", OlderContainer)
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        x = m.sn1(m.contained(x.unsqueeze(0).repeat(1, 1, 1, 1, 1)))
+        logits: Tensor = m.end(m.sn2(m.more(x)))
+        return logits.mean(0)
+
+    network = Net(
+        forward, lambda threshold=20.3: (spikes if threshold > 99 else leaks)(threshold), {}
+    )
+    network.contained = container(network.conv1, nn.BatchNorm2d(8))
+    network.more = container(nn.MaxPool2d(2), network.conv2)
+    network.fc = nn.Linear(128, 4)
+    network.end = container(nn.Flatten(), network.fc)
+    return centred(whole(network))
+
+
 def conv(*options: Any, **named: Any) -> Callable[[], nn.Module]:
     return lambda: nn.Conv2d(8, 8, *options, **named)
 
@@ -276,6 +377,10 @@ MEMBERS: dict[str, Any] = {
     ),
     "flat pictures": lambda: whole(Shuffled()),
     "picture viewed": mapped(lambda m, x: head(m, body(m, x.view(-1, 3, SIDE, SIDE)))),
+    # older versions of SpikingJelly
+    "activation_based": single_module("activation_based.neuron"),
+    "clock_driven": single_module("clock_driven.neuron"),
+    "clock_driven, several steps": several_steps,
     # pools
     "mean of maps": on_spikes(lambda m, x: x.mean((2, 3))),
     "mean from behind": on_spikes(lambda m, x: torch.mean(x, dim=[-1, -2], keepdim=True)),
@@ -481,6 +586,12 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "batch statistics": (
         on_currents(lambda m, x: m.n(x), n=lambda: nn.BatchNorm2d(8, track_running_stats=False)),
         "n: BatchNorm2d keeps no running statistics",
+    ),
+    "a neuron of another version": (
+        lambda: whole(
+            nn.Sequential(nn.Flatten(), nn.Linear(192, 4), unheard_of(), nn.Linear(4, 4))
+        ),
+        "2: IFNode of a version that is not understood",
     ),
     "two timesteps": (lambda: whole(Loop(2)), "sn1: is called again: more than one timestep"),
     "size of the picture": (

@@ -8,9 +8,12 @@ import numpy.typing as npt
 import onnxruntime as ort
 import pytest
 import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
-from snn_export.importers import Picture, from_module
+from snn_export.importers import Picture, from_module, probe
 from snn_export.parity import compare
 from snn_export.quantise import to_float32, to_int8
 from snn_runtime import reference
@@ -53,6 +56,55 @@ def test_spikes_and_labels_are_those_of_the_modules_own_forward_pass(form: str) 
     differ = compare(foreign, whole, OrtBackend(whole, threads=1), IMAGES)
     if form not in ROUNDED:
         assert (differ.layerwise, differ.running, differ.same_label) == (0, 0, 1)
+
+
+@settings(max_examples=15)
+@given(
+    kind=st.sampled_from(["max", "mean"]),
+    where=st.sampled_from(["spikes", "currents"]),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=st.integers(1, 3),
+    padded=st.booleans(),
+    dilation=st.integers(1, 2),
+)
+def test_any_window_is_exact_or_refused(
+    kind: str, where: str, kernel: tuple[int, int], stride: int, padded: bool, dilation: int
+) -> None:
+    """Torch's own pools, spike for spike; `conv2` behind the mean of spikes cannot be."""
+    padding = (kernel[0] // 2 * padded, kernel[1] // 2 * padded)
+    if kind == "max":
+        pool: nn.Module = nn.MaxPool2d(kernel, stride, padding, dilation)
+    else:
+        pool = nn.AvgPool2d(kernel, stride, padding)
+    layers = [nn.Conv2d(3, 4, 3, 2), forms.leaky(2000.5), pool, nn.Conv2d(4, 4, 1), forms.leaky()]
+    if where == "currents":
+        layers[1:3] = layers[2:0:-1]
+    network: nn.Module = nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(4))
+    network(torch.zeros(2, 3, 16, 16))
+    network = forms.whole(network)
+    forms.reset(network)
+    picture = Picture(PICTURE.labels, 16, 16, PICTURE.mean, PICTURE.deviation)
+    tiles = kernel == (stride, stride) and not any(padding)
+    same = kernel == (1, 1) and stride == 1
+    if kind == "mean" and not tiles and not same and (where == "spikes" or any(padding)):
+        with pytest.raises(ModelError, match="do not tile the map|over a padded map"):
+            from_module(network, picture)
+        return
+    images = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 3), np.uint8)
+    foreign = from_module(network, picture)
+    for lower in (to_float32, to_int8):
+        graph = lower(foreign.fold())
+        parity = compare(foreign, graph, OrtBackend(graph, threads=1), images)
+        assert parity.rounded == 0
+        if kind == "max":
+            assert (parity.layerwise, parity.running) == (0, 0)
+
+
+@pytest.mark.parametrize("call", [torch.sin, F.relu, torch.round, torch.neg, torch.sort])
+def test_only_what_keeps_the_order_of_all_numbers_is_an_end(call: Any) -> None:
+    assert not probe.ordered(call, (2, 2))
+    assert probe.ordered(lambda x: F.log_softmax(x, 1), (2, 2))
+    assert not probe.ordered(lambda x: F.log_softmax(x, 0), (2, 2))
 
 
 def answer(network: nn.Module) -> torch.Tensor:

@@ -199,6 +199,37 @@ def exported_by(framework: str, path: Path) -> nn.Module:
     return network
 
 
+def test_dilation_scales_and_any_windows_of_currents_are_exact() -> None:
+    """Against torch: weights with gaps, a factor a channel, a mean over windows that overlap."""
+    rng = np.random.default_rng(4)
+    weight, factor = rng.normal(0, 1, (4, 3, 3, 3)), rng.uniform(0.5, 2, (4, 1, 1))
+    window = {
+        "kernel_size": np.array([3, 2]),
+        "stride": np.array([2, 2]),
+        "padding": np.zeros(2, int),
+    }
+    graph = chain(
+        ("in", nir.Input(np.array([3, 12, 12]))),
+        ("conv", nir.Conv2d((12, 12), weight, 1, 2, 2, 1, np.zeros(4))),
+        ("scale", nir.Scale(np.broadcast_to(factor, (4, 12, 12)).copy())),
+        ("mean", nir.AvgPool2d(**window)),
+        ("lif", lif((4, 5, 6), rng, v_leak=np.zeros((4, 1, 1)))),
+        ("flat", nir.Flatten(np.array([4, 5, 6]), start_dim=0)),
+        ("linear", nir.Linear(rng.normal(0, 1, (4, 120)))),
+        ("out", nir.Output(np.array([4]))),
+    )  # fmt: skip
+    foreign = nir_graphs.from_graph(graph, picture())
+    images = networks.pictures((12, 12), 6)
+    x = picture().tensor(torch.from_numpy(images), 3).double()
+    current = torch.nn.functional.conv2d(x, torch.from_numpy(weight), padding=2, dilation=2)
+    mean = torch.nn.functional.avg_pool2d(current * torch.from_numpy(factor), (3, 2), 2).numpy()
+    node = graph.nodes["lif"]
+    theirs = {"lif": 1e-4 / node.tau * node.r * mean > node.v_threshold}
+    (found,) = differing(foreign, to_float32(foreign.fold()), images, theirs).values()
+    assert found.unexplained == 0 and 0 < theirs["lif"].mean() < 1
+    compare(foreign, to_float32(foreign.fold()), OrtBackend(to_float32(foreign.fold())), images)
+
+
 def spikes_of(network: nn.Module, images: torch.Tensor) -> list[np.ndarray[Any, Any]]:
     found: list[np.ndarray[Any, Any]] = []
 

@@ -31,7 +31,8 @@ def _neuron(name: str, module: nn.Module) -> Neuron:
     if kind not in KNOWN or not any(within(home, package) for package in PACKAGES):
         raise unsupported(name, f"{written} is none of SpikingJelly's {', '.join(KNOWN)}")
     gain = 1.0
-    if kind not in ("IFNode", "SimpleIFNode") and module.decay_input:
+    # The oldest versions have no decay_input: their input always decays.
+    if kind not in ("IFNode", "SimpleIFNode") and getattr(module, "decay_input", True):
         gain = _decay(kind, module)
     rest: Any = module.v_reset
     if kind.startswith("Simple"):  # their membranes start at 0 and leak towards v_reset

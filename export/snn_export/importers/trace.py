@@ -122,7 +122,14 @@ class _Walk:
         shape = self.values.shape(node.args[0])
         if several_steps(module) and shape[0] != 1:
             raise unsupported(name, f"is given {shape[0]} timesteps, expected one")
-        neuron = self.framework.neuron(name, module)
+        try:
+            neuron = self.framework.neuron(name, module)
+        except AttributeError as error:
+            kind = type(module).__name__
+            problem = " ".join(str(error).split())[:100]
+            raise unsupported(
+                name, f"{kind} of a version that is not understood ({problem})"
+            ) from error
         layer = Fired(
             self.values.fresh(name),
             source,
