@@ -10,7 +10,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
-ENGINE := runtime/snn_runtime/event
+ENGINE := runtime/snn_runtime/engines/event
 ARCHES ?= amd64 arm64
 IMAGE ?= iir-snn
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)

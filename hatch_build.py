@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent / "runtime"))
 import event_build  # noqa: E402  # beside the package it builds, which is not on the path before
 
 SETTING = "SNN_EVENT_BUILD"
-INSIDE_WHEEL = f"snn_runtime/event/{event_build.LIBRARY}"
+INSIDE_WHEEL = f"snn_runtime/engines/event/{event_build.LIBRARY}"
 
 
 class EngineHook(BuildHookInterface[BuilderConfig]):

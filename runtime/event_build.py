@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-SOURCES = Path(__file__).parent / "snn_runtime" / "event"
+SOURCES = Path(__file__).parent / "snn_runtime" / "engines" / "event"
 LIBRARY = "libsnn_event.so"
 STAMP = "libsnn_event.stamp"
 """Beside a library: the digest of what it was made from."""

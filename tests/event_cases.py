@@ -12,9 +12,8 @@ from wide_graphs import wide_graphs
 
 import event_build
 from event_build import Compiler
-from snn_runtime import reference
-from snn_runtime.event.lowering import lower
-from snn_runtime.graph import SpikingGraph
+from snn_runtime.engines.event.lowering import lower
+from snn_runtime.graph import SpikingGraph, reference
 
 DRIVER = Path(__file__).parent / "runtime" / "event_driver.cpp"
 SLOW = {"sums_far_beyond_16_bits", "sums_of_more_than_two_bytes", "a_large_picture"}

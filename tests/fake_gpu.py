@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from snn_runtime.golden import golden_hash, golden_images
+from snn_runtime.engines.tensorrt import choice
+from snn_runtime.engines.tensorrt.library import Request, find
 from snn_runtime.graph import SpikingGraph
-from snn_runtime.reference import run
-from snn_runtime.trt import choice
-from snn_runtime.trt.library import Request, find
+from snn_runtime.graph.reference import run
+from snn_runtime.proof.golden import golden_hash, golden_images
 
 FAKES = Path(__file__).parent / "fakes"
 MODULES = ("cuda", "cuda.bindings", "cuda.bindings.runtime", "tensorrt")

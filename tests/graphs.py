@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
-from snn_runtime import reference
 from snn_runtime.graph import (
     INPUT,
     Image,
@@ -19,8 +18,9 @@ from snn_runtime.graph import (
     Readout,
     Shape,
     SpikingGraph,
+    Weights,
+    reference,
 )
-from snn_runtime.nodes import Weights
 
 
 def pictures(image: Image, count: int, seed: int = 0) -> npt.NDArray[np.uint8]:

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from graphs import pictures, reads_picture
 
-from snn_runtime import reference
 from snn_runtime.graph import (
     INPUT,
+    FloatArray,
     Image,
     Node,
     Pool,
@@ -18,8 +18,8 @@ from snn_runtime.graph import (
     Readout,
     Shape,
     SpikingGraph,
+    reference,
 )
-from snn_runtime.nodes import FloatArray
 
 FIRING = ("edge", "all", "none", "sparse", "dense", "far", "mixed")
 KINDS = (

@@ -13,9 +13,9 @@ import pytest
     "module",
     [
         "snn_runtime",
-        "snn_runtime.infer",
+        "snn_runtime.infer.cli",
         "snn_runtime.model",
-        "snn_runtime.bench.cli",
+        "snn_bench.cli",
         "snn_runtime.doctor.cli",
         "snn_runtime.doctor.probe",
     ],
@@ -50,6 +50,6 @@ def test_onnxruntime_reports_nothing_and_leaves_nothing(tmp_path: Path) -> None:
     environment = {**os.environ, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     environment.pop("ORT_DISABLE_TELEMETRY", None)
     environment.pop("XDG_CACHE_HOME", None)
-    program = "import snn_runtime.backends.ort, time; time.sleep(1)"
+    program = "import snn_runtime.engines.onnxruntime.backend, time; time.sleep(1)"
     subprocess.run([sys.executable, "-c", program], check=True, env=environment, timeout=60)
     assert not list(tmp_path.iterdir())

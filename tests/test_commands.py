@@ -16,8 +16,8 @@ PHOTO = ROOT / "runtime" / "photos" / "cat.jpg"
 COMMANDS = {
     "train-snn": "snn_train.cli",
     "export-snn": "snn_export.cli",
-    "snn-infer": "snn_runtime.infer",
-    "snn-bench": "snn_runtime.bench.cli",
+    "snn-infer": "snn_runtime.infer.cli",
+    "snn-bench": "snn_bench.cli",
     "snn-doctor": "snn_runtime.doctor.cli",
 }
 MAIN = """

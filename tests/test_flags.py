@@ -78,8 +78,8 @@ MODES: list[tuple[str, set[str]]] = [
 PARSERS = {
     "train-snn": "snn_train.flags",
     "export-snn": "snn_export.cli",
-    "snn-infer": "snn_runtime.infer_flags",
-    "snn-bench": "snn_runtime.bench.cli",
+    "snn-infer": "snn_runtime.infer.flags",
+    "snn-bench": "snn_bench.cli",
     "snn-doctor": "snn_runtime.doctor.cli",
 }
 

@@ -67,7 +67,15 @@ def test_the_exported_accuracy_is_what_snn_infer_reaches(
     for index, pixels in enumerate(in_memory(data.test_images).numpy()):
         Image.fromarray(pixels).save(folder / f"{index:04}.png")
     done = command(
-        "snn_runtime.infer", folder, "--model", model, "--format", "json", "--top-k", 1, cwd=place
+        "snn_runtime.infer.cli",
+        folder,
+        "--model",
+        model,
+        "--format",
+        "json",
+        "--top-k",
+        1,
+        cwd=place,
     )
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]

@@ -18,8 +18,8 @@ import pytest
 MAINS = {
     "train-snn": "snn_train.cli",
     "export-snn": "snn_export.cli",
-    "snn-infer": "snn_runtime.infer",
-    "snn-bench": "snn_runtime.bench.cli",
+    "snn-infer": "snn_runtime.infer.cli",
+    "snn-bench": "snn_bench.cli",
     "snn-doctor": "snn_runtime.doctor.cli",
 }
 PICTURE = "--image-size 8x8 --labels a,b --mean 0 --std 1".split()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from snn_export.flags import HELP, add_flags
 from snn_runtime.command import run_command
-from snn_runtime.cores import MOST
 from snn_runtime.flags import Parser, Rule, whole_number
+from snn_runtime.machine.cores import MOST
 from snn_train.choices import BITS
 
 PROGRAM = "export-snn"

@@ -20,12 +20,12 @@ from snn_export.origin import Origin
 from snn_export.parity import compare
 from snn_export.quantise import to_float32, to_int8
 from snn_export.verify import evidence, measure, prove
-from snn_runtime.backends.ort import OrtBackend
 from snn_runtime.command import say
+from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import InputError, ModelError, UsageError
 from snn_runtime.files import check_target
 from snn_runtime.graph import SpikingGraph
-from snn_runtime.onnx_file import write
+from snn_runtime.model_file import write
 from snn_train import data as data_sets
 from snn_train.choices import BITS, takes_size
 from snn_train.threads import compute_with

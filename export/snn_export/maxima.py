@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from snn_runtime import reference
-from snn_runtime.graph import Pool, Population
+from snn_runtime.graph import Pool, Population, reference
 
 
 def largest(node: Pool | Population, values: reference.Numbers) -> reference.Numbers:

@@ -24,11 +24,10 @@ from snn_export.importers.foreign import Foreign
 from snn_export.importers.lower import Watched
 from snn_export.maxima import largest
 from snn_export.quantise import to_float32
-from snn_runtime import reference
-from snn_runtime.agreement import UNIT_ROUNDOFF
-from snn_runtime.backends import Backend
+from snn_runtime.engines import Backend
 from snn_runtime.errors import VerifyError
-from snn_runtime.graph import INPUT, Pool, Population, Projection, SpikingGraph
+from snn_runtime.graph import INPUT, Pool, Population, Projection, SpikingGraph, reference
+from snn_runtime.proof.agreement import UNIT_ROUNDOFF
 
 FEW = 16
 """Roundings that are no additions of the sum: bias, normalisation, decay, subtraction of θ."""

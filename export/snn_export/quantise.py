@@ -40,7 +40,7 @@ from snn_runtime.graph import (
     Readout,
     SpikingGraph,
 )
-from snn_runtime.reference import total
+from snn_runtime.graph.reference import total
 
 
 def to_int8(network: FoldedNetwork) -> SpikingGraph:

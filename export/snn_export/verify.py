@@ -10,13 +10,13 @@ import onnx
 import torch
 
 from snn_export.origin import Origin
-from snn_runtime.agreement import unexplained
-from snn_runtime.backends import Backend
+from snn_runtime.engines import Backend
 from snn_runtime.errors import VerifyError
-from snn_runtime.golden import golden_images
 from snn_runtime.graph import Image, Pool, SpikingGraph
-from snn_runtime.onnx_file import read, to_bytes
-from snn_runtime.reference import Spikes
+from snn_runtime.graph.reference import Spikes
+from snn_runtime.model_file import read, to_bytes
+from snn_runtime.proof.agreement import unexplained
+from snn_runtime.proof.golden import golden_images
 from snn_train.data import DataSet
 from snn_train.on_disk import Images, subset
 

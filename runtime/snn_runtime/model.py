@@ -10,21 +10,21 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from snn_runtime.agreement import logits_of, unexplained
-from snn_runtime.backends import Backend
-from snn_runtime.cores import thread_count
+from snn_runtime.engines import Backend
 from snn_runtime.errors import DeviceError, InputError, ModelError, UsageError, VerifyError
-from snn_runtime.golden import golden_hash, golden_images, is_cheap
 from snn_runtime.graph import SpikingGraph
-from snn_runtime.onnx_file import ModelFile, read_file
+from snn_runtime.machine.cores import thread_count
+from snn_runtime.model_file import ModelFile, read_file
+from snn_runtime.proof.agreement import logits_of, unexplained
+from snn_runtime.proof.golden import golden_hash, golden_images, is_cheap
 
 BACKENDS = ("event", "onnxruntime", "tensorrt")
 ENGINES = {
-    ("event", "cpu"): ("snn_runtime.backends.event", "EventBackend"),
-    ("onnxruntime", "cpu"): ("snn_runtime.backends.ort", "OrtBackend"),
-    ("tensorrt", "cuda"): ("snn_runtime.backends.trt", "TensorRtBackend"),
-    ("onnxruntime", "cuda"): ("snn_runtime.backends.ort_gpu", "OrtCudaBackend"),
-    ("onnxruntime", "tensorrt"): ("snn_runtime.backends.ort_gpu", "OrtTensorRtBackend"),
+    ("event", "cpu"): ("snn_runtime.engines.event.backend", "EventBackend"),
+    ("onnxruntime", "cpu"): ("snn_runtime.engines.onnxruntime.backend", "OrtBackend"),
+    ("tensorrt", "cuda"): ("snn_runtime.engines.tensorrt.backend", "TensorRtBackend"),
+    ("onnxruntime", "cuda"): ("snn_runtime.engines.onnxruntime.gpu", "OrtCudaBackend"),
+    ("onnxruntime", "tensorrt"): ("snn_runtime.engines.onnxruntime.gpu", "OrtTensorRtBackend"),
 }
 """Where the class of each backend and kind of device lives, best first on every device; imported
 when it is asked for and not before. `auto` takes the next where one is not here or does not take

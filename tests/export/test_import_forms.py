@@ -16,11 +16,10 @@ from torch import nn
 from snn_export.importers import Picture, from_module, probe
 from snn_export.parity import compare
 from snn_export.quantise import to_float32, to_int8
-from snn_runtime import reference
-from snn_runtime.backends.ort import OrtBackend
+from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import ModelError
-from snn_runtime.graph import SpikingGraph
-from snn_runtime.onnx_file import to_bytes
+from snn_runtime.graph import SpikingGraph, reference
+from snn_runtime.model_file import to_bytes
 
 PICTURE = Picture(("a", "b", "c", "d"), forms.SIDE, forms.SIDE, (0.0,) * 3, (1.0,) * 3)
 """Grey levels as they are."""

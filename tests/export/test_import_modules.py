@@ -21,9 +21,9 @@ from snn_export.fold import Neurons
 from snn_export.importers import Picture, from_module
 from snn_export.parity import compare
 from snn_export.quantise import to_float32, to_int8
-from snn_runtime import reference
-from snn_runtime.backends.ort import OrtBackend
+from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import ModelError, VerifyError
+from snn_runtime.graph import reference
 
 FAMILIES = pytest.mark.parametrize("family", [SNNTORCH, SPIKINGJELLY], ids=lambda f: f.name)
 surrogate = pytest.importorskip("spikingjelly.activation_based.surrogate")

@@ -14,7 +14,7 @@ from official import VGG
 from snn_export.importers import Foreign, Picture, detect, iir_official
 from snn_export.parity import compare, differing
 from snn_export.quantise import to_float32, to_int8
-from snn_runtime.backends.ort import OrtBackend
+from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import ModelError
 
 CIFAR = ("--mean", "0.4914,0.4822,0.4465", "--std", "0.2023,0.1994,0.2010")

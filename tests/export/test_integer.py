@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from snn_export import cli
 from snn_export.quantise import to_float32, to_int8
 from snn_export.trained import Trained, fold, load
-from snn_runtime import reference
-from snn_runtime.backends.ort import OrtBackend
 from snn_runtime.command import run_command
+from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import ModelError
-from snn_runtime.graph import Pool, SpikingGraph
+from snn_runtime.graph import Pool, SpikingGraph, reference
 from snn_runtime.model import load as load_model
 from snn_train.choices import BITS, Recipe
 from snn_train.experiment import Experiment

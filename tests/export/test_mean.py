@@ -12,11 +12,10 @@ from graphs import pictures
 from snn_export.fold import FoldedNetwork, FoldedReadout, Neurons, Synapse
 from snn_export.importers import Picture
 from snn_export.quantise import to_float32, to_int8
-from snn_runtime import reference
-from snn_runtime.agreement import unexplained
-from snn_runtime.backends.ort import OrtBackend
-from snn_runtime.graph import INPUT, Projection, SpikingGraph
-from snn_runtime.onnx_file import read, to_bytes
+from snn_runtime.engines.onnxruntime.backend import OrtBackend
+from snn_runtime.graph import INPUT, Projection, SpikingGraph, reference
+from snn_runtime.model_file import read, to_bytes
+from snn_runtime.proof.agreement import unexplained
 
 MEANS = {
     "half": (0.5, 0.5, 0.5),

@@ -7,9 +7,8 @@ import torch
 
 from snn_export.quantise import to_float32, to_int8
 from snn_export.trained import Trained, fold, load
-from snn_runtime import reference
 from snn_runtime.errors import ModelError
-from snn_runtime.graph import Pool
+from snn_runtime.graph import Pool, reference
 from snn_train import handover, layout
 from snn_train.choices import Recipe
 from snn_train.network import SpikingNetwork

@@ -13,11 +13,10 @@ from snn_export.fold import FoldedNetwork, Neurons
 from snn_export.quantise import to_float32, to_int8
 from snn_export.trained import Trained, fold
 from snn_export.verify import Proof, measure, prove, sent_rates
-from snn_runtime import reference
-from snn_runtime.backends.ort import OrtBackend
+from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import VerifyError
-from snn_runtime.graph import SpikingGraph
-from snn_runtime.reference import Spikes
+from snn_runtime.graph import SpikingGraph, reference
+from snn_runtime.graph.reference import Spikes
 from snn_train.augment import Augmentation
 from snn_train.data import DataSet
 

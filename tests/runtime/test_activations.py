@@ -10,11 +10,9 @@ import pytest
 from graphs import pictures, spiking_graphs
 from hypothesis import given, settings
 
-from snn_runtime import activations, reference
-from snn_runtime.activations import MAX_EVENTS, MAX_KEPT, kept, last_reads, peak, sources
-from snn_runtime.backends import ort
-from snn_runtime.backends.event import EventBackend
 from snn_runtime.command import run_command
+from snn_runtime.engines.event.backend import EventBackend
+from snn_runtime.engines.onnxruntime import backend as ort
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import (
     INPUT,
@@ -25,10 +23,13 @@ from snn_runtime.graph import (
     Projection,
     Readout,
     SpikingGraph,
+    activations,
+    reference,
 )
-from snn_runtime.infer import run
-from snn_runtime.infer_flags import parse_args
-from snn_runtime.onnx_file import to_bytes
+from snn_runtime.graph.activations import MAX_EVENTS, MAX_KEPT, kept, last_reads, peak, sources
+from snn_runtime.infer.cli import run
+from snn_runtime.infer.flags import parse_args
+from snn_runtime.model_file import to_bytes
 
 
 def population(name: str, source: str, channels: int, inputs: int, stride: int = 1) -> Population:
@@ -199,8 +200,8 @@ import sys
 from pathlib import Path
 import numpy as np
 from test_activations import graph_of, population
-from snn_runtime.backends.event import EventBackend
-from snn_runtime.bench.resident import peak_memory
+from snn_runtime.engines.event.backend import EventBackend
+from snn_bench.resident import peak_memory
 from snn_runtime.graph import INPUT, Pool
 
 side, threads = 1100, 16

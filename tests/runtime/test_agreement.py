@@ -8,9 +8,8 @@ from graphs import example, pictures, spiking_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snn_runtime import reference
-from snn_runtime.agreement import logits_of, unexplained
-from snn_runtime.graph import Population, SpikingGraph
+from snn_runtime.graph import Population, SpikingGraph, reference
+from snn_runtime.proof.agreement import logits_of, unexplained
 
 
 @given(spiking_graphs())

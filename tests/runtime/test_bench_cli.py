@@ -16,14 +16,15 @@ from bad_inputs.pictures import encoded
 from graphs import example
 from PIL import Image as Picture
 
-from snn_runtime import onnx_file
-from snn_runtime.bench import cli, machine, plot, tables
-from snn_runtime.bench.contenders import checked_backend, openvino, usual_backends
-from snn_runtime.bench.limit import Traffic
-from snn_runtime.bench.machine import this_machine
-from snn_runtime.bench.results import Benchmark, Comparison, Report, Row
-from snn_runtime.bench.timing import Latency, Protocol, Ratio
+from snn_bench import cli, plot, tables
+from snn_bench.contenders import checked_backend, openvino, usual_backends
+from snn_bench.limit import Traffic
+from snn_bench.results import Benchmark, Comparison, Report, Row
+from snn_bench.timing import Latency, Protocol, Ratio
+from snn_runtime import model_file as onnx_file
 from snn_runtime.errors import DeviceError, UsageError
+from snn_runtime.machine import describe as machine
+from snn_runtime.machine.describe import this_machine
 
 QUICK = ["--rounds", "2", "--duration", "0.02", "--warm-up", "1", "--backends", "onnxruntime"]
 TINY = ["--topology", "vgg16", "--width", "0.05"]
@@ -172,7 +173,7 @@ def test_without_a_list_a_gpu_s_backends_are_measured_where_there_is_one(
 def test_a_backend_asked_for_by_name_must_be_here(
     monkeypatch: pytest.MonkeyPatch, model: Path
 ) -> None:
-    from snn_runtime.bench import experiment
+    from snn_bench import experiment
 
     found = {"unavailable": {"snn onnxruntime": "no such library"}, "rows": [], "ratios": []}
     monkeypatch.setattr(experiment, "run_child", lambda task: {**found, "bandwidth": "none"})
@@ -189,7 +190,7 @@ def test_what_the_extra_brings_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         cli.run(cli.parse_args([*QUICK, *TINY, "--plot", "sweep.png"]))
 
 
-COMMAND = [sys.executable, "-m", "snn_runtime.bench.cli"]
+COMMAND = [sys.executable, "-m", "snn_bench.cli"]
 
 
 def test_help_has_examples_and_comes_quickly() -> None:

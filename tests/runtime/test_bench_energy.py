@@ -20,16 +20,16 @@ import pytest
 from graphs import example, pictures, spiking_graphs
 from hypothesis import given, settings
 
-from snn_runtime import onnx_file
-from snn_runtime.bench import cli, experiment, joules, metering, worker
-from snn_runtime.bench.energy import COSTS, Operations, count, estimate, price
-from snn_runtime.bench.joules import Meter, Rapl, Sampled, Zone, find, rails, rapl
-from snn_runtime.bench.metering import ROUNDS, spend
-from snn_runtime.bench.propagation import propagate
-from snn_runtime.bench.topology import Design, build
-from snn_runtime.bench.twin import is_identity
+from snn_bench import cli, experiment, joules, metering, worker
+from snn_bench.energy import COSTS, Operations, count, estimate, price
+from snn_bench.joules import Meter, Rapl, Sampled, Zone, find, rails, rapl
+from snn_bench.metering import ROUNDS, spend
+from snn_bench.propagation import propagate
+from snn_bench.topology import Design, build
+from snn_bench.twin import is_identity
+from snn_runtime import model_file as onnx_file
 from snn_runtime.graph import INPUT, Pool, Population, Projection, SpikingGraph
-from snn_runtime.system import System, Unknown
+from snn_runtime.machine.system import System, Unknown
 from snn_train.layout import plan
 
 Values = npt.NDArray[np.float32]

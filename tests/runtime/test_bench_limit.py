@@ -8,10 +8,9 @@ import pytest
 from graphs import example, pictures, spiking_graphs
 from hypothesis import given, settings
 
-from snn_runtime import reference
-from snn_runtime.bench.limit import Traffic, limit_ns, reaching_taps, traffic
-from snn_runtime.bench.propagation import propagate
-from snn_runtime.graph import INPUT, Population, SpikingGraph
+from snn_bench.limit import Traffic, limit_ns, reaching_taps, traffic
+from snn_bench.propagation import propagate
+from snn_runtime.graph import INPUT, Population, SpikingGraph, reference
 
 
 def counted(graph: SpikingGraph, node: Population, events: dict[str, np.ndarray]) -> int:

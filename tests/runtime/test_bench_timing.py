@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 from graphs import example, pictures
 
-from snn_runtime import onnx_file
-from snn_runtime.bench import children, contenders, machine, resident, timing, worker
-from snn_runtime.bench.contenders import Contender, batches, cyclic, fastest
-from snn_runtime.bench.timing import Protocol, race, ratio, summarise
-from snn_runtime.bench.twin import twin_input
-from snn_runtime.bench.worker import Task
+from snn_bench import contenders, resident, timing, worker
+from snn_bench.contenders import Contender, batches, cyclic, fastest
+from snn_bench.timing import Protocol, race, ratio, summarise
+from snn_bench.twin import twin_input
+from snn_bench.worker import Task
+from snn_runtime import model_file as onnx_file
 from snn_runtime.errors import DeviceError, ModelError, ResourceError
+from snn_runtime.machine import children
+from snn_runtime.machine import describe as machine
 
 
 def test_percentiles_are_over_all_calls_of_all_rounds() -> None:
@@ -128,7 +130,7 @@ def test_what_is_not_installed_is_named_with_the_extra(
 def test_bandwidth_is_the_best_of_its_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     speeds = iter([1.0, 3.0, 2.0, 9.0, 8.0, 7.0])
     engine = SimpleNamespace(bandwidth=lambda size: next(speeds))
-    monkeypatch.setitem(sys.modules, "snn_runtime.backends.event", engine)
+    monkeypatch.setitem(sys.modules, "snn_runtime.engines.event.backend", engine)
     assert worker.bandwidths([20, 10, 20]) == {"10": 3.0, "20": 9.0}
 
 
@@ -140,7 +142,7 @@ def test_without_the_engine_there_is_no_bandwidth(
         raise DeviceError("backend_unavailable", "no compiler was here")
 
     engine = None if missing == "module" else SimpleNamespace(bandwidth=refuse)
-    monkeypatch.setitem(sys.modules, "snn_runtime.backends.event", engine)
+    monkeypatch.setitem(sys.modules, "snn_runtime.engines.event.backend", engine)
     assert "not measured" in worker.bandwidths([10])
 
 

@@ -8,14 +8,13 @@ import pytest
 from graphs import example, pictures, spiking_graphs
 from hypothesis import given, settings
 
-from snn_runtime import reference
-from snn_runtime.bench.propagation import propagate
-from snn_runtime.bench.rates import at_rate, entering_rates, thresholds
-from snn_runtime.bench.scenes import folder_scenes, random_scenes
-from snn_runtime.bench.topology import TOPOLOGIES, Design, Pooling, Topology, build
-from snn_runtime.bench.workloads import synthetic
+from snn_bench.propagation import propagate
+from snn_bench.rates import at_rate, entering_rates, thresholds
+from snn_bench.scenes import folder_scenes, random_scenes
+from snn_bench.topology import TOPOLOGIES, Design, Pooling, Topology, build
+from snn_bench.workloads import synthetic
 from snn_runtime.errors import InputError
-from snn_runtime.graph import Image, Pool, Population, SpikingGraph
+from snn_runtime.graph import Image, Pool, Population, SpikingGraph, reference
 from snn_train.layout import LayerPlan, plan
 
 SMALL = 0.06

@@ -13,13 +13,21 @@ from graphs import example, pictures, spiking_graphs
 from hypothesis import given, settings
 from onnx import ModelProto, numpy_helper
 
-from snn_runtime import reference
-from snn_runtime.bench import machine, twin
-from snn_runtime.bench.scenes import random_scenes
-from snn_runtime.bench.topology import Design, build
-from snn_runtime.bench.twin import is_identity, quantise, relu_twin, twin_input
-from snn_runtime.graph import INPUT, FloatArray, Pool, Population, Projection, SpikingGraph
-from snn_runtime.reference import Numbers
+from snn_bench import twin
+from snn_bench.scenes import random_scenes
+from snn_bench.topology import Design, build
+from snn_bench.twin import is_identity, quantise, relu_twin, twin_input
+from snn_runtime.graph import (
+    INPUT,
+    FloatArray,
+    Pool,
+    Population,
+    Projection,
+    SpikingGraph,
+    reference,
+)
+from snn_runtime.graph.reference import Numbers
+from snn_runtime.machine import describe as machine
 
 
 def evaluated(graph: SpikingGraph, model: ModelProto, inputs: np.ndarray) -> np.ndarray:

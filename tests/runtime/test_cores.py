@@ -17,13 +17,15 @@ from graphs import example
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snn_runtime import cores, infer, infer_flags
-from snn_runtime.backends.event import EventBackend
-from snn_runtime.backends.ort import OrtBackend
-from snn_runtime.cores import MOST, quota, thread_count, usable
-from snn_runtime.doctor.processor import memory_limit
+from snn_runtime.engines.event.backend import EventBackend
+from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import UsageError
-from snn_runtime.system import System, Unknown
+from snn_runtime.infer import cli as infer
+from snn_runtime.infer import flags as infer_flags
+from snn_runtime.machine import cores
+from snn_runtime.machine.cores import MOST, quota, thread_count, usable
+from snn_runtime.machine.processor import memory_limit
+from snn_runtime.machine.system import System, Unknown
 
 SIXTEEN = 16
 V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"

@@ -21,13 +21,14 @@ import onnxruntime
 import pytest
 from graphs import example
 
-from snn_runtime import cores, onnx_file, system
+from snn_runtime import model_file as onnx_file
 from snn_runtime.doctor import checks, cli, private
 from snn_runtime.doctor.checks import Check, check, fastest
 from snn_runtime.doctor.facts import ALWAYS, ON_A_JETSON, Facts, gather
 from snn_runtime.doctor.report import Examined, Report
 from snn_runtime.errors import ModelError, ResourceError, UsageError
-from snn_runtime.system import System, Unknown, output_of
+from snn_runtime.machine import cores, system
+from snn_runtime.machine.system import System, Unknown, output_of
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "snn_runtime.doctor.cli"]
@@ -346,7 +347,7 @@ def test_commands_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 FAKES = """
 import os, signal, sys, time
 import numpy as np
-from snn_runtime.backends.ort import OrtBackend
+from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import DeviceError
 
 def crashing(graph, **_):

@@ -17,14 +17,13 @@ from hypothesis import strategies as st
 from wide_graphs import wide_graphs
 
 import event_build
-from snn_runtime import reference
-from snn_runtime.backends import event
-from snn_runtime.backends.event import EventBackend, bandwidth, instruction_sets
+from snn_runtime.engines.event import backend as event
+from snn_runtime.engines.event import library as binding
+from snn_runtime.engines.event.backend import EventBackend, bandwidth, instruction_sets
 from snn_runtime.errors import DeviceError, ResourceError, UsageError
-from snn_runtime.event import library as binding
-from snn_runtime.graph import INPUT, Population, SpikingGraph
+from snn_runtime.graph import INPUT, Population, SpikingGraph, reference
 from snn_runtime.model import load
-from snn_runtime.onnx_file import write
+from snn_runtime.model_file import write
 
 THREADS = (1, 2, 3)
 
@@ -181,7 +180,7 @@ import os, sys, warnings
 import numpy as np
 from graphs import example, pictures
 from snn_runtime import reference
-from snn_runtime.backends.event import EventBackend
+from snn_runtime.engines.event.backend import EventBackend
 warnings.simplefilter("ignore")
 graph = example()
 images = pictures(graph.image, 9)

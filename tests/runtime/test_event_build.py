@@ -109,7 +109,9 @@ def test_without_a_compiler_there_is_a_pure_wheel(
 
 @needs_compiler
 def test_code_that_does_not_compile(project: Path) -> None:
-    (project / "runtime/snn_runtime/event/engine.cpp").write_text("int broken = nothing_here;\n")
+    (project / "runtime/snn_runtime/engines/event/engine.cpp").write_text(
+        "int broken = nothing_here;\n"
+    )
     code, said, (wheel,) = pack(project)
     assert code == 0
     assert "engine.cpp:1:14: error: " in said and "nothing_here" in said
@@ -133,7 +135,7 @@ def test_settings_are_obeyed_or_refused(project: Path) -> None:
 def test_a_source_distribution_carries_all_that_a_build_needs(
     project: Path, tmp_path: Path
 ) -> None:
-    event_build.build_in_place(project / "runtime/snn_runtime/event")  # must stay behind
+    event_build.build_in_place(project / "runtime/snn_runtime/engines/event")  # must stay behind
     code, said, (archive,) = pack(project, "sdist")
     assert code == 0, said
     shutil.unpack_archive(archive, tmp_path / "unpacked")

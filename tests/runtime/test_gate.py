@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper
 
 from snn_runtime.errors import ModelError, SnnError, VerifyError
-from snn_runtime.onnx_file import gate, read, to_bytes, wire, write
+from snn_runtime.model_file import gate, read, to_bytes, wire, write
 
 Edit = Callable[[ModelProto], Any]
 VALID = to_bytes(example())

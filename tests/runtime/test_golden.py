@@ -4,9 +4,9 @@ import hashlib
 
 import numpy as np
 
-from snn_runtime.golden import golden_hash, golden_images
 from snn_runtime.graph import Image
-from snn_runtime.reference import Spikes
+from snn_runtime.graph.reference import Spikes
+from snn_runtime.proof.golden import golden_hash, golden_images
 
 
 def test_the_images_never_change() -> None:

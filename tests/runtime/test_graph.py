@@ -10,7 +10,6 @@ import numpy.typing as npt
 import pytest
 from graphs import example
 
-from snn_runtime import reference
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import (
     INPUT,
@@ -21,6 +20,7 @@ from snn_runtime.graph import (
     Projection,
     Readout,
     SpikingGraph,
+    reference,
 )
 
 Change = Callable[[SpikingGraph], SpikingGraph]

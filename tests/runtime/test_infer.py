@@ -23,12 +23,15 @@ from bad_inputs import pictures
 from bad_inputs.pictures import encoded, exif, picture
 from PIL import Image as Picture
 
-from snn_runtime import golden, infer, infer_flags, onnx_file
+from snn_runtime import model_file as onnx_file
 from snn_runtime.errors import UsageError
 from snn_runtime.graph import INPUT, Image, Population, Projection, Readout, SpikingGraph
 from snn_runtime.image.behind import ANOTHER_FOLLOWS
 from snn_runtime.image.jpeg import NO_END
 from snn_runtime.image.picture import SEVERAL_FRAMES
+from snn_runtime.infer import cli as infer
+from snn_runtime.infer import flags as infer_flags
+from snn_runtime.proof import golden
 
 SIDE = 8
 

@@ -19,13 +19,13 @@ import pytest
 from graphs import example, pictures
 
 import snn_runtime
-from snn_runtime import reference
-from snn_runtime.backends import Backend
-from snn_runtime.backends.event import EventBackend
-from snn_runtime.backends.ort import OrtBackend
-from snn_runtime.event.library import LIBRARY
+from snn_runtime.engines import Backend
+from snn_runtime.engines.event.backend import EventBackend
+from snn_runtime.engines.event.library import LIBRARY
+from snn_runtime.engines.onnxruntime.backend import OrtBackend
+from snn_runtime.graph import reference
 from snn_runtime.model import Model, load
-from snn_runtime.onnx_file import write
+from snn_runtime.model_file import write
 
 GRAPH = example()
 IMAGES = pictures(GRAPH.image, 9)
@@ -106,8 +106,8 @@ import gc, os, signal, sys, threading, warnings
 import numpy as np
 from graphs import example, pictures
 from snn_runtime import reference
-from snn_runtime.backends.event import EventBackend
-from snn_runtime.backends.ort import OrtBackend
+from snn_runtime.engines.event.backend import EventBackend
+from snn_runtime.engines.onnxruntime.backend import OrtBackend
 
 def answers():
     assert (engine.run(images) == expected).all()

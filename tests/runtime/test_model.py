@@ -14,15 +14,16 @@ import pytest
 from graphs import example, pictures
 
 import snn_runtime
-from snn_runtime import golden, image, reference
+from snn_bench.topology import Design, build
+from snn_runtime import image
 from snn_runtime import model as model_module
-from snn_runtime.backends import Backend
-from snn_runtime.bench.topology import Design, build
+from snn_runtime.engines import Backend
 from snn_runtime.errors import DeviceError, InputError, ModelError, UsageError, VerifyError
-from snn_runtime.graph import Node, Pool, SpikingGraph
+from snn_runtime.graph import Node, Pool, SpikingGraph, reference
+from snn_runtime.graph.reference import Spikes
 from snn_runtime.model import Choice, Model, load
-from snn_runtime.onnx_file import to_bytes, write
-from snn_runtime.reference import Spikes
+from snn_runtime.model_file import to_bytes, write
+from snn_runtime.proof import golden
 
 
 @pytest.fixture(params=[True, False], ids=["int8", "float32"])
@@ -130,7 +131,7 @@ def test_a_missing_file(path: Path) -> None:
 
 
 def test_a_backend_that_is_not_installed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    nowhere = ("snn_runtime.backends.npu", "Npu")
+    nowhere = ("snn_runtime.engines.npu", "Npu")
     monkeypatch.setitem(model_module.ENGINES, ("event", "cpu"), nowhere)
     with pytest.raises(DeviceError, match="backend event is not installed here"):
         load(path, backend="event")

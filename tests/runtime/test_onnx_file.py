@@ -11,11 +11,10 @@ from graphs import example, pictures, spiking_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snn_runtime import reference
 from snn_runtime.errors import ResourceError
-from snn_runtime.golden import golden_hash, golden_images
-from snn_runtime.graph import Pool, Population, SpikingGraph
-from snn_runtime.onnx_file import read, read_file, to_bytes, write
+from snn_runtime.graph import Pool, Population, SpikingGraph, reference
+from snn_runtime.model_file import read, read_file, to_bytes, write
+from snn_runtime.proof.golden import golden_hash, golden_images
 
 any_graph = st.booleans().flatmap(lambda exact: spiking_graphs(exact))
 

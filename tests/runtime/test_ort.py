@@ -11,12 +11,12 @@ import pytest
 from graphs import example, pictures, spiking_graphs
 from hypothesis import given, settings
 
-from snn_runtime import reference
-from snn_runtime.agreement import logits_of, unexplained
-from snn_runtime.backends import Backend, ort
-from snn_runtime.backends.ort import OrtBackend
+from snn_runtime.engines import Backend
+from snn_runtime.engines.onnxruntime import backend as ort
+from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import DeviceError, ResourceError
-from snn_runtime.graph import Pool, Population, SpikingGraph
+from snn_runtime.graph import Pool, Population, SpikingGraph, reference
+from snn_runtime.proof.agreement import logits_of, unexplained
 
 
 def engines(graph: SpikingGraph, form: ort.Form | None = None) -> Iterator[OrtBackend]:

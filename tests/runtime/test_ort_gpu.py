@@ -24,15 +24,25 @@ import pytest
 from graphs import example, pictures, spiking_graphs
 from hypothesis import given, settings
 
-from snn_runtime import golden, installing, reference
-from snn_runtime.agreement import logits_of, unexplained
-from snn_runtime.backends import Backend, ort, ort_gpu, ort_providers
-from snn_runtime.backends.ort_gpu import OrtCudaBackend, OrtTensorRtBackend
-from snn_runtime.backends.ort_providers import CPU, CUDA, TENSORRT
+from snn_runtime import installing
+from snn_runtime.engines import Backend
+from snn_runtime.engines.onnxruntime import (
+    backend as ort,
+)
+from snn_runtime.engines.onnxruntime import (
+    gpu as ort_gpu,
+)
+from snn_runtime.engines.onnxruntime import (
+    providers as ort_providers,
+)
+from snn_runtime.engines.onnxruntime.gpu import OrtCudaBackend, OrtTensorRtBackend
+from snn_runtime.engines.onnxruntime.providers import CPU, CUDA, TENSORRT
 from snn_runtime.errors import DeviceError, ResourceError, VerifyError
-from snn_runtime.graph import SpikingGraph
+from snn_runtime.graph import SpikingGraph, reference
 from snn_runtime.model import Choice, Model, load
-from snn_runtime.onnx_file import to_bytes
+from snn_runtime.model_file import to_bytes
+from snn_runtime.proof import golden
+from snn_runtime.proof.agreement import logits_of, unexplained
 
 ROOT = Path(__file__).parents[2]
 REAL = onnxruntime.InferenceSession
@@ -257,7 +267,7 @@ def test_tensorrt_that_takes_no_node_is_refused(
 
 
 def test_the_self_test_and_the_choice(gpu: type[Played], monkeypatch: pytest.MonkeyPatch) -> None:
-    from snn_runtime.golden import golden_hash, golden_images
+    from snn_runtime.proof.golden import golden_hash, golden_images
 
     graph = example()
     golden = golden_hash(reference.run(graph, golden_images(graph.image)).spikes)

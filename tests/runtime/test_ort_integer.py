@@ -15,11 +15,11 @@ from graphs import example, pictures, spiking_graphs
 from hypothesis import given, settings
 from onnx import ModelProto, TensorProto
 
-from snn_runtime import load, reference
-from snn_runtime.backends import ort
-from snn_runtime.backends.ort import OrtBackend, adds_in_32_bits
-from snn_runtime.backends.ort_integer import lower
-from snn_runtime.backends.ort_merge import merge, ungrouped
+from snn_runtime import load
+from snn_runtime.engines.onnxruntime import backend as ort
+from snn_runtime.engines.onnxruntime.backend import OrtBackend, adds_in_32_bits
+from snn_runtime.engines.onnxruntime.integer import lower
+from snn_runtime.engines.onnxruntime.merge import merge, ungrouped
 from snn_runtime.errors import UsageError
 from snn_runtime.graph import (
     INPUT,
@@ -30,6 +30,7 @@ from snn_runtime.graph import (
     Projection,
     Readout,
     SpikingGraph,
+    reference,
 )
 
 FLOATS = {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "ConvInteger"}

@@ -14,11 +14,10 @@ import pytest
 from graphs import example, pictures, spiking_graphs
 from hypothesis import given, settings
 
-from snn_runtime import reference
-from snn_runtime.graph import INPUT, Pool, SpikingGraph
+from snn_runtime.graph import INPUT, Pool, SpikingGraph, reference
 from snn_runtime.model import BUNDLED, read
-from snn_runtime.onnx_file import to_bytes
-from snn_runtime.onnx_file.writer import OUTPUT, READOUT, emit
+from snn_runtime.model_file import to_bytes
+from snn_runtime.model_file.writer import OUTPUT, READOUT, emit
 
 OPENVINO = {"EXECUTION_MODE_HINT": "ACCURACY"}
 SHOWN = [f"{READOUT}/sum", f"{READOUT}/scaled"]

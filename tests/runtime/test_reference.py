@@ -10,8 +10,16 @@ from graphs import example, pictures, spiking_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snn_runtime import reference
-from snn_runtime.graph import INPUT, Image, Pool, Population, Projection, Readout, SpikingGraph
+from snn_runtime.graph import (
+    INPUT,
+    Image,
+    Pool,
+    Population,
+    Projection,
+    Readout,
+    SpikingGraph,
+    reference,
+)
 
 
 def tiny() -> SpikingGraph:

@@ -17,15 +17,15 @@ import pytest
 from fake_gpu import VERSIONS, FakeGpu, golden
 from graphs import example, pictures
 
-from snn_runtime import load, reference
-from snn_runtime.backends.trt import TensorRtBackend
+from snn_runtime import load
+from snn_runtime.engines.tensorrt import choice, entries
+from snn_runtime.engines.tensorrt.backend import TensorRtBackend
+from snn_runtime.engines.tensorrt.device import MODULES
 from snn_runtime.errors import DeviceError, ResourceError, UsageError
-from snn_runtime.golden import golden_hash, golden_images
-from snn_runtime.graph import SpikingGraph
+from snn_runtime.graph import SpikingGraph, reference
 from snn_runtime.installing import install_line
 from snn_runtime.model import Model
-from snn_runtime.trt import choice, entries
-from snn_runtime.trt.device import MODULES
+from snn_runtime.proof.golden import golden_hash, golden_images
 
 GRAPH = example()
 IMAGES = pictures(GRAPH.image, 5)
@@ -327,7 +327,9 @@ def test_no_cuda_python(gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_cuda_python_before_12(gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cuda.cudart", gpu.cuda)
-    monkeypatch.setattr("snn_runtime.trt.device.MODULES", ("cuda.nowhere", "cuda.cudart"))
+    monkeypatch.setattr(
+        "snn_runtime.engines.tensorrt.device.MODULES", ("cuda.nowhere", "cuda.cudart")
+    )
     assert_right(backend())
 
 

@@ -13,14 +13,14 @@ import pytest
 from fake_gpu import FAKES, FakeGpu, golden
 from graphs import example, pictures
 
-from snn_runtime import reference
-from snn_runtime.backends.trt import TensorRtBackend
+from snn_runtime.engines.tensorrt import builder
+from snn_runtime.engines.tensorrt.backend import TensorRtBackend
+from snn_runtime.engines.tensorrt.builder import Unbuilt, build, workspace
+from snn_runtime.engines.tensorrt.library import Request
+from snn_runtime.engines.tensorrt.lowering import lower
 from snn_runtime.errors import DeviceError
 from snn_runtime.files import MARK
-from snn_runtime.trt import builder
-from snn_runtime.trt.builder import Unbuilt, build, workspace
-from snn_runtime.trt.library import Request
-from snn_runtime.trt.lowering import lower
+from snn_runtime.graph import reference
 
 GRAPH = example()
 MODEL = lower(GRAPH, "int8").SerializeToString()
@@ -30,7 +30,7 @@ import sys
 sys.path[:0] = [{str(FAKES)!r}, {str(FAKES.parent)!r}]
 from fake_gpu import golden
 from graphs import example, pictures
-from snn_runtime.backends.trt import TensorRtBackend
+from snn_runtime.engines.tensorrt.backend import TensorRtBackend
 graph = example()
 engine = TensorRtBackend(graph, golden=golden(graph), precision="int8")
 print(engine.run(pictures(graph.image, 3)).tobytes().hex())

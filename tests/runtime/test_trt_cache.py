@@ -19,20 +19,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from snn_runtime import reference
-from snn_runtime.backends.trt import TensorRtBackend
+from snn_runtime.engines import cache, ours
+from snn_runtime.engines.cache import Cache, clear
+from snn_runtime.engines.ours import MAGIC
+from snn_runtime.engines.tensorrt import entries
+from snn_runtime.engines.tensorrt.backend import TensorRtBackend
+from snn_runtime.engines.tensorrt.device import Device
+from snn_runtime.engines.tensorrt.library import find
+from snn_runtime.engines.tensorrt.lowering import Form
 from snn_runtime.errors import ResourceError
 from snn_runtime.files import MARK
-from snn_runtime.graph import SpikingGraph
-from snn_runtime.infer import run
-from snn_runtime.infer_flags import parse_args
-from snn_runtime.trt import cache, entries, ours
-from snn_runtime.trt.cache import Cache, clear
-from snn_runtime.trt.device import Device
-from snn_runtime.trt.library import find
-from snn_runtime.trt.lowering import Form
-from snn_runtime.trt.ours import MAGIC
-from snn_runtime.trt.private import SETTING, Unusable, directory
+from snn_runtime.graph import SpikingGraph, reference
+from snn_runtime.infer.cli import run
+from snn_runtime.infer.flags import parse_args
+from snn_runtime.machine.private import SETTING, Unusable, directory
 
 KEY, OTHER = "a" * 64, "b" * 64
 THEIRS = "TensorrtExecutionProvider_TRTKernel_graph_snn_123_0_0"
@@ -563,7 +563,7 @@ def test_a_full_disk(kept: Cache, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_one_at_a_time(kept: Cache) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from snn_runtime.trt.cache import Cache\n"
+        "import sys, time; from pathlib import Path; from snn_runtime.engines.cache import Cache\n"
         "cache, log = Cache(Path(sys.argv[1])), Path(sys.argv[1]) / 'log'\n"
         "with cache.lock('a'):\n"
         "    before = log.read_text() if log.exists() else ''\n"

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from onnx import ModelProto, TensorProto
 from wide_graphs import wide_graphs
 
-from snn_runtime import reference
-from snn_runtime.agreement import unexplained
-from snn_runtime.bench.topology import Design, build
+from snn_bench.topology import Design, build
+from snn_runtime.engines.tensorrt.arithmetic import ADDITIVE_BOUND, in_half, int8_limit
+from snn_runtime.engines.tensorrt.floats import SUMS
+from snn_runtime.engines.tensorrt.lowering import Form, lower
 from snn_runtime.graph import (
     INPUT,
     Image,
@@ -26,11 +27,10 @@ from snn_runtime.graph import (
     Projection,
     Readout,
     SpikingGraph,
+    reference,
 )
-from snn_runtime.trt.arithmetic import ADDITIVE_BOUND, in_half, int8_limit
-from snn_runtime.trt.floats import SUMS
-from snn_runtime.trt.lowering import Form, lower
-from snn_runtime.trt.proof import logits
+from snn_runtime.proof.agreement import unexplained
+from snn_runtime.proof.forms import logits
 
 FORMS: tuple[Form, ...] = ("int8", "fp16", "fp32")
 

@@ -14,11 +14,11 @@ from corner_graphs import CORNERS
 from graphs import example
 from onnx import TensorProto, helper, numpy_helper
 
-from snn_runtime.bench.topology import Design, build
+from snn_bench.topology import Design, build
+from snn_runtime.engines.tensorrt import builder
+from snn_runtime.engines.tensorrt.library import Library, Refused, Request
+from snn_runtime.engines.tensorrt.lowering import Form, lower
 from snn_runtime.graph import SpikingGraph
-from snn_runtime.trt import builder
-from snn_runtime.trt.library import Library, Refused, Request
-from snn_runtime.trt.lowering import Form, lower
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed (x86-64 only)")
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snn_runtime.annotations import check_labels
 from snn_runtime.errors import InputError, ModelError, UsageError
+from snn_runtime.graph.annotations import check_labels
 from snn_runtime.image import Fit
 from snn_train import archives, imagefolder
 from snn_train.augment import Augmentation, Normalisation

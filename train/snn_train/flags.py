@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from snn_runtime.cores import MOST
 from snn_runtime.errors import UsageError
 from snn_runtime.flags import Parser, Rule, whole_number
+from snn_runtime.machine.cores import MOST
 from snn_train.choices import (
     BITS,
     DATA,

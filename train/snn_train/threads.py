@@ -2,7 +2,7 @@
 
 import torch
 
-from snn_runtime.cores import usable
+from snn_runtime.machine.cores import usable
 
 
 def compute_with(wanted: int | None, recorded: int | None = None) -> int:

@@ -10,14 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from snn_export.fold import (
-    Array,
-    FoldedNetwork,
-    FoldedReadout,
-    Neurons,
-    Synapse,
-    fold_threshold,
-)
+from snn_export.fold import Array, FoldedNetwork, FoldedReadout, Neurons, Synapse, fold_threshold
 from snn_export.importers.layers import (
     Fired,
     Flattened,
@@ -53,9 +46,9 @@ from snn_export.importers.values import (
     shrunk,
     weighted,
 )
-from snn_runtime.annotations import RESERVED
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import INPUT, Pool
+from snn_runtime.graph.annotations import RESERVED
 
 
 @dataclass(frozen=True)

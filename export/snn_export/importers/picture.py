@@ -19,8 +19,7 @@ from torch import Tensor
 
 from snn_export.fold import Array, Synapse
 from snn_runtime.errors import UsageError
-from snn_runtime.graph import Image
-from snn_runtime.nodes import Fit
+from snn_runtime.graph import Fit, Image
 
 GREY = (0.299, 0.587, 0.114)
 

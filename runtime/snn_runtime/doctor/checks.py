@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from snn_runtime.bench.children import child_environment
+from snn_runtime.machine.children import child_environment
 from snn_runtime.model import ENGINES, Choice
 
 COMMAND: tuple[str, ...] = (sys.executable, "-m", "snn_runtime.doctor.probe")

@@ -74,8 +74,8 @@ def _examine(args: argparse.Namespace) -> "Report":
     from snn_runtime.doctor.checks import check_all
     from snn_runtime.doctor.facts import gather
     from snn_runtime.doctor.report import Examined, Report
+    from snn_runtime.machine.system import System
     from snn_runtime.model import read
-    from snn_runtime.system import System
 
     file = read(args.model)  # refused here and not by every engine
     graph = file.graph

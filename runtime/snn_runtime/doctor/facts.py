@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from snn_runtime.doctor import gpu, jetson, processor, software
-from snn_runtime.system import System, Unknown
+from snn_runtime.doctor import software
+from snn_runtime.machine import gpu, jetson, processor
+from snn_runtime.machine.system import System, Unknown
 
 Value: TypeAlias = (
     str

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from snn_runtime.bench.scenes import random_scenes
-from snn_runtime.bench.worker import leave_with_parent
+from snn_bench.scenes import random_scenes
+from snn_bench.worker import leave_with_parent
 from snn_runtime.errors import SnnError, VerifyError
 from snn_runtime.model import Choice, Model, make_backend, read
 

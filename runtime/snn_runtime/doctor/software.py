@@ -6,9 +6,9 @@ import re
 import sys
 from importlib.metadata import distributions
 
-from snn_runtime.event.library import LIBRARY
+from snn_runtime.engines.event.library import LIBRARY
 from snn_runtime.installing import ORT_WHEELS
-from snn_runtime.system import System, Unknown
+from snn_runtime.machine.system import System, Unknown
 
 PACKAGES = (
     "iir-snn",

@@ -35,12 +35,7 @@ from snn_runtime.image.colour import is_dim, to_rgb
 from snn_runtime.image.container import check_complete, damaged, png_lacks_rows, truncated
 from snn_runtime.image.intake import DEFAULT_LIMITS, Limits, read_file
 from snn_runtime.image.markers import survey
-from snn_runtime.image.orientation import (
-    BAD_ORIENTATION,
-    find_orientation,
-    swaps_sides,
-    upright,
-)
+from snn_runtime.image.orientation import BAD_ORIENTATION, find_orientation, swaps_sides, upright
 from snn_runtime.image.signature import SMALLEST_PICTURE, Kind, claimed_size, identify
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]

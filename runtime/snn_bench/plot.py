@@ -1,0 +1,101 @@
+"""The sweep: time a picture takes against the rate of the spikes, a panel a network."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from snn_bench.results import Report
+from snn_runtime.errors import UsageError
+from snn_runtime.files import check_target, scratch_settings, write_atomic
+
+PANEL = (5.0, 4.0)
+"""Inches."""
+DPI = 150
+
+
+def pyplot() -> ModuleType:
+    """The module, drawing to memory.
+
+    Raises:
+        UsageError: `no_matplotlib`: it is not installed.
+    """
+    try:
+        with scratch_settings("MPLCONFIGDIR"):
+            import matplotlib
+
+            matplotlib.use("agg")
+            from matplotlib import pyplot as module
+    except ImportError as error:
+        raise UsageError(
+            "no_matplotlib", "--plot needs matplotlib; pip install 'iir-snn[bench]'"
+        ) from error
+    return module
+
+
+def check(path: Path) -> None:
+    """Refuse what `draw` could not write to, before there is anything to draw.
+
+    Raises:
+        UsageError: `no_matplotlib`, or `bad_plot`.
+        ResourceError: `unwritable`.
+    """
+    check_target(path)
+    known = pyplot().figure().canvas.get_supported_filetypes()
+    pyplot().close("all")
+    if (path.suffix[1:].lower() or "png") not in known:
+        raise UsageError("bad_plot", f"--plot {path}: its suffix is none of {', '.join(known)}")
+
+
+def draw(reports: Sequence[Report], path: Path, machine: str) -> None:
+    """Write a picture of the first thread count and batch size of every report to `path`.
+
+    Raises:
+        UsageError: `no_matplotlib`, or `bad_plot`: a suffix that matplotlib cannot write.
+        ResourceError: `unwritable`.
+    """
+    plt = pyplot()
+    networks = list(dict.fromkeys(report.network for report in reports))
+    width, height = PANEL
+    figure, axes = plt.subplots(
+        1,
+        len(networks),
+        figsize=(width * len(networks), height),
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis, network in zip(axes[0], networks, strict=True):
+        chosen = [report for report in reports if report.network == network]
+        for name, points in curves(chosen).items():
+            style = "o-" if name.startswith("snn") else "s--"
+            axis.plot(*zip(*points, strict=True), style, markersize=4, label=name)
+        axis.set(title=network, xlabel="spikes that enter a layer, %", yscale="log")
+        axis.grid(visible=True, which="both", alpha=0.3)
+    row = reports[0].rows[0]
+    axes[0][0].set_ylabel(f"ms, batch {row.batch}, threads {row.threads} (p50)")
+    figure.suptitle(machine, fontsize="x-small")
+    handles = axes[0][0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=2 * len(networks), fontsize="small")
+    data = io.BytesIO()
+    try:
+        figure.savefig(data, format=path.suffix.lstrip(".") or "png", dpi=DPI)
+    except ValueError as error:
+        raise UsageError("bad_plot", f"--plot {path}: {error}") from error
+    finally:
+        plt.close(figure)
+    write_atomic(path, data.getvalue())
+
+
+def curves(reports: Sequence[Report]) -> dict[str, list[tuple[float, float]]]:
+    """(rate in %, p50 in ms) by contender, and the physical limit where it was measured."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for report in reports:
+        rate = 100 * report.mean_rate
+        first = report.rows[0]
+        for row in report.rows:
+            if (row.threads, row.batch) == (first.threads, first.batch):
+                found.setdefault(row.contender, []).append((rate, 1e3 * row.latency.p50))
+        if report.limit_ns is not None:
+            limit = report.limit_ns / 1e6 * first.batch / first.threads
+            found.setdefault("snn, physical limit", []).append((rate, limit))
+    return {name: sorted(points) for name, points in found.items()}

@@ -1,0 +1,180 @@
+"""What `snn-bench` prints: for people, for programs, for spreadsheets."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from snn_bench import energy_tables
+from snn_bench.columns import aligned
+from snn_bench.results import METHOD, Benchmark, Comparison, Report, Row
+from snn_runtime.cells import cell
+
+MEGABYTE = 1e6
+COLUMNS = (
+    "network rate measured_rate contender threads batch variant p50_ms p90_ms p99_ms min_ms "
+    "mean_ms calls images_per_s peak_mb activation_mb load_s limit_share against ratio ratio_p10 "
+    "ratio_p90 ratio_min ratio_max"
+).split()
+HEADINGS = ("threads", "batch", "contender", "p50 ms", "p90 ms", "p99 ms", "min ms", "images/s")
+EXTRA = ("peak MB", "activ. MB", "load s", "of limit")
+FIELDS = ("peak_bytes", "activation_bytes", "load_seconds", "limit_share")
+
+
+def as_json(benchmark: Benchmark) -> str:
+    """One object with everything."""
+    value = {
+        "machine": asdict(benchmark.machine),
+        "protocol": asdict(benchmark.protocol),
+        "method": METHOD,
+        "reports": [_plain(report) for report in benchmark.reports],
+    }
+    return json.dumps(value, ensure_ascii=False) + "\n"
+
+
+def as_csv(benchmark: Benchmark) -> str:
+    """A line for each contender, thread count and batch size; ratios are to the best dense twin."""
+    text = io.StringIO()
+    columns = [*COLUMNS, *energy_tables.columns(benchmark.reports)]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for report in benchmark.reports:
+        for row in report.rows:
+            writer.writerow({name: cell(value) for name, value in _record(report, row).items()})
+    return text.getvalue()
+
+
+def as_table(benchmark: Benchmark) -> str:
+    """A table a network and rate, with what follows from it in sentences."""
+    lines = [benchmark.machine.describe()]
+    for report in benchmark.reports:
+        sections = [_header(report), _table(report.rows), _findings(report), _energy(report)]
+        for section in map(list, sections):
+            lines += ["", *section] if section else []
+    return "\n".join(lines) + "\n"
+
+
+def best_ratio(report: Report, row: Row) -> Comparison | None:
+    """The comparison of a row's contender with the fastest dense twin, if it was in the race."""
+    key = (row.contender, row.threads, row.batch)
+    for item in report.comparisons:
+        if item.best_twin and (item.contender, item.threads, item.batch) == key:
+            return item
+    return None
+
+
+def _plain(report: Report) -> dict[str, Any]:
+    rows = [asdict(row) | {"images_per_s": row.images_per_second} for row in report.rows]
+    return asdict(report) | {"mean_rate": report.mean_rate, "rows": rows}
+
+
+def _record(report: Report, row: Row) -> dict[str, object]:
+    latency = row.latency
+    record: dict[str, object] = {
+        "network": report.network,
+        "rate": report.rate,
+        "measured_rate": round(report.mean_rate, 6),
+        "contender": row.contender,
+        "threads": row.threads,
+        "batch": row.batch,
+        "variant": row.variant,
+        **{f"{name}_ms": 1e3 * getattr(latency, name) for name in ("p50", "p90", "p99", "min")},
+        "mean_ms": 1e3 * latency.mean,
+        "calls": latency.calls,
+        "images_per_s": row.images_per_second,
+        "peak_mb": None if row.peak_bytes is None else row.peak_bytes / MEGABYTE,
+        "activation_mb": None if row.activation_bytes is None else row.activation_bytes / MEGABYTE,
+        "load_s": row.load_seconds,
+        "limit_share": row.limit_share,
+    }
+    comparison = best_ratio(report, row)
+    if comparison is not None:
+        spread = comparison.ratio
+        record |= {"against": comparison.against, "ratio": spread.median}
+        record |= {f"ratio_{k}": getattr(spread, k) for k in ("p10", "p90", "min", "max")}
+    if report.energy is not None:
+        record |= energy_tables.record(report.energy, row)
+    return record
+
+
+def _header(report: Report) -> Iterator[str]:
+    rates = report.rates.values()
+    asked = "" if report.rate is None else f" at {report.rate:.3g}"
+    yield (
+        f"{report.network}{asked}: {report.parameters / 1e6:.1f} M parameters; spikes entering the "
+        f"layers {report.mean_rate:.2%} ({min(rates):.2%} to {max(rates):.2%}) "
+        f"on {report.images} pictures"
+    )
+    arithmetic = report.activation_bytes / MEGABYTE
+    yield f"values of a picture that are needed at once, in float32: {arithmetic:.1f} MB"
+    total = sum(layer.row_bytes for layer in report.traffic)
+    macs = sum(layer.image_macs for layer in report.traffic)
+    limit = (
+        f"at the measured cache bandwidth {report.limit_ns / 1e6:.3f} ms"
+        if (report.limit_ns is not None)
+        else f"cache bandwidth {report.bandwidth}"
+    )
+    yield (
+        f"weight rows that its spikes make necessary: {total / 1e6:.2f} MB a picture; {limit}; "
+        f"multiply-adds with the picture itself, apart: {macs / 1e6:.1f} M"
+    )
+
+
+def _table(rows: list[Row]) -> Iterator[str]:
+    extra = [
+        name
+        for name, field in zip(EXTRA, FIELDS, strict=True)
+        if any(getattr(row, field) is not None for row in rows)
+    ]
+    cells = [[*HEADINGS, *extra], *(_cells(row, extra) for row in rows)]
+    return aligned(cells, ("contender",))
+
+
+def _cells(row: Row, extra: list[str]) -> list[str]:
+    latency = row.latency
+    times = [f"{1e3 * value:.3f}" for value in (latency.p50, latency.p90, latency.p99, latency.min)]
+    optional = {
+        "peak MB": "" if row.peak_bytes is None else f"{row.peak_bytes / MEGABYTE:.0f}",
+        "activ. MB": ""
+        if row.activation_bytes is None
+        else f"{row.activation_bytes / MEGABYTE:.1f}",
+        "load s": "" if row.load_seconds is None else f"{row.load_seconds:.3f}",
+        "of limit": "" if row.limit_share is None else f"{row.limit_share:.0%}",
+    }
+    shown = [str(row.threads), str(row.batch), row.contender, *times]
+    return [*shown, f"{row.images_per_second:.1f}", *(optional[name] for name in extra)]
+
+
+def _findings(report: Report) -> Iterator[str]:
+    for row in report.rows:
+        comparison = best_ratio(report, row)
+        if comparison is not None:
+            spread = comparison.ratio
+            yield (
+                f"{row.contender}, threads {row.threads}, batch {row.batch}: {spread.median:.2f} x "
+                f"as fast as the best dense twin, {comparison.against} "
+                f"({spread.p10:.2f} to {spread.p90:.2f} in eight of ten rounds)"
+            )
+    yield from _scaling(report.rows)
+    for name, reason in report.unavailable.items():
+        yield f"{name}: not available: {reason}"
+
+
+def _energy(report: Report) -> Iterator[str]:
+    if report.energy is not None:
+        yield from energy_tables.describe(report.energy)
+
+
+def _scaling(rows: list[Row]) -> Iterator[str]:
+    """Each thread count against the first."""
+    first: dict[tuple[str, int], Row] = {}
+    for row in rows:
+        base = first.setdefault((row.contender, row.batch), row)
+        if base is not row:
+            gain = base.latency.p50 / row.latency.p50
+            yield (
+                f"{row.contender}, batch {row.batch}: threads {row.threads} {gain:.2f} x as fast "
+                f"as threads {base.threads}"
+            )

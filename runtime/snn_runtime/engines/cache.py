@@ -1,0 +1,211 @@
+"""Engines kept between runs, in a private directory, each authenticated.
+
+    $IIR_SNN_CACHE, else $XDG_CACHE_HOME/iir-snn, else ~/.cache/iir-snn        0700
+        <key>.engine      magic, HMAC-SHA256, length and JSON of the header, payload
+        iir-snn.secret    magic, 32 random bytes                                0600
+        lock-0 … lock-f   who builds; sixteen, so that they need not be swept
+        quarantine/       entries that were not what they claim
+
+An engine is code: whoever can make us load one runs what he likes. So nothing is deserialised but
+bytes whose HMAC proves that this user's runtime wrote them under this key. That catches damage
+(truncation, flipped bits, mixed-up files) and entries that come from elsewhere: another machine's
+backup, a download, a program tricked into writing a file of its choice. It does not keep out who
+can read the secret: root, and what runs as this user anyway.
+
+Whatever is wrong with an entry, it is moved away and the engine is built again. Whatever is wrong
+with the directory, engines are built and not kept, and one line says so. The directory may be one
+in which somebody keeps files of his own: only what `ours` knows is ever removed.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snn_runtime.command import say
+from snn_runtime.engines import ours
+from snn_runtime.engines.ours import MAGIC, QUARANTINE, SECRET, SECRET_MAGIC
+from snn_runtime.errors import ResourceError
+from snn_runtime.files import sweep_temporary, write_atomic
+from snn_runtime.machine.private import Unusable, check_private, directory, read_own, take
+
+LARGEST = 2**31
+"""Bytes of all entries; the least recently used go first."""
+QUARANTINED = 4
+"""Entries kept to be looked at."""
+_SECRET = 32
+_MAC = hashlib.sha256().digest_size
+_LENGTH = 4
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What was kept under a key."""
+
+    header: Mapping[str, Any]
+    payload: bytes
+
+
+class Cache:
+    """An open directory of engines."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises Unusable."""
+        self.path = path
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            check_private(path)
+            with self.lock("0", "the engines' secret"):
+                self._secret = self._read_secret() or self._make_secret()
+        except (OSError, ResourceError) as error:
+            raise Unusable(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+
+    @contextmanager
+    def lock(self, key: str, what: str = "the engine") -> Iterator[None]:
+        """Be the only process at work on a key."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self.path / f"lock-{key[0]}", flags, 0o600)
+        try:
+            take(descriptor, what)
+            yield
+        finally:
+            os.close(descriptor)  # which lets go of the lock
+
+    def load(self, key: str) -> Entry | None:
+        """Return what is kept under `key`; what is not genuine is put away."""
+        try:
+            data = read_own(self._file(key))
+        except FileNotFoundError:
+            return None
+        except OSError as error:  # ELOOP: a link
+            self.quarantine(key, error.strerror or str(error))
+            return None
+        entry = self._opened(key, data)
+        if entry is None:
+            self.quarantine(key, "it is damaged, or was not written by this user's runtime")
+        return entry
+
+    def store(self, key: str, header: Mapping[str, Any], payload: bytes) -> None:
+        """Keep an entry, unless there is no room, which one line says."""
+        text = json.dumps({**header, "key": key}, sort_keys=True).encode()
+        rest = len(text).to_bytes(_LENGTH, "little") + text + payload
+        try:
+            write_atomic(self._file(key), MAGIC + self._mac(rest) + rest)
+            self._make_room(key)
+        except (OSError, ResourceError) as error:
+            say(f"engines are not kept: {error}")
+
+    def quarantine(self, key: str, why: str) -> None:
+        """Move an entry to where nobody loads it."""
+        away = self.path / QUARANTINE
+        try:
+            away.mkdir(mode=0o700, exist_ok=True)
+            check_private(away)
+            os.replace(self._file(key), away / f"{key}-{time.time_ns()}")
+            for old in sorted(ours.put_away(self.path), key=_age)[:-QUARANTINED]:
+                old.unlink(missing_ok=True)
+        except (OSError, Unusable):
+            return  # another process was faster, or nothing can be moved: it is not used either way
+        say(f"a kept engine is put away and built again: {why}")
+
+    def _file(self, key: str) -> Path:
+        return self.path / f"{key}{ours.SUFFIX}"
+
+    def _mac(self, rest: bytes) -> bytes:
+        return hmac.digest(self._secret, MAGIC + rest, "sha256")
+
+    def _opened(self, key: str, data: bytes) -> Entry | None:
+        start = len(MAGIC) + _MAC
+        rest = data[start:]
+        if data[: len(MAGIC)] != MAGIC or len(rest) < _LENGTH:
+            return None
+        if not hmac.compare_digest(data[len(MAGIC) : start], self._mac(rest)):
+            return None
+        length = int.from_bytes(rest[:_LENGTH], "little")
+        header = json.loads(rest[_LENGTH : _LENGTH + length])
+        if header["key"] != key:
+            return None
+        with suppress(OSError):  # the time of last use, for `_make_room`
+            os.utime(self._file(key))
+        return Entry(header, rest[_LENGTH + length :])
+
+    def _read_secret(self) -> bytes | None:
+        file = self.path / SECRET
+        if not os.path.lexists(file):
+            return None
+        if not ours.carries(file, SECRET_MAGIC):
+            raise Unusable(f"{file} is not the engines' secret: move it elsewhere")
+        try:
+            data = read_own(file, private=True).removeprefix(SECRET_MAGIC)
+        except OSError as error:
+            say(f"the engines' secret is made anew: {error.strerror or error}")
+            return None
+        return data if len(data) == _SECRET else None
+
+    def _make_secret(self) -> bytes:
+        """A new one, which makes every older entry void."""
+        secret = secrets.token_bytes(_SECRET)
+        write_atomic(self.path / SECRET, SECRET_MAGIC + secret, private=True)
+        return secret
+
+    def _make_room(self, newest: str) -> None:
+        entries = sorted(ours.engines(self.path), key=_age)
+        size = sum(map(_size, entries))
+        for entry in entries:
+            if size <= LARGEST or entry == self._file(newest):
+                continue
+            size -= _size(entry)
+            entry.unlink(missing_ok=True)
+
+
+def open_cache() -> Cache | None:
+    """The user's cache; None where it cannot be used, which one line says."""
+    try:
+        return Cache(directory())
+    except Unusable as error:
+        say(f"engines are not kept: {error}")
+        return None
+
+
+def clear() -> str:
+    """Remove all that we keep, and nothing else; return what that was, as half a sentence.
+
+    Raises:
+        ResourceError: `unusable_cache`, where the directory is not ours to clear.
+    """
+    path = directory()
+    if not os.path.lexists(path):
+        return f"nothing is kept in {path}"
+    try:
+        check_private(path)
+        kept = [*ours.engines(path), *ours.put_away(path), *ours.of_onnxruntime(path)]
+        size = sum(map(_size, kept))
+        for file in (*kept, *ours.secret(path)):
+            file.unlink(missing_ok=True)
+        sweep_temporary(path)
+    except (OSError, Unusable) as error:
+        raise ResourceError(
+            "unusable_cache", f"cannot clear {getattr(error, 'strerror', None) or error}"
+        ) from error
+    return f"removed {len(kept)} kept files, {size / 1e6:.1f} MB, from {path}"
+
+
+def _age(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,112 @@
+"""SpikingGraph to snn_graph: names become numbers, all weights one array, all thresholds another.
+
+A dense projection `[O, C·H·W]` is a convolution `[O, C, H, W]` whose kernel is its whole source:
+the same bytes. A threshold k + ½ becomes k: integers exceed both or neither.
+"""
+
+import ctypes
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from snn_runtime.engines.event import library
+from snn_runtime.graph import INPUT, Pool, Population, Projection, Shape, SpikingGraph
+
+_KINDS = {"max": library.MAX_POOL, "sum": library.SUM_POOL}
+
+
+@dataclass(frozen=True, eq=False)
+class Lowered:
+    """What snn_event_create takes. The structure points into the arrays, so keep all of it."""
+
+    struct: library.Graph
+    nodes: "ctypes.Array[library.Node]"
+    projections: "ctypes.Array[library.Projection]"
+    weights: npt.NDArray[np.int8]
+    thresholds: npt.NDArray[np.int32]
+    scale: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+
+
+def lower(graph: SpikingGraph) -> Lowered:
+    """Describe a graph of int8 weights as engine.h wants it."""
+    number = {name: i for i, name in enumerate([INPUT, *(node.name for node in graph.nodes)])}
+    nodes: list[library.Node] = []
+    projections: list[library.Projection] = []
+    weights: list[npt.NDArray[Any]] = []
+    threshold = weight = 0
+    for node in graph.nodes:
+        if isinstance(node, Pool):
+            pool = library.Node(_KINDS[node.kind], source=number[node.source], kernel=node.kernel)
+            nodes.append(pool)
+            continue
+        nodes.append(_population(node, threshold))
+        threshold += node.threshold.size
+        for p in node.projections:
+            projections.append(_projection(p, number[p.source], graph.shapes[p.source], weight))
+            weights.append(p.weight)
+            weight += p.weight.size
+    readout = graph.readout
+    thresholds = _flat((np.floor(node.threshold) for node in graph.populations), np.int32)
+    arrays = Lowered(
+        library.Graph(),
+        (library.Node * len(nodes))(*nodes),
+        (library.Projection * len(projections))(*projections),
+        _flat([*weights, readout.weight], np.int8),
+        thresholds,
+        np.ascontiguousarray(readout.scale),
+        np.ascontiguousarray(readout.bias),
+    )
+    _fill(arrays, graph, number[readout.source], weight)
+    return arrays
+
+
+def planes(shape: Shape) -> tuple[int, int, int]:
+    """Channels, height and width of what a node sends; a dense population is one pixel."""
+    channels, height, width = shape if len(shape) == 3 else (shape[0], 1, 1)
+    return channels, height, width
+
+
+def _fill(lowered: Lowered, graph: SpikingGraph, readout: int, readout_weight: int) -> None:
+    struct, image = lowered.struct, graph.image
+    struct.height, struct.width = image.height, image.width
+    struct.offset = (ctypes.c_int32 * 3)(*map(int, image.offset))
+    struct.nodes, struct.projections = len(lowered.nodes), len(lowered.projections)
+    struct.readout, struct.classes = readout, len(graph.labels)
+    struct.readout_weight = readout_weight
+    struct.weight_count, struct.threshold_count = lowered.weights.size, lowered.thresholds.size
+    struct.node, struct.projection = lowered.nodes, lowered.projections
+    struct.weights = lowered.weights.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
+    struct.thresholds = lowered.thresholds.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+    struct.scale = lowered.scale.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+    struct.bias = lowered.bias.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+
+
+def _population(node: Population, threshold: int) -> library.Node:
+    return library.Node(
+        library.POPULATION,
+        channels=len(node.threshold),
+        projections=len(node.projections),
+        positions=node.threshold.ndim > 1,
+        threshold=threshold,
+    )
+
+
+def _projection(
+    projection: Projection, source: int, shape: Shape, weight: int
+) -> library.Projection:
+    if projection.weight.ndim == 2:
+        _, height, width = planes(shape)
+        return library.Projection(source, height, width, 1, 1, 0, 0, 1, weight)
+    kernel = projection.weight.shape[2:]
+    steps = (*projection.stride, *projection.padding, projection.groups)
+    return library.Projection(source, *kernel, *steps, weight)
+
+
+def _flat(arrays: Iterable[npt.NDArray[Any]], dtype: Any) -> npt.NDArray[Any]:
+    # A graph may have no population: a readout needs a source, so there is a node, but it may pool.
+    flat = (array.ravel().astype(dtype, copy=False) for array in arrays)
+    return np.concatenate([np.empty(0, dtype), *flat])

@@ -1,0 +1,229 @@
+"""ONNX Runtime on an NVIDIA GPU: through its CUDA provider, or through TensorRT.
+
+The graph is in float32 without TF32, where sums of integers below 2^24 are exact in any order. Not
+covered are kernels that transform their tiles by fractions (Winograd's): thresholds lie ½ from
+every integer, sums of the readout are rounded to whole numbers, and the self-test decides.
+
+What is asked for is obeyed or refused: no node may be computed by a CPU in silence. The readout's
+scale and bias are applied here, since a compiler that fuses a · x + b rounds once and not twice.
+"""
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from onnx import ModelProto, TensorProto
+
+from snn_runtime.command import say
+from snn_runtime.engines.cache import open_cache
+from snn_runtime.engines.lifetime import Reopened, gpu_left_behind
+from snn_runtime.engines.onnxruntime.backend import QUIET, chunk_size, in_chunks
+from snn_runtime.engines.onnxruntime.providers import CUDA, TENSORRT, prepare, refusal
+from snn_runtime.engines.ours import FORMS, ONNXRUNTIME
+from snn_runtime.errors import DeviceError
+from snn_runtime.graph import INPUT, SpikingGraph
+from snn_runtime.graph.reference import Spikes
+from snn_runtime.model_file.writer import READOUT, emit
+from snn_runtime.proof.forms import logits
+
+Options: TypeAlias = dict[str, str]
+
+SUMS = f"{READOUT}/sum"
+DEVICE = "cuda"
+"""Where ONNX Runtime keeps the outputs of either provider."""
+LARGEST_BATCH = 32
+"""That a TensorRT engine is built for; others are run in pieces of it."""
+WORKSPACE = 2**30
+"""Bytes that TensorRT may use besides weights and activations; its own default is the whole GPU."""
+
+
+class OrtCudaBackend(Reopened):
+    """Runs a graph with ONNX Runtime's CUDA kernels."""
+
+    name = "onnxruntime"
+    kind: ClassVar[str] = "cuda"
+    providers: ClassVar[tuple[str, ...]] = (CUDA,)
+    """That may compute, the one asked for first."""
+    _left_behind = False
+    """Whether this is a forked process, into which the GPU has not come along."""
+
+    def __init__(self, graph: SpikingGraph, *, index: int = 0) -> None:
+        """Make the graph ready to run on the GPU of number `index`, and run it once.
+
+        Raises:
+            DeviceError: Provider, driver or GPU are not here, or do not take every node.
+            ResourceError: The GPU has not enough memory.
+        """
+        super().__init__(graph, index=index)
+        self._index = index
+        self._chunk = self._chunk_size()
+        prepare(self.providers[0])
+        self._session = self._open(watch=False)
+        image = graph.image
+        try:  # some GPUs lack kernels, which shows no earlier
+            self.run(np.zeros((1, image.height, image.width, 3), np.uint8))
+        except DeviceError as error:
+            raise refusal(self.providers[0], error) from error
+
+    @property
+    def details(self) -> str:
+        return f"{self.kind}:{self._index}, float32, {self._shares(self._session)}"
+
+    def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        (sums,) = self._run(self._session, [SUMS], images)
+        return logits(self._graph, sums)
+
+    def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
+        names = [node.name for node in self._graph.populations]
+        watched = [f"{name}/fires" for name in names]
+        return dict(zip(names, self._run(self._watching, watched, images), strict=True))
+
+    @cached_property
+    def _watching(self) -> ort.InferenceSession:
+        """The same network with its spikes as outputs, which costs some fusions and memory."""
+        return self._open(watch=True)
+
+    def _forked(self) -> None:
+        self._left_behind = True
+
+    def _chunk_size(self) -> int:
+        return chunk_size(self._graph)
+
+    def _options(self, *, watch: bool) -> dict[str, Options]:
+        """What each provider is told, in the order of `providers`."""
+        # The usual search tries every kernel for every new batch size: seconds before an answer.
+        settings = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+        return {CUDA: {"device_id": str(self._index), **settings}}
+
+    def _open(self, *, watch: bool) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.log_severity_level = QUIET
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        asked = list(self._options(watch=watch).items())
+        model = _without_scale(emit(self._graph, dequantised=True, watch=watch))
+        try:
+            session = ort.InferenceSession(
+                model.SerializeToString(), options, providers=asked, enable_fallback=0
+            )
+        except Exception as error:  # ORT's own classes have no public base
+            raise refusal(self.providers[0], error) from error
+        if self.providers[0] not in session.get_providers():
+            raise refusal(self.providers[0], None)
+        self._check_placement(placement(session))
+        return session
+
+    def _check_placement(self, placed: Mapping[str, list[str]]) -> None:
+        strange = [name for name in placed if name not in self.providers]
+        if not placed.get(self.providers[0]) or strange:
+            other = (strange or list(placed) or ["nothing"])[0]
+            nodes = placed.get(other, [])
+            raise DeviceError(
+                "backend_unavailable",
+                f"onnxruntime would compute {len(nodes)} nodes ({', '.join(nodes[:3])}) with "
+                f"{other}, asked for {self.providers[0]}; use --device cpu",
+            )
+
+    def _shares(self, session: ort.InferenceSession) -> str:
+        """How many nodes each provider has: `all 30 nodes`, `28 of 30 nodes`."""
+        counts = {name: len(nodes) for name, nodes in placement(session).items()}
+        mine, every = counts[self.providers[0]], sum(counts.values())
+        return f"all {every} nodes" if mine == every else f"{mine} of {every} nodes, others on cuda"
+
+    def _run(
+        self, session: ort.InferenceSession, names: list[str], images: npt.NDArray[np.uint8]
+    ) -> list[npt.NDArray[Any]]:
+        if self._left_behind:
+            raise gpu_left_behind()
+
+        def bound(chunk: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
+            binding = session.io_binding()
+            binding.bind_cpu_input(INPUT, chunk)  # copied to the GPU as it is, one byte a colour
+            for name in names:
+                binding.bind_output(name, DEVICE, self._index)
+            session.run_with_iobinding(binding)
+            copied: list[npt.NDArray[Any]] = binding.copy_outputs_to_cpu()
+            return copied
+
+        # TensorRT takes no empty batch.
+        some = images if len(images) else np.zeros((1, *images.shape[1:]), np.uint8)
+        return [output[: len(images)] for output in in_chunks(bound, some, self._chunk)]
+
+
+class OrtTensorRtBackend(OrtCudaBackend):
+    """Runs a graph with TensorRT inside ONNX Runtime, and with CUDA what TensorRT does not take."""
+
+    kind = "tensorrt"
+    providers = (TENSORRT, CUDA)
+
+    def __init__(self, graph: SpikingGraph, *, index: int = 0) -> None:
+        # The provider has no option for TF32. NVIDIA's libraries read this when they load.
+        os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
+        super().__init__(graph, index=index)
+
+    def _chunk_size(self) -> int:
+        return min(LARGEST_BATCH, super()._chunk_size())
+
+    def _options(self, *, watch: bool) -> dict[str, Options]:
+        image = self._graph.image
+        shape = f"x{image.height}x{image.width}x3"
+        tensorrt = {
+            "device_id": str(self._index),
+            "trt_max_workspace_size": str(WORKSPACE),
+            "trt_fp16_enable": "0",
+            "trt_int8_enable": "0",
+            # Without these an engine is built anew for every batch larger than all before.
+            "trt_profile_min_shapes": f"{INPUT}:1{shape}",
+            "trt_profile_opt_shapes": f"{INPUT}:1{shape}",
+            "trt_profile_max_shapes": f"{INPUT}:{self._chunk}{shape}",
+        }
+        return {TENSORRT: tensorrt | self._kept(watch=watch)} | super()._options(watch=watch)
+
+    def _kept(self, *, watch: bool) -> Options:
+        """Where engines are kept, nowhere if there is no directory of which we can be sure.
+
+        In a folder for each network, because ONNX Runtime knows an engine by the names in the
+        graph and not by its weights; by versions and GPU it tells them apart itself. It does not
+        authenticate them.
+        """
+        cache = open_cache()
+        if cache is None:
+            return {}
+        shared = cache.path / ONNXRUNTIME
+        network = shared / f"{self._graph.digest()[:16]}-{self._chunk}"
+        folder = network / FORMS[watch]
+        try:
+            for each in (shared, network, folder):
+                each.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            say(f"engines are not kept: {folder}: {error.strerror}")
+            return {}
+        return {
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": str(folder),
+            "trt_timing_cache_enable": "1",
+            "trt_timing_cache_path": str(shared),
+        }
+
+
+def placement(session: ort.InferenceSession) -> dict[str, list[str]]:
+    """Return the nodes that each provider computes, as `Conv conv1/current`."""
+    placed: dict[str, list[str]] = {}
+    for part in session.get_provider_graph_assignment_info():
+        nodes = placed.setdefault(part.ep_name, [])
+        nodes += [f"{node.op_type} {node.name}" for node in part.get_nodes()]
+    return placed
+
+
+def _without_scale(model: ModelProto) -> ModelProto:
+    """End the network at the readout's sums."""
+    graph = model.graph
+    del graph.node[-2:]  # Mul and Add
+    del graph.initializer[-2:]  # their scale and bias
+    graph.output[0].name = SUMS
+    assert graph.node[-1].output[0] == SUMS
+    assert graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    return model

@@ -1,0 +1,89 @@
+"""TensorRT on an NVIDIA GPU: the graph in int8, float16 or float32, whichever is fastest and right.
+
+The engine is built where it runs, on its first use, and kept; see the package's docstring. It has proven itself by
+the golden spikes before it answers. An engine file from elsewhere is never taken.
+"""
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from snn_runtime.engines.cache import open_cache
+from snn_runtime.engines.lifetime import Reopened, gpu_left_behind
+from snn_runtime.engines.tensorrt import library
+from snn_runtime.engines.tensorrt.choice import Workshop
+from snn_runtime.engines.tensorrt.device import Device
+from snn_runtime.engines.tensorrt.engine import Engine
+from snn_runtime.engines.tensorrt.lowering import Form
+from snn_runtime.errors import UsageError
+from snn_runtime.graph import FloatArray, SpikingGraph
+from snn_runtime.graph.reference import Spikes
+from snn_runtime.proof.forms import logits
+
+FORMS: dict[str, tuple[Form, ...]] = {
+    "auto": ("int8", "fp16", "fp32"),
+    "int8": ("int8",),
+    "fp16": ("fp16",),
+    "fp32": ("fp32",),
+}
+
+
+class TensorRtBackend(Reopened):
+    """Runs a graph with TensorRT."""
+
+    name = "tensorrt"
+
+    def __init__(
+        self, graph: SpikingGraph, *, golden: str, index: int = 0, precision: str = "auto"
+    ) -> None:
+        """Make the graph ready to run, which takes minutes the first time on a small board.
+
+        Args:
+            graph: Any; float32 weights run in float32.
+            golden: Hash of the spikes that the golden images must cause.
+            index: Number of the GPU.
+            precision: `int8`, `fp16`, `fp32`, or `auto` for the fastest that is right.
+
+        Raises:
+            UsageError: `bad_precision`, float32 weights in another precision than float32.
+            DeviceError: TensorRT or the GPU is not here, or makes no engine that is right.
+        """
+        forms = FORMS[precision]
+        if not graph.exact:
+            if "fp32" not in forms:
+                raise UsageError(
+                    "bad_precision",
+                    f"precision is {precision}, the network has float32 weights: "
+                    "expected fp32 or auto",
+                )
+            forms = FORMS["fp32"]
+        found = library.find()
+        self._device = device = Device(index)
+        super().__init__(graph, golden=golden, index=index, precision=precision)
+        self._workshop = Workshop(graph, golden, found, device, open_cache())
+        self._chosen = self._workshop.choose(forms)
+        self._where = f"{found.described}, {device.traits.name}"
+
+    @property
+    def details(self) -> str:
+        return f"{self._chosen.form}, {self._where}"
+
+    def run(self, images: npt.NDArray[np.uint8]) -> FloatArray:
+        return logits(self._graph, self._chosen.engine.run(images))
+
+    def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
+        return dict(self._watching.answer(images).spikes)
+
+    def _forked(self) -> None:
+        self._device.leave(gpu_left_behind())
+
+    @cached_property
+    def _watching(self) -> Engine:
+        """The same network with its spikes as outputs, which cost some fusions and memory.
+
+        Float32 networks, whose spikes may round either way, are served by it from the start.
+        """
+        if not self._graph.exact:
+            return self._chosen.engine
+        return self._workshop.watched(self._chosen.form)

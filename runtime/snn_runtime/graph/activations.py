@@ -1,0 +1,107 @@
+"""What a network's values cost in memory while it runs, by arithmetic.
+
+The bound is on the sum over all nodes, which no order of work and no engine can exceed; what is
+reported is what has to be there at once, for an engine that goes through the nodes in their order
+and forgets a value once its last reader has run.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+
+from snn_runtime.errors import ModelError
+from snn_runtime.graph.nodes import INPUT, Node, Pool, Readout, Shape
+
+MAX_KEPT = 2**31
+"""Bytes for one image, all nodes together: forty VGG16 at 224 pixels."""
+MAX_EVENTS = 2**24
+"""Spikes that may reach one neuron. Beyond it their sum is not exact if all have a weight."""
+NUMBER = 4
+"""Bytes of a number where a dense engine keeps it, and of a spike in a list of spikes."""
+_WORD = 64
+"""Channels of a pixel whose bits are kept together, in 8 bytes; 4 say where its spikes begin."""
+
+
+def kept(shape: Shape, largest: int) -> int:
+    """Bytes of a value in the engine that needs most: a number each, or a list of as many spikes
+    as there can be, the bits they come from, and if it counts spikes, the counts."""
+    channels, pixels = shape[0], math.prod(shape[1:])
+    numbers = channels * pixels * (largest + (largest > 1))
+    return NUMBER * numbers + 12 * pixels * -(-channels // _WORD)
+
+
+def check_kept(shapes: Mapping[str, Shape], sent: Mapping[str, int]) -> None:
+    """Refuse what needs more than `MAX_KEPT` to run on one image.
+
+    Args:
+        shapes: Of the image and every node.
+        sent: The largest number each sends.
+
+    Raises:
+        ModelError: `bad_graph`, naming the node with which it is too much.
+    """
+    total = 0
+    for name, shape in shapes.items():
+        total += kept(shape, 1 if name == INPUT else sent[name])
+        if total > MAX_KEPT:
+            raise ModelError(
+                "bad_graph",
+                f"{name}: {total:,} bytes of activations an image up to here, limit is "
+                f"{MAX_KEPT:,}",
+            )
+
+
+def check_events(node: Node, sent: Mapping[str, int]) -> None:
+    """Raises: ModelError: `bad_graph`: more than `MAX_EVENTS` spikes can reach a neuron."""
+    if isinstance(node, Pool):
+        return
+    spikes = sum(
+        p.weight.size // len(p.weight) * sent[p.source]
+        for p in node.projections
+        if p.source != INPUT
+    )
+    _check_events(node.name, spikes)
+
+
+def check_read_out(readout: Readout, sent: Mapping[str, int]) -> None:
+    """The same for the readout."""
+    _check_events("readout", readout.weight.shape[1] * sent[readout.source])
+
+
+def last_reads(nodes: Iterable[Node], readout: Readout) -> Iterator[tuple[str, ...]]:
+    """Yield, for every node, the names of the values that nobody needs once it has run.
+
+    A value that nobody reads at all is among them when it is made.
+    """
+    order = list(nodes)
+    last = {node.name: index for index, node in enumerate(order)}
+    for index, node in enumerate(order):
+        last |= dict.fromkeys(sources(node), index)
+    last[readout.source] = len(order)
+    done: defaultdict[int, list[str]] = defaultdict(list)
+    for name, index in last.items():
+        done[index].append(name)
+    for index in range(len(order)):
+        yield tuple(done[index])
+
+
+def sources(node: Node) -> tuple[str, ...]:
+    return (node.source,) if isinstance(node, Pool) else tuple(p.source for p in node.projections)
+
+
+def peak(nodes: tuple[Node, ...], readout: Readout, shapes: Mapping[str, Shape]) -> int:
+    """Bytes of the values of one image that are needed at once, as float32 numbers."""
+    size = {name: NUMBER * math.prod(shape) for name, shape in shapes.items()}
+    alive = most = size[INPUT]
+    for node, dead in zip(nodes, last_reads(nodes, readout), strict=True):
+        alive += size[node.name]
+        most = max(most, alive)
+        alive -= sum(size[name] for name in dead)
+    return most
+
+
+def _check_events(name: str, spikes: int) -> None:
+    if spikes > MAX_EVENTS:
+        raise ModelError(
+            "bad_graph", f"{name}: {spikes:,} spikes can reach a neuron, limit is {MAX_EVENTS:,}"
+        )

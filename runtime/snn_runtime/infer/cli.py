@@ -1,0 +1,168 @@
+"""The command `snn-infer`: pictures in, labels out."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from snn_runtime.command import run_command, say
+from snn_runtime.errors import InputError
+from snn_runtime.image import Limits, Pixels, Waiting, read_file, read_stream, to_array
+from snn_runtime.image.behind import ANOTHER_FOLLOWS, another_follows
+from snn_runtime.infer.flags import PROGRAM, TOP_K, parse_args
+from snn_runtime.infer.report import Answer, CsvReport, JsonReport, Report, TextReport, rank
+from snn_runtime.infer.sources import STANDARD_INPUT, Source, find
+from snn_runtime.machine.cores import usable
+
+if TYPE_CHECKING:
+    from snn_runtime.model import Model
+
+LARGEST_BATCH = 32
+DECODERS = 2
+"""Large pictures decoded at once: each may take 400 MB at the default --max-pixels."""
+LARGE = 1 << 15
+"""Bytes of a file from which decoding takes longer than handing it to another thread."""
+Decoded: TypeAlias = tuple[Pixels, tuple[str, ...]] | InputError
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the command line says and return the exit code."""
+    if args.clear_cache:
+        from snn_runtime.engines.cache import clear
+
+        say(f"{PROGRAM}: {clear()}")
+        if not (args.inputs or args.self_test):
+            return 0
+    # Here, so that --help and a mistyped flag do not wait for an inference engine to load.
+    from snn_runtime.model import load
+
+    model = load(
+        args.model,
+        backend=args.backend,
+        device=args.device,
+        precision=args.precision,
+        threads=args.threads,
+    )
+    if args.self_test:
+        if not model.self_tested:
+            model.self_test()
+        say(f"{PROGRAM}: self-test passed ({model.engine})")
+        if not args.inputs:
+            return 0
+    report = _report(args, model.engine)
+    report.self_tested = model.self_tested or args.self_test
+    with _Threads(1) as worker:
+        # Signals are seen by the main thread alone, between two calls of C: so it only waits.
+        worker.submit(_label_all, args, model, report).result()
+    return report.end()
+
+
+def _label_all(args: argparse.Namespace, model: "Model", report: Report) -> None:
+    """Decode and label, each in threads of its own, one batch after the other."""
+    limits = Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels, flags=True)
+    label = partial(_label, model, report, count=args.top_k or TOP_K)
+    decode = partial(_decode, model=model, limits=limits)
+    with _Threads(1) as labeller, _Threads(min(DECODERS, usable())) as decoders:
+        labelled = labeller.submit(report.flush)
+        for batch in _batches(find(args.inputs, follow=args.follow, tally=report.passed_over)):
+            decoded = _decode_all(decoders, decode, batch)
+            labelled.result()
+            labelled = labeller.submit(label, batch, decoded)  # while the next batch is decoded
+        labelled.result()
+
+
+def main() -> int:
+    """Run `snn-infer`."""
+    # Pillow warns and logs about odd tags in TIFF files; what matters of it we say ourselves.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    if not sys.warnoptions:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+    code = run_command(PROGRAM, lambda: run(parse_args(None)))
+    if code == 128 + signal.SIGINT:
+        os._exit(code)  # Python would first wait for threads that decode and compute
+    return code
+
+
+def _report(args: argparse.Namespace, engine: str) -> Report:
+    if args.format == "json":
+        return JsonReport(PROGRAM, engine, strict=args.strict)
+    if args.format == "csv":
+        return CsvReport(PROGRAM, engine, strict=args.strict)
+    return TextReport(PROGRAM, engine, strict=args.strict, everything=args.top_k is not None)
+
+
+def _batches(sources: Iterator[Source]) -> Iterator[list[Source]]:
+    """Group: 1, 2, 4 … pictures, so that the first answer does not wait for a whole batch."""
+    size = 1
+    while batch := list(islice(sources, size)):
+        yield batch
+        size = min(2 * size, LARGEST_BATCH)
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads that nobody waits for; none starts before there is work for it."""
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown(wait=False, cancel_futures=True)
+
+
+def _decode_all(
+    pool: ThreadPoolExecutor, decode: Callable[[Source], Decoded], batch: list[Source]
+) -> list[Decoded]:
+    """Decode large pictures in `pool`, and here meanwhile all others.
+
+    Threads that decode small pictures mostly wait for each other: Python runs one at a time.
+    """
+    alone = len(batch) == 1
+    large = {i: pool.submit(decode, s) for i, s in enumerate(batch) if not alone and _is_large(s)}
+    small = {i: decode(source) for i, source in enumerate(batch) if i not in large}
+    return [small[i] if i in small else large[i].result() for i in range(len(batch))]
+
+
+def _is_large(source: Source) -> bool:
+    try:
+        return source.name != STANDARD_INPUT and os.stat(source.name).st_size >= LARGE
+    except (OSError, ValueError):  # whoever reads it says what is wrong with it
+        return False
+
+
+def _decode(source: Source, model: "Model", limits: Limits) -> Decoded:
+    if source.error is not None:
+        return source.error
+    try:
+        if source.skipped:
+            raise InputError("skipped", source.skipped)
+        piped = source.name == STANDARD_INPUT
+        # A standard input that is closed is None, and number 0 then refuses to be read.
+        stream = Waiting(sys.stdin.fileno() if sys.stdin else 0) if piped else None
+        data = read_stream(stream, limits) if stream else read_file(source.name, limits)
+        image = model.graph.image
+        pixels, remarks = to_array(data, image.height, image.width, image.fit, limits=limits)
+        return pixels, remarks + (ANOTHER_FOLLOWS,) * (piped and another_follows(data))
+    except InputError as error:
+        return error
+
+
+def _label(
+    model: "Model", report: Report, batch: list[Source], decoded: list[Decoded], *, count: int
+) -> None:
+    good = [item[0] for item in decoded if not isinstance(item, InputError)]
+    labels = model.graph.labels
+    ranked = iter(rank(model.predict(np.stack(good)), labels, count) if good else ())
+    for source, item in zip(batch, decoded, strict=True):
+        if source.skipped:
+            report.skip(source.name, source.skipped)
+        elif isinstance(item, InputError):
+            report.failure(source.name, item)
+        else:
+            report.answer(source.name, Answer(next(ranked), item[1]))
+    report.flush()

@@ -1,0 +1,112 @@
+"""The flags of `snn-infer`."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from snn_runtime.errors import UsageError
+from snn_runtime.flags import Parser, Rule, whole_number
+from snn_runtime.image import Limits
+from snn_runtime.machine.cores import MOST
+
+PROGRAM = "snn-infer"
+
+TOP_K = 3
+PILLOW_MAX_PIXELS = 178_956_970
+"""More than this Pillow itself refuses in some formats."""
+
+EXAMPLES = """examples:
+  snn-infer cat.jpg                       one picture with the bundled model
+  snn-infer --model model.onnx photos/    a folder and all folders in it
+  snn-infer --format json photos/ > answers.jsonl
+  curl -s https://example.org/cat.jpg | snn-infer -
+  snn-infer --self-test                   does this machine compute what the model's maker did?
+
+An answer is called unsure where its probability is below 50 %. In folders, hidden files, files with
+another suffix than a picture's, what systems leave behind, and links that lead outside (see
+--follow) are passed over and counted."""
+
+RULES = (
+    Rule(
+        ("top_k", "format", "strict", "follow", "max_pixels", "max_bytes"),
+        lambda args: args.inputs,
+        "is for pictures, and no INPUT is given",
+    ),
+    Rule(
+        ("model", "backend", "device", "precision", "threads"),
+        lambda args: args.inputs or args.self_test,
+        "is for a model, and --clear-cache alone loads none",
+    ),
+)
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line.
+
+    Raises:
+        UsageError: `usage`.
+    """
+    parser = Parser(PROGRAM, "Label pictures with a spiking network.", EXAMPLES, RULES)
+    limits = Limits()
+    add = parser.add_argument
+    add("inputs", nargs="*", metavar="INPUT", help="a picture, a folder, or - for standard input")
+    add("--model", type=Path, metavar="PATH", help="model.onnx (default: the bundled one)")
+    add(
+        "--backend",
+        default="auto",
+        metavar="NAME",
+        help="event (the spike-driven engine, for int8 networks), onnxruntime, tensorrt, "
+        "or auto: event where it is here (default: auto)",
+    )
+    add(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="cpu, cuda, or tensorrt (onnxruntime's provider of that name); cuda:1 is the second "
+        "GPU. What is named is obeyed or refused (default: auto, the CPU)",
+    )
+    add(
+        "--precision",
+        default="auto",
+        metavar="NAME",
+        help="of tensorrt: int8, fp16, fp32, or auto, the fastest here (default: auto)",
+    )
+    add(
+        "--threads",
+        type=whole_number(1, MOST),
+        metavar="N",
+        help="that compute (default: one for each core this process or its container may use)",
+    )
+    add(
+        "--top-k",
+        type=whole_number(1),
+        metavar="N",
+        help=f"labels for each picture (default: {TOP_K}; in text 1 where the network is sure)",
+    )
+    add("--format", choices=["text", "json", "csv"], default="text", help="default: %(default)s")
+    add("--strict", action="store_true", help="refuse pictures that would get a warning")
+    add("--follow", action="store_true", help="in folders, follow links wherever they lead")
+    add(
+        "--max-pixels",
+        type=whole_number(64, PILLOW_MAX_PIXELS),
+        default=limits.max_pixels,
+        metavar="N",
+        help="refuse larger pictures (default: %(default)s)",
+    )
+    add(
+        "--max-bytes",
+        type=whole_number(1),
+        default=limits.max_bytes,
+        metavar="N",
+        help="refuse larger files (default: %(default)s)",
+    )
+    add(
+        "--self-test",
+        action="store_true",
+        help="check the model on this machine first, large ones too",
+    )
+    add("--clear-cache", action="store_true", help="first remove the engines that tensorrt keeps")
+    args = parser.read(argv)
+    if not (args.inputs or args.self_test or args.clear_cache):
+        raise UsageError("usage", f"no input given (see {PROGRAM} --help)")
+    return args

@@ -1,0 +1,173 @@
+"""model.onnx: a SpikingGraph in one portable file, and the gate every such file passes.
+
+Reading a file proves that it is exactly what writing its graph would make, so nothing in it is
+unexplained, and engines are made from the graph, never from the stranger's bytes.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from onnx import ModelProto, StringStringEntryProto
+
+from snn_runtime.errors import ModelError, SnnError, VerifyError
+from snn_runtime.files import write_atomic
+from snn_runtime.graph import Fit, SpikingGraph
+from snn_runtime.graph.annotations import MAX_LABELS, parse_json
+from snn_runtime.graph.reference import run
+from snn_runtime.model_file import gate
+from snn_runtime.model_file.reader import to_graph
+from snn_runtime.model_file.writer import SCHEMA, emit, schema
+from snn_runtime.proof.golden import golden_hash, golden_images
+from snn_runtime.text import printable
+
+_KEYS = ("schema", "labels", "fit", "provenance", "digest", "golden")
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What a model file says."""
+
+    graph: SpikingGraph
+    digest: str
+    """`graph.digest()`: what computes, whoever trained it and however it is called."""
+    golden: str
+    """Hash of the spikes that the golden images cause: see `golden`."""
+
+
+def to_bytes(graph: SpikingGraph, *, golden: str | None = None) -> bytes:
+    """Return the file for `graph`, always the same bytes.
+
+    Args:
+        golden: The golden hash, from somebody faster than the reference, which is run if None.
+
+    Raises:
+        ModelError: The gate would not read it back; `too_large`, most likely.
+    """
+    if golden is None:
+        golden = golden_hash(run(graph, golden_images(graph.image)).spikes)
+    data = _serialised(_to_proto(ModelFile(graph, graph.digest(), golden)))
+    _from_bytes(data)
+    return data
+
+
+def write(graph: SpikingGraph, path: Path) -> None:
+    """Write `graph` to `path`, wholly or not at all."""
+    write_atomic(path, to_bytes(graph))
+
+
+def read(source: Path | bytes) -> SpikingGraph:
+    """Return the graph in a file or in its bytes; see `read_file`."""
+    return read_file(source).graph
+
+
+def read_file(source: Path | bytes) -> ModelFile:
+    """Pass `source` through the gate.
+
+    Raises:
+        ModelError: The file is refused; the message names it and says why.
+        VerifyError: `self_test`, if the weights are not those the file was written with.
+    """
+    name = "the model" if isinstance(source, bytes) else printable(str(source))
+    try:
+        return _from_bytes(source if isinstance(source, bytes) else gate.read_bytes(source))
+    except SnnError as error:
+        raise type(error)(error.code, f"{name}: {error.message}") from error
+
+
+def _to_proto(file: ModelFile, *, hollow: bool = False) -> ModelProto:
+    graph = file.graph
+    values = (
+        str(schema(graph)),
+        json.dumps(graph.labels, ensure_ascii=False),
+        graph.image.fit,
+        graph.provenance,
+        file.digest,
+        file.golden,
+    )
+    model = emit(graph, hollow=hollow)
+    model.metadata_props.extend(
+        StringStringEntryProto(key=f"snn.{key}", value=value)
+        for key, value in zip(_KEYS, values, strict=True)
+    )
+    return model
+
+
+def _serialised(model: ModelProto) -> bytes:
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _from_bytes(data: bytes) -> ModelFile:
+    model = gate.parse(data)
+    file = _recognised(model)
+    expected = _to_proto(file, hollow=True)
+    _hollow(model, expected)
+    # Messages and not bytes are compared: another order of fields is as good as ours.
+    if _serialised(expected) != _serialised(model):
+        raise ModelError("bad_model", f"is not a network of export-snn: {_odd(model, expected)}")
+    return file
+
+
+def _hollow(model: ModelProto, expected: ModelProto) -> None:
+    """Take out of `model` the data that `expected` lacks: the graph's weights are those very bytes,
+    and copying them twice to compare them with themselves is half the time of a start."""
+    left_out = {tensor.name for tensor in expected.graph.initializer if not tensor.raw_data}
+    for tensor in model.graph.initializer:
+        if tensor.name in left_out:
+            tensor.ClearField("raw_data")
+
+
+def _recognised(model: ModelProto) -> ModelFile:
+    metadata = _metadata(model)
+    labels = parse_json("labels", metadata["labels"], MAX_LABELS)
+    fit = next((choice for choice in get_args(Fit) if choice == metadata["fit"]), None)
+    if not isinstance(labels, list) or fit is None:
+        raise ModelError("bad_model", "is not a network of export-snn: its labels or fit are odd")
+    if not re.fullmatch("[0-9a-f]{64}", metadata["golden"]):
+        raise ModelError("bad_model", "is not a network of export-snn: its golden hash is none")
+    graph = to_graph(model.graph, labels=tuple(labels), fit=fit, provenance=metadata["provenance"])
+    digest = graph.digest()
+    if digest != metadata["digest"]:
+        raise VerifyError(
+            "self_test",
+            "self-test failed: the weights are not those the file was written with, "
+            "so it was damaged or edited; export it again",
+        )
+    return ModelFile(graph, digest, metadata["golden"])
+
+
+def _metadata(model: ModelProto) -> dict[str, str]:
+    """The values of our keys, after checking that this runtime is new enough for them."""
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    version = entries.get("snn.schema", "")
+    if not re.fullmatch("[1-9][0-9]{0,5}", version):
+        raise ModelError(
+            "bad_model", "is an ONNX file, but not one written by export-snn (no snn.schema)"
+        )
+    if int(version) > SCHEMA:
+        raise ModelError(
+            "needs_newer_runtime",
+            f"needs a newer runtime: schema {version}, this one reads {SCHEMA}",
+        )
+    if len(entries) != len(model.metadata_props):
+        raise ModelError("bad_model", "has duplicate metadata")
+    if tuple(entries) != tuple(f"snn.{key}" for key in _KEYS):
+        raise ModelError("bad_model", f"has other metadata than {', '.join(_KEYS)}")
+    return {key: entries[f"snn.{key}"] for key in _KEYS}
+
+
+def _odd(given: ModelProto, expected: ModelProto) -> str:
+    """Name the first thing in `given` that the graph read from it does not explain."""
+    for one, other in ((given.graph, expected.graph), (given, expected)):
+        for field in one.DESCRIPTOR.fields:
+            mine, theirs = getattr(one, field.name), getattr(other, field.name)
+            if field.name == "graph" or mine == theirs:
+                continue
+            if field.name in ("node", "initializer"):
+                pairs = zip(mine, theirs, strict=False)
+                name = next((a.name for a, b in pairs if a != b), "the last")
+                return f"unexpected {field.name} {name!r:.80}"
+            return f"unexpected {field.name}"
+    return "it holds unknown fields"

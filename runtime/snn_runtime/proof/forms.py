@@ -1,0 +1,70 @@
+"""Whether an engine is right: the spikes of the golden images, then the logits that follow.
+
+The engine that serves has no spikes to show, since outputs cost it fusions. So one that has shows
+that the form is right here, and the engine that serves must make the logits that follow from those
+spikes. These are kept beside it and asked for again whenever it is loaded.
+
+Spikes of float32 networks may round either way, also differently in two engines, and no logits
+follow from another engine's spikes: there the watched engine serves itself.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from snn_runtime.engines.tensorrt.arithmetic import largest_sent
+from snn_runtime.engines.tensorrt.engine import Answer
+from snn_runtime.graph import FloatArray, SpikingGraph
+from snn_runtime.proof.agreement import UNIT_ROUNDOFF, logits_of, unexplained
+from snn_runtime.proof.golden import golden_hash, golden_images
+
+
+class Wrong(Exception):
+    """An engine does not compute what the model's maker did."""
+
+
+def logits(graph: SpikingGraph, sums: FloatArray) -> FloatArray:
+    """`a · sum + b`, each rounded once. Sums of integers are within ¼ of an integer: that is it."""
+    if graph.exact:
+        sums = np.rint(sums)
+    return sums * graph.readout.scale + graph.readout.bias
+
+
+def prove_spikes(graph: SpikingGraph, golden: str, answer: Answer) -> FloatArray:
+    """Return the logits of the golden images that follow from the spikes of a watched engine.
+
+    Raises:
+        Wrong: Naming what is.
+    """
+    if graph.exact:
+        if golden_hash(answer.spikes) != golden:
+            raise Wrong("the golden images cause other spikes")
+        return logits_of(graph, answer.spikes)
+    counts = unexplained(graph, golden_images(graph.image), answer.spikes)
+    wrong = next((name for name, count in counts.items() if count), None)
+    if wrong is not None:
+        raise Wrong(f"population {wrong} does not spike as it must")
+    return logits_of(graph, answer.spikes)
+
+
+def prove_logits(graph: SpikingGraph, expected: FloatArray, sums: FloatArray) -> None:
+    """Compare the engine that serves with what must come of the golden images.
+
+    Raises:
+        Wrong: They differ, with float32 weights by more than rounding explains.
+    """
+    made = logits(graph, sums)
+    if not (np.abs(made.astype(np.float64) - expected) <= _tolerance(graph)).all():
+        raise Wrong("the golden images cause other logits")
+
+
+def _tolerance(graph: SpikingGraph) -> FloatArray | float:
+    """0 for integers; otherwise Higham's bound at the largest input, twice for a second engine."""
+    if graph.exact:
+        return 0.0
+    readout = graph.readout
+    operations = (readout.weight.shape[1] + 2) * UNIT_ROUNDOFF
+    bare = replace(readout, weight=np.abs(readout.weight), scale=np.abs(readout.scale))
+    largest = bare.scale * bare.weight.sum(axis=1) * largest_sent(graph, readout.source)
+    largest = largest + np.abs(bare.bias)
+    return np.asarray(2 * operations / (1 - operations) * largest, np.float32)
