@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from snn_runtime import door
 from snn_runtime.errors import InputError, ModelError, UsageError
-from snn_runtime.graph.annotations import MAX_LABELS, check_labels
+from snn_runtime.labels import MAX_LABELS, check_labels
 
 
 def labels_of(text: str) -> tuple[str, ...]:

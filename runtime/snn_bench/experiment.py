@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from snn_bench.children import run_child
 from snn_bench.contenders import PRECISIONS, Contender, twins
 from snn_bench.energy import estimate
 from snn_bench.limit import Traffic, limit_ns, traffic
@@ -25,7 +26,6 @@ from snn_runtime.errors import DeviceError
 from snn_runtime.files import write_atomic
 from snn_runtime.graph import Population, SpikingGraph
 from snn_runtime.graph.activations import peak
-from snn_runtime.machine.children import run_child
 from snn_runtime.machine.describe import choose_cores
 from snn_runtime.model_file import to_bytes
 from snn_runtime.proof.golden import golden_hash, golden_images

@@ -1,4 +1,4 @@
-"""What the networks look at: pictures of a folder, or random ones as smooth as photographs."""
+"""What the networks look at: the pictures of a folder."""
 
 from pathlib import Path
 
@@ -9,35 +9,6 @@ from snn_runtime import image as pictures
 from snn_runtime.errors import InputError
 from snn_runtime.graph import Image
 from snn_runtime.infer.sources import find
-
-MEAN, CONTRAST = 118.0, 55.0
-"""Of a photograph's pixels, of 255."""
-FALL = 1.6
-"""Amplitudes fall as 1/f to this power: neighbours are then as alike as in small photographs."""
-GREY = 0.9
-"""Share of the three colours' amplitude that they have in common."""
-
-
-def random_scenes(image: Image, count: int, seed: int = 0) -> npt.NDArray[np.uint8]:
-    """Return uint8 `[count, height, width, 3]` whose detail is as faint as in photographs.
-
-    Noise would average out in the first layer and leave nothing for the others to tell apart.
-    """
-    rng = np.random.default_rng(seed)
-    rows = np.fft.fftfreq(image.height)[:, None]
-    columns = np.fft.rfftfreq(image.width)[None, :]
-    frequency = np.hypot(rows, columns)
-    frequency[0, 0] = np.inf  # no constant part: the mean is set below
-    shape = (count, image.height, image.width)
-    planes = []
-    for _ in range(4):
-        spectrum = np.fft.rfft2(rng.standard_normal(shape)) / frequency**FALL
-        plane = np.fft.irfft2(spectrum, shape[1:])
-        planes.append(plane / plane.std(axis=(1, 2), keepdims=True))
-    common, *colours = planes
-    mixed = [GREY * common + np.sqrt(1 - GREY**2) * colour for colour in colours]
-    pixels = MEAN + CONTRAST * np.stack(mixed, axis=-1)
-    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
 def folder_scenes(image: Image, folder: Path, count: int) -> npt.NDArray[np.uint8]:

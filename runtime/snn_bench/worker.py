@@ -23,6 +23,7 @@ from snn_bench.metering import spend
 from snn_bench.resident import growth, peak_memory
 from snn_bench.timing import Latency, Protocol, Ratio, race, ratio, summarise
 from snn_runtime.errors import DeviceError, SnnError
+from snn_runtime.machine.children import leave_with_parent
 from snn_runtime.machine.system import System, Unknown
 
 LOADS = 3
@@ -134,12 +135,6 @@ def read_task(path: Path) -> Task:
     fields["contenders"] = [Contender(**contender) for contender in fields["contenders"]]
     fields["protocol"] = Protocol(**fields["protocol"])
     return Task(**fields)
-
-
-def leave_with_parent() -> None:
-    """End this process when standard input does: however the parent ended, nobody waits for us."""
-    os.read(0, 1)
-    os._exit(1)
 
 
 def _open(task: Task, batch: int, unavailable: dict[str, str]) -> list[tuple[Contender, Ready]]:

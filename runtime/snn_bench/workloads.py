@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_bench.rates import at_rate
-from snn_bench.scenes import folder_scenes, random_scenes
+from snn_bench.scenes import folder_scenes
 from snn_bench.topology import Design, build
 from snn_runtime.graph import Image, SpikingGraph
+from snn_runtime.image.scenes import random_scenes
 from snn_runtime.model import BUNDLED
 from snn_runtime.model_file import read
 
@@ -71,4 +72,4 @@ def _scenes(image: Image, folder: Path | None) -> npt.NDArray[np.uint8]:
     count = IMAGES if max(image.height, image.width) < LARGE_SIDE else LARGE_IMAGES
     if folder is not None:
         return folder_scenes(image, folder, count)
-    return random_scenes(image, count)
+    return random_scenes(image.height, image.width, count)

@@ -1,5 +1,6 @@
 """What all commands share while they run: one line on stderr, exit codes as in `errors`."""
 
+import logging
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ def run_command(program: str, body: Callable[[], int]) -> int:
     traceback goes to a file that the line names.
     """
     _end_on_signals_as_process_1()
+    _say_what_is_logged()
     try:
         streams.complete()
         code = _ended(body)
@@ -80,6 +82,21 @@ def _end_on_signals_as_process_1() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # snn-bench has handlers of its own
             signal.signal(number, lambda received, _: os._exit(128 + received))
+
+
+class _Saying(logging.Handler):
+    """What the packages log, as lines on stderr: only commands print."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+def _say_what_is_logged() -> None:
+    for package in ("snn_runtime", "snn_bench", "snn_train", "snn_export"):
+        logger = logging.getLogger(package)
+        if not logger.handlers:  # else this process has had a command before
+            logger.addHandler(_Saying())
+            logger.setLevel(logging.INFO)
 
 
 def say(line: str) -> None:

@@ -14,14 +14,13 @@ import numpy as np
 import pytest
 from graphs import example, pictures
 
-from snn_bench import contenders, resident, timing, worker
+from snn_bench import children, contenders, resident, timing, worker
 from snn_bench.contenders import Contender, batches, cyclic, fastest
 from snn_bench.timing import Protocol, race, ratio, summarise
 from snn_bench.twin import twin_input
 from snn_bench.worker import Task
 from snn_runtime import model_file as onnx_file
 from snn_runtime.errors import DeviceError, ModelError, ResourceError
-from snn_runtime.machine import children
 from snn_runtime.machine import describe as machine
 
 

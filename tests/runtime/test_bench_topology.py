@@ -10,11 +10,12 @@ from hypothesis import given, settings
 
 from snn_bench.propagation import propagate
 from snn_bench.rates import at_rate, entering_rates, thresholds
-from snn_bench.scenes import folder_scenes, random_scenes
+from snn_bench.scenes import folder_scenes
 from snn_bench.topology import TOPOLOGIES, Design, Pooling, Topology, build
 from snn_bench.workloads import synthetic
 from snn_runtime.errors import InputError
 from snn_runtime.graph import Image, Pool, Population, SpikingGraph, reference
+from snn_runtime.image.scenes import random_scenes
 from snn_train.layout import LayerPlan, plan
 
 SMALL = 0.06
@@ -118,7 +119,7 @@ def test_propagation_is_the_interpreters(graph: SpikingGraph) -> None:
 
 def test_rates_of_any_graph_can_be_set() -> None:
     graph = example()
-    images = random_scenes(graph.image, 40)
+    images = random_scenes(graph.image.height, graph.image.width, 40)
     rates = entering_rates(at_rate(graph, images, 0.25), images)
     # A count behind the sum pool is what its population sends.
     assert rates["conv1"] == pytest.approx(0.25, abs=0.002)
@@ -136,9 +137,9 @@ def test_thresholds_are_half_integers_that_ties_do_not_mislead() -> None:
 
 def test_scenes_are_smooth_and_fixed() -> None:
     image = Image(32, 48, (0, 0, 0))
-    scenes = random_scenes(image, 4)
+    scenes = random_scenes(image.height, image.width, 4)
     assert scenes.shape == (4, 32, 48, 3) and scenes.dtype == np.uint8
-    np.testing.assert_array_equal(scenes, random_scenes(image, 4))
+    np.testing.assert_array_equal(scenes, random_scenes(image.height, image.width, 4))
     values = scenes.astype(float)
     neighbours = np.corrcoef(values[:, :, 1:].ravel(), values[:, :, :-1].ravel())[0, 1]
     assert neighbours > 0.9

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from onnx import ModelProto, numpy_helper
 
 from snn_bench import twin
-from snn_bench.scenes import random_scenes
 from snn_bench.topology import Design, build
 from snn_bench.twin import is_identity, quantise, relu_twin, twin_input
 from snn_runtime.graph import (
@@ -27,6 +26,7 @@ from snn_runtime.graph import (
     reference,
 )
 from snn_runtime.graph.reference import Numbers
+from snn_runtime.image.scenes import random_scenes
 from snn_runtime.machine import describe as machine
 
 
@@ -102,7 +102,7 @@ def test_groups_strides_residuals_and_pools(exact: bool) -> None:
 
 def test_identity_shortcuts_are_additions() -> None:
     graph = build(Design("resnet20", width=0.06), 0.1)
-    agrees(graph, twin_input(graph, random_scenes(graph.image, 2)))
+    agrees(graph, twin_input(graph, random_scenes(graph.image.height, graph.image.width, 2)))
     operators = Counter(node.op_type for node in relu_twin(graph).graph.node)
     assert operators["Add"] == 8
     assert operators["Conv"] == 19 + 3  # three shortcuts change the shape
@@ -110,7 +110,7 @@ def test_identity_shortcuts_are_additions() -> None:
 
 def test_int8_runs_as_integers(tmp_path: Path) -> None:
     graph = build(Design("resnet20", "average", hidden=64, width=0.06), 0.1)
-    inputs = twin_input(graph, random_scenes(graph.image, 4))
+    inputs = twin_input(graph, random_scenes(graph.image.height, graph.image.width, 4))
     onnx.save(relu_twin(graph), str(tmp_path / "fp32.onnx"))
     quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", inputs)
     optimised = tmp_path / "optimised.onnx"

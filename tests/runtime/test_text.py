@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snn_runtime.errors import ModelError
-from snn_runtime.graph.annotations import MAX_LABELS, check_labels
+from snn_runtime.labels import MAX_LABELS, check_labels
 from snn_runtime.text import printable, problem
 
 ORDINARY = [

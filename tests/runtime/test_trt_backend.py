@@ -84,13 +84,13 @@ def test_auto_takes_the_fastest_and_remembers(gpu: FakeGpu, slow: str, fast: str
 
 @pytest.mark.parametrize("wrong", ["wrong:int8", "sums:int8"])
 def test_auto_passes_over_a_form_that_is_wrong(
-    gpu: FakeGpu, wrong: str, capsys: pytest.CaptureFixture[str]
+    gpu: FakeGpu, wrong: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     gpu.become(fault=wrong, slow="fp16")
     engine = backend("auto")
     assert engine.details.startswith("fp16")
     assert_right(engine)
-    said = capsys.readouterr().err
+    said = caplog.text
     assert "TensorRT's int8: the golden images cause other" in said and said.count("\n") == 1
 
 

@@ -1,6 +1,7 @@
 """Engines built in real child processes: what kills a builder, and what it leaves behind."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -79,12 +80,12 @@ def test_eight_processes_build_once(gpu: FakeGpu) -> None:
     ],
 )
 def test_builders_that_die_get_a_second_chance(
-    gpu: FakeGpu, fault: str, why: str, capsys: pytest.CaptureFixture[str]
+    gpu: FakeGpu, fault: str, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     gpu.become(fault=fault)
     with pytest.raises(Unbuilt, match=f"{why}.*, also with half the workspace"):
         build("tensorrt", 0, MODEL, REQUEST)
-    assert capsys.readouterr().err.count("again with half the workspace") == 1
+    assert caplog.text.count("again with half the workspace") == 1
 
 
 def test_half_the_workspace_may_do(gpu: FakeGpu) -> None:
@@ -93,24 +94,23 @@ def test_half_the_workspace_may_do(gpu: FakeGpu) -> None:
     assert [facts["workspace"] for facts in gpu.built()] == [2**27]
 
 
-def test_what_is_refused_is_not_tried_again(
-    gpu: FakeGpu, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_refused_is_not_tried_again(gpu: FakeGpu, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(Unbuilt, match="does not parse the network: not ONNX"):
         build("tensorrt", 0, b"\xff", REQUEST)
-    assert "again" not in capsys.readouterr().err
+    assert "again" not in caplog.text
 
 
 def test_builders_that_hang_are_ended(
-    gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     gpu.become(fault="hang")
     monkeypatch.setattr(builder, "PATIENCE", 6.0)
     monkeypatch.setattr(builder, "PROGRESS", 1.0)
+    caplog.set_level(logging.INFO, "snn_runtime")
     with pytest.raises(Unbuilt, match="not done after 6 s"):
         build("tensorrt", 0, MODEL, REQUEST)
-    said = capsys.readouterr().err
-    assert said.startswith("building the TensorRT engine, int8, 1 s\n") and said.count("\n") >= 4
+    assert caplog.messages[0] == "building the TensorRT engine, int8, 1 s"
+    assert len(caplog.messages) >= 4
     assert not _alive(_hanging(gpu))
 
 

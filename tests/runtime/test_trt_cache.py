@@ -137,11 +137,11 @@ DAMAGES = [
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_what_is_not_genuine_is_put_away(
-    kept: Cache, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+    kept: Cache, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     damage(file(kept))
     assert kept.load(KEY) is None and not os.path.lexists(file(kept))
-    assert capsys.readouterr().err.count("put away and built again") == 1
+    assert caplog.text.count("put away and built again") == 1
     assert len(list((kept.path / "quarantine").iterdir())) == 1
     kept.store(KEY, {}, b"new")
     entry = kept.load(KEY)
@@ -328,7 +328,7 @@ def texts(folder: Path) -> dict[Path, str]:
 
 
 def test_what_is_not_ours_is_never_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """By clearing, by making room, by putting away, by making a secret."""
     folder = tmp_path / "mine"
@@ -351,11 +351,11 @@ def test_what_is_not_ours_is_never_removed(
     assert texts(folder) == before
     assert clear().startswith("removed 2 kept files")
     assert texts(folder) == before
-    assert capsys.readouterr().err.count("put away") == 2
+    assert caplog.text.count("put away") == 2
 
 
 def test_nothing_is_removed_through_a_link(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder, elsewhere = tmp_path / "mine", tmp_path / "elsewhere"
     folder.mkdir(mode=0o700)
@@ -374,7 +374,7 @@ def test_nothing_is_removed_through_a_link(
         Cache(folder)
     (folder / ours.SECRET).unlink()
     opened = Cache(folder)
-    assert opened.load(KEY) is None and "put away" not in capsys.readouterr().err
+    assert opened.load(KEY) is None and "put away" not in caplog.text
     assert len([path for path in elsewhere.rglob("*") if path.is_file()]) == 4
     assert len([path for path in folder.iterdir() if path.is_symlink()]) == 4
 
@@ -445,7 +445,7 @@ def _deserialised(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 def test_a_genuine_engine_that_spikes_otherwise_is_built_again(
-    gpu: FakeGpu, capsys: pytest.CaptureFixture[str]
+    gpu: FakeGpu, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Such as one whose driver was replaced under an unchanged version."""
     backend()
@@ -458,7 +458,7 @@ def test_a_genuine_engine_that_spikes_otherwise_is_built_again(
         opened.store(path.stem, header, wrong)
     np.testing.assert_array_equal(backend().run(IMAGES), LOGITS)
     assert len(gpu.built()) == 4
-    assert "built again: the golden images cause other" in capsys.readouterr().err
+    assert "built again: the golden images cause other" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -519,14 +519,14 @@ def test_without_a_cache_it_works_and_says_so_once(
     gpu: FakeGpu,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(SETTING, str(tmp_path / "file" / "below"))
     engine = backend()
     np.testing.assert_array_equal(engine.run(IMAGES), LOGITS)
     engine.spikes(IMAGES)
-    assert capsys.readouterr().err.count("engines are not kept") == 1
+    assert caplog.text.count("engines are not kept") == 1
     assert len(gpu.built()) == 3  # with nothing kept, the watched twin is built when asked for
 
 
@@ -534,7 +534,7 @@ def test_a_read_only_cache(
     gpu: FakeGpu,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     place = tmp_path / "mounted"
     place.mkdir(mode=0o700)
@@ -544,19 +544,19 @@ def test_a_read_only_cache(
     try:
         monkeypatch.setenv(SETTING, str(place))
         np.testing.assert_array_equal(backend().run(IMAGES), LOGITS)
-        assert capsys.readouterr().err.count("Read-only file system") == 1
+        assert caplog.text.count("Read-only file system") == 1
     finally:
         subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_full_disk(kept: Cache, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk(kept: Cache, caplog: pytest.LogCaptureFixture) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
         kept.store(OTHER, {}, bytes(2000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert capsys.readouterr().err.count("engines are not kept") == 1
+    assert caplog.text.count("engines are not kept") == 1
     assert kept.load(OTHER) is None and not list(kept.path.glob(".*"))
     assert kept.load(KEY) is not None
 

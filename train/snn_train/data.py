@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from snn_runtime.errors import InputError, ModelError, UsageError
-from snn_runtime.graph.annotations import check_labels
 from snn_runtime.image import Fit
+from snn_runtime.labels import check_labels
 from snn_train import archives, imagefolder
 from snn_train.augment import Augmentation, Normalisation
 from snn_train.choices import DATA, OF_ANY_SIZE

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from snn_bench.scenes import random_scenes
-from snn_bench.worker import leave_with_parent
 from snn_runtime.errors import SnnError, VerifyError
+from snn_runtime.image.scenes import random_scenes
+from snn_runtime.machine.children import leave_with_parent
 from snn_runtime.model import Choice, Model, make_backend, read
 
 PICTURES = 8
@@ -74,7 +74,8 @@ def _self_test(model: Model) -> str | None:
 
 def _timed(model: Model) -> tuple[float, int]:
     """The median time of one picture in milliseconds, and of how many."""
-    pictures = [picture[None] for picture in random_scenes(model.graph.image, PICTURES)]
+    image = model.graph.image
+    pictures = [picture[None] for picture in random_scenes(image.height, image.width, PICTURES)]
     for picture in pictures[:WARM_UP]:
         model.predict(picture)
     seconds: list[float] = []

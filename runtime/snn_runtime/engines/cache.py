@@ -20,6 +20,7 @@ in which somebody keeps files of his own: only what `ours` knows is ever removed
 import hashlib
 import hmac
 import json
+import logging
 import os
 import secrets
 import time
@@ -29,12 +30,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snn_runtime.command import say
 from snn_runtime.engines import ours
 from snn_runtime.engines.ours import MAGIC, QUARANTINE, SECRET, SECRET_MAGIC
 from snn_runtime.errors import ResourceError
 from snn_runtime.files import sweep_temporary, write_atomic
 from snn_runtime.machine.private import Unusable, check_private, directory, read_own, take
+
+LOG = logging.getLogger(__name__)
 
 LARGEST = 2**31
 """Bytes of all entries; the least recently used go first."""
@@ -100,7 +102,7 @@ class Cache:
             write_atomic(self._file(key), MAGIC + self._mac(rest) + rest)
             self._make_room(key)
         except (OSError, ResourceError) as error:
-            say(f"engines are not kept: {error}")
+            LOG.warning("engines are not kept: %s", error)
 
     def quarantine(self, key: str, why: str) -> None:
         """Move an entry to where nobody loads it."""
@@ -113,7 +115,7 @@ class Cache:
                 old.unlink(missing_ok=True)
         except (OSError, Unusable):
             return  # another process was faster, or nothing can be moved: it is not used either way
-        say(f"a kept engine is put away and built again: {why}")
+        LOG.warning("a kept engine is put away and built again: %s", why)
 
     def _file(self, key: str) -> Path:
         return self.path / f"{key}{ours.SUFFIX}"
@@ -145,7 +147,7 @@ class Cache:
         try:
             data = read_own(file, private=True).removeprefix(SECRET_MAGIC)
         except OSError as error:
-            say(f"the engines' secret is made anew: {error.strerror or error}")
+            LOG.warning("the engines' secret is made anew: %s", error.strerror or error)
             return None
         return data if len(data) == _SECRET else None
 
@@ -170,7 +172,7 @@ def open_cache() -> Cache | None:
     try:
         return Cache(directory())
     except Unusable as error:
-        say(f"engines are not kept: {error}")
+        LOG.warning("engines are not kept: %s", error)
         return None
 
 

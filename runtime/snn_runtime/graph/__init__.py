@@ -3,7 +3,8 @@
 nodes         image, population, projection, pool, readout: frozen records
 graph         SpikingGraph: the whole network; making one checks it
 soundness     shapes that fit, finite numbers, sums that stay exact
-annotations   names, labels, provenance
+annotations   names, provenance
+activations   what an engine has to keep, bounded
 reference     the slow exact interpreter: the definition of the right answer
 """
 

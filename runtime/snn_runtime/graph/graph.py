@@ -108,6 +108,12 @@ class SpikingGraph:
         """Whether no partial sum of the population's current can leave 16 bits, in any order."""
         return self.exact and self.bounds[population] <= INT16_BOUND
 
+    def largest_sent(self, source: str) -> int:
+        """The largest |value| that a node sends: 1 for spikes."""
+        if any(node.name == source for node in self.populations):
+            return 1
+        return self.bounds[source]
+
     def digest(self) -> str:
         """SHA-256 of everything that computes: two graphs with one digest give the same answers."""
         state = hashlib.sha256()

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from snn_runtime.errors import ModelError
 from snn_runtime.graph.activations import check_events, check_kept, check_read_out
-from snn_runtime.graph.annotations import check_labels, check_name
+from snn_runtime.graph.annotations import check_name
 from snn_runtime.graph.nodes import (
     INPUT,
     Image,
@@ -19,6 +19,7 @@ from snn_runtime.graph.nodes import (
     Shape,
     Weights,
 )
+from snn_runtime.labels import check_labels
 
 EXACT_BOUND = 2**24
 """Integers below this are exact in float32, so any order of addition gives the same sum."""

@@ -1,12 +1,14 @@
 """A directory that nobody else may write to, files of ours in it, and one process at a time."""
 
 import fcntl
+import logging
 import os
 import stat
 import time
 from pathlib import Path
 
-from snn_runtime.command import say
+LOG = logging.getLogger(__name__)
+
 
 SETTING = "IIR_SNN_CACHE"
 """Environment variable that names the directory."""
@@ -61,5 +63,5 @@ def take(descriptor: int, what: str) -> None:
         except BlockingIOError:
             time.sleep(0.05)
         if time.monotonic() > next_line:
-            say(f"waiting for another process that makes {what}")
+            LOG.info("waiting for another process that makes %s", what)
             next_line += WAITING

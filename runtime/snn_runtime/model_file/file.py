@@ -15,8 +15,9 @@ from onnx import ModelProto, StringStringEntryProto
 from snn_runtime.errors import ModelError, SnnError, VerifyError
 from snn_runtime.files import write_atomic
 from snn_runtime.graph import Fit, SpikingGraph
-from snn_runtime.graph.annotations import MAX_LABELS, parse_json
+from snn_runtime.graph.annotations import parse_json
 from snn_runtime.graph.reference import run
+from snn_runtime.labels import MAX_LABELS
 from snn_runtime.model_file import gate
 from snn_runtime.model_file.reader import to_graph
 from snn_runtime.model_file.writer import SCHEMA, emit, schema

@@ -8,12 +8,12 @@ Spikes of float32 networks may round either way, also differently in two engines
 follow from another engine's spikes: there the watched engine serves itself.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
-from snn_runtime.engines.tensorrt.arithmetic import largest_sent
-from snn_runtime.engines.tensorrt.engine import Answer
 from snn_runtime.graph import FloatArray, SpikingGraph
 from snn_runtime.proof.agreement import UNIT_ROUNDOFF, logits_of, unexplained
 from snn_runtime.proof.golden import golden_hash, golden_images
@@ -30,21 +30,23 @@ def logits(graph: SpikingGraph, sums: FloatArray) -> FloatArray:
     return sums * graph.readout.scale + graph.readout.bias
 
 
-def prove_spikes(graph: SpikingGraph, golden: str, answer: Answer) -> FloatArray:
+def prove_spikes(
+    graph: SpikingGraph, golden: str, spikes: Mapping[str, npt.NDArray[np.bool_]]
+) -> FloatArray:
     """Return the logits of the golden images that follow from the spikes of a watched engine.
 
     Raises:
         Wrong: Naming what is.
     """
     if graph.exact:
-        if golden_hash(answer.spikes) != golden:
+        if golden_hash(spikes) != golden:
             raise Wrong("the golden images cause other spikes")
-        return logits_of(graph, answer.spikes)
-    counts = unexplained(graph, golden_images(graph.image), answer.spikes)
+        return logits_of(graph, spikes)
+    counts = unexplained(graph, golden_images(graph.image), spikes)
     wrong = next((name for name, count in counts.items() if count), None)
     if wrong is not None:
         raise Wrong(f"population {wrong} does not spike as it must")
-    return logits_of(graph, answer.spikes)
+    return logits_of(graph, spikes)
 
 
 def prove_logits(graph: SpikingGraph, expected: FloatArray, sums: FloatArray) -> None:
@@ -65,6 +67,6 @@ def _tolerance(graph: SpikingGraph) -> FloatArray | float:
     readout = graph.readout
     operations = (readout.weight.shape[1] + 2) * UNIT_ROUNDOFF
     bare = replace(readout, weight=np.abs(readout.weight), scale=np.abs(readout.scale))
-    largest = bare.scale * bare.weight.sum(axis=1) * largest_sent(graph, readout.source)
+    largest = bare.scale * bare.weight.sum(axis=1) * graph.largest_sent(readout.source)
     largest = largest + np.abs(bare.bias)
     return np.asarray(2 * operations / (1 - operations) * largest, np.float32)

@@ -8,6 +8,7 @@ What is asked for is obeyed or refused: no node may be computed by a CPU in sile
 scale and bias are applied here, since a compiler that fuses a · x + b rounds once and not twice.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from functools import cached_property
@@ -18,7 +19,6 @@ import numpy.typing as npt
 import onnxruntime as ort
 from onnx import ModelProto, TensorProto
 
-from snn_runtime.command import say
 from snn_runtime.engines.cache import open_cache
 from snn_runtime.engines.lifetime import Reopened, gpu_left_behind
 from snn_runtime.engines.onnxruntime.backend import QUIET, chunk_size, in_chunks
@@ -29,6 +29,8 @@ from snn_runtime.graph import INPUT, SpikingGraph
 from snn_runtime.graph.reference import Spikes
 from snn_runtime.model_file.writer import READOUT, emit
 from snn_runtime.proof.forms import logits
+
+LOG = logging.getLogger(__name__)
 
 Options: TypeAlias = dict[str, str]
 
@@ -199,7 +201,7 @@ class OrtTensorRtBackend(OrtCudaBackend):
             for each in (shared, network, folder):
                 each.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            say(f"engines are not kept: {folder}: {error.strerror}")
+            LOG.warning("engines are not kept: %s: %s", folder, error.strerror)
             return {}
         return {
             "trt_engine_cache_enable": "1",

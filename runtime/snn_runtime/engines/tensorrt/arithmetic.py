@@ -72,13 +72,6 @@ def reach(weight: Weights, largest: int) -> int:
     return int(rows.sum(axis=1).max()) * largest
 
 
-def largest_sent(graph: SpikingGraph, source: str) -> int:
-    """The largest |value| that a node sends: 1 for spikes."""
-    if any(node.name == source for node in graph.populations):
-        return 1
-    return graph.bounds[source]
-
-
 def in_half(graph: SpikingGraph, node: Population) -> list[bool]:
     """Whether each projection of a population may be summed and stored in float16."""
     reaches = [_reach(graph, projection) for projection in node.projections]
@@ -89,4 +82,4 @@ def in_half(graph: SpikingGraph, node: Population) -> list[bool]:
 
 
 def _reach(graph: SpikingGraph, projection: Projection) -> int:
-    return reach(projection.weight, largest_sent(graph, projection.source))
+    return reach(projection.weight, graph.largest_sent(projection.source))

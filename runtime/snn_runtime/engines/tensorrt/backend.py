@@ -1,7 +1,7 @@
 """TensorRT on an NVIDIA GPU: the graph in int8, float16 or float32, whichever is fastest and right.
 
-The engine is built where it runs, on its first use, and kept; see the package's docstring. It has proven itself by
-the golden spikes before it answers. An engine file from elsewhere is never taken.
+The engine is built where it runs, on its first use, and kept; see the package's docstring. It has
+proven itself by the golden spikes before it answers. An engine file from elsewhere is never taken.
 """
 
 from functools import cached_property

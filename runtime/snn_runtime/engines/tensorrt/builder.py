@@ -7,6 +7,7 @@ through another: nothing lies about half-written, and whatever happens to it is 
 
 import hashlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -14,9 +15,10 @@ import sys
 import time
 from dataclasses import asdict, replace
 
-from snn_runtime.command import say
 from snn_runtime.engines.tensorrt.build import REFUSED
 from snn_runtime.engines.tensorrt.library import Request
+
+LOG = logging.getLogger(__name__)
 
 PATIENCE = 1800.0
 """Seconds that one engine may take. A VGG16 takes minutes on the smallest boards."""
@@ -58,7 +60,7 @@ def build(module: str, index: int | None, model: bytes, request: Request) -> byt
     try:
         return _attempt(module, index, model, request)
     except _Died as error:
-        say(f"building the TensorRT engine: {error}; again with half the workspace")
+        LOG.warning("building the TensorRT engine: %s; again with half the workspace", error)
         smaller = replace(request, workspace=request.workspace // 2)
     try:
         return _attempt(module, index, model, smaller)
@@ -106,7 +108,7 @@ def _waited(child: subprocess.Popen[bytes], message: bytes, form: str) -> tuple[
             seconds = time.monotonic() - started
             if seconds >= PATIENCE:
                 raise Unbuilt(f"the builder is not done after {PATIENCE:.0f} s") from None
-            say(f"building the TensorRT engine, {form}, {seconds:.0f} s")
+            LOG.info("building the TensorRT engine, %s, %.0f s", form, seconds)
             unsent = None  # communicate keeps what it was given and takes it only once
 
 

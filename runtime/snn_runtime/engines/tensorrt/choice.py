@@ -6,6 +6,7 @@ loaded again, it makes these logits again. A kept engine that fails is put away 
 new one that fails is not used, and neither is its form.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from snn_runtime.command import say
 from snn_runtime.engines.cache import Cache, Entry
 from snn_runtime.engines.tensorrt.builder import Unbuilt, build
 from snn_runtime.engines.tensorrt.device import Device
@@ -27,6 +27,8 @@ from snn_runtime.errors import DeviceError
 from snn_runtime.graph import FloatArray, SpikingGraph
 from snn_runtime.proof.forms import Wrong, prove_logits, prove_spikes
 from snn_runtime.proof.golden import golden_images
+
+LOG = logging.getLogger(__name__)
 
 WARM_RUNS, TIMED_RUNS = 10, 50
 
@@ -117,7 +119,7 @@ class Workshop:
                 f"backend tensorrt has no engine for the network: {'; '.join(failed)}",
             )
         for failure in failed:
-            say(f"TensorRT's {failure}; another form is used")
+            LOG.warning("TensorRT's %s; another form is used", failure)
         return right
 
     def _kept(self, form: Form, *, watched: bool) -> Engine | None:
@@ -136,7 +138,7 @@ class Workshop:
 
     def _prove(self, engine: Engine, entry: Entry, watched: bool) -> None:
         if watched:
-            prove_spikes(self._graph, self._golden, engine.answer(self._images))
+            prove_spikes(self._graph, self._golden, engine.answer(self._images).spikes)
             return
         expected = np.array(entry.header["logits"], np.float32)
         prove_logits(self._graph, expected, engine.run(self._images))
@@ -153,7 +155,7 @@ class Workshop:
         payload = build(self._library.name, self._device.index, model, piece.request)
         engine = self._opened(payload, piece)
         if expected is None:
-            expected = prove_spikes(self._graph, self._golden, engine.answer(self._images))
+            expected = prove_spikes(self._graph, self._golden, engine.answer(self._images).spikes)
         prove_logits(self._graph, expected, engine.run(self._images))
         if self._cache is not None:
             header: dict[str, Any] = {"is": piece.description, "logits": expected.tolist()}
@@ -163,7 +165,7 @@ class Workshop:
     def _expected(self, form: Form) -> FloatArray:
         """The logits that follow from the spikes of the form's watched twin."""
         twin = self._kept(form, watched=True) or self._made(form, watched=True)
-        return prove_spikes(self._graph, self._golden, twin.answer(self._images))
+        return prove_spikes(self._graph, self._golden, twin.answer(self._images).spikes)
 
     def _opened(self, payload: bytes, piece: Workpiece) -> Engine:
         return Engine(

@@ -9,7 +9,6 @@ from snn_runtime.engines.tensorrt.arithmetic import (
     SATURATING,
     SPIKE,
     int8_limit,
-    largest_sent,
     reach,
     thresholds,
 )
@@ -76,7 +75,7 @@ class Int8(Floats):
 
     def readout(self, readout: Readout) -> None:
         source = self.sent[readout.source]
-        furthest = reach(readout.weight, largest_sent(self.graph, readout.source))
+        furthest = reach(readout.weight, self.graph.largest_sent(readout.source))
         if not source.scale or furthest > int8_limit(1):
             super().readout(readout)
             return
