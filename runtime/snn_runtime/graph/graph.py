@@ -19,33 +19,15 @@ import numpy as np
 
 from snn_runtime.graph.annotations import check_provenance
 from snn_runtime.graph.nodes import (
-    INPUT,
-    FloatArray,
     Image,
     Node,
     Pool,
     Population,
-    Projection,
     Readout,
     Shape,
     Weights,
 )
 from snn_runtime.graph.soundness import check
-
-__all__ = [
-    "INPUT",
-    "INT16_BOUND",
-    "FloatArray",
-    "Image",
-    "Node",
-    "Pool",
-    "Population",
-    "Projection",
-    "Readout",
-    "Shape",
-    "SpikingGraph",
-    "Weights",
-]
 
 INT16_BOUND = 2**15 - 1
 """Currents within ± this fit 16-bit accumulators without spilling."""
