@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_runtime.graph.activations import last_reads
-from snn_runtime.graph.graph import INPUT, FloatArray, Pool, Population, Projection, SpikingGraph
+from snn_runtime.graph.graph import SpikingGraph
+from snn_runtime.graph.nodes import INPUT, FloatArray, Pool, Population, Projection
 
 Numbers: TypeAlias = npt.NDArray[Any]
 """int64 where weights are int8, float64 where they are float32."""
