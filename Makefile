@@ -31,7 +31,7 @@ test-aarch64: $(VENV)/all.done
 	@for tool in aarch64-linux-gnu-g++ qemu-aarch64-static qemu-x86_64-static; do \
 	  command -v $$tool > /dev/null || { echo "$$tool is not here; on Debian: \
 	apt-get install g++-aarch64-linux-gnu qemu-user-static" >&2; exit 1; }; done
-	$(BIN)/python -m pytest tests/runtime/test_event_emulated.py
+	$(BIN)/python -m pytest tests/runtime/engines/event/test_emulated.py
 
 containers:
 	@if docker buildx version > /dev/null 2>&1; then \

@@ -1,4 +1,4 @@
-"""Cases for tests/runtime/event_driver.cpp, and that driver, built together with the engine."""
+"""Cases for the driver in tests/runtime/engines/event, which is built together with the engine."""
 
 import ctypes
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from event_build import Compiler
 from snn_runtime.engines.event.lowering import lower
 from snn_runtime.graph import SpikingGraph, reference
 
-DRIVER = Path(__file__).parent / "runtime" / "event_driver.cpp"
+DRIVER = Path(__file__).parent / "runtime" / "engines" / "event" / "event_driver.cpp"
 SLOW = {"sums_far_beyond_16_bits", "sums_of_more_than_two_bytes", "a_large_picture"}
 """Corners that take minutes in a sanitizer or an emulator."""
 

@@ -13,7 +13,7 @@ import pytest
 import event_build
 from event_build import BuildError, Compiler
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 STUB = '#include "engine.h"\nextern "C" SNN_API int32_t snn_event_abi() { return SNN_EVENT_ABI; }\n'
 
 

@@ -111,7 +111,7 @@ def test_a_file_that_asks_for_gigabytes(
         before.setattr(activations, "MAX_KEPT", 2**40)
         (tmp_path / "m.onnx").write_bytes(to_bytes(chain(24, 4000), golden="0" * 64))
     assert (tmp_path / "m.onnx").stat().st_size < 12_000
-    picture = str(Path(__file__).parents[2] / "runtime" / "photos" / "cat.jpg")
+    picture = str(Path(__file__).parents[3] / "runtime" / "photos" / "cat.jpg")
     args = parse_args(["--model", str(tmp_path / "m.onnx"), picture])
     assert run_command("snn-infer", lambda: run(args)) == 5
     said = capsys.readouterr().err

@@ -169,7 +169,7 @@ sys.exit(", ".join(wrong) or None)
 @pytest.mark.parametrize("make", [pytest.param("EventBackend", marks=needs_engine), "OrtBackend"])
 def test_a_forked_process_answers_and_ends(make: str) -> None:
     """While two other threads are inside the engine; the child ends as every program does."""
-    tests = Path(__file__).parents[1]
+    tests = Path(__file__).parents[2]
     path = f"{tests}:{Path(snn_runtime.__file__).parents[1]}"
     done = subprocess.run(
         [sys.executable, "-c", FORKS.format(make=make)],

@@ -44,7 +44,7 @@ from snn_runtime.model_file import to_bytes
 from snn_runtime.proof import golden
 from snn_runtime.proof.agreement import logits_of, unexplained
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 REAL = onnxruntime.InferenceSession
 BACKENDS = [OrtCudaBackend, OrtTensorRtBackend]
 

@@ -116,7 +116,7 @@ def snn_infer(
 
 def start(model: Path, *arguments: str | Path, **settings: Any) -> subprocess.Popen[bytes]:
     """The command in a process of its own, without anything but a path in its environment."""
-    root = Path(infer.__file__).parents[1]
+    root = Path(infer.__file__).parents[2]
     environment = {"PYTHONPATH": str(root), **settings.pop("env", {})}
     program = "import sys; from snn_runtime.infer import main; sys.exit(main())"
     return subprocess.Popen(

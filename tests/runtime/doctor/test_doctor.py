@@ -30,7 +30,7 @@ from snn_runtime.errors import ModelError, ResourceError, UsageError
 from snn_runtime.machine import cores, system
 from snn_runtime.machine.system import System, Unknown, output_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "snn_runtime.doctor.cli"]
 
 ORIN_CPU = """\

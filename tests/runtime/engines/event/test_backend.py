@@ -194,8 +194,8 @@ if child == 0:
 _, status = os.waitpid(child, 0)
 sys.exit(os.waitstatus_to_exitcode(status) or (0 if right else 1))
 """
-    tests = Path(__file__).parents[1]
-    path = f"{tests}:{Path(event.__file__).parents[2]}"
+    tests = Path(__file__).parents[3]
+    path = f"{tests}:{Path(event.__file__).parents[3]}"
     subprocess.run(
         [sys.executable, "-c", program], check=True, env={"PYTHONPATH": path}, timeout=60
     )
