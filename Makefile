@@ -1,6 +1,8 @@
 # make demo   installs the runtime into .venv and labels a bundled photograph with the bundled model
 # make test   installs everything and runs lint, types and tests
 # make lint   only the checks that read the code
+# make docs   builds docs/ into build/docs; every warning is an error
+# make test-versions   the runtime from a built wheel: on PYTHON, and with the lowest versions allowed
 # make engine compiles the spike-driven engine, if its sources changed
 # make test-aarch64   the engine's tests on emulated processors: 64-bit ARM, older x86
 # make containers     the images for processors, iir-snn:amd64 and iir-snn:arm64; ARCHES=amd64 for one
@@ -9,6 +11,10 @@ PYTHON ?= python3
 # Pinned: the newest torch brings gigabytes of CUDA packages that no test needs.
 TORCH ?= torch==2.13.0
 VENV := .venv
+# What needs neither torch nor OpenVINO nor TensorRT's builder.
+RUNTIME_TESTS := $(addprefix tests/runtime/, doctor/test_doctor.py engines/event/test_backend.py \
+  engines/onnxruntime/test_backend.py engines/onnxruntime/test_integer.py graph/test_graph.py image infer \
+  model_file proof test_cells.py test_command.py test_files.py test_model.py test_text.py)
 BIN := $(VENV)/bin
 ENGINE := runtime/snn_runtime/engines/event
 ARCHES ?= amd64 arm64
@@ -16,16 +22,39 @@ IMAGE ?= iir-snn
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION = $(shell git rev-parse HEAD 2> /dev/null || echo unknown)
 
-.PHONY: demo test lint engine test-aarch64 containers clean
+.PHONY: demo test lint docs engine test-versions test-wheel test-lowest test-aarch64 containers clean
 
 demo: $(VENV)/runtime.done
 	$(BIN)/snn-infer runtime/photos
 
-test: lint engine
+test: lint docs engine
 	$(BIN)/python -m pytest
 
 engine: $(VENV)/all.done
 	$(BIN)/python runtime/event_build.py
+
+docs: $(VENV)/all.done
+	$(BIN)/python -m sphinx --fail-on-warning --quiet --fresh-env docs build/docs
+
+# What a board gets: a wheel, in an environment that holds nothing of the project but that wheel.
+test-versions: test-wheel test-lowest
+
+test-wheel: build/wheel.done
+	$(call tested_wheel,build/venv-wheel,)
+
+test-lowest: build/wheel.done
+	$(PYTHON) runtime/lowest_versions.py > build/lowest.txt
+	$(call tested_wheel,build/venv-lowest,--constraint build/lowest.txt)
+
+build/wheel.done: $(shell git ls-files runtime hatch_build.py pyproject.toml 2> /dev/null)
+	rm -rf build/wheel && $(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	touch $@
+
+define tested_wheel
+	rm -rf $(1) && $(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet $(2) build/wheel/*.whl 'pytest>=8.4' 'hypothesis>=6.100'
+	$(1)/bin/python -m pytest --override-ini pythonpath=tests -p no:cacheprovider $(RUNTIME_TESTS)
+endef
 
 test-aarch64: $(VENV)/all.done
 	@for tool in aarch64-linux-gnu-g++ qemu-aarch64-static qemu-x86_64-static; do \
