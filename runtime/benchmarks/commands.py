@@ -20,7 +20,11 @@ import numpy as np
 from snn_runtime import image, load
 
 BATCH = 32
-COMMAND = [sys.executable, "-c", "import sys; from snn_runtime.infer import main; sys.exit(main())"]
+COMMAND = [
+    sys.executable,
+    "-c",
+    "from snn_runtime.infer.cli import main; raise SystemExit(main())",
+]
 
 
 def bare(paths: list[Path], model_path: Path | None) -> float:

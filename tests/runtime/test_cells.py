@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import pytest
 from hypothesis import given
@@ -37,3 +38,11 @@ def test_a_row_is_a_line_that_no_spreadsheet_computes(text: str) -> None:
     assert len(written.getvalue().splitlines()) == 1
     ((first, _),) = csv.reader(io.StringIO(written.getvalue(), newline=""))
     assert not first.startswith(tuple("=+-@\t\r"))
+
+
+@given(st.text())
+def test_no_two_texts_become_one(text: str) -> None:
+    written = str(cell(text))
+    bare = written[1:] if written.startswith("'") else written
+    escapes = re.compile(r"\\(?:\\|[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4})")
+    assert escapes.sub(lambda found: found[0].encode().decode("unicode_escape"), bare) == text

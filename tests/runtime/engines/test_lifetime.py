@@ -105,7 +105,7 @@ FORKS = """
 import gc, os, signal, sys, threading, warnings
 import numpy as np
 from graphs import example, pictures
-from snn_runtime import reference
+from snn_runtime.graph import reference
 from snn_runtime.engines.event.backend import EventBackend
 from snn_runtime.engines.onnxruntime.backend import OrtBackend
 

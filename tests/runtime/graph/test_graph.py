@@ -239,7 +239,7 @@ RULES: dict[str, tuple[Change, str]] = {
     "infinity in JSON": (text(provenance='{"a": -Infinity}'), "-Infinity is no JSON number"),
     "deep JSON": (text(provenance='{"a":' + "[" * 10**5), "provenance: is not JSON"),
     "long number": (text(provenance='{"a":' + "1" * 10**5 + "}"), "provenance: is not JSON"),
-    "large JSON": (text(provenance=" " * 2**20 + "{}"), "provenance: 1,048,578 characters, limit"),
+    "large JSON": (text(provenance=" " * 2**20 + "{}"), "provenance: 1,048,578 bytes, limit"),
     "surrogate provenance": (text(provenance='{"a": "\udc80"}'), "provenance: is not JSON"),
     "work": (
         lambda graph: SpikingGraph(

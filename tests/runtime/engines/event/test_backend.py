@@ -179,7 +179,7 @@ def test_a_forked_process_has_an_engine_of_its_own() -> None:
 import os, sys, warnings
 import numpy as np
 from graphs import example, pictures
-from snn_runtime import reference
+from snn_runtime.graph import reference
 from snn_runtime.engines.event.backend import EventBackend
 warnings.simplefilter("ignore")
 graph = example()

@@ -42,14 +42,19 @@ def sources(tmp_path: Path) -> Path:
 def project(tmp_path: Path, sources: Path) -> Path:
     """A copy of what a wheel is made of, with the small sources in place of the engine's."""
     root = tmp_path / "project"
-    for part in ("train/snn_train", "export/snn_export", "runtime/snn_runtime"):
+    for part in (
+        "train/snn_train",
+        "export/snn_export",
+        "runtime/snn_runtime",
+        "runtime/snn_bench",
+    ):
         unwanted = shutil.ignore_patterns("*.so", "*.stamp", "*.cpp", "__pycache__", "*.onnx")
         shutil.copytree(ROOT / part, root / part, ignore=unwanted)
     for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, root)
     shutil.copy(ROOT / "runtime" / "event_build.py", root / "runtime")
     for path in sources.iterdir():
-        shutil.copy(path, root / "runtime" / "snn_runtime" / "event")
+        shutil.copy(path, root / "runtime" / "snn_runtime" / "engines" / "event")
     return root
 
 
@@ -73,8 +78,9 @@ def members(wheel: Path) -> list[str]:
     return [name for name in zipfile.ZipFile(wheel).namelist() if "/event/" in name]
 
 
-PYTHON = [f"snn_runtime/event/{name}.py" for name in ("__init__", "library", "lowering")]
-LIBRARY = f"snn_runtime/event/{event_build.LIBRARY}"
+INSIDE = "snn_runtime/engines/event"
+PYTHON = [f"{INSIDE}/{name}.py" for name in ("__init__", "backend", "library", "lowering")]
+LIBRARY = f"{INSIDE}/{event_build.LIBRARY}"
 
 
 @needs_compiler

@@ -475,7 +475,7 @@ def test_the_extra_pins_both_wheels_to_one_version() -> None:
 )
 def test_the_command_refuses_with_6_and_labels_nothing(device: str, provider: str) -> None:
     """The real command with the real CPU wheel."""
-    program = "import sys; from snn_runtime.infer import main; sys.exit(main())"
+    program = "import sys; from snn_runtime.infer.cli import main; sys.exit(main())"
     arguments = ["--backend", "onnxruntime", "--device", device, str(ROOT / "runtime/photos")]
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
