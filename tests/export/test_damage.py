@@ -1,5 +1,6 @@
 """One flipped bit in a file of any format: refused, or what was there before."""
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import nn
 
 from snn_export.cli import parse_args
 from snn_export.flags import load_origin
+from snn_export.importers import detect
 from snn_export.quantise import to_int8
 from snn_runtime.errors import SnnError
 
@@ -78,3 +80,9 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(
         else:  # a date, or the padding between the members
             assert found == expected, place
     assert refusals > FLIPS / 5
+
+
+def test_a_path_that_has_become_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SnnError, match="not a regular file"):
+        detect(tmp_path / "pipe", None)

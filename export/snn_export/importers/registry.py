@@ -7,7 +7,9 @@ from snn_export.flags import FORMATS
 from snn_export.importers import iir_official, modules, nir_file, nir_graphs, torch_file
 from snn_export.importers.foreign import Foreign
 from snn_export.importers.picture import Picture
-from snn_runtime.errors import ModelError, UsageError
+from snn_runtime import door
+from snn_runtime.errors import InputError, ModelError, UsageError
+from snn_train import torch_zip
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 OURS = b"iir-snn"
@@ -93,5 +95,10 @@ def size_in(file_format: str, held: Any) -> tuple[int, int] | None:
 
 
 def _starts_with(path: Path, signature: bytes) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(signature)) == signature
+    """Opened by the door, too: a path can have become a pipe, and some files of /proc only seem
+    regular; both would be waited for without end."""
+    try:
+        with door.open_file(path, torch_zip.LARGEST) as file:
+            return file.read(len(signature)) == signature
+    except (InputError, OSError) as error:
+        raise ModelError("bad_checkpoint", f"{path}: {error}") from error
