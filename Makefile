@@ -10,6 +10,8 @@
 PYTHON ?= python3
 # Pinned: the newest torch brings gigabytes of CUDA packages that no test needs.
 TORCH ?= torch==2.13.0
+# Processes that share the tests, a file at a time.
+WORKERS ?= auto
 VENV := .venv
 # What needs neither torch nor OpenVINO nor TensorRT's builder.
 RUNTIME_TESTS := $(addprefix tests/runtime/, doctor/test_doctor.py engines/event/test_backend.py \
@@ -28,7 +30,7 @@ demo: $(VENV)/runtime.done
 	$(BIN)/snn-infer runtime/photos
 
 test: lint docs engine
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 engine: $(VENV)/all.done
 	$(BIN)/python runtime/event_build.py
