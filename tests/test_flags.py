@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from snn_runtime.engines.choice import Choice
 from snn_runtime.errors import UsageError
-from snn_runtime.model import Choice
 from snn_train.choices import OF_THE_FILE
 from snn_train.flags import OF_A_BEGINNING
 

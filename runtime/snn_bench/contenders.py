@@ -45,7 +45,7 @@ class Contender:
 
 def usual_backends() -> tuple[str, ...]:
     """Those of the CPU, and those of a GPU where there is one."""
-    from snn_runtime.model import ENGINES, Choice
+    from snn_runtime.engines.choice import ENGINES, Choice
 
     gpu = gpu_here()
     return tuple(
@@ -61,7 +61,7 @@ def checked_backend(text: str) -> str:
     Raises:
         UsageError: It does not, or the backend does not run on that device.
     """
-    from snn_runtime.model import BACKENDS, Choice
+    from snn_runtime.engines.choice import BACKENDS, Choice
 
     name, device = named(text)
     if name not in BACKENDS:
@@ -79,7 +79,7 @@ def named(backend: str) -> tuple[str, str]:
 
 def on_gpu(backend: str) -> bool:
     """Whether a backend, as given to `--backends`, computes on a GPU only."""
-    from snn_runtime.model import Choice
+    from snn_runtime.engines.choice import Choice
 
     return all(place != "cpu" for _, place in Choice(*named(backend)).engines)
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -167,7 +167,8 @@ def _loader(
     path = Path(task.models[contender.name])
     if contender.kind == "dnn":
         return lambda: open_twin(contender.engine, path, task.threads, inputs)
-    from snn_runtime.model import Choice, load, make_backend, read
+    from snn_runtime.engines.choice import BackendName, Choice, make_backend
+    from snn_runtime.model import load, read
 
     def ready() -> Ready:
         backend, device = named(contender.engine)
@@ -175,7 +176,7 @@ def _loader(
         if not prove:
             engine = make_backend(read(path), Choice(backend, device, threads=threads))
             return engine.details, cyclic(engine.run, inputs)
-        model = load(path, backend=backend, device=device, threads=threads)
+        model = load(path, backend=cast(BackendName, backend), device=device, threads=threads)
         if check and not model.self_tested:
             model.self_test()
         return model.backend.details, cyclic(model.predict, inputs)

@@ -1,39 +1,31 @@
-"""Model: a graph and the engine that runs it."""
+"""Model: a graph and the engine that runs it; pictures in, labels out."""
 
-import importlib
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from types import TracebackType
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from snn_runtime.answer import Answer, rank
 from snn_runtime.engines import Backend
-from snn_runtime.errors import DeviceError, InputError, ModelError, UsageError, VerifyError
+from snn_runtime.engines.choice import BackendName, Choice, Precision, make_backend
+from snn_runtime.errors import InputError, ModelError, VerifyError
 from snn_runtime.graph import SpikingGraph
-from snn_runtime.machine.cores import thread_count
+from snn_runtime.image import DEFAULT_LIMITS, Limits, Pixels
+from snn_runtime.image.source import Colour, Picture, PictureFile, is_batch
+from snn_runtime.image.source import read as read_picture
 from snn_runtime.model_file import ModelFile, read_file
 from snn_runtime.proof.agreement import logits_of, unexplained
 from snn_runtime.proof.golden import golden_hash, golden_images, is_cheap
 
-BACKENDS = ("event", "onnxruntime", "tensorrt")
-ENGINES = {
-    ("event", "cpu"): ("snn_runtime.engines.event.backend", "EventBackend"),
-    ("onnxruntime", "cpu"): ("snn_runtime.engines.onnxruntime.backend", "OrtBackend"),
-    ("tensorrt", "cuda"): ("snn_runtime.engines.tensorrt.backend", "TensorRtBackend"),
-    ("onnxruntime", "cuda"): ("snn_runtime.engines.onnxruntime.gpu", "OrtCudaBackend"),
-    ("onnxruntime", "tensorrt"): ("snn_runtime.engines.onnxruntime.gpu", "OrtTensorRtBackend"),
-}
-"""Where the class of each backend and kind of device lives, best first on every device; imported
-when it is asked for and not before. `auto` takes the next where one is not here or does not take
-the network. It stays on the CPU, where a network answers at once, unless a device is named."""
-PRECISIONS = ("auto", "int8", "fp16", "fp32")
 BUNDLED = "models/default.onnx"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A network ready to label pictures."""
 
@@ -77,6 +69,86 @@ class Model:
             )
         return self.backend.run(images)
 
+    @overload
+    def classify(  # type: ignore[overload-overlap]  # to mypy a path is a sequence of paths
+        self, picture: PictureFile, *, colour: Colour = ..., limits: Limits = ...
+    ) -> Answer: ...
+
+    @overload
+    def classify(
+        self, picture: Sequence[Picture], *, colour: Colour = ..., limits: Limits = ...
+    ) -> list[Answer]: ...
+
+    @overload
+    def classify(
+        self, picture: npt.NDArray[np.uint8], *, colour: Colour = ..., limits: Limits = ...
+    ) -> Any: ...
+
+    def classify(
+        self,
+        picture: Picture | Sequence[Picture],
+        *,
+        colour: Colour = "rgb",
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> Answer | list[Answer]:
+        """Label a picture, or several: what `snn-infer` does, to the same pixel.
+
+        Args:
+            picture: A path, the bytes of a file, an open binary file, a PIL image, or a uint8 array
+                `[H, W, 3]`, of any size. A list of these, or an array `[N, H, W, 3]`, gives a list.
+            colour: Order of an array's channels: OpenCV's are `bgr`.
+            limits: What a picture may cost before it is refused.
+
+        Raises:
+            InputError: A picture cannot be used; the message names it, and of a list its place.
+        """
+        if not is_batch(picture):
+            return self._answered([self._read(picture, colour, limits)])[0]
+        found = []
+        for place, each in enumerate(picture):
+            try:
+                found.append(self._read(each, colour, limits))
+            except InputError as error:
+                raise InputError(error.code, f"picture {place}: {error.message}") from error
+        return self._answered(found) if found else []
+
+    def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return what `predict` does."""
+        return self.predict(images)
+
+    def spikes(
+        self, picture: Picture, *, colour: Colour = "rgb"
+    ) -> dict[str, npt.NDArray[np.bool_]]:
+        """Return which neurons fire for one picture: `[C, H, W]` or `[O]` a population."""
+        pixels, _ = self._read(picture, colour, DEFAULT_LIMITS)
+        spikes = self.backend.spikes(pixels[np.newaxis])
+        return {name: np.asarray(bits[0], np.bool_) for name, bits in spikes.items()}
+
+    def _read(self, picture: Any, colour: Colour, limits: Limits) -> tuple[Pixels, tuple[str, ...]]:
+        image = self.graph.image
+        size = (image.height, image.width)
+        return read_picture(picture, *size, image.fit, colour=colour, limits=limits)
+
+    def _answered(self, read: list[tuple[Pixels, tuple[str, ...]]]) -> list[Answer]:
+        logits = self.predict(np.stack([pixels for pixels, _ in read]))
+        ranked = rank(logits, self.labels, len(self.labels))
+        return [Answer(each, said) for each, (_, said) in zip(ranked, read, strict=True)]
+
+    def __enter__(self) -> "Model":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to be closed: an engine goes with the last reference to its model."""
+
+    def __repr__(self) -> str:
+        size = f"{self.graph.image.height}x{self.graph.image.width}"
+        return f"<Model {size}, {len(self.labels)} classes, {self.engine}>"
+
     def self_test(self) -> None:
         """Prove that this engine on this machine computes what the file was verified to compute.
 
@@ -102,71 +174,12 @@ class Model:
         return VerifyError("self_test", f"self-test failed on {self.engine}: {why}")
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Which engine somebody wants, and how it is to run."""
-
-    backend: str = "auto"
-    device: str = "auto"
-    """`auto`, `cpu`, or `cuda` or `tensorrt`, which may name a GPU as in `cuda:1`."""
-    precision: str = "auto"
-    """Of TensorRT's arithmetic; every one gives the same spikes, or is not used."""
-    threads: int | None = None
-    """How many a CPU engine may use; None is `cores.usable`, which see."""
-
-    def __post_init__(self) -> None:
-        for what, value, choices in (
-            ("backend", self.backend, ("auto", *BACKENDS)),
-            ("precision", self.precision, PRECISIONS),
-        ):
-            if value not in choices:
-                raise UsageError(
-                    f"unknown_{what}", f"{what} is {value!r}, expected one of {', '.join(choices)}"
-                )
-        if not re.fullmatch(r"auto|cpu|(cuda|tensorrt)(:\d{1,3})?", self.device):
-            raise UsageError(
-                "unknown_device",
-                f"device is {self.device!r}, expected auto, cpu, cuda, tensorrt or such as cuda:1",
-            )
-        if self.threads is not None:
-            thread_count(self.threads)
-        if not self.engines:
-            raise UsageError(
-                "bad_device", f"backend {self.backend} does not run on device {self.device}"
-            )
-        if self.threads is not None and any(place != "cpu" for _, place in self.engines):
-            raise UsageError(
-                "bad_threads", f"threads {self.threads} are for engines on the CPU, not on a GPU"
-            )
-        if self.precision != "auto" and any(name != "tensorrt" for name, _ in self.engines):
-            raise UsageError(
-                "bad_precision", f"precision {self.precision} is for --backend tensorrt only"
-            )
-
-    @property
-    def engines(self) -> list[tuple[str, str]]:
-        """What may be taken, best first: keys of `ENGINES`."""
-        kind = self.device.partition(":")[0]
-        if kind == "auto" and self.backend != "tensorrt":
-            kind = "cpu"
-        return [
-            (name, place)
-            for name, place in ENGINES
-            if self.backend in ("auto", name) and kind in ("auto", place)
-        ]
-
-    @property
-    def index(self) -> int:
-        """Number of the GPU."""
-        return int(self.device.partition(":")[2] or 0)
-
-
 def load(
     path: Path | str | None = None,
     *,
-    backend: str = "auto",
+    backend: BackendName = "auto",
     device: str = "auto",
-    precision: str = "auto",
+    precision: Precision = "auto",
     threads: int | None = None,
 ) -> Model:
     """Read a model file and make it ready to run.
@@ -197,20 +210,22 @@ def read(path: Path | str | None) -> ModelFile:
     return _bundled() if path is None else read_file(Path(path))
 
 
-def make_backend(file: ModelFile, choice: Choice) -> Backend:
-    """Return the best engine of those that `choice` allows.
+def read_image(
+    picture: Picture, model: Model, *, colour: Colour = "rgb", limits: Limits = DEFAULT_LIMITS
+) -> Pixels:
+    """Return a picture as `model` sees it, uint8 RGB `[height, width, 3]`: see `Model.classify`.
 
     Raises:
-        DeviceError: None of them is available here, or takes the network.
+        InputError: It cannot be used.
     """
-    refusals: list[DeviceError] = []
-    for engine in choice.engines:
-        try:
-            return _made(engine, file, choice)
-        except DeviceError as error:
-            refusals.append(error)
-    reasons = dict.fromkeys(error.message for error in refusals)
-    raise DeviceError(refusals[-1].code, "; ".join(reasons))
+    return model._read(picture, colour, limits)[0]
+
+
+def _bundled() -> ModelFile:
+    resource = resources.files("snn_runtime").joinpath(BUNDLED)
+    if not resource.is_file():
+        raise ModelError("unreadable", "this installation has no bundled model; name a model.onnx")
+    return read_file(resource.read_bytes())
 
 
 def _proved(model: Model) -> Model:
@@ -223,27 +238,3 @@ def _reopened(graph: SpikingGraph, golden: str, backend: Backend, self_tested: b
     """A copy, whose engine is a new one and perhaps on another machine."""
     model = Model(graph, golden, backend)
     return _proved(model) if self_tested else model
-
-
-def _bundled() -> ModelFile:
-    resource = resources.files("snn_runtime").joinpath(BUNDLED)
-    if not resource.is_file():
-        raise ModelError("unreadable", "this installation has no bundled model; name a model.onnx")
-    return read_file(resource.read_bytes())
-
-
-def _made(engine: tuple[str, str], file: ModelFile, choice: Choice) -> Backend:
-    module, factory = ENGINES[engine]
-    name, place = engine
-    try:
-        make: Callable[..., Backend] = getattr(importlib.import_module(module), factory)
-    except ImportError as error:
-        raise DeviceError(
-            "backend_unavailable", f"backend {name} is not installed here: {error}"
-        ) from error
-    if place == "cpu":
-        return make(file.graph, threads=choice.threads)
-    if name == "tensorrt":
-        # It proves itself before its engine is first used, so it needs to know what is right.
-        return make(file.graph, golden=file.golden, index=choice.index, precision=choice.precision)
-    return make(file.graph, index=choice.index)

@@ -18,10 +18,11 @@ from snn_bench.topology import Design, build
 from snn_runtime import image
 from snn_runtime import model as model_module
 from snn_runtime.engines import Backend
+from snn_runtime.engines.choice import ENGINES, BackendName, Choice
 from snn_runtime.errors import DeviceError, InputError, ModelError, UsageError, VerifyError
 from snn_runtime.graph import Node, Pool, SpikingGraph, reference
 from snn_runtime.graph.reference import Spikes
-from snn_runtime.model import Choice, Model, load
+from snn_runtime.model import Model, load
 from snn_runtime.model_file import to_bytes, write
 from snn_runtime.proof import golden
 
@@ -132,11 +133,11 @@ def test_a_missing_file(path: Path) -> None:
 
 def test_a_backend_that_is_not_installed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = ("snn_runtime.engines.npu", "Npu")
-    monkeypatch.setitem(model_module.ENGINES, ("event", "cpu"), nowhere)
+    monkeypatch.setitem(ENGINES, ("event", "cpu"), nowhere)
     with pytest.raises(DeviceError, match="backend event is not installed here"):
         load(path, backend="event")
     assert load(path).backend_name == "onnxruntime"
-    monkeypatch.setitem(model_module.ENGINES, ("onnxruntime", "cpu"), nowhere)
+    monkeypatch.setitem(ENGINES, ("onnxruntime", "cpu"), nowhere)
     with pytest.raises(DeviceError, match="event is not installed.*; backend onnxruntime is not"):
         load(path)
 
@@ -202,7 +203,7 @@ def test_a_false_golden_hash_fails_the_self_test(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", ["auto", "onnxruntime"])
-def test_loading_refuses_a_false_golden_hash(backend: str, tmp_path: Path) -> None:
+def test_loading_refuses_a_false_golden_hash(backend: BackendName, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(to_bytes(example(), golden="0" * 64))
     with pytest.raises(VerifyError, match="golden hash in the file belongs to other") as caught:
         load(tmp_path / "model.onnx", backend=backend)

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from snn_runtime.engines.choice import ENGINES, Choice
 from snn_runtime.machine.children import child_environment
-from snn_runtime.model import ENGINES, Choice
 
 COMMAND: tuple[str, ...] = (sys.executable, "-m", "snn_runtime.doctor.probe")
 PATIENCE = {"cpu": 60.0}

@@ -12,10 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from snn_runtime.engines.choice import Choice, make_backend
 from snn_runtime.errors import SnnError, VerifyError
 from snn_runtime.image.scenes import random_scenes
 from snn_runtime.machine.children import leave_with_parent
-from snn_runtime.model import Choice, Model, make_backend, read
+from snn_runtime.model import Model, read
 
 PICTURES = 8
 WARM_UP = 3

@@ -18,10 +18,8 @@ import io
 import os
 import struct
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -33,13 +31,11 @@ from snn_runtime.errors import InputError
 from snn_runtime.image import jpeg
 from snn_runtime.image.colour import is_dim, to_rgb
 from snn_runtime.image.container import check_complete, damaged, png_lacks_rows, truncated
+from snn_runtime.image.fit import Fit, Pixels, fit_to
 from snn_runtime.image.intake import DEFAULT_LIMITS, Limits, read_file
 from snn_runtime.image.markers import survey
 from snn_runtime.image.orientation import BAD_ORIENTATION, find_orientation, swaps_sides, upright
 from snn_runtime.image.signature import SMALLEST_PICTURE, Kind, claimed_size, identify
-
-Pixels: TypeAlias = npt.NDArray[np.uint8]
-Fit: TypeAlias = Literal["crop", "stretch"]
 
 _ENDED = (EOFError, IndexError, struct.error)
 
@@ -120,20 +116,6 @@ def decode(
         raise _undecodable(kind, error) from error
 
 
-def fit_to(image: Image.Image, height: int, width: int, fit: Fit = "crop") -> Pixels:
-    """Return an RGB picture as `[height, width, 3]`.
-
-    `stretch` resamples all of it, `crop` the largest centred rectangle of the shape wanted (as if
-    all were resampled and cut afterwards: at its border the filter looks beyond it). The filter is
-    Pillow's antialiased bilinear: it does not overshoot, so it invents no extremes. A picture of
-    the right size is handed through untouched.
-    """
-    if image.size != (width, height):
-        box = _centred(image.size, width, height) if fit == "crop" else None
-        image = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
-    return np.array(image, dtype=np.uint8)
-
-
 def _supported(data: bytes) -> Kind:
     if not data:
         raise InputError("empty_file", "is empty, 0 bytes")
@@ -152,20 +134,41 @@ def _decode(kind: Kind, data: bytes, limits: Limits, needed: tuple[int, int] | N
     if kind.name == "JPEG":
         return _decode_jpeg(data, limits, needed)
     if claimed := claimed_size(data):
-        _check_size(claimed, limits)
+        check_size(claimed, limits)
     check_complete(kind.name, data)
     image = _OPENERS[kind.name](io.BytesIO(data))
-    _check_size(image.size, limits)
+    check_size(image.size, limits)
     image.load()
     if isinstance(image, PngImageFile) and _ends_black(image) and png_lacks_rows(data):
         raise truncated(kind.name, "its last rows are missing")
+    return _upright(image, _bits(image, data))
+
+
+def of_pillow(image: Image.Image, limits: Limits = DEFAULT_LIMITS) -> Picture:
+    """Return a picture that Pillow has opened or somebody has made, as if it had been a file.
+
+    Raises:
+        InputError: `too_many_pixels`, `bad_dimensions`, `unsupported_mode` or `corrupt`.
+    """
+    check_size(image.size, limits)
+    try:
+        image.load()
+        return _upright(image, 16 if image.mode.startswith("I;16") else 8)
+    except InputError:
+        raise
+    except Exception as error:  # as of a file
+        said = ascii(" ".join(str(error).split())[:120])[1:-1] or type(error).__name__
+        raise damaged("Pillow's image", said) from error
+
+
+def _upright(image: Image.Image, bits: int) -> Picture:
     # TIFF is turned by Pillow itself.
     is_tiff = isinstance(image, TiffImageFile)
     orientation, bad = (1, False) if is_tiff else find_orientation(image.info)
     remarks = {
         BAD_ORIENTATION: bad,
         SEVERAL_FRAMES: _has_more_frames(image),
-        DIM: is_dim(image, _bits(image, data)),
+        DIM: is_dim(image, bits),
     }
     rgb = upright(to_rgb(image), orientation)
     return Picture(rgb, tuple(remark for remark, applies in remarks.items() if applies))
@@ -173,7 +176,7 @@ def _decode(kind: Kind, data: bytes, limits: Limits, needed: tuple[int, int] | N
 
 def _decode_jpeg(data: bytes, limits: Limits, needed: tuple[int, int] | None) -> Picture:
     layout = survey(data)
-    _check_size(layout.size, limits)
+    check_size(layout.size, limits)
     orientation, bad = find_orientation(layout.info)
     if needed and swaps_sides(orientation):
         needed = needed[::-1]
@@ -186,7 +189,8 @@ def _advice(limits: Limits) -> str:
     return f" ({flag})" if flag else "; make it smaller"
 
 
-def _check_size(size: tuple[int, int], limits: Limits) -> None:
+def check_size(size: tuple[int, int], limits: Limits) -> None:
+    """Raises: InputError: `too_many_pixels` or `bad_dimensions`, for (width, height)."""
     width, height = size
     if width * height > limits.max_pixels:
         raise InputError(
@@ -217,21 +221,12 @@ def _bits(image: ImageFile.ImageFile, data: bytes) -> int:
     return 8
 
 
-def _has_more_frames(image: ImageFile.ImageFile) -> bool:
+def _has_more_frames(image: Image.Image) -> bool:
     # Not `n_frames`: it walks through all of them, and a hostile file can hold millions.
     try:
         return bool(getattr(image, "is_animated", False))
     except Exception:
         return True  # something follows that is no frame
-
-
-def _centred(size: tuple[int, int], width: int, height: int) -> tuple[float, float, float, float]:
-    across, down = size
-    if across * height > down * width:
-        side = (across - down * width / height) / 2
-        return side, 0, across - side, down
-    side = (down - across * height / width) / 2
-    return 0, side, across, down - side
 
 
 def _undecodable(kind: Kind, error: Exception) -> InputError:

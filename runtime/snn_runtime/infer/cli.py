@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from snn_runtime.answer import Answer, rank
 from snn_runtime.command import run_command, say
 from snn_runtime.errors import InputError
 from snn_runtime.image import Limits, Pixels, Waiting, read_file, read_stream, to_array
 from snn_runtime.image.behind import ANOTHER_FOLLOWS, another_follows
 from snn_runtime.infer.flags import PROGRAM, TOP_K, parse_args
-from snn_runtime.infer.report import Answer, CsvReport, JsonReport, Report, TextReport, rank
+from snn_runtime.infer.report import CsvReport, JsonReport, Report, TextReport
 from snn_runtime.infer.sources import STANDARD_INPUT, Source, find
 from snn_runtime.machine.cores import usable
 

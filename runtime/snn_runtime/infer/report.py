@@ -6,59 +6,14 @@ import io
 import json
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
+from snn_runtime.answer import Answer
 from snn_runtime.cells import cell
 from snn_runtime.command import say
 from snn_runtime.errors import PARTIAL, InputError
 from snn_runtime.image.folder import Tally
 from snn_runtime.text import printable
-
-UNSURE_BELOW = 0.5
-"""Probability of the first label under which an answer counts as unsure: the others together are
-then more likely than it."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One label for one picture."""
-
-    label: str
-    index: int
-    logit: float
-    probability: float
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the network says about one picture, the most probable label first."""
-
-    predictions: tuple[Prediction, ...]
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def unsure(self) -> bool:
-        return self.predictions[0].probability < UNSURE_BELOW
-
-
-def rank(
-    logits: npt.NDArray[np.float32], labels: Sequence[str], count: int
-) -> list[tuple[Prediction, ...]]:
-    """Return, for each row of `logits` `[N, classes]`, the `count` most probable labels; of equals
-    the one with the lower index first."""
-    exponentials = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    probabilities = exponentials / exponentials.sum(1, keepdims=True)
-    order = np.argsort(-logits, axis=1, kind="stable")[:, :count]
-    columns = [order, *(np.take_along_axis(a, order, 1) for a in (logits, probabilities))]
-    return [
-        tuple(Prediction(labels[i], i, logit, p) for i, logit, p in zip(*row, strict=True))
-        for row in zip(*(column.tolist() for column in columns), strict=True)
-    ]
 
 
 class Report:

@@ -20,6 +20,7 @@ from graphs import example, pictures
 
 import snn_runtime
 from snn_runtime.engines import Backend
+from snn_runtime.engines.choice import BackendName
 from snn_runtime.engines.event.backend import EventBackend
 from snn_runtime.engines.event.library import LIBRARY
 from snn_runtime.engines.onnxruntime.backend import OrtBackend
@@ -69,7 +70,7 @@ def test_a_copy_outlives_the_first(make: Callable[[], Backend], way: Callable[[A
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_copied_model(name: str, way: Callable[[Any], Any], tmp_path: Path) -> None:
+def test_a_copied_model(name: BackendName, way: Callable[[Any], Any], tmp_path: Path) -> None:
     write(GRAPH, tmp_path / "model.onnx")
     model = load(tmp_path / "model.onnx", backend=name, threads=2)
     again = way(model)
@@ -93,7 +94,7 @@ def test_a_pickle_holds_what_was_asked_for_and_no_address() -> None:
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
 @pytest.mark.parametrize("name", NAMES)
-def test_processes_that_are_handed_a_model(name: str, method: str, tmp_path: Path) -> None:
+def test_processes_that_are_handed_a_model(name: BackendName, method: str, tmp_path: Path) -> None:
     write(GRAPH, tmp_path / "model.onnx")
     model = load(tmp_path / "model.onnx", backend=name, threads=2)
     with multiprocessing.get_context(method).Pool(1) as pool:

@@ -26,6 +26,7 @@ from hypothesis import given, settings
 
 from snn_runtime import installing
 from snn_runtime.engines import Backend
+from snn_runtime.engines.choice import Choice
 from snn_runtime.engines.onnxruntime import (
     backend as ort,
 )
@@ -39,7 +40,7 @@ from snn_runtime.engines.onnxruntime.gpu import OrtCudaBackend, OrtTensorRtBacke
 from snn_runtime.engines.onnxruntime.providers import CPU, CUDA, TENSORRT
 from snn_runtime.errors import DeviceError, ResourceError, VerifyError
 from snn_runtime.graph import SpikingGraph, reference
-from snn_runtime.model import Choice, Model, load
+from snn_runtime.model import Model, load
 from snn_runtime.model_file import to_bytes
 from snn_runtime.proof import golden
 from snn_runtime.proof.agreement import logits_of, unexplained

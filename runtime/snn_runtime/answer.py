@@ -1,0 +1,67 @@
+"""What a network says about a picture: its labels, and how probable they are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+UNSURE_BELOW = 0.5
+"""Probability of the first label under which an answer counts as unsure: the others together are
+then more likely than it."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One label for one picture."""
+
+    label: str
+    index: int
+    logit: float
+    probability: float
+
+
+@dataclass(frozen=True, repr=False)
+class Answer:
+    """What the network says about one picture, the most probable label first."""
+
+    predictions: tuple[Prediction, ...]
+    """The most probable first; of `Model.classify` one a class."""
+    warnings: tuple[str, ...] = ()
+    """What is to be said about the picture: `only the first of its frames is used`."""
+
+    @property
+    def label(self) -> str:
+        return self.predictions[0].label
+
+    @property
+    def probability(self) -> float:
+        return self.predictions[0].probability
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the other labels together are more probable than the first."""
+        return self.probability < UNSURE_BELOW
+
+    def top(self, count: int) -> tuple[Prediction, ...]:
+        """Return the `count` most probable labels, or as many as there are."""
+        return self.predictions[:count]
+
+    def __repr__(self) -> str:
+        warned = f", {len(self.warnings)} warnings" * bool(self.warnings)
+        return f"<Answer {self.label!r} {self.probability:.1%}{warned}>"
+
+
+def rank(
+    logits: npt.NDArray[np.float32], labels: Sequence[str], count: int
+) -> list[tuple[Prediction, ...]]:
+    """Return, for each row of `logits` `[N, classes]`, the `count` most probable labels; of equals
+    the one with the lower index first."""
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(1, keepdims=True)
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :count]
+    columns = [order, *(np.take_along_axis(a, order, 1) for a in (logits, probabilities))]
+    return [
+        tuple(Prediction(labels[i], i, logit, p) for i, logit, p in zip(*row, strict=True))
+        for row in zip(*(column.tolist() for column in columns), strict=True)
+    ]
