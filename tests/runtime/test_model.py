@@ -50,7 +50,8 @@ def test_the_package_exports_verbs(path: Path) -> None:
     assert snn_runtime.load(str(path)).labels == load(path).labels
     assert snn_runtime.Model is Model
     assert snn_runtime.__version__[0].isdigit()
-    assert sorted(snn_runtime.__all__) == ["Model", "__version__", "load"]
+    verbs = {"Answer", "Model", "Prediction", "__version__", "load", "read_image"}
+    assert set(snn_runtime.__all__) == verbs == set(dir(snn_runtime))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         snn_runtime.nothing  # noqa: B018  # looking it up is the test
 

@@ -388,9 +388,9 @@ def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
             textwrap.dedent(f"""
                 import sys
                 sys.path.insert(0, {str(tmp_path)!r})
-                from snn_runtime import model
-                model.ENGINES.clear()
-                model.ENGINES.update({table!r})
+                from snn_runtime.engines import choice
+                choice.ENGINES.clear()
+                choice.ENGINES.update({table!r})
                 from snn_runtime.doctor import probe
                 sys.exit(probe.main())
             """)
