@@ -13,10 +13,10 @@ TORCH ?= torch==2.13.0
 # Processes that share the tests, a file at a time.
 WORKERS ?= auto
 VENV := .venv
-# What needs neither torch nor OpenVINO nor TensorRT's builder.
-RUNTIME_TESTS := $(addprefix tests/runtime/, doctor/test_doctor.py engines/event/test_backend.py \
-  engines/onnxruntime/test_backend.py engines/onnxruntime/test_integer.py graph/test_graph.py image infer \
-  model_file proof test_cells.py test_command.py test_files.py test_model.py test_text.py)
+# What needs neither torch nor OpenVINO nor TensorRT's builder, nor anything of this folder but the tests.
+RUNTIME_TESTS := $(addprefix tests/runtime/, engines/test_lifetime.py engines/onnxruntime/test_backend.py \
+  engines/onnxruntime/test_integer.py graph/test_graph.py image infer model_file proof test_cells.py \
+  test_classify.py test_command.py test_files.py test_model.py test_text.py)
 BIN := $(VENV)/bin
 ENGINE := runtime/snn_runtime/engines/event
 ARCHES ?= amd64 arm64

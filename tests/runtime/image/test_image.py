@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 import pytest
 from bad_inputs import pictures
 from bad_inputs.pictures import SHAPE, encoded, exif, gradient, picture
@@ -38,6 +39,10 @@ JPEG = encoded(picture(), "JPEG")
 REAL = [*LOSSLESS.values(), JPEG, encoded(picture(), "GIF"), encoded(picture(), "WEBP")]
 REAL += [encoded(picture(), "JPEG", progressive=True, exif=exif(6))]
 ANIMATED = [pictures.frames("GIF"), pictures.frames("PNG"), pictures.frames("TIFF")]
+
+
+PILLOW = int(PIL.__version__.partition(".")[0])
+"""Before 13, the last for Python 3.10, two rare kinds of TIFF are not read: the README says so."""
 
 
 def pixels(data: bytes) -> npt.NDArray[np.uint8]:
@@ -346,7 +351,10 @@ def test_grey_with_and_without_transparency() -> None:
     entry = struct.pack("<HHI", 338, 3, 1)
     premultiplied = straight.replace(entry + b"\2", entry + b"\1")
     assert premultiplied != straight
-    assert np.abs(pixels(premultiplied) - on_white(three, ALPHA)).mean() < 1
+    if PILLOW >= 13:
+        assert np.abs(pixels(premultiplied) - on_white(three, ALPHA)).mean() < 1
+    else:
+        assert refusal(premultiplied).code == "corrupt"
     one_colour = encoded(Image.fromarray(grey), "PNG", transparency=int(grey[3, 5]))
     expected = np.where(three == grey[3, 5], 255, three)
     np.testing.assert_array_equal(pixels(one_colour), expected)
@@ -380,8 +388,11 @@ def test_one_bit_and_a_transparent_colour() -> None:
 
 def test_colour_spaces_of_tiff() -> None:
     for mode in ("YCbCr", "LAB"):
-        actual = pixels(encoded(picture().convert(mode), "TIFF")).astype(int)
-        assert np.abs(actual - gradient()).mean() < 2
+        data = encoded(picture().convert(mode), "TIFF")
+        if mode == "YCbCr" and PILLOW < 13:
+            assert refusal(data).code == "truncated"
+        else:
+            assert np.abs(pixels(data).astype(int) - gradient()).mean() < 2
 
 
 DEEP = (np.arange(SHAPE[0] * SHAPE[1]).reshape(SHAPE) * 85).astype(np.uint16)
