@@ -157,8 +157,7 @@ def of_pillow(image: Image.Image, limits: Limits = DEFAULT_LIMITS) -> Picture:
     except InputError:
         raise
     except Exception as error:  # as of a file
-        said = ascii(" ".join(str(error).split())[:120])[1:-1] or type(error).__name__
-        raise damaged("Pillow's image", said) from error
+        raise damaged("Pillow's image", _said(error)) from error
 
 
 def _upright(image: Image.Image, bits: int) -> Picture:
@@ -230,8 +229,12 @@ def _has_more_frames(image: Image.Image) -> bool:
 
 
 def _undecodable(kind: Kind, error: Exception) -> InputError:
-    # What Pillow says may quote the file: make it one short printable line.
-    said = ascii(" ".join(str(error).split())[:120])[1:-1] or type(error).__name__
+    said = _said(error)
     # Pillow wraps what reading past the end raised in a SyntaxError.
     ended = isinstance(error, _ENDED) or isinstance(error.__cause__, _ENDED)
     return (truncated if ended or "runcated" in said else damaged)(kind.name, said)
+
+
+def _said(error: Exception) -> str:
+    # What Pillow says may quote the file: make it one short printable line.
+    return ascii(" ".join(str(error).split())[:120])[1:-1] or type(error).__name__
