@@ -53,3 +53,21 @@ def test_onnxruntime_reports_nothing_and_leaves_nothing(tmp_path: Path) -> None:
     program = "import snn_runtime.engines.onnxruntime.backend, time; time.sleep(1)"
     subprocess.run([sys.executable, "-c", program], check=True, env=environment, timeout=60)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("module", ["snn_bench.propagation", "snn_runtime.engines.onnxruntime.gpu"])
+def test_telemetry_is_off_before_onnxruntime_is_imported(module: str) -> None:
+    """ONNX Runtime looks at the setting once, when it is imported."""
+    program = f"""
+import os, sys
+class Watch:
+    def find_spec(self, name, *_):
+        if name == "onnxruntime":
+            print(os.environ.get("ORT_DISABLE_TELEMETRY"))
+sys.meta_path.insert(0, Watch())
+import {module}"""
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1\n"

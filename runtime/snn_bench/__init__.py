@@ -9,3 +9,5 @@ cli ─► experiment ─► worker (a child process a thread count, pinned) ─
           ├─ limit                       the bytes that the spikes make necessary
           └─ results, tables, plot       what is printed
 """
+
+import snn_runtime  # noqa: F401  # switches telemetry off before ONNX Runtime is imported

@@ -13,7 +13,6 @@ import numpy.typing as npt
 import onnxruntime as ort
 from onnx import TensorProto, helper
 
-import snn_runtime.engines  # noqa: F401  switches ONNX Runtime's telemetry off before its import
 from snn_runtime.graph import INPUT, FloatArray, Node, Pool, Population, Projection, SpikingGraph
 from snn_runtime.graph.activations import last_reads
 from snn_runtime.graph.reference import pool

@@ -1,7 +1,7 @@
 """The door: what a file must be before anybody looks for a network in it.
 
 Everything here refuses. A model is data: it names no other file, defines no function, holds no
-loop, and uses only the operations that `onnx_writer` writes.
+loop, and uses only the operations that `writer` writes.
 """
 
 import math
