@@ -8,7 +8,7 @@ from growing import FIRING, KINDS, Growing
 from hypothesis import strategies as st
 
 from snn_runtime.graph import INPUT, Projection, SpikingGraph
-from snn_runtime.graph.soundness import EXACT_BOUND
+from snn_runtime.graph.values import EXACT_BOUND
 
 CHANNELS = (1, 2, 3, 16, 31, 32, 33, 63, 64, 65, 66, 95, 127, 128, 129, 130, 191, 192, 193, 255)
 MORE_CHANNELS = (256, 257, 300, 319, 320, 321, 384, 449, 511, 512, 513, 577, 640, 1025)

@@ -26,7 +26,7 @@ from snn_export.maxima import largest
 from snn_export.quantise import to_float32
 from snn_runtime.engines import Backend
 from snn_runtime.errors import VerifyError
-from snn_runtime.graph import INPUT, Pool, Population, Projection, SpikingGraph, reference
+from snn_runtime.graph import INPUT, Numbers, Population, Projection, SpikingGraph, reference
 from snn_runtime.proof.agreement import UNIT_ROUNDOFF
 
 FEW = 16
@@ -110,7 +110,7 @@ def differing(
     found = {}
     for watched in origin.lowered.watched:
         node = populations[watched.population]
-        excess = reference.total(node, sent) - node.comparand.astype(np.float64)
+        excess = node.compute(sent) - node.comparand.astype(np.float64)
         rounding = _rounding(
             node, sent, _column(origin.lowered.constants[node.name], excess[0].shape)
         )
@@ -128,9 +128,9 @@ def _sent_by_original(
     graph: SpikingGraph,
     images: npt.NDArray[np.uint8],
     theirs: dict[str, npt.NDArray[np.bool_]],
-) -> dict[str, reference.Numbers]:
+) -> dict[str, Numbers]:
     """What every node of the graph would send if it fired as the original did."""
-    sent: dict[str, reference.Numbers] = {
+    sent: dict[str, Numbers] = {
         INPUT: reference.centred(graph, images).astype(np.float64)
     }
     for watched in origin.lowered.watched:
@@ -141,23 +141,24 @@ def _sent_by_original(
     for each in graph.nodes:
         if each.name in sent or each.name in own:
             continue
-        if isinstance(each, Pool) and each.source in sent:
-            sent[each.name] = reference.pool(each, sent[each.source])
-        elif isinstance(each, Population) and each.projections[0].source in sent:
+        if not sent.keys() >= set(each.sources):
+            continue
+        if isinstance(each, Population):
             # Neurons that the original has not are a max pool of its spikes.
             sent[each.name] = largest(each, sent[each.projections[0].source])
+        else:
+            sent[each.name] = each.respond(sent)
     return sent
 
 
 def _rounding(
-    node: Population, sent: dict[str, reference.Numbers], constants: Array
-) -> reference.Numbers:
-    fan_in = sum(p.weight.size // len(p.weight) for p in node.projections)
-    operations = fan_in + len(node.projections) + FEW
+    node: Population, sent: dict[str, Numbers], constants: Array
+) -> Numbers:
+    operations = sum(count for _, count in node.fan_in) + len(node.projections) + FEW
     gamma = operations * UNIT_ROUNDOFF / (1 - operations * UNIT_ROUNDOFF)
     # What float32 loses of a mean, up to 2^-17, is that of 8 grey levels: γ is above 16 u.
     magnitudes = {name: np.abs(values) + 8 * (name == INPUT) for name, values in sent.items()}
-    return gamma * (reference.total(_magnitude(node), magnitudes) + constants)
+    return gamma * (_magnitude(node).compute(magnitudes) + constants)
 
 
 def _check_logits(
@@ -185,11 +186,11 @@ def _check_logits(
 
 def _pooled_spikes(
     origin: Foreign, graph: SpikingGraph, spikes: dict[str, reference.Spikes]
-) -> list[tuple[Watched, reference.Numbers]]:
+) -> list[tuple[Watched, Numbers]]:
     nodes = {node.name: node for node in graph.nodes}
     found = []
     for watched in origin.lowered.watched:
-        fired: reference.Numbers = spikes[watched.population].astype(np.int64)
+        fired: Numbers = spikes[watched.population].astype(np.int64)
         for name in watched.pools:
             fired = largest(nodes[name], fired)
         found.append((watched, fired != 0))

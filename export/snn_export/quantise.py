@@ -34,13 +34,11 @@ from snn_runtime.graph import (
     FloatArray,
     Image,
     Node,
-    Pool,
     Population,
     Projection,
     Readout,
     SpikingGraph,
 )
-from snn_runtime.graph.reference import total
 
 
 def to_int8(network: FoldedNetwork) -> SpikingGraph:
@@ -51,19 +49,19 @@ def to_int8(network: FoldedNetwork) -> SpikingGraph:
     """
     image = _with_whole_offset(network.image)
     rest = np.array(network.image.offset, np.float64) - image.offset  # r
-    sent: dict[str, float] = {INPUT: max(max(m, 255 - m) for m in image.offset)}
+    sent = {INPUT: image.largest}
     nodes: list[Node] = []
     largest = 2 ** (network.bits - 1) - 1
     for node in network.nodes:
-        if isinstance(node, Pool):
-            sent[node.name] = sent[node.source] * (node.kernel**2 if node.kind == "sum" else 1)
-            nodes.append(node)
-        else:
+        if isinstance(node, Neurons):
             projections, scale = _projections(node, largest)
             brought = _brought(projections, image, rest)
             theta = _integer_threshold(node, projections, scale, sent, brought)
             nodes.append(Population(node.name, projections, theta))
             sent[node.name] = 1
+        else:
+            nodes.append(node)
+            sent[node.name] = node.largest(node.bound(sent, exact=True))
     readout = _int8_readout(network.readout, largest)
     return SpikingGraph(image, tuple(nodes), readout, network.labels)
 
@@ -71,13 +69,13 @@ def to_int8(network: FoldedNetwork) -> SpikingGraph:
 def to_float32(network: FoldedNetwork) -> SpikingGraph:
     """Return the graph with unrounded weights, for comparison: no engine owes it exact spikes."""
     nodes = tuple(
-        node
-        if isinstance(node, Pool)
-        else Population(
+        Population(
             node.name,
             tuple(_projection(s, _float32(s.weight)) for s in node.synapses),
             _float32_threshold(node),
         )
+        if isinstance(node, Neurons)
+        else node
         for node in network.nodes
     )
     weight, bias = _float32(network.readout.weight), _float32(network.readout.bias)
@@ -109,7 +107,7 @@ def _brought(projections: tuple[Projection, ...], image: Image, rest: Array) -> 
     inside = np.broadcast_to(
         np.eye(3, dtype=np.int64)[:, :, None, None], (3, 3, image.height, image.width)
     )
-    taps = total(Population("", seen, np.zeros(0, np.float32)), {INPUT: inside})  # (colour, O, ...)
+    taps = Population("", seen, np.zeros(0, np.float32)).compute({INPUT: inside})  # (colour, O, ...)
     return sum((r * sums for r, sums in zip(rest, taps, strict=True)), np.zeros(taps.shape[1:]))
 
 
@@ -117,7 +115,7 @@ def _integer_threshold(
     node: Neurons,
     projections: tuple[Projection, ...],
     scale: Array,
-    sent: dict[str, float],
+    sent: dict[str, int],
     brought: Array,
 ) -> FloatArray:
     """`[O]`, or `[O, H, W]` where positions differ."""

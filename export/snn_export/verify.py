@@ -12,7 +12,7 @@ import torch
 from snn_export.origin import Origin
 from snn_runtime.engines import Backend
 from snn_runtime.errors import VerifyError
-from snn_runtime.graph import Image, Pool, SpikingGraph
+from snn_runtime.graph import Image, SpikingGraph
 from snn_runtime.graph.reference import Spikes
 from snn_runtime.model_file import read, to_bytes
 from snn_runtime.proof.agreement import unexplained
@@ -129,15 +129,9 @@ def _parts(images: Images) -> Iterator[slice]:
 
 
 def sent_rates(graph: SpikingGraph, spikes: dict[str, Spikes]) -> dict[str, float]:
-    """Share of non-zero values sent by every population and pool."""
+    """Share of non-zero values sent by every node."""
     sent: dict[str, Spikes] = {}
     for node in graph.nodes:
-        if isinstance(node, Pool):
-            # A window with any spike in it is non-zero, whether it is counted or OR-ed.
-            n, c, h, w = sent[node.source].shape
-            k, rows, columns = node.kernel, h // node.kernel, w // node.kernel
-            whole = sent[node.source][:, :, : rows * k, : columns * k]
-            sent[node.name] = whole.reshape(n, c, rows, k, columns, k).max(axis=(3, 5))
-        else:
-            sent[node.name] = spikes[node.name]
+        # Of what is sent only whether it is zero is kept: a bit, where a count may be large.
+        sent[node.name] = spikes[node.name] if node.fires else node.respond(sent) != 0
     return {name: float(np.count_nonzero(values) / values.size) for name, values in sent.items()}

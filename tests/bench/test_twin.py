@@ -19,13 +19,13 @@ from snn_bench.twin import is_identity, quantise, relu_twin, twin_input
 from snn_runtime.graph import (
     INPUT,
     FloatArray,
+    Numbers,
     Pool,
     Population,
     Projection,
     SpikingGraph,
     reference,
 )
-from snn_runtime.graph.reference import Numbers
 from snn_runtime.image.scenes import random_scenes
 from snn_runtime.machine import describe as machine
 

@@ -1,27 +1,24 @@
 """SpikingGraph: a network as plain arrays, the one idea that all parts share.
 
-nodes         image, population, projection, pool, readout: frozen records
+nodes         population, pool: frozen records, each with its equation
+kind          what every kind of node answers: shape, bound, response, description
+projection    weights from one source to a population
+ends          the image and the readout
 graph         SpikingGraph: the whole network; making one checks it
-soundness     shapes that fit, finite numbers, sums that stay exact
+soundness     nodes that fit each other, and work that has an end
+values        arrays and their limits: sums that stay exact
 annotations   names, provenance
 activations   what an engine has to keep, bounded
 reference     the slow exact interpreter: the definition of the right answer
+visitor       the one walk for what makes another form of a graph
 """
 
+from snn_runtime.graph.ends import Fit, Image, Readout
 from snn_runtime.graph.graph import INT16_BOUND, SpikingGraph
-from snn_runtime.graph.nodes import (
-    INPUT,
-    Fit,
-    FloatArray,
-    Image,
-    Node,
-    Pool,
-    Population,
-    Projection,
-    Readout,
-    Shape,
-    Weights,
-)
+from snn_runtime.graph.nodes import Node, Pool, Population
+from snn_runtime.graph.projection import Projection
+from snn_runtime.graph.values import INPUT, FloatArray, Numbers, Shape, Weights
+from snn_runtime.graph.visitor import Lowering, Visitor
 
 __all__ = [
     "INPUT",
@@ -29,12 +26,15 @@ __all__ = [
     "Fit",
     "FloatArray",
     "Image",
+    "Lowering",
     "Node",
+    "Numbers",
     "Pool",
     "Population",
     "Projection",
     "Readout",
     "Shape",
     "SpikingGraph",
+    "Visitor",
     "Weights",
 ]

@@ -9,13 +9,12 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
-from snn_runtime.errors import ModelError
-from snn_runtime.graph.nodes import INPUT, Node, Pool, Readout, Shape
+from snn_runtime.graph.ends import Readout
+from snn_runtime.graph.nodes import Node
+from snn_runtime.graph.values import INPUT, Shape, refuse
 
 MAX_KEPT = 2**31
 """Bytes for one image, all nodes together: forty VGG16 at 224 pixels."""
-MAX_EVENTS = 2**24
-"""Spikes that may reach one neuron. Beyond it their sum is not exact if all have a weight."""
 NUMBER = 4
 """Bytes of a number where a dense engine keeps it, and of a spike in a list of spikes."""
 _WORD = 64
@@ -44,28 +43,10 @@ def check_kept(shapes: Mapping[str, Shape], sent: Mapping[str, int]) -> None:
     for name, shape in shapes.items():
         total += kept(shape, 1 if name == INPUT else sent[name])
         if total > MAX_KEPT:
-            raise ModelError(
-                "bad_graph",
-                f"{name}: {total:,} bytes of activations an image up to here, limit is "
-                f"{MAX_KEPT:,}",
+            raise refuse(
+                name,
+                f"{total:,} bytes of activations an image up to here, limit is {MAX_KEPT:,}",
             )
-
-
-def check_events(node: Node, sent: Mapping[str, int]) -> None:
-    """Raises: ModelError: `bad_graph`: more than `MAX_EVENTS` spikes can reach a neuron."""
-    if isinstance(node, Pool):
-        return
-    spikes = sum(
-        p.weight.size // len(p.weight) * sent[p.source]
-        for p in node.projections
-        if p.source != INPUT
-    )
-    _check_events(node.name, spikes)
-
-
-def check_read_out(readout: Readout, sent: Mapping[str, int]) -> None:
-    """The same for the readout."""
-    _check_events("readout", readout.weight.shape[1] * sent[readout.source])
 
 
 def last_reads(nodes: Iterable[Node], readout: Readout) -> Iterator[tuple[str, ...]]:
@@ -76,17 +57,13 @@ def last_reads(nodes: Iterable[Node], readout: Readout) -> Iterator[tuple[str, .
     order = list(nodes)
     last = {node.name: index for index, node in enumerate(order)}
     for index, node in enumerate(order):
-        last |= dict.fromkeys(sources(node), index)
+        last |= dict.fromkeys(node.sources, index)
     last[readout.source] = len(order)
     done: defaultdict[int, list[str]] = defaultdict(list)
     for name, index in last.items():
         done[index].append(name)
     for index in range(len(order)):
         yield tuple(done[index])
-
-
-def sources(node: Node) -> tuple[str, ...]:
-    return (node.source,) if isinstance(node, Pool) else tuple(p.source for p in node.projections)
 
 
 def peak(nodes: tuple[Node, ...], readout: Readout, shapes: Mapping[str, Shape]) -> int:
@@ -98,10 +75,3 @@ def peak(nodes: tuple[Node, ...], readout: Readout, shapes: Mapping[str, Shape])
         most = max(most, alive)
         alive -= sum(size[name] for name in dead)
     return most
-
-
-def _check_events(name: str, spikes: int) -> None:
-    if spikes > MAX_EVENTS:
-        raise ModelError(
-            "bad_graph", f"{name}: {spikes:,} spikes can reach a neuron, limit is {MAX_EVENTS:,}"
-        )

@@ -1,10 +1,9 @@
 """SpikingGraph: a single-timestep spiking network as plain arrays, the one idea all parts share.
 
-A population sums its projections and fires where the current exceeds the threshold:
+Each node computes from what earlier ones send; its equation stands with its kind, in `nodes`. A
+population sums its projections and fires where the current exceeds the threshold:
 
     current[n, o] = Σ_p (W_p ∗ s_p)[n, o]        s[n, o] = 1 if current[n, o] > θ[o] else 0
-
-and what reads the picture may have a θ[o, y, x], one for each position on its map.
 
 W are int8, θ half-integers, s bits: integer arithmetic without rounding, hence the same bits on
 every machine and in every engine that adds integers correctly. A half-integer threshold makes `>`
@@ -18,16 +17,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snn_runtime.graph.annotations import check_provenance
-from snn_runtime.graph.nodes import (
-    Image,
-    Node,
-    Pool,
-    Population,
-    Readout,
-    Shape,
-    Weights,
-)
+from snn_runtime.graph.ends import Image, Readout
+from snn_runtime.graph.nodes import Node, Population
 from snn_runtime.graph.soundness import check
+from snn_runtime.graph.values import FloatArray, Shape, Weights
 
 INT16_BOUND = 2**15 - 1
 """Currents within ± this fit 16-bit accumulators without spilling."""
@@ -66,7 +59,7 @@ class SpikingGraph:
     @property
     def exact(self) -> bool:
         """Whether all weights are integers, so that every engine must agree bit for bit."""
-        return self.readout.weight.dtype == np.int8
+        return self.readout.exact
 
     @property
     def weight_bits(self) -> int:
@@ -74,17 +67,14 @@ class SpikingGraph:
         7, 6 are −31 to 31. In the file they take 8 all the same. 32 for float32 weights."""
         if not self.exact:
             return 32
-        weights = [p.weight for node in self.populations for p in node.projections]
-        weights.append(self.readout.weight)
+        weights = [array for array in self._arrays if array.dtype == np.int8]
         largest = max(int(np.abs(w).max(initial=0)) for w in weights)  # never −128: refused
         return next((bits for bits in (4, 6) if largest < 2 ** (bits - 1)), 8)
 
     @property
     def parameters(self) -> int:
         """Weights, thresholds, and the readout's scale and bias."""
-        weights = sum(p.weight.size for node in self.populations for p in node.projections)
-        thresholds = sum(node.threshold.size for node in self.populations)
-        return weights + thresholds + self.readout.weight.size + 2 * len(self.labels)
+        return sum(array.size for array in self._arrays)
 
     def fits_int16(self, population: str) -> bool:
         """Whether no partial sum of the population's current can leave 16 bits, in any order."""
@@ -92,39 +82,20 @@ class SpikingGraph:
 
     def largest_sent(self, source: str) -> int:
         """The largest |value| that a node sends: 1 for spikes."""
-        if any(node.name == source for node in self.populations):
-            return 1
-        return self.bounds[source]
+        bound = self.bounds[source]
+        return next((node.largest(bound) for node in self.nodes if node.name == source), bound)
 
     def digest(self) -> str:
         """SHA-256 of everything that computes: two graphs with one digest give the same answers."""
         state = hashlib.sha256()
-        for item in (*_describe(self), self.labels):
+        lines = [line for node in self.nodes for line in node.describe()]
+        for item in (self.image.describe(), *lines, self.readout.describe(), self.labels):
             state.update(json.dumps(item).encode() + b"\n")
-        for array in _arrays(self):
+        for array in self._arrays:
             state.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
         return state.hexdigest()
 
-
-def _describe(graph: SpikingGraph) -> list[list[object]]:
-    image = graph.image
-    offset = [int(m) if m == int(m) else m for m in image.offset]
-    lines: list[list[object]] = [["image", image.height, image.width, offset, image.fit]]
-    for node in graph.nodes:
-        if isinstance(node, Pool):
-            lines.append(["pool", node.name, node.source, node.kind, node.kernel])
-            continue
-        positions = node.threshold.shape[1:]
-        lines.append(["population", node.name, *positions])
-        lines += [
-            [p.source, p.weight.dtype.name, p.weight.shape, p.stride, p.padding, p.groups]
-            for p in node.projections
-        ]
-    return [*lines, ["readout", graph.readout.source, graph.readout.weight.shape]]
-
-
-def _arrays(graph: SpikingGraph) -> list[Weights]:
-    arrays: list[Weights] = []
-    for node in graph.populations:
-        arrays += [*(p.weight for p in node.projections), node.threshold]
-    return [*arrays, graph.readout.weight, graph.readout.scale, graph.readout.bias]
+    @property
+    def _arrays(self) -> tuple[Weights | FloatArray, ...]:
+        """All the numbers that it holds, in order."""
+        return (*(a for node in self.nodes for a in node.arrays), *self.readout.arrays)

@@ -1,61 +1,53 @@
-"""The parts of a SpikingGraph: frozen records of numpy arrays.
+"""The kinds of node that a graph is made of: frozen records, each with its equation.
 
 Vocabulary as in NIR and the field: a *population* of neurons fires spikes, a *projection* carries
-the spikes of one source to it through weights, a *readout* turns the last spikes into logits.
+the spikes of one source to it through weights, a *pool* joins the spikes of a window.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray: TypeAlias = npt.NDArray[np.float32]
-Weights: TypeAlias = npt.NDArray[np.int8] | npt.NDArray[np.float32]
-Fit = Literal["crop", "stretch"]
+from snn_runtime.graph.kind import NodeKind, Project
+from snn_runtime.graph.projection import Projection
+from snn_runtime.graph.values import (
+    EXACT_BOUND,
+    INPUT,
+    FloatArray,
+    Numbers,
+    Shape,
+    Weights,
+    check_events,
+    check_floats,
+    check_weight,
+    checked_bound,
+    reach,
+    refuse,
+    source_shape,
+)
 
-INPUT = "image"
-"""Name under which projections refer to the picture itself."""
+if TYPE_CHECKING:
+    from snn_runtime.graph.visitor import Visitor
 
-
-@dataclass(frozen=True)
-class Image:
-    """The picture as the network takes it: uint8 RGB, `[N, height, width, 3]`, as decoded."""
-
-    height: int
-    """Pixels."""
-    width: int
-    """Pixels."""
-    offset: tuple[float, float, float]
-    """Subtracted per colour, 0 to 255; zero padding comes after the subtraction. Whole numbers for
-    int8 weights, whatever float32 holds for float32 weights."""
-    fit: Fit = "crop"
-    """How another shape becomes height × width: `crop` keeps the aspect, `stretch` does not."""
-
-
-@dataclass(frozen=True, eq=False)
-class Projection:
-    """Weights from one source to a population."""
-
-    source: str
-    """A population, a pool, or `image`."""
-    weight: Weights
-    """`[O, I/groups, kh, kw]` convolution, or `[O, I]` dense on the source flattened as C, H, W."""
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    """Zeros on both sides of (height, width)."""
-    groups: int = 1
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
-class Population:
-    """Neurons that sum their projections and spike where the current exceeds the threshold."""
+class Population(NodeKind):
+    """Neurons that sum their projections and spike where the current exceeds the threshold.
+
+    value = current[n, o] = Σ_p (W_p ∗ s_p)[n, o]        sent = 1 if current > θ else 0
+    """
 
     name: str
     projections: tuple[Projection, ...]
     threshold: FloatArray
-    """`[O]`, half-integers for int8 weights. Where a projection reads the image it may be one a
+    """θ, `[O]`, half-integers for int8 weights. Where a projection reads the image it may be one a
     position, `[O, H, W]`: what an integer offset leaves of a mean is missing where padding is."""
+    fires: ClassVar[bool] = True
 
     @property
     def comparand(self) -> FloatArray:
@@ -64,30 +56,121 @@ class Population:
             return self.threshold[np.newaxis]
         return self.threshold.reshape(1, -1, *(1,) * (self.projections[0].weight.ndim - 2))
 
+    @property
+    def fan_in(self) -> tuple[tuple[str, int], ...]:
+        return tuple((p.source, p.fan_in) for p in self.projections)
+
+    def shape(self, shapes: Mapping[str, Shape], exact: bool) -> Shape:
+        if not self.projections:
+            raise refuse(self.name, "has no projection")
+        results = {p.shape(self.name, shapes) for p in self.projections}
+        if len(results) != 1:
+            raise refuse(self.name, f"projections of different shapes {sorted(results)}")
+        for projection in self.projections:
+            check_weight(self.name, projection.weight, exact)
+        shape = results.pop()
+        self._check_threshold(shape, exact)
+        return shape
+
+    def bound(self, sent: Mapping[str, int], exact: bool) -> int:
+        furthest = sum(reach(p.weight) * sent[p.source] for p in self.projections)
+        bound = checked_bound(self.name, float(np.max(furthest)), exact)
+        check_events(self.name, sum(n * sent[s] for s, n in self.fan_in if s != INPUT))
+        return bound
+
+    def compute(
+        self, sent: Mapping[str, Numbers], project: Project = Projection.current
+    ) -> Numbers:
+        current, *others = (project(p, sent[p.source]) for p in self.projections)
+        for other in others:
+            current = current + other
+        return current
+
+    def send(self, value: Numbers) -> Numbers:
+        theta = self.comparand
+        if value.dtype == np.int64:
+            # θ = k + ½, so current > θ exactly where current > k: the comparison is of integers.
+            return (value > np.floor(theta).astype(np.int64)).astype(np.int64)
+        return (value > theta).astype(value.dtype)
+
+    def describe(self) -> list[list[object]]:
+        positions = self.threshold.shape[1:]
+        return [["population", self.name, *positions], *(p.describe() for p in self.projections)]
+
+    @property
+    def arrays(self) -> tuple[Weights | FloatArray, ...]:
+        return (*(p.weight for p in self.projections), self.threshold)
+
+    def accept(self, visitor: "Visitor[T]") -> T:
+        return visitor.population(self)
+
+    def _check_threshold(self, shape: Shape, exact: bool) -> None:
+        theta, expected = self.threshold, str(shape[:1])
+        fits = theta.shape == shape[:1]
+        # Engines compare with a threshold a channel; only what they make of pixels has positions.
+        if any(p.source == INPUT for p in self.projections) and math.prod(shape[1:]) > 1:
+            expected += f" or {shape}"
+            fits |= theta.shape == shape
+        if not fits or theta.dtype != np.float32:
+            problem = f"thresholds are {theta.dtype}{theta.shape}, expected {expected}"
+            raise refuse(self.name, problem)
+        check_floats(self.name, "threshold", theta)
+        if exact and (np.abs(theta) > EXACT_BOUND / 2).any():
+            raise refuse(self.name, "a threshold is beyond ±2^23, where half-integers end")
+        if exact and (theta % 1 != 0.5).any():
+            raise refuse(self.name, "thresholds are not half-integers")
+
 
 @dataclass(frozen=True)
-class Pool:
-    """`max` of spikes is OR; `sum` counts them, 0 … kernel² (an average, its divisor folded on)."""
+class Pool(NodeKind):
+    """A window of k × k spikes that tiles the map: whether any spiked, or how many.
+
+    max: sent = max s (OR)        sum: sent = Σ s (0 … k², an average with 1/k² folded on)
+    """
 
     name: str
     source: str
     kind: Literal["max", "sum"]
     kernel: int
-    """Side of the window, which is also the stride; a remainder at the border is dropped."""
+    """k, which is also the stride; a remainder at the border is dropped."""
 
+    @property
+    def fan_in(self) -> tuple[tuple[str, int], ...]:
+        return ((self.source, self.kernel**2),)
 
-@dataclass(frozen=True, eq=False)
-class Readout:
-    """The output, which never spikes: `logit_c = scale_c · Σ_i weight_ci s_i + bias_c`."""
+    def shape(self, shapes: Mapping[str, Shape], exact: bool) -> Shape:
+        shape = source_shape(self.name, self.source, shapes)
+        if self.kind not in ("max", "sum"):
+            raise refuse(self.name, f"pool kind is {self.kind!r}, expected max or sum")
+        if self.source == INPUT:
+            raise refuse(self.name, "pools spikes, not the image")
+        k = self.kernel
+        if len(shape) != 3 or not 1 <= k <= min(shape[1:]):
+            raise refuse(self.name, f"window of {k} does not fit a source of shape {shape}")
+        return (shape[0], shape[1] // k, shape[2] // k)
 
-    source: str
-    weight: Weights
-    """`[C, I]`, dense on the source flattened as C, H, W."""
-    scale: FloatArray
-    """`[C]`"""
-    bias: FloatArray
-    """`[C]`"""
+    def bound(self, sent: Mapping[str, int], exact: bool) -> int:
+        return sent[self.source] * (self.kernel**2 if self.counts else 1)
+
+    @property
+    def counts(self) -> bool:
+        return self.kind == "sum"
+
+    def compute(
+        self, sent: Mapping[str, Numbers], project: Project = Projection.current
+    ) -> Numbers:
+        values, k = sent[self.source], self.kernel
+        n, c, h, w = values.shape
+        rows, columns = h // k, w // k
+        windows = values[:, :, : rows * k, : columns * k].reshape(n, c, rows, k, columns, k)
+        over = windows.sum if self.counts else windows.max
+        return np.asarray(over(axis=(3, 5)))
+
+    def describe(self) -> list[list[object]]:
+        return [["pool", self.name, self.source, self.kind, self.kernel]]
+
+    def accept(self, visitor: "Visitor[T]") -> T:
+        return visitor.pool(self)
 
 
 Node: TypeAlias = Population | Pool
-Shape: TypeAlias = tuple[int, ...]

@@ -16,9 +16,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from snn_runtime.graph import INPUT, FloatArray, Pool, Population, SpikingGraph
+from snn_runtime.graph import INPUT, FloatArray, Numbers, Population, SpikingGraph
 from snn_runtime.graph.activations import last_reads
-from snn_runtime.graph.reference import Numbers, Spikes, centred, fired, pool, read_out, total
+from snn_runtime.graph.reference import Spikes, centred
 
 UNIT_ROUNDOFF = 2.0**-24
 
@@ -28,18 +28,17 @@ def unexplained(
 ) -> dict[str, int]:
     """Count, for every population, the spikes that no rounding of float32 explains."""
     sent = {INPUT: centred(graph, images)}
-    number = sent[INPUT].dtype
     wrong: dict[str, int] = {}
     for node, dead in zip(graph.nodes, last_reads(graph.nodes, graph.readout), strict=True):
-        if isinstance(node, Pool):
-            sent[node.name] = pool(node, sent[node.source])
-        else:
-            current = total(node, sent)
-            differs = fired(node, current) != spikes[node.name]
+        value = node.compute(sent)
+        sent[node.name] = node.send(value)
+        if isinstance(node, Population):
+            theirs = spikes[node.name]
+            differs = (sent[node.name] != 0) != (theirs != 0)
             if not graph.exact and differs.any():
-                differs &= np.abs(current - node.comparand) > _margin(node, sent)
+                differs &= np.abs(value - node.comparand) > _margin(node, sent)
             wrong[node.name] = int(differs.sum())
-            sent[node.name] = spikes[node.name].astype(number)
+            sent[node.name] = theirs.astype(value.dtype)
         for name in dead:
             del sent[name]
     return wrong
@@ -47,24 +46,24 @@ def unexplained(
 
 def logits_of(graph: SpikingGraph, spikes: Mapping[str, Spikes]) -> FloatArray:
     """What the readout makes of an engine's spikes."""
-    nodes = {node.name: node for node in graph.nodes}
-    pools: list[Pool] = []  # between the last population and the readout
-    source = graph.readout.source
-    while isinstance(node := nodes[source], Pool):
-        pools.insert(0, node)
-        source = node.source
-    sent: Numbers = spikes[source].astype(np.int64 if graph.exact else np.float64)
-    for node in pools:
-        sent = pool(node, sent)
-    return read_out(graph, sent)
+    needed = {graph.readout.source}  # from the last populations on
+    for node in reversed(graph.nodes):
+        if node.name in needed and not node.fires:
+            needed.update(node.sources)
+    sent: dict[str, Numbers] = {}
+    for node in graph.nodes:
+        if node.name in needed and node.fires:
+            sent[node.name] = spikes[node.name].astype(np.int64 if graph.exact else np.float64)
+        elif node.name in needed:
+            sent[node.name] = node.respond(sent)
+    return graph.readout.logits(sent[graph.readout.source])
 
 
 def _margin(node: Population, sent: Mapping[str, Numbers]) -> Numbers:
-    operations = sum(p.weight.size // len(p.weight) for p in node.projections)
-    operations += len(node.projections)
-    operations += any(p.source == INPUT for p in node.projections)
+    operations = sum(count for _, count in node.fan_in) + len(node.projections)
+    operations += INPUT in node.sources
     gamma = operations * UNIT_ROUNDOFF / (1 - operations * UNIT_ROUNDOFF)
     magnitudes = replace(
         node, projections=tuple(replace(p, weight=np.abs(p.weight)) for p in node.projections)
     )
-    return gamma * total(magnitudes, {name: np.abs(values) for name, values in sent.items()})
+    return gamma * magnitudes.compute({name: np.abs(values) for name, values in sent.items()})

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from snn_runtime.graph import Image, Pool, SpikingGraph
+from snn_runtime.graph import Image, SpikingGraph
 
 BLOCKS = (1, 4, 8, 16)
 """Pixels a side of the uniformly coloured squares in the golden images."""
@@ -38,12 +38,8 @@ def is_cheap(graph: SpikingGraph) -> bool:
     """Whether an engine on the CPU is to prove itself whenever `graph` is loaded."""
     work = graph.readout.weight.size
     for node in graph.nodes:
-        if isinstance(node, Pool):
-            work += math.prod(graph.shapes[node.source])
-            continue
-        neurons = math.prod(graph.shapes[node.name])
-        pixels = neurons // len(node.threshold)
-        work += pixels * sum(p.weight.size for p in node.projections) + PER_NEURON * neurons
+        values = math.prod(graph.shapes[node.name])
+        work += values * sum(count for _, count in node.fan_in) + PER_NEURON * values * node.fires
     return len(BLOCKS) * DRAWS * work * (1 if graph.exact else PER_FLOAT) <= CHEAP
 
 

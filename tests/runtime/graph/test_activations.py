@@ -26,7 +26,8 @@ from snn_runtime.graph import (
     activations,
     reference,
 )
-from snn_runtime.graph.activations import MAX_EVENTS, MAX_KEPT, kept, last_reads, peak, sources
+from snn_runtime.graph.activations import MAX_KEPT, kept, last_reads, peak
+from snn_runtime.graph.values import MAX_EVENTS
 from snn_runtime.infer.cli import run
 from snn_runtime.infer.flags import parse_args
 from snn_runtime.model_file import to_bytes
@@ -141,9 +142,9 @@ def test_values_are_dead_when_nobody_reads_them_any_more(graph: SpikingGraph) ->
         made = set(names[: index + 2])
         most = max(most, sum(size[name] for name in made - dead))
         dead |= set(gone)
-        later = {name for n in graph.nodes[index + 1 :] for name in sources(n)}
+        later = {name for n in graph.nodes[index + 1 :] for name in n.sources}
         later.add(graph.readout.source)
-        read = {name for n in graph.nodes for name in sources(n)} | {node.name}
+        read = {name for n in graph.nodes for name in n.sources} | {node.name}
         assert dead == (made - later) & (read | set(names[1:]))
     assert peak(graph.nodes, graph.readout, graph.shapes) == most
 

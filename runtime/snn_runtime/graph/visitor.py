@@ -1,0 +1,54 @@
+"""The one walk over a graph, for whatever makes another form of it.
+
+Who lowers a graph writes a method for each kind of node; a kind that is new is a method that mypy
+and Python miss. `sent` holds what each node became.
+"""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from snn_runtime.graph.ends import Image, Readout
+from snn_runtime.graph.nodes import Pool, Population
+from snn_runtime.graph.values import INPUT
+
+if TYPE_CHECKING:
+    from snn_runtime.graph.graph import SpikingGraph
+
+T = TypeVar("T")
+
+
+class Visitor(ABC, Generic[T]):
+    """A method for each kind of node."""
+
+    @abstractmethod
+    def population(self, node: Population) -> T: ...
+
+    @abstractmethod
+    def pool(self, node: Pool) -> T: ...
+
+
+class Lowering(Visitor[T]):
+    """Makes another form of a graph: of its image, its nodes in their order, and its readout."""
+
+    def __init__(self, graph: "SpikingGraph") -> None:
+        self.graph = graph
+        self.sent: dict[str, T] = {}
+
+    @abstractmethod
+    def image(self, image: Image) -> T: ...
+
+    @abstractmethod
+    def readout(self, readout: Readout) -> None: ...
+
+    def watch(self, node: Population) -> None:
+        """Let the spikes of a population be an output as well."""
+        raise NotImplementedError
+
+    def walk(self, *, watch: bool = False) -> None:
+        """Visit everything once: what a node reads is in `sent` by then."""
+        self.sent[INPUT] = self.image(self.graph.image)
+        for node in self.graph.nodes:
+            self.sent[node.name] = node.accept(self)
+        self.readout(self.graph.readout)
+        for population in self.graph.populations if watch else ():
+            self.watch(population)
