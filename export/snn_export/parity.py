@@ -130,9 +130,7 @@ def _sent_by_original(
     theirs: dict[str, npt.NDArray[np.bool_]],
 ) -> dict[str, Numbers]:
     """What every node of the graph would send if it fired as the original did."""
-    sent: dict[str, Numbers] = {
-        INPUT: reference.centred(graph, images).astype(np.float64)
-    }
+    sent: dict[str, Numbers] = {INPUT: reference.centred(graph, images).astype(np.float64)}
     for watched in origin.lowered.watched:
         node = watched.pools[-1] if watched.pools else watched.population
         shape = (len(images), *graph.shapes[node])
@@ -151,9 +149,7 @@ def _sent_by_original(
     return sent
 
 
-def _rounding(
-    node: Population, sent: dict[str, Numbers], constants: Array
-) -> Numbers:
+def _rounding(node: Population, sent: dict[str, Numbers], constants: Array) -> Numbers:
     operations = sum(count for _, count in node.fan_in) + len(node.projections) + FEW
     gamma = operations * UNIT_ROUNDOFF / (1 - operations * UNIT_ROUNDOFF)
     # What float32 loses of a mean, up to 2^-17, is that of 8 grey levels: γ is above 16 u.

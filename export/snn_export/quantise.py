@@ -107,7 +107,8 @@ def _brought(projections: tuple[Projection, ...], image: Image, rest: Array) -> 
     inside = np.broadcast_to(
         np.eye(3, dtype=np.int64)[:, :, None, None], (3, 3, image.height, image.width)
     )
-    taps = Population("", seen, np.zeros(0, np.float32)).compute({INPUT: inside})  # (colour, O, ...)
+    silent = Population("", seen, np.zeros(0, np.float32))
+    taps = silent.compute({INPUT: inside})  # (colour, O, ...)
     return sum((r * sums for r, sums in zip(rest, taps, strict=True)), np.zeros(taps.shape[1:]))
 
 
