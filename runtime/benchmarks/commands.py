@@ -33,8 +33,10 @@ def bare(paths: list[Path], model_path: Path | None) -> float:
     size = model.graph.image
     start = time.perf_counter()
     for first in range(0, len(paths), BATCH):
-        pixels = [image.load(p, size.height, size.width)[0] for p in paths[first : first + BATCH]]
-        model.predict(np.stack(pixels))
+        pixels = [
+            image.prepare(p, size.height, size.width)[0] for p in paths[first : first + BATCH]
+        ]
+        model.logits(np.stack(pixels))
     return time.perf_counter() - start
 
 

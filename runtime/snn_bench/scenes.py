@@ -23,7 +23,7 @@ def folder_scenes(image: Image, folder: Path, count: int) -> npt.NDArray[np.uint
             raise InputError(source.error.code, f"{folder}: {source.error.message}")
         if source.skipped:
             continue
-        batch.append(pictures.load(source.name, image.height, image.width, image.fit)[0])
+        batch.append(pictures.prepare(source.name, image.height, image.width, image.fit)[0])
         if len(batch) == count:
             break
     if not batch:

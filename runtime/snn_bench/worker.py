@@ -179,7 +179,7 @@ def _loader(
         model = load(path, backend=cast(BackendName, backend), device=device, threads=threads)
         if check and not model.self_tested:
             model.self_test()
-        return model.backend.details, cyclic(model.predict, inputs)
+        return model.backend.details, cyclic(model.logits, inputs)
 
     return ready
 

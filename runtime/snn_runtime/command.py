@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
-from snn_runtime import streams
 from snn_runtime.errors import DeviceError, ResourceError, SnnError
 from snn_runtime.installing import missing_package
 from snn_runtime.text import printable
@@ -25,7 +24,7 @@ def run_command(program: str, body: Callable[[], int]) -> int:
     _end_on_signals_as_process_1()
     _say_what_is_logged()
     try:
-        streams.complete()
+        _complete_streams()
         code = _ended(body)
         sys.stdout.flush()
         return code
@@ -70,6 +69,37 @@ def _told(error: OSError) -> str:
 def _internal(program: str) -> int:
     say(f"{program}: error: internal error, please report it with {_log()} [internal]")
     return 1
+
+
+def _complete_streams() -> None:
+    """Give every closed standard stream a place to fail at; a closed stderr swallows what it gets.
+
+    A closed stream leaves its number free, and the next file that is opened gets it: an answer
+    would be written into a model. As gnulib's `stdopen` does, each missing number is given to
+    /dev/null, opened the wrong way round: whoever uses it is refused, and nobody else gets it.
+
+    Raises:
+        ResourceError: `unwritable`: standard output is closed, and answers belong there.
+    """
+    for descriptor, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDWR)):
+        with suppress(OSError):  # a root without /dev/null: nothing to be done
+            _fill(descriptor, flags)
+    if sys.stderr is None:  # libraries write to it without looking
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    if sys.stdout is None:
+        raise ResourceError(
+            "unwritable",
+            "standard output is closed, so an answer would be lost; send it to /dev/null if that "
+            "is meant",
+        )
+
+
+def _fill(descriptor: int, flags: int) -> None:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        opened = os.open(os.devnull, flags)  # the lowest free number, which is this one
+        os.set_inheritable(opened, True)
 
 
 def _end_on_signals_as_process_1() -> None:

@@ -13,14 +13,21 @@ import numpy.typing as npt
 from snn_runtime.answer import Answer, rank
 from snn_runtime.engines import Backend
 from snn_runtime.engines.choice import BackendName, Choice, Precision, make_backend
-from snn_runtime.errors import InputError, ModelError, VerifyError
+from snn_runtime.errors import InputError, ModelError
 from snn_runtime.graph import SpikingGraph
-from snn_runtime.image import DEFAULT_LIMITS, Limits, Pixels
-from snn_runtime.image.source import Colour, Picture, PictureFile, is_batch
-from snn_runtime.image.source import read as read_picture
+from snn_runtime.image import (
+    DEFAULT_LIMITS,
+    Colour,
+    Limits,
+    Picture,
+    Pixels,
+    Prepared,
+    prepare,
+)
+from snn_runtime.image.prepare import PictureFile, is_batch
 from snn_runtime.model_file import ModelFile, read_file
-from snn_runtime.proof.agreement import logits_of, unexplained
-from snn_runtime.proof.golden import golden_hash, golden_images, is_cheap
+from snn_runtime.proof.golden import is_cheap
+from snn_runtime.proof.self_test import self_test
 
 BUNDLED = "models/default.onnx"
 
@@ -40,10 +47,6 @@ class Model:
         return _reopened, (self.graph, self.golden, self.backend, self.self_tested)
 
     @property
-    def backend_name(self) -> str:
-        return self.backend.name
-
-    @property
     def engine(self) -> str:
         """The backend and how it runs here, for people: `event, avx512, 2 threads`."""
         return f"{self.backend.name}, {self.backend.details}"
@@ -52,8 +55,9 @@ class Model:
     def labels(self) -> tuple[str, ...]:
         return self.graph.labels
 
-    def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return logits `[N, classes]` for uint8 RGB `[N, H, W, 3]`.
+    def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return logits `[N, classes]` for images of the network's own size, uint8 RGB
+        `[N, H, W, 3]`.
 
         Raises:
             InputError: `bad_array`, for any other shape or dtype.
@@ -85,11 +89,7 @@ class Model:
     ) -> Any: ...
 
     def classify(
-        self,
-        picture: Picture | Sequence[Picture],
-        *,
-        colour: Colour = "rgb",
-        limits: Limits = DEFAULT_LIMITS,
+        self, picture: Any, *, colour: Colour = "rgb", limits: Limits = DEFAULT_LIMITS
     ) -> Answer | list[Answer]:
         """Label a picture, or several: what `snn-infer` does, to the same pixel.
 
@@ -103,36 +103,46 @@ class Model:
             InputError: A picture cannot be used; the message names it, and of a list its place.
         """
         if not is_batch(picture):
-            return self._answered([self._read(picture, colour, limits)])[0]
-        found = []
+            return self.answers([self.prepare(picture, colour=colour, limits=limits)])[0]
+        prepared = []
         for place, each in enumerate(picture):
             try:
-                found.append(self._read(each, colour, limits))
+                prepared.append(self.prepare(each, colour=colour, limits=limits))
             except InputError as error:
                 raise InputError(error.code, f"picture {place}: {error.message}") from error
-        return self._answered(found) if found else []
+        return self.answers(prepared)
 
-    def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return what `predict` does."""
-        return self.predict(images)
+    def prepare(
+        self, picture: Picture, *, colour: Colour = "rgb", limits: Limits = DEFAULT_LIMITS
+    ) -> Prepared:
+        """Return one picture as the network takes it, and the warnings about it: the first half of
+        `classify`, for whoever prepares pictures in one thread and labels them in another.
+
+        Raises:
+            InputError: It cannot be used; the message begins with the path, where it is one.
+        """
+        image = self.graph.image
+        return prepare(picture, image.height, image.width, image.fit, colour=colour, limits=limits)
+
+    def answers(self, prepared: Sequence[Prepared], *, top: int | None = None) -> list[Answer]:
+        """Label what `prepare` returned, all in one batch: the second half of `classify`.
+
+        Args:
+            top: how many of the most probable classes an answer holds; None is all.
+        """
+        if not prepared:
+            return []
+        logits = self.logits(np.stack([image for image, _ in prepared]))
+        ranked = rank(logits, self.labels, top or len(self.labels))
+        return [Answer(best, said) for best, (_, said) in zip(ranked, prepared, strict=True)]
 
     def spikes(
         self, picture: Picture, *, colour: Colour = "rgb"
     ) -> dict[str, npt.NDArray[np.bool_]]:
         """Return which neurons fire for one picture: `[C, H, W]` or `[O]` a population."""
-        pixels, _ = self._read(picture, colour, DEFAULT_LIMITS)
-        spikes = self.backend.spikes(pixels[np.newaxis])
+        image, _ = self.prepare(picture, colour=colour)
+        spikes = self.backend.spikes(image[np.newaxis])
         return {name: np.asarray(bits[0], np.bool_) for name, bits in spikes.items()}
-
-    def _read(self, picture: Any, colour: Colour, limits: Limits) -> tuple[Pixels, tuple[str, ...]]:
-        image = self.graph.image
-        size = (image.height, image.width)
-        return read_picture(picture, *size, image.fit, colour=colour, limits=limits)
-
-    def _answered(self, read: list[tuple[Pixels, tuple[str, ...]]]) -> list[Answer]:
-        logits = self.predict(np.stack([pixels for pixels, _ in read]))
-        ranked = rank(logits, self.labels, len(self.labels))
-        return [Answer(each, said) for each, (_, said) in zip(ranked, read, strict=True)]
 
     def __enter__(self) -> "Model":
         return self
@@ -153,25 +163,10 @@ class Model:
         """Prove that this engine on this machine computes what the file was verified to compute.
 
         Raises:
-            VerifyError: `self_test`, naming the first population that differs.
+            VerifyError: `self_test`, naming the first population that differs; `golden_hash`: the
+                engine is right and the hash in the file is not.
         """
-        images = golden_images(self.graph.image)
-        spikes = self.backend.spikes(images)
-        if self.graph.exact and golden_hash(spikes) == self.golden:
-            # `spikes` may take another way through the engine than `run`: check what `run` makes.
-            if (logits_of(self.graph, spikes) != self.predict(images)).any():
-                raise self._failed("the logits do not follow from the spikes")
-            return
-        wrong = next(
-            (name for name, count in unexplained(self.graph, images, spikes).items() if count), None
-        )
-        if wrong is not None:
-            raise self._failed(f"population {wrong} does not spike as it must")
-        if self.graph.exact:
-            raise self._failed("the golden hash in the file belongs to other spikes")
-
-    def _failed(self, why: str) -> VerifyError:
-        return VerifyError("self_test", f"self-test failed on {self.engine}: {why}")
+        self_test(self.graph, self.golden, self.engine, self.backend.spikes, self.logits)
 
 
 def load(
@@ -195,7 +190,7 @@ def load(
         ModelError: The file is refused.
         UsageError: The choice makes no sense.
         DeviceError: The backend or device is not available here.
-        VerifyError: `self_test`, the engine and the file do not agree.
+        VerifyError: `self_test` or `golden_hash`, the engine and the file do not agree.
     """
     choice = Choice(backend, device, precision, threads)
     file = read(path)
@@ -218,7 +213,7 @@ def read_image(
     Raises:
         InputError: It cannot be used.
     """
-    return model._read(picture, colour, limits)[0]
+    return model.prepare(picture, colour=colour, limits=limits)[0]
 
 
 def _bundled() -> ModelFile:

@@ -46,7 +46,7 @@ def test_exports_a_model_that_predicts(t1: Path, capsys: pytest.CaptureFixture[s
     assert "openvino: EXECUTION_MODE_HINT=ACCURACY" in out and "none of --fp16, --bf16" in out
     model = load(target)
     assert model.labels == ("cat", "dog", "frog")
-    assert model.predict(networks.pictures((12, 12))).shape == (6, 3)
+    assert model.logits(networks.pictures((12, 12))).shape == (6, 3)
     model.self_test()
 
 

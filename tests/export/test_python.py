@@ -45,7 +45,7 @@ def test_a_network_is_written_and_answers_as_it_did(tmp_path: Path) -> None:
     with torch.no_grad():
         normalised = (torch.from_numpy(pixels).movedim(3, 1) / 255 - 0.5) / 0.25
         wanted = made(normalised)
-    np.testing.assert_array_equal(model.predict(pixels).argmax(1), wanted.argmax(1).numpy())
+    np.testing.assert_array_equal(model.logits(pixels).argmax(1), wanted.argmax(1).numpy())
 
 
 @pytest.mark.parametrize("weights", ["int8", "float32"])

@@ -92,7 +92,7 @@ def test_an_image_of_the_right_size_passes_untouched(model: snn.Model) -> None:
     array = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     np.testing.assert_array_equal(snn.read_image(array, model), array)
     logits = model.logits(array[np.newaxis])
-    np.testing.assert_array_equal(logits, model.predict(array[np.newaxis]))
+    np.testing.assert_array_equal(logits, model.backend.run(array[np.newaxis]))
     assert [p.logit for p in model.classify(array).top(2)] == sorted(logits[0].tolist())[:-3:-1]
 
 

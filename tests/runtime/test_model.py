@@ -38,11 +38,11 @@ def test_load_and_predict(path: Path) -> None:
     images = pictures(model.graph.image, 5)
     expected = reference.run(model.graph, images).logits
     if model.graph.exact:
-        np.testing.assert_array_equal(model.predict(images), expected)
-    assert model.predict(images).shape == (5, 3)
+        np.testing.assert_array_equal(model.logits(images), expected)
+    assert model.logits(images).shape == (5, 3)
     assert model.labels == ("cat", "ship", "Straße")
-    assert model.backend_name in ("event", "onnxruntime")
-    assert model.engine.startswith(f"{model.backend_name}, ")
+    assert model.backend.name in ("event", "onnxruntime")
+    assert model.engine.startswith(f"{model.backend.name}, ")
     model.self_test()
 
 
@@ -77,7 +77,7 @@ def test_importing_a_part_imports_no_engine() -> None:
 )
 def test_only_decoded_pixels_are_taken(images: Any, message: str, path: Path) -> None:
     with pytest.raises(InputError, match=message):
-        load(path).predict(images)
+        load(path).logits(images)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_backend_that_is_not_installed(path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(ENGINES, ("event", "cpu"), nowhere)
     with pytest.raises(DeviceError, match="backend event is not installed here"):
         load(path, backend="event")
-    assert load(path).backend_name == "onnxruntime"
+    assert load(path).backend.name == "onnxruntime"
     monkeypatch.setitem(ENGINES, ("onnxruntime", "cpu"), nowhere)
     with pytest.raises(DeviceError, match="event is not installed.*; backend onnxruntime is not"):
         load(path)
@@ -208,7 +208,7 @@ def test_loading_refuses_a_false_golden_hash(backend: BackendName, tmp_path: Pat
     (tmp_path / "model.onnx").write_bytes(to_bytes(example(), golden="0" * 64))
     with pytest.raises(VerifyError, match="golden hash in the file belongs to other") as caught:
         load(tmp_path / "model.onnx", backend=backend)
-    assert (caught.value.code, caught.value.exit_code) == ("self_test", 9)
+    assert (caught.value.code, caught.value.exit_code) == ("golden_hash", 9)
 
 
 def test_loading_says_whether_the_engine_proved_itself(
@@ -258,5 +258,5 @@ def test_the_bundled_model_labels_the_bundled_photographs() -> None:
     photographs = Path(__file__).parents[2] / "runtime" / "photos"
     size = bundled.graph.image
     for name, label in {"cat": "cat", "dog": "dog", "moose": "deer"}.items():
-        pixels, _ = image.load(photographs / f"{name}.jpg", size.height, size.width, size.fit)
-        assert bundled.labels[int(bundled.predict(pixels[None]).argmax())] == label
+        pixels, _ = image.prepare(photographs / f"{name}.jpg", size.height, size.width, size.fit)
+        assert bundled.labels[int(bundled.logits(pixels[None]).argmax())] == label

@@ -134,7 +134,7 @@ def test_a_folder_of_pictures_is_read_as_snn_infer_will_read_it(
         paths = files(photos, part)
         assert len(paths) == len(pixels)
         for path, each in zip(paths, in_memory(pixels), strict=True):
-            expected, _ = image.load(path, height, width, fit)
+            expected, _ = image.prepare(path, height, width, fit)
             assert np.array_equal(each.numpy(), expected)
 
 

@@ -111,7 +111,7 @@ def test_labels_are_the_folders_and_nothing_is_decoded_before_it_is_asked_for(
 def test_plain_pictures_are_those_of_snn_infer(root: Path, size: tuple[int, int], fit: Fit) -> None:
     data = read(root, size, fit)
     for part, images in (("train", data.train_images), ("val", data.test_images)):
-        expected = np.stack([image.load(path, *size, fit)[0] for path in paths(root, part)])
+        expected = np.stack([image.prepare(path, *size, fit)[0] for path in paths(root, part)])
         assert np.array_equal(images[:].numpy(), expected)
         assert np.array_equal(images[1::2].numpy(), expected[1::2])
         assert np.array_equal(images[torch.tensor([3, 0, 3])].numpy(), expected[[3, 0, 3]])

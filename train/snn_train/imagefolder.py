@@ -123,7 +123,7 @@ def _decoded(
     for index, path in enumerate(progress(part.paths, f"reading {part.name}", len(part.names))):
         try:
             # The very pixels that `snn-infer` will see.
-            images[index] = picture.load(path, *size, fit)[0]
+            images[index] = picture.prepare(path, *size, fit)[0]
         except InputError as error:
             survey.bad.append(error.message)
     names = tuple(f"{part.name}/{name}" for name in part.names)

@@ -10,12 +10,7 @@ import numpy.typing as npt
 
 from snn_runtime.graph.reference import Spikes
 
-__all__ = ["Backend", "described"]
-
-
-def described(how: str, threads: int) -> str:
-    """Return what `Backend.details` says."""
-    return f"{how}, {threads} thread{'s' * (threads > 1)}"
+__all__ = ["Backend"]
 
 
 class Backend(Protocol):

@@ -1,20 +1,22 @@
-"""Any image file to uint8 pixels: what training, verification and serving all decode with."""
+"""Any picture to the image that a network takes: what training, verification and serving share."""
 
-from snn_runtime.image.fit import Fit, Pixels, fit_to
 from snn_runtime.image.intake import DEFAULT_LIMITS, Limits, Waiting, read_file, read_stream
-from snn_runtime.image.picture import Picture, decode, load, to_array
+from snn_runtime.image.picture import Decoded, decode
+from snn_runtime.image.prepare import Colour, Fit, Picture, Pixels, Prepared, fit_to, prepare
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "Colour",
+    "Decoded",
     "Fit",
     "Limits",
     "Picture",
     "Pixels",
+    "Prepared",
     "Waiting",
     "decode",
     "fit_to",
-    "load",
+    "prepare",
     "read_file",
     "read_stream",
-    "to_array",
 ]

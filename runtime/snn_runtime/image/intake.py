@@ -4,8 +4,8 @@ import os
 import select
 from dataclasses import dataclass
 
-from snn_runtime import door
-from snn_runtime.door import Readable
+from snn_runtime.door import Readable, read, refusal
+from snn_runtime.door import read_stream as read_all
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ def read_file(path: str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS) -> 
     Raises:
         InputError: see `door.open_file`; the message leaves the path to the caller.
     """
-    return door.read(path, limits.max_bytes, limits.flag("--max-bytes"))
+    return read(path, limits.max_bytes, limits.flag("--max-bytes"))
 
 
 def read_stream(stream: Readable, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """Return what is left in `stream`, refusing rather than reading past the limit."""
-    return door.read_stream(stream, limits.max_bytes, limits.flag("--max-bytes"))
+    return read_all(stream, limits.max_bytes, limits.flag("--max-bytes"))
 
 
 class Waiting:
@@ -65,4 +65,4 @@ class Waiting:
                 pass
             return os.read(self._descriptor, size)
         except OSError as error:
-            raise door.refusal(error) from error
+            raise refusal(error) from error

@@ -1,9 +1,9 @@
-"""Any image file to `uint8 [H, W, 3]`, exactly as a graph wants it.
+"""Any image file, decoded: upright, RGB, of its own size.
 
-Training, verification and serving all decode here: another resampling would be another input, and
-another input flips spikes. The pixels are defined by the modules `colour` and `orientation`, by
-`fit_to`, and by one rule for JPEG: a picture more than twice as large as needed is decoded at 1/2,
-1/4 or 1/8 of its size, whichever is the smallest that still has twice the pixels needed each way.
+Training, verification and serving all decode here: other pixels are another input, and another
+input flips spikes. They are defined by the modules `colour` and `orientation`, and by one rule for
+JPEG: a picture more than twice as large as needed is decoded at 1/2, 1/4 or 1/8 of its size,
+whichever is the smallest that still has twice the pixels needed each way.
 
 Safe in threads: no setting of Pillow and no filter of warnings is touched. Formats are chosen by
 content and opened by their own class, never by `Image.open`, which warns about large pictures
@@ -15,7 +15,6 @@ One kind of damage goes unnoticed: in the middle of a JPEG, while its data last 
 """
 
 import io
-import os
 import struct
 from dataclasses import dataclass
 
@@ -31,8 +30,7 @@ from snn_runtime.errors import InputError
 from snn_runtime.image import jpeg
 from snn_runtime.image.colour import is_dim, to_rgb
 from snn_runtime.image.container import check_complete, damaged, png_lacks_rows, truncated
-from snn_runtime.image.fit import Fit, Pixels, fit_to
-from snn_runtime.image.intake import DEFAULT_LIMITS, Limits, read_file
+from snn_runtime.image.intake import DEFAULT_LIMITS, Limits
 from snn_runtime.image.markers import survey
 from snn_runtime.image.orientation import BAD_ORIENTATION, find_orientation, swaps_sides, upright
 from snn_runtime.image.signature import SMALLEST_PICTURE, Kind, claimed_size, identify
@@ -51,8 +49,8 @@ _BITS_PER_SAMPLE = 258
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A decoded picture, upright, RGB, and what is to be said about it."""
+class Decoded:
+    """The pixels of a picture, upright, RGB, and the warnings about it."""
 
     image: Image.Image
     warnings: tuple[str, ...] = ()
@@ -67,36 +65,9 @@ _OPENERS: dict[str, type[ImageFile.ImageFile]] = {
 }
 
 
-def load(
-    path: str | os.PathLike[str],
-    height: int,
-    width: int,
-    fit: Fit = "crop",
-    *,
-    limits: Limits = DEFAULT_LIMITS,
-) -> tuple[Pixels, tuple[str, ...]]:
-    """Return the pixels of a file, `[height, width, 3]`, and the warnings about it.
-
-    Raises:
-        InputError: one of the codes of `read_file` and `decode`, the message beginning with `path`.
-    """
-    try:
-        return to_array(read_file(path, limits), height, width, fit, limits=limits)
-    except InputError as error:
-        raise InputError(error.code, f"{os.fspath(path)}: {error.message}") from error
-
-
-def to_array(
-    data: bytes, height: int, width: int, fit: Fit = "crop", *, limits: Limits = DEFAULT_LIMITS
-) -> tuple[Pixels, tuple[str, ...]]:
-    """Return the pixels of an image file's bytes, `[height, width, 3]`, and the warnings."""
-    picture = decode(data, limits=limits, needed=(width, height))
-    return fit_to(picture.image, height, width, fit), picture.warnings
-
-
 def decode(
     data: bytes, *, limits: Limits = DEFAULT_LIMITS, needed: tuple[int, int] | None = None
-) -> Picture:
+) -> Decoded:
     """Decode an image file's bytes, a large JPEG only as finely as (width, height) `needed` asks.
 
     Raises:
@@ -130,7 +101,7 @@ def _supported(data: bytes) -> Kind:
     raise InputError("unsupported_format", f"is {kind.name}; convert it to JPEG or PNG")
 
 
-def _decode(kind: Kind, data: bytes, limits: Limits, needed: tuple[int, int] | None) -> Picture:
+def _decode(kind: Kind, data: bytes, limits: Limits, needed: tuple[int, int] | None) -> Decoded:
     if kind.name == "JPEG":
         return _decode_jpeg(data, limits, needed)
     if claimed := claimed_size(data):
@@ -144,7 +115,7 @@ def _decode(kind: Kind, data: bytes, limits: Limits, needed: tuple[int, int] | N
     return _upright(image, _bits(image, data))
 
 
-def of_pillow(image: Image.Image, limits: Limits = DEFAULT_LIMITS) -> Picture:
+def of_pillow(image: Image.Image, limits: Limits = DEFAULT_LIMITS) -> Decoded:
     """Return a picture that Pillow has opened or somebody has made, as if it had been a file.
 
     Raises:
@@ -160,7 +131,7 @@ def of_pillow(image: Image.Image, limits: Limits = DEFAULT_LIMITS) -> Picture:
         raise damaged("Pillow's image", _said(error)) from error
 
 
-def _upright(image: Image.Image, bits: int) -> Picture:
+def _upright(image: Image.Image, bits: int) -> Decoded:
     # TIFF is turned by Pillow itself.
     is_tiff = isinstance(image, TiffImageFile)
     orientation, bad = (1, False) if is_tiff else find_orientation(image.info)
@@ -170,17 +141,17 @@ def _upright(image: Image.Image, bits: int) -> Picture:
         DIM: is_dim(image, bits),
     }
     rgb = upright(to_rgb(image), orientation)
-    return Picture(rgb, tuple(remark for remark, applies in remarks.items() if applies))
+    return Decoded(rgb, tuple(remark for remark, applies in remarks.items() if applies))
 
 
-def _decode_jpeg(data: bytes, limits: Limits, needed: tuple[int, int] | None) -> Picture:
+def _decode_jpeg(data: bytes, limits: Limits, needed: tuple[int, int] | None) -> Decoded:
     layout = survey(data)
     check_size(layout.size, limits)
     orientation, bad = find_orientation(layout.info)
     if needed and swaps_sides(orientation):
         needed = needed[::-1]
     image, remarks = jpeg.load(data, layout, needed)
-    return Picture(upright(to_rgb(image), orientation), (BAD_ORIENTATION,) * bad + remarks)
+    return Decoded(upright(to_rgb(image), orientation), (BAD_ORIENTATION,) * bad + remarks)
 
 
 def _advice(limits: Limits) -> str:

@@ -10,14 +10,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from snn_runtime.answer import Answer, rank
 from snn_runtime.command import run_command, say
 from snn_runtime.errors import InputError
-from snn_runtime.image import Limits, Pixels, Waiting, read_file, read_stream, to_array
+from snn_runtime.image import Limits, Prepared, Waiting, read_file, read_stream
 from snn_runtime.image.behind import ANOTHER_FOLLOWS, another_follows
 from snn_runtime.infer.flags import PROGRAM, TOP_K, parse_args
 from snn_runtime.infer.report import CsvReport, JsonReport, Report, TextReport
@@ -32,7 +29,6 @@ DECODERS = 2
 """Large pictures decoded at once: each may take 400 MB at the default --max-pixels."""
 LARGE = 1 << 15
 """Bytes of a file from which decoding takes longer than handing it to another thread."""
-Decoded: TypeAlias = tuple[Pixels, tuple[str, ...]] | InputError
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,16 +64,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _label_all(args: argparse.Namespace, model: "Model", report: Report) -> None:
-    """Decode and label, each in threads of its own, one batch after the other."""
+    """Prepare and label, each in threads of its own, one batch after the other."""
     limits = Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels, flags=True)
-    label = partial(_label, model, report, count=args.top_k or TOP_K)
-    decode = partial(_decode, model=model, limits=limits)
-    with _Threads(1) as labeller, _Threads(min(DECODERS, usable())) as decoders:
+    label = partial(_label, model, report, top=args.top_k or TOP_K)
+    prepare = partial(_prepare, model=model, limits=limits)
+    with _Threads(1) as labeller:
         labelled = labeller.submit(report.flush)
         for batch in _batches(find(args.inputs, follow=args.follow, tally=report.passed_over)):
-            decoded = _decode_all(decoders, decode, batch)
+            prepared = _prepare_all(prepare, batch)
             labelled.result()
-            labelled = labeller.submit(label, batch, decoded)  # while the next batch is decoded
+            labelled = labeller.submit(label, batch, prepared)  # while the next batch is decoded
         labelled.result()
 
 
@@ -116,17 +112,18 @@ class _Threads(ThreadPoolExecutor):
         self.shutdown(wait=False, cancel_futures=True)
 
 
-def _decode_all(
-    pool: ThreadPoolExecutor, decode: Callable[[Source], Decoded], batch: list[Source]
-) -> list[Decoded]:
-    """Decode large pictures in `pool`, and here meanwhile all others.
+def _prepare_all(
+    prepare: Callable[[Source], Prepared | InputError], batch: list[Source]
+) -> list[Prepared | InputError]:
+    """Prepare large pictures in threads, and here meanwhile all others.
 
     Threads that decode small pictures mostly wait for each other: Python runs one at a time.
     """
-    alone = len(batch) == 1
-    large = {i: pool.submit(decode, s) for i, s in enumerate(batch) if not alone and _is_large(s)}
-    small = {i: decode(source) for i, source in enumerate(batch) if i not in large}
-    return [small[i] if i in small else large[i].result() for i in range(len(batch))]
+    large = [i for i, source in enumerate(batch) if len(batch) > 1 and _is_large(source)]
+    with _Threads(min(DECODERS, usable()) if large else 1) as pool:
+        begun = {i: pool.submit(prepare, batch[i]) for i in large}
+        done = {i: prepare(source) for i, source in enumerate(batch) if i not in begun}
+        return [done[i] if i in done else begun[i].result() for i in range(len(batch))]
 
 
 def _is_large(source: Source) -> bool:
@@ -136,34 +133,38 @@ def _is_large(source: Source) -> bool:
         return False
 
 
-def _decode(source: Source, model: "Model", limits: Limits) -> Decoded:
+def _prepare(source: Source, model: "Model", limits: Limits) -> Prepared | InputError:
+    """Return the image of a source, or why there is none; the message leaves out its name."""
     if source.error is not None:
         return source.error
     try:
         if source.skipped:
             raise InputError("skipped", source.skipped)
-        piped = source.name == STANDARD_INPUT
+        if source.name != STANDARD_INPUT:
+            return model.prepare(read_file(source.name, limits), limits=limits)
         # A standard input that is closed is None, and number 0 then refuses to be read.
-        stream = Waiting(sys.stdin.fileno() if sys.stdin else 0) if piped else None
-        data = read_stream(stream, limits) if stream else read_file(source.name, limits)
-        image = model.graph.image
-        pixels, remarks = to_array(data, image.height, image.width, image.fit, limits=limits)
-        return pixels, remarks + (ANOTHER_FOLLOWS,) * (piped and another_follows(data))
+        data = read_stream(Waiting(sys.stdin.fileno() if sys.stdin else 0), limits)
+        image, warnings = model.prepare(data, limits=limits)
+        return image, warnings + (ANOTHER_FOLLOWS,) * another_follows(data)
     except InputError as error:
         return error
 
 
 def _label(
-    model: "Model", report: Report, batch: list[Source], decoded: list[Decoded], *, count: int
+    model: "Model",
+    report: Report,
+    batch: list[Source],
+    prepared: list[Prepared | InputError],
+    *,
+    top: int,
 ) -> None:
-    good = [item[0] for item in decoded if not isinstance(item, InputError)]
-    labels = model.graph.labels
-    ranked = iter(rank(model.predict(np.stack(good)), labels, count) if good else ())
-    for source, item in zip(batch, decoded, strict=True):
+    good = [each for each in prepared if not isinstance(each, InputError)]
+    answers = iter(model.answers(good, top=top))
+    for source, each in zip(batch, prepared, strict=True):
         if source.skipped:
             report.skip(source.name, source.skipped)
-        elif isinstance(item, InputError):
-            report.failure(source.name, item)
+        elif isinstance(each, InputError):
+            report.failure(source.name, each)
         else:
-            report.answer(source.name, Answer(next(ranked), item[1]))
+            report.answer(source.name, next(answers))
     report.flush()

@@ -51,32 +51,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("inputs", nargs="*", metavar="INPUT", help="a picture, a folder, or - for standard input")
     add("--model", type=Path, metavar="PATH", help="model.onnx (default: the bundled one)")
-    add(
-        "--backend",
-        default="auto",
-        metavar="NAME",
-        help="event (the spike-driven engine, for int8 networks), onnxruntime, tensorrt, "
-        "or auto: event where it is here (default: auto)",
-    )
-    add(
-        "--device",
-        default="auto",
-        metavar="NAME",
-        help="cpu, cuda, or tensorrt (onnxruntime's provider of that name); cuda:1 is the second "
-        "GPU. What is named is obeyed or refused (default: auto, the CPU)",
-    )
-    add(
-        "--precision",
-        default="auto",
-        metavar="NAME",
-        help="of tensorrt: int8, fp16, fp32, or auto, the fastest here (default: auto)",
-    )
-    add(
-        "--threads",
-        type=whole_number(1, MOST),
-        metavar="N",
-        help="that compute (default: one for each core this process or its container may use)",
-    )
+    _add_engine(parser)
     add(
         "--top-k",
         type=whole_number(1),
@@ -110,3 +85,33 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     if not (args.inputs or args.self_test or args.clear_cache):
         raise UsageError("usage", f"no input given (see {PROGRAM} --help)")
     return args
+
+
+def _add_engine(parser: Parser) -> None:
+    add = parser.add_argument
+    add(
+        "--backend",
+        default="auto",
+        metavar="NAME",
+        help="event (the spike-driven engine, for int8 networks), onnxruntime, tensorrt, "
+        "or auto: event where it is here (default: auto)",
+    )
+    add(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="cpu, cuda, or tensorrt (onnxruntime's provider of that name); cuda:1 is the second "
+        "GPU. What is named is obeyed or refused (default: auto, the CPU)",
+    )
+    add(
+        "--precision",
+        default="auto",
+        metavar="NAME",
+        help="of tensorrt: int8, fp16, fp32, or auto, the fastest here (default: auto)",
+    )
+    add(
+        "--threads",
+        type=whole_number(1, MOST),
+        metavar="N",
+        help="that compute (default: one for each core this process or its container may use)",
+    )

@@ -60,7 +60,7 @@ class Report:
 
     def end(self) -> int:
         """Print what comes last and return the exit code."""
-        if self.passed_over:
+        if self.passed_over.counts:
             say(f"{self.program}: passed over: {self.passed_over}")
         if self.failed or self.skipped or not self.summarises:
             counts = _counted(self.labelled, self.failed, self.skipped)

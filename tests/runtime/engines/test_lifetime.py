@@ -77,7 +77,7 @@ def test_a_copied_model(name: BackendName, way: Callable[[Any], Any], tmp_path: 
     engine = model.engine
     del model
     gc.collect()
-    np.testing.assert_array_equal(again.predict(IMAGES), EXPECTED.logits)
+    np.testing.assert_array_equal(again.logits(IMAGES), EXPECTED.logits)
     again.self_test()
     assert again.engine == engine
     assert again.graph.digest() == GRAPH.digest()
@@ -98,7 +98,7 @@ def test_processes_that_are_handed_a_model(name: BackendName, method: str, tmp_p
     write(GRAPH, tmp_path / "model.onnx")
     model = load(tmp_path / "model.onnx", backend=name, threads=2)
     with multiprocessing.get_context(method).Pool(1) as pool:
-        answer = pool.apply_async(model.predict, (IMAGES,)).get(60)
+        answer = pool.apply_async(model.logits, (IMAGES,)).get(60)
     np.testing.assert_array_equal(answer, EXPECTED.logits)
 
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from snn_runtime.errors import InputError
-from snn_runtime.image import Fit, Limits, decode, fit_to, load, read_file, read_stream, to_array
+from snn_runtime.image import Fit, Limits, decode, fit_to, prepare, read_file, read_stream
 from snn_runtime.image.jpeg import NO_END
 from snn_runtime.image.orientation import BAD_ORIENTATION, upright
 from snn_runtime.image.picture import DIM, SEVERAL_FRAMES
@@ -520,7 +520,7 @@ def test_all_orientations_give_one_array(orientation: int, order: str) -> None:
         assert decode(data).warnings == ()
     tiff = encoded(turned(orientation), "TIFF", tiffinfo={274: orientation})
     np.testing.assert_array_equal(pixels(tiff), gradient())
-    small = to_array(encoded(turned(orientation), "PNG", exif=tag), 9, 9)[0]
+    small = prepare(encoded(turned(orientation), "PNG", exif=tag), 9, 9)[0]
     np.testing.assert_array_equal(small, fit_to(picture(), 9, 9))
 
 
@@ -534,7 +534,7 @@ def test_a_large_jpeg_is_reduced_along_the_right_sides(orientation: int) -> None
     )
     assert decode(data, needed=(20, 80)).image.size == (50, 200)
     assert decode(data, needed=(51, 51)).image.size == (100, 400)
-    assert np.abs(to_array(data, 80, 20)[0].astype(int) - fit_to(tall, 80, 20)).mean() < 4
+    assert np.abs(prepare(data, 80, 20)[0].astype(int) - fit_to(tall, 80, 20)).mean() < 4
 
 
 @pytest.mark.parametrize(
@@ -741,11 +741,11 @@ def test_errors_of_the_system(
 
 def test_load_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "good.png").write_bytes(LOSSLESS["PNG"])
-    values, warnings = load(tmp_path / "good.png", *SHAPE)
+    values, warnings = prepare(tmp_path / "good.png", *SHAPE)
     np.testing.assert_array_equal(values, gradient())
     assert warnings == ()
     with pytest.raises(InputError, match=r"/bad\.png: no such file \[missing\]"):
-        load(tmp_path / "bad.png", *SHAPE)
+        prepare(tmp_path / "bad.png", *SHAPE)
 
 
 # Shape
@@ -789,7 +789,7 @@ def test_any_size_fits_any_other(source: tuple[int, int], target: tuple[int, int
 
 def survives(data: bytes) -> None:
     try:
-        values, _ = to_array(data, 16, 16, limits=Limits(max_pixels=100_000))
+        values, _ = prepare(data, 16, 16, limits=Limits(max_pixels=100_000))
     except InputError:
         return
     assert values.shape == (16, 16, 3)

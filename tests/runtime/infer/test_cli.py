@@ -577,7 +577,7 @@ from snn_runtime.infer import cli as infer
 def decode(*_, **__):
     print("decoding", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # a call of C that takes many minutes
-infer._decode = decode
+infer._prepare = decode
 sys.exit(infer.main())"""
     process = subprocess.Popen(
         [sys.executable, "-c", program, "--model", model, tmp_path / "a.png"],
@@ -681,8 +681,8 @@ def test_a_false_golden_hash_is_not_answered(
     false.write_bytes(onnx_file.to_bytes(onnx_file.read(model), golden="0" * 64))
     outcome = snn_infer("--model", false, tmp_path / "a.png")
     assert (outcome.code, outcome.out) == (9, b"")
-    assert outcome.err.startswith("snn-infer: error: self-test failed on ")
-    assert outcome.err.endswith("the golden hash in the file belongs to other spikes [self_test]\n")
+    assert outcome.err.startswith("snn-infer: error: the golden hash in the file belongs to other")
+    assert outcome.err.endswith("export it again [golden_hash]\n")
     monkeypatch.setattr(golden, "CHEAP", 0)
     assert snn_infer("--model", false, tmp_path / "a.png").code == 0  # and it says so, see above
     assert snn_infer("--model", false, "--self-test", tmp_path / "a.png").code == 9

@@ -13,7 +13,6 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from snn_runtime.engines import described
 from snn_runtime.engines.event.library import bandwidth, instruction_sets, library
 from snn_runtime.engines.event.lowering import lower
 from snn_runtime.engines.lifetime import Reopened
@@ -65,7 +64,7 @@ class EventBackend(Reopened):
 
     @property
     def details(self) -> str:
-        return described(self.instruction_set, self.threads)
+        return f"{self.instruction_set}, {self.threads} thread{'s' * (self.threads > 1)}"
 
     @property
     def room(self) -> int:

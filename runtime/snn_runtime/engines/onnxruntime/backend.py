@@ -20,7 +20,6 @@ import numpy.typing as npt
 import onnxruntime as ort
 from onnx import ModelProto
 
-from snn_runtime.engines import described
 from snn_runtime.engines.lifetime import Reopened
 from snn_runtime.engines.onnxruntime.integer import lower
 from snn_runtime.errors import DeviceError, ResourceError, SnnError, UsageError
@@ -88,7 +87,7 @@ class OrtBackend(Reopened):
 
     @property
     def details(self) -> str:
-        return described(self.form, self._threads)
+        return f"{self.form}, {self._threads} thread{'s' * (self._threads > 1)}"
 
     def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return self._run(self._session, [OUTPUT], images)[0]

@@ -14,9 +14,8 @@ all else is 0 or less. Where the quantiser may round there is nothing to be roun
 
 The operators are written as they are executed: the QDQ form of the same fuses to them only where
 the optimiser is on and recognises the pattern. No integer operator compares the sum of several
-convolutions at a bearable speed (ConvInteger is five times as slow as floats). So what cannot be
-merged into one convolution, or could leave 32 bits, is summed in float32, which is exact as well.
-So is what has a threshold for each position: a bias is one number a channel.
+convolutions fast (ConvInteger is five times as slow as floats). What cannot be merged into one
+convolution, could leave 32 bits, or has a threshold a position is summed in float32: exact too.
 """
 
 from dataclasses import dataclass, replace

@@ -230,7 +230,7 @@ def test_floats_go_to_another_engine(tmp_path: Path) -> None:
     write(example(exact=False), tmp_path / "model.onnx")
     with pytest.raises(DeviceError, match="event takes int8 weights and this network has float32"):
         load(tmp_path / "model.onnx", backend="event")
-    assert load(tmp_path / "model.onnx").backend_name == "onnxruntime"
+    assert load(tmp_path / "model.onnx").backend.name == "onnxruntime"
 
 
 def test_auto_is_the_event_engine(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_network_it_does_not_take(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="backend event refuses the network: .*65535"):
         EventBackend(grown.graph())
     write(grown.graph(), tmp_path / "model.onnx")
-    assert load(tmp_path / "model.onnx").backend_name == "onnxruntime"
+    assert load(tmp_path / "model.onnx").backend.name == "onnxruntime"
 
 
 class Library:
@@ -282,7 +282,7 @@ def test_an_installation_without_the_engine(installation: Path, tmp_path: Path) 
     write(example(), tmp_path / "model.onnx")
     with pytest.raises(DeviceError, match="without a C.. compiler; reinstall with one"):
         load(tmp_path / "model.onnx", backend="event")
-    assert load(tmp_path / "model.onnx").backend_name == "onnxruntime"
+    assert load(tmp_path / "model.onnx").backend.name == "onnxruntime"
 
 
 def test_a_library_that_does_not_belong_here(

@@ -1,0 +1,117 @@
+"""A picture in whatever form somebody has it, to the image that a network takes.
+
+Preprocessing by hand is where users go wrong: another resampling is another input. So training,
+verification and serving all prepare pictures here. A picture of the right size passes untouched.
+"""
+
+import io
+import os
+from typing import Any, BinaryIO, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from snn_runtime.errors import InputError
+from snn_runtime.image.intake import DEFAULT_LIMITS, Limits, read_file, read_stream
+from snn_runtime.image.picture import check_size, decode, of_pillow
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+"""RGB `[height, width, 3]`."""
+Prepared: TypeAlias = tuple[Pixels, tuple[str, ...]]
+"""An image, and the warnings about the picture that it was."""
+PictureFile: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Image.Image
+Picture: TypeAlias = PictureFile | npt.NDArray[np.uint8]
+"""A path, the bytes of a file, an open binary file, a PIL image, or uint8 `[H, W, 3]`."""
+Colour: TypeAlias = Literal["rgb", "bgr"]
+"""Order of an array's channels."""
+Fit: TypeAlias = Literal["crop", "stretch"]
+
+
+def is_batch(picture: object) -> bool:
+    """Whether it is several pictures: a list, a tuple, or an array of four dimensions."""
+    return isinstance(picture, list | tuple) or getattr(picture, "ndim", 0) == 4
+
+
+def prepare(
+    picture: Any,
+    height: int,
+    width: int,
+    fit: Fit = "crop",
+    *,
+    colour: Colour = "rgb",
+    limits: Limits = DEFAULT_LIMITS,
+) -> Prepared:
+    """Return the image of one `Picture`, `[height, width, 3]`, and the warnings about it.
+
+    Raises:
+        InputError: `bad_array`, `bad_picture`, or one of the codes of `door.open_file` and
+            `decode`; the message begins with the path, where it is one.
+    """
+    if colour not in ("rgb", "bgr"):
+        raise InputError("bad_array", f"colour is {colour!r}, expected 'rgb' or 'bgr'")
+    if isinstance(picture, np.ndarray):
+        return _of_array(picture, height, width, fit, colour, limits), ()
+    if colour != "rgb":
+        raise InputError("bad_array", f"colour is {colour!r}, which is for arrays only")
+    try:
+        if isinstance(picture, Image.Image):
+            decoded = of_pillow(picture, limits)
+        else:
+            decoded = decode(_bytes(picture, limits), limits=limits, needed=(width, height))
+    except InputError as error:
+        if isinstance(picture, str | os.PathLike):
+            raise InputError(error.code, f"{os.fspath(picture)}: {error.message}") from error
+        raise
+    return fit_to(decoded.image, height, width, fit), decoded.warnings
+
+
+def fit_to(image: Image.Image, height: int, width: int, fit: Fit = "crop") -> Pixels:
+    """Return an RGB picture as `[height, width, 3]`.
+
+    `stretch` resamples all of it, `crop` the largest centred rectangle of the shape wanted (as if
+    all were resampled and cut afterwards: at its border the filter looks beyond it). The filter is
+    Pillow's antialiased bilinear: it does not overshoot, so it invents no extremes. A picture of
+    the right size is handed through untouched.
+    """
+    if image.size != (width, height):
+        box = _centred(image.size, width, height) if fit == "crop" else None
+        image = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    return np.array(image, dtype=np.uint8)
+
+
+def _centred(size: tuple[int, int], width: int, height: int) -> tuple[float, float, float, float]:
+    across, down = size
+    if across * height > down * width:
+        side = (across - down * width / height) / 2
+        return side, 0, across - side, down
+    side = (down - across * height / width) / 2
+    return 0, side, across, down - side
+
+
+def _bytes(picture: Any, limits: Limits) -> bytes:
+    if isinstance(picture, bytes | bytearray | memoryview):
+        return bytes(picture)
+    if isinstance(picture, str | os.PathLike):
+        return read_file(picture, limits)
+    if hasattr(picture, "read") and not isinstance(picture, io.TextIOBase):
+        return read_stream(picture, limits)
+    raise InputError(
+        "bad_picture",
+        f"is {type(picture).__name__}, expected a path, bytes, a file open in binary, a PIL image "
+        "or a numpy array",
+    )
+
+
+def _of_array(
+    array: npt.NDArray[Any], height: int, width: int, fit: Fit, colour: Colour, limits: Limits
+) -> Pixels:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise InputError(
+            "bad_array",
+            f"is an array of {array.dtype}, {array.shape}, expected uint8, (height, width, 3)",
+        )
+    if array.shape[:2] != (height, width):
+        check_size((array.shape[1], array.shape[0]), limits)
+    pixels = np.ascontiguousarray(array[..., ::-1] if colour == "bgr" else array)
+    return fit_to(Image.fromarray(pixels, "RGB"), height, width, fit)

@@ -1,0 +1,145 @@
+"""What the house promises a reader, counted: no folders that need each other, short modules and
+functions, few files between a picture and its label, types for editors."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = {
+    "snn_train": ROOT / "train",
+    "snn_export": ROOT / "export",
+    "snn_runtime": ROOT / "runtime",
+    "snn_bench": ROOT / "runtime",
+}
+MODULES = sorted(path for name, root in PACKAGES.items() for path in (root / name).rglob("*.py"))
+LONGEST_MODULE, LONGEST_FUNCTION = 250, 60
+FILES_OF_A_PICTURE = 20
+CAT = ROOT / "runtime" / "photos" / "cat.jpg"
+
+COUNTED = """
+import inspect, os, sys, threading
+root, picture = sys.argv[1:]
+entered, loading = set(), 0
+
+def watch(frame, event, _):
+    global loading
+    code = frame.f_code
+    if event not in ("call", "return") or not code.co_filename.startswith(root):
+        return
+    if not code.co_flags & inspect.CO_OPTIMIZED or code.co_name.startswith("<"):
+        return  # the body of a class or a module
+    name = os.path.relpath(code.co_filename, root)
+    if (name, code.co_name) == ("snn_runtime/model.py", "load"):
+        loading += 1 if event == "call" else -1
+    entered.add((name, bool(loading)))
+
+threading.setprofile(watch)
+sys.setprofile(watch)
+from snn_runtime.infer.cli import main
+sys.argv = ["snn-infer", "--backend", "event", picture]
+code = main()
+sys.setprofile(None)
+for name, loaded in sorted(entered):
+    print(int(loaded), name, file=sys.stderr)
+sys.exit(code)
+"""
+"""Runs the command; names on stderr the files whose functions run, and whether while loading."""
+
+
+def module_of(path: Path) -> str:
+    root = next(root for name, root in PACKAGES.items() if root / name in path.parents)
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Modules that are imported anywhere in a file, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room_of(path: Path) -> str:
+    """The folder that a reader goes to. A module in a package's own folder is a room of its own:
+    the ground (errors, files) lies there, on which all stand, and the roof (the verbs)."""
+    folder = path.parent.relative_to(ROOT)
+    return str(folder / path.stem if path.parent.name in PACKAGES else folder)
+
+
+@cache
+def arrows() -> dict[str, set[str]]:
+    """What each room imports from others, when it is loaded or later."""
+    modules = {module_of(path): path for path in MODULES}
+    found: dict[str, set[str]] = {room_of(path): set() for path in MODULES}
+    for path in MODULES:
+        for name in imports_of(path):
+            while name and name not in modules:  # something in a module
+                name = name.rpartition(".")[0]
+            if name and room_of(modules[name]) != room_of(path):
+                found[room_of(path)].add(room_of(modules[name]))
+    return found
+
+
+def rings(arrows: dict[str, set[str]]) -> set[frozenset[str]]:
+    """Rooms that reach each other."""
+    reach = {start: set(ends) for start, ends in arrows.items()}
+    for through in arrows:
+        for start in arrows:
+            if through in reach[start]:
+                reach[start] |= reach[through]
+    found = {frozenset({a, *(b for b in reach[a] if a in reach[b])}) for a in arrows}
+    return {ring for ring in found if len(ring) > 1}
+
+
+def files_of(picture: Path) -> tuple[set[str], set[str]]:
+    """The files whose functions `snn-infer` runs for a picture, and for loading the model."""
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTED, str(ROOT / "runtime"), str(picture)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.endswith("cat.jpg: cat 76.9%\n")
+    lines = [line.split() for line in done.stderr.splitlines() if line[:2] in ("0 ", "1 ")]
+    own, loading = ({name for kind, name in lines if kind == which} for which in "01")
+    return own, loading
+
+
+def test_a_picture_goes_through_few_files() -> None:
+    """From the command line to the label, the model once loaded."""
+    own, loading = files_of(CAT)
+    assert "snn_runtime/model.py" in own and "snn_runtime/model_file/gate.py" in loading
+    assert len(own) <= FILES_OF_A_PICTURE, sorted(own)
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES.keys() - {"snn_export"}))
+def test_no_folder_needs_one_that_needs_it(package: str) -> None:
+    between = arrows()
+    found = [ring for ring in rings(between) if any(f"/{package}/" in room for room in ring)]
+    assert found == []
+
+
+def test_a_ring_would_be_seen() -> None:
+    assert rings({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == {frozenset("abc")}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_of)
+def test_modules_and_functions_are_short(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= LONGEST_MODULE
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno < LONGEST_FUNCTION, node.name
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_shows_its_types(package: str) -> None:
+    assert (PACKAGES[package] / package / "py.typed").is_file()
