@@ -26,7 +26,7 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 
-_GLANCE = 0.2
+GLANCE = 0.2
 """Seconds between looks for signals."""
 
 
@@ -61,7 +61,7 @@ class Waiting:
             InputError: `unreadable`: it is closed, or a terminal that hung up.
         """
         try:
-            while not select.select([self._descriptor], [], [], _GLANCE)[0]:
+            while not select.select([self._descriptor], [], [], GLANCE)[0]:
                 pass
             return os.read(self._descriptor, size)
         except OSError as error:

@@ -7,7 +7,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from snn_runtime.command import run_command, say
 from snn_runtime.errors import InputError
 from snn_runtime.image import Limits, Prepared, Waiting, read_file, read_stream
 from snn_runtime.image.behind import ANOTHER_FOLLOWS, another_follows
+from snn_runtime.image.intake import GLANCE
 from snn_runtime.infer.flags import PROGRAM, TOP_K, parse_args
 from snn_runtime.infer.report import CsvReport, JsonReport, Report, TextReport
 from snn_runtime.infer.sources import STANDARD_INPUT, Source, find
@@ -58,8 +59,12 @@ def run(args: argparse.Namespace) -> int:
     report = _report(args, model.engine)
     report.self_tested = model.self_tested or args.self_test
     with _Threads(1) as worker:
-        # Signals are seen by the main thread alone, between two calls of C: so it only waits.
-        worker.submit(_label_all, args, model, report).result()
+        # Signals are seen by the main thread alone, between two calls of C: so it only waits, and
+        # looks again and again for one that came just before a wait began.
+        work = worker.submit(_label_all, args, model, report)
+        while wait([work], GLANCE).not_done:
+            pass
+        work.result()
     return report.end()
 
 
