@@ -1,7 +1,7 @@
 """Small random SpikingGraphs, with thresholds set right beside currents that really occur."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,11 @@ from hypothesis import strategies as st
 
 from snn_runtime.graph import (
     INPUT,
+    Builder,
     Image,
     Node,
-    Pool,
     Population,
     Projection,
-    Readout,
-    Shape,
     SpikingGraph,
     Weights,
     reference,
@@ -31,15 +29,14 @@ def pictures(image: Image, count: int, seed: int = 0) -> npt.NDArray[np.uint8]:
     return batch
 
 
-@dataclass
-class Builder:
+class Drawn(Builder):
     """Grows a graph whose every piece is drawn; large arrays come from a seeded generator."""
 
-    draw: st.DrawFn
-    rng: np.random.Generator
-    exact: bool
-    shapes: dict[str, Shape]
-    nodes: list[Node] = field(default_factory=list)
+    def __init__(
+        self, draw: st.DrawFn, rng: np.random.Generator, image: Image, exact: bool
+    ) -> None:
+        super().__init__(image, exact=exact)
+        self.draw, self.rng = draw, rng
 
     def weight(self, *shape: int) -> Weights:
         if not self.exact:
@@ -61,10 +58,6 @@ class Builder:
     def source(self) -> str:
         return self.draw(st.sampled_from(list(self.shapes)))
 
-    def add(self, node: Node, shape: Shape) -> None:
-        self.nodes.append(node)
-        self.shapes[node.name] = shape
-
     def convolution(self, name: str, source: str) -> None:
         """A convolution, and now and then others of the same shape into the same population."""
         channels, *size = self.shapes[source]
@@ -82,12 +75,7 @@ class Builder:
         for other in self.draw(st.lists(st.sampled_from(same), max_size=2)):
             weight = self.weight(out, self.shapes[other][0], *kernel)
             projections.append(Projection(other, weight, stride, padding))
-        rows, columns = (
-            (side + 2 * p - k) // s + 1
-            for side, p, k, s in zip(size, padding, kernel, stride, strict=True)
-        )
-        shape = (out, rows, columns)
-        self.add(Population(name, tuple(projections), self.threshold(out)), shape)
+        self.add(Population(name, tuple(projections), self.threshold(out)))
 
     def dense(self, name: str) -> None:
         out = self.draw(st.integers(1, 8))
@@ -95,14 +83,11 @@ class Builder:
         projections = [
             Projection(s, self.weight(out, int(np.prod(self.shapes[s])))) for s in sources
         ]
-        self.add(Population(name, tuple(projections), self.threshold(out)), (out,))
+        self.add(Population(name, tuple(projections), self.threshold(out)))
 
-    def pool(self, name: str, source: str) -> None:
-        channels, *size = self.shapes[source]
-        kernel = self.draw(st.integers(1, min(3, *size)))
-        kind = "max" if self.draw(st.booleans()) else "sum"
-        shape = (channels, size[0] // kernel, size[1] // kernel)
-        self.add(Pool(name, source, "max" if kind == "max" else "sum", kernel), shape)
+    def window(self, name: str, source: str) -> None:
+        kernel = self.draw(st.integers(1, min(3, *self.shapes[source][1:])))
+        self.pool(name, "max" if self.draw(st.booleans()) else "sum", kernel, source)
 
     def node(self, name: str) -> None:
         source = self.source()
@@ -111,18 +96,14 @@ class Builder:
         if kind == "dense" or flat:
             self.dense(name)
         elif kind == "pool" and source != INPUT:
-            self.pool(name, source)
+            self.window(name, source)
         else:
             self.convolution(name, source)
 
-    def readout(self, classes: int) -> Readout:
-        source = self.nodes[-1].name
-        return Readout(
-            source,
-            self.weight(classes, math.prod(self.shapes[source])),
-            self.rng.normal(0, 1, classes).astype(np.float32),
-            self.rng.normal(0, 1, classes).astype(np.float32),
-        )
+    def finished(self, classes: int) -> SpikingGraph:
+        weight = self.weight(classes, math.prod(self.shape))
+        scale, bias = (self.rng.normal(0, 1, classes).astype(np.float32) for _ in range(2))
+        return self.graph(weight, scale, bias, [f"class {i}" for i in range(classes)])
 
 
 @st.composite
@@ -132,14 +113,12 @@ def spiking_graphs(draw: st.DrawFn, exact: bool = True) -> SpikingGraph:
     means = [0, 1, 104, 128, 255] + ([] if exact else [127.5, float(np.float32(125.307))])
     offset = draw(st.tuples(*[st.sampled_from(means)] * 3))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    builder = Builder(draw, rng, exact, {INPUT: (3, height, width)})
-    builder.convolution("first", INPUT)
-    for number in range(draw(st.integers(0, 5))):
-        builder.node(f"node{number}")
-    classes = draw(st.integers(1, 5))
-    labels = tuple(f"class {i}" for i in range(classes))
     image = Image(height, width, offset, draw(st.sampled_from(["crop", "stretch"])))
-    graph = SpikingGraph(image, tuple(builder.nodes), builder.readout(classes), labels)
+    drawn = Drawn(draw, rng, image, exact)
+    drawn.convolution("first", INPUT)
+    for number in range(draw(st.integers(0, 5))):
+        drawn.node(f"node{number}")
+    graph = drawn.finished(draw(st.integers(1, 5)))
     return on_the_edge(graph, pictures(image, 3), rng, positions=draw(st.booleans()))
 
 
@@ -158,10 +137,8 @@ def on_the_edge(
     sent = {INPUT: reference.centred(graph, images)}
     nodes: list[Node] = []
     for node in graph.nodes:
-        if isinstance(node, Pool):
-            sent[node.name] = reference.pool(node, sent[node.source])
-        else:
-            current = reference.total(node, sent)
+        if isinstance(node, Population):
+            current = node.compute(sent)
             if positions and reads_picture(node, current):
                 theta = rng.permuted(current, axis=0)[0].astype(np.float32)
             else:
@@ -170,7 +147,7 @@ def on_the_edge(
             if graph.exact:
                 theta += rng.choice(np.array([-0.5, 0.5], np.float32), theta.shape)
             node = replace(node, threshold=theta)
-            sent[node.name] = reference.fired(node, current).astype(current.dtype)
+        sent[node.name] = node.respond(sent)
         nodes.append(node)
     return replace(graph, nodes=tuple(nodes))
 
@@ -192,23 +169,20 @@ def example(exact: bool = True) -> SpikingGraph:
         theta = rng.integers(-scale, 2 * scale, channels).astype(np.float32) + np.float32(0.5)
         return theta if exact else theta / np.float32(127)
 
-    around = ((1, 1), (1, 1))  # stride and padding
-    conv1 = Projection(INPUT, weight(4, 3, 3, 3), *around)
-    conv2 = Projection("conv1", weight(4, 2, 3, 3), *around, groups=2)
-    conv3 = (
+    net = Builder(Image(8, 8, (120, 115, 104)), exact=exact)
+    first = weight(4, 3, 3, 3)
+    second = weight(4, 2, 3, 3)
+    third = (
         Projection("conv1", weight(6, 4, 3, 3), (2, 2), (1, 1)),
         Projection("pool2", weight(6, 4, 1, 1)),
     )
-    nodes = (
-        Population("conv1", (conv1,), threshold(4, 9999)),
-        Population("conv2", (conv2,), threshold(4, 99)),
-        Pool("pool2", "conv2", "max", 2),
-        Population("conv3", conv3, threshold(6, 99)),
-        Pool("pool3", "conv3", "sum", 2),
-        Population("fc1", (Projection("pool3", weight(8, 24)),), threshold(8, 99)),
-        Population("fc2", (Projection("fc1", weight(5, 8)),), threshold(5, 99)),
-    )
-    floats = rng.normal(0, 1, (2, 3)).astype(np.float32)
-    readout = Readout("fc2", weight(3, 5), floats[0], floats[1])
-    image = Image(8, 8, (120, 115, 104))
-    return SpikingGraph(image, nodes, readout, ("cat", "ship", "Straße"), '{"accuracy": 0.9}')
+    net.neurons("conv1", first, threshold(4, 9999), padding=(1, 1))
+    net.neurons("conv2", second, threshold(4, 99), padding=(1, 1), groups=2)
+    net.pool("pool2", "max", 2)
+    net.add(Population("conv3", third, threshold(6, 99)))
+    net.pool("pool3", "sum", 2)
+    net.neurons("fc1", weight(8, 24), threshold(8, 99))
+    net.neurons("fc2", weight(5, 8), threshold(5, 99))
+    scale, bias = rng.normal(0, 1, (2, 3)).astype(np.float32)
+    labels = ("cat", "ship", "Straße")
+    return net.graph(weight(3, 5), scale, bias, labels, provenance='{"accuracy": 0.9}')

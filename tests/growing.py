@@ -18,7 +18,6 @@ from snn_runtime.graph import (
     Readout,
     Shape,
     SpikingGraph,
-    reference,
 )
 
 FIRING = ("edge", "all", "none", "sparse", "dense", "far", "mixed")
@@ -47,8 +46,7 @@ class Growing:
         self.rng = np.random.default_rng(self.seed)
         self.image = Image(self.height, self.width, self.offset)
         images = pictures(self.image, 4, self.seed)
-        planes = images.transpose(0, 3, 1, 2).astype(np.int64)
-        self.sent[INPUT] = planes - np.array(self.offset).reshape(1, 3, 1, 1)
+        self.sent[INPUT] = self.image.centred(images, np.int64)
 
     def shape(self, name: str) -> Shape:
         return tuple(self.sent[name].shape[1:])
@@ -89,21 +87,21 @@ class Growing:
         """A population, its thresholds such that it fires as asked; one a position, if `positions`
         and it reads the picture: a ring around what lies inside, or each of its own."""
         node = Population(name, projections, np.full(len(projections[0].weight), 0.5, np.float32))
-        current = reference.total(node, self.sent)
+        current = node.compute(self.sent)
         theta = self.threshold(current, firing)
         if positions and reads_picture(node, current):
             theta = self.positioned(theta, current)
         node = Population(name, projections, theta)
-        self.sent[name] = reference.fired(node, current).astype(np.int64)
+        return self.append(node)
+
+    def append(self, node: Node) -> str:
+        self.sent[node.name] = node.respond(self.sent)
         self.nodes.append(node)
-        return name
+        return node.name
 
     def pool(self, source: str, kind: str, kernel: int) -> str:
         name = f"{kind}{kernel}.{len(self.nodes)}"
-        node = Pool(name, source, "max" if kind == "max" else "sum", kernel)
-        self.sent[name] = reference.pool(node, self.sent[source])
-        self.nodes.append(node)
-        return name
+        return self.append(Pool(name, source, "max" if kind == "max" else "sum", kernel))
 
     def convolve(
         self,

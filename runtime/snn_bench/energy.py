@@ -21,7 +21,7 @@ import numpy.typing as npt
 from snn_bench.limit import reads
 from snn_bench.propagation import propagate
 from snn_bench.twin import is_identity
-from snn_runtime.graph import INPUT, Node, Pool, Population, Readout, Shape, SpikingGraph
+from snn_runtime.graph import INPUT, Node, Population, Readout, Shape, SpikingGraph
 
 SOURCE = "45 nm, M. Horowitz, ISSCC 2014"
 
@@ -135,17 +135,12 @@ def count(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> list[Layer]:
     sent: dict[str, Sent] = {}
     layers = []
     for node, values in propagate(graph, images):
-        layers.append(_layer(node, graph.shapes, sent, len(images)))
         sent[node.name] = values.sum(axis=0, dtype=np.float64)
+        if isinstance(node, Population):
+            layers.append(_population(node, graph.shapes, sent, len(images)))
+        else:
+            layers.append(_weightless(node, sent[node.name], len(images)))
     return [*layers, _readout(graph.readout, sent, len(images))]
-
-
-def _layer(
-    node: Node, shapes: Mapping[str, Shape], sent: Mapping[str, Sent], pictures: int
-) -> Layer:
-    if isinstance(node, Pool):
-        return _pool(node, shapes[node.name], sent[node.source], pictures)
-    return _population(node, shapes, sent, pictures)
 
 
 def _population(
@@ -165,15 +160,14 @@ def _population(
     return Layer(node.name, snn, dnn, outputs)
 
 
-def _pool(node: Pool, shape: Shape, entering: Sent, pictures: int) -> Layer:
-    rows, columns = (side * node.kernel for side in shape[1:])
-    window = node.kernel**2
-    if node.kind == "max":
-        comparisons = prod(shape) * (window - 1)
+def _weightless(node: Node, sent: Sent, pictures: int) -> Layer:
+    """A count of c took c additions, in the twin one a value; a maximum compares each but one."""
+    joined = sum(count for _, count in node.fan_in)
+    if not node.counts:
+        comparisons = sent.size * (joined - 1)
         return Layer(node.name, Operations(), Operations(), comparisons=comparisons)
-    counted = float(entering[:, :rows, :columns].sum()) / pictures
-    dense = Operations(additions=prod(shape) * window)
-    return Layer(node.name, Operations(additions=counted), dense)
+    counted = Operations(additions=float(sent.sum()) / pictures)
+    return Layer(node.name, counted, Operations(additions=sent.size * joined))
 
 
 def _readout(readout: Readout, sent: Mapping[str, Sent], pictures: int) -> Layer:

@@ -1,7 +1,7 @@
 """Firing rates: thresholds that cause an asked one, and what a network's rates are.
 
-A layer's rate is that of the spikes that *enter* the next one: behind a max pool the share of ones
-after it, behind a sum pool the mean of counts / k².
+A layer's rate is that of the spikes that *enter* the next one, the mean of what is sent over the
+most that can be: behind a max pool the share of ones, behind a sum pool the mean of counts / k².
 """
 
 from dataclasses import replace
@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from snn_bench.propagation import centred, propagate, respond, total
 from snn_runtime.graph import INPUT, FloatArray, Node, Pool, Population, SpikingGraph
-from snn_runtime.graph.reference import pool
 
 
 def at_rate(graph: SpikingGraph, images: npt.NDArray[np.uint8], rate: float) -> SpikingGraph:
@@ -20,16 +19,15 @@ def at_rate(graph: SpikingGraph, images: npt.NDArray[np.uint8], rate: float) -> 
     Every channel fires equally often, as nearly as its number of currents allows; what it cannot
     do is made up for by the next. For int8 weights and uint8 `[N, H, W, 3]`.
     """
-    behind = {node.source: node for node in graph.nodes if isinstance(node, Pool)}
+    pools = {n.source: n for n in graph.nodes if isinstance(n, Pool) and not n.counts}
     sent = {INPUT: centred(graph, images)}
     nodes: list[Node] = []
     for node in graph.nodes:
         if isinstance(node, Population):
             current = total(node, sent)
-            window = behind.get(node.name)
-            if window is not None and window.kind == "max":
+            if node.name in pools:
                 # [max of currents > θ] is the OR of the spikes.
-                current = np.asarray(pool(window, current))
+                current = pools[node.name].compute({node.name: current})
             node = replace(node, threshold=thresholds(current, rate))
         nodes.append(node)
         sent[node.name] = respond(node, sent)
@@ -58,11 +56,8 @@ def entering_rates(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> dict[s
     read = {p.source for node in graph.populations for p in node.projections}
     read.add(graph.readout.source)
     rates: dict[str, float] = {}
-    largest = {INPUT: 1}
     for node, sent in propagate(graph, images):
-        counts = isinstance(node, Pool) and node.kind == "sum"
-        scale = largest[node.source] if isinstance(node, Pool) else 1
-        largest[node.name] = scale * node.kernel**2 if isinstance(node, Pool) and counts else scale
         if node.name in read:
-            rates[node.name] = float(sent.mean(dtype=np.float64)) / largest[node.name]
+            mean = float(sent.mean(dtype=np.float64))
+            rates[node.name] = mean / graph.largest_sent(node.name)
     return rates

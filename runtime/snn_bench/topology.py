@@ -4,7 +4,7 @@ The layers are those of the trainer's `layout`, which a test compares with these
 has no trainer. Thresholds are placeholders until `rates` sets them.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal, get_args
 
@@ -12,12 +12,11 @@ import numpy as np
 
 from snn_runtime.graph import (
     INPUT,
+    Builder,
+    FloatArray,
     Image,
-    Node,
-    Pool,
     Population,
     Projection,
-    Readout,
     SpikingGraph,
     Weights,
 )
@@ -93,18 +92,13 @@ def build(design: Design, rate: float, seed: int = 0) -> SpikingGraph:
         _resnet20(layers)
     else:
         _vgg16(layers)
-    layers.pool(-(-layers.shape[1] // LARGEST_MAP))
+    layers.shrink(-(-layers.shape[1] // LARGEST_MAP))
     for index in range(2 if design.units else 0):
         layers.dense(f"dense{index + 1}", design.units)
     labels = tuple(f"class {index}" for index in range(design.classes))
-    readout = Readout(
-        layers.source,
-        layers.weight(len(labels), int(np.prod(layers.shape))),
-        np.full(len(labels), 1e-3, np.float32),
-        np.zeros(len(labels), np.float32),
-    )
-    image = Image(design.side, design.side, OFFSET)
-    return SpikingGraph(image, tuple(layers.nodes), readout, labels)
+    weight = layers.weight(len(labels), int(np.prod(layers.shape)))
+    scale, bias = np.full(len(labels), 1e-3, np.float32), np.zeros(len(labels), np.float32)
+    return layers.graph(weight, scale, bias, labels)
 
 
 def _vgg16(layers: "_Layers") -> None:
@@ -114,33 +108,25 @@ def _vgg16(layers: "_Layers") -> None:
             number += 1
             layers.convolution(f"conv{number}", channels)
         else:
-            layers.pool(2)
+            layers.shrink(2)
 
 
 def _resnet20(layers: "_Layers") -> None:
     for index in range(3):
         layers.convolution(f"stem{index + 1}", STAGES[0])
-    layers.pool(2)
+    layers.shrink(2)
     for stage, channels in enumerate(STAGES, 1):
         for block in (1, 2):
             stride = 2 if stage > 1 and block == 1 else 1
             layers.block(f"stage{stage}.block{block}", channels, stride)
 
 
-@dataclass
-class _Layers:
+class _Layers(Builder):
     """A network that grows layer by layer."""
 
-    design: Design
-    rate: float
-    rng: np.random.Generator
-    nodes: list[Node] = field(default_factory=list)
-    source: str = INPUT
-    shape: tuple[int, ...] = ()
-    """Of what `source` sends: `(C, H, W)` or `(O,)`."""
-
-    def __post_init__(self) -> None:
-        self.shape = (3, self.design.side, self.design.side)
+    def __init__(self, design: Design, rate: float, rng: np.random.Generator) -> None:
+        super().__init__(Image(design.side, design.side, OFFSET))
+        self.design, self.rate, self.rng = design, rate, rng
 
     def weight(self, out: int, *fan_in: int) -> Weights:
         """Gaussians whose largest in each channel fills its bits, slightly inhibitory on balance.
@@ -150,7 +136,7 @@ class _Layers:
         layer, but for μ = −zσ / 2√n, where the rate does not depend on n to first order.
         """
         weight = self.rng.standard_normal((out, *fan_in), np.float32)
-        if self.source != INPUT:
+        if self.last != INPUT:
             deviations = NormalDist().inv_cdf(1 - min(self.rate, 0.5))
             weight -= deviations / (2 * np.sqrt(self.rate * np.prod(fan_in)))
         most = self.design.largest_weight
@@ -166,13 +152,11 @@ class _Layers:
         """A 3×3 convolution of the last layer."""
         out = max(1, round(channels * self.design.width))
         weight = self.weight(out, self.shape[0], 3, 3)
-        size = tuple(-(-side // stride) for side in self.shape[1:])
-        projection = Projection(self.source, weight, (stride, stride), (1, 1))
-        self._add(name, (projection,), (out, *size))
+        self.neurons(name, weight, placeholder(out), stride=(stride, stride), padding=(1, 1))
 
     def block(self, name: str, channels: int, stride: int) -> None:
         """Two convolutions, the second joined by the current of the block's input."""
-        source, inputs = self.source, self.shape[0]
+        source, inputs = self.last, self.shape[0]
         self.convolution(f"{name}.conv1", channels, stride)
         self.convolution(f"{name}.conv2", channels)
         out = self.shape[0]
@@ -186,19 +170,14 @@ class _Layers:
         self.nodes[-1] = replace(last, projections=(*last.projections, shortcut))
 
     def dense(self, name: str, units: int) -> None:
-        weight = self.weight(units, int(np.prod(self.shape)))
-        self._add(name, (Projection(self.source, weight),), (units,))
+        self.neurons(name, self.weight(units, int(np.prod(self.shape))), placeholder(units))
 
-    def pool(self, window: int) -> None:
-        channels, height, width = self.shape
-        if window < 2 or min(height, width) < window:
-            return
-        kind: Literal["max", "sum"] = "max" if self.design.pooling == "max" else "sum"
-        name = f"{self.source}.pool"
-        self.nodes.append(Pool(name, self.source, kind, window))
-        self.source, self.shape = name, (channels, height // window, width // window)
+    def shrink(self, window: int) -> None:
+        """Pool the last layer, unless its map is smaller than the window."""
+        if window > 1 and min(self.shape[1:]) >= window:
+            kind: Literal["max", "sum"] = "max" if self.design.pooling == "max" else "sum"
+            self.pool(f"{self.last}.pool", kind, window)
 
-    def _add(self, name: str, projections: tuple[Projection, ...], shape: tuple[int, ...]) -> None:
-        threshold = np.full(shape[0], 0.5, np.float32)
-        self.nodes.append(Population(name, projections, threshold))
-        self.source, self.shape = name, shape
+
+def placeholder(channels: int) -> FloatArray:
+    return np.full(channels, 0.5, np.float32)

@@ -9,10 +9,12 @@ soundness     nodes that fit each other, and work that has an end
 values        arrays and their limits: sums that stay exact
 annotations   names, provenance
 activations   what an engine has to keep, bounded
+builder       graphs made node by node
 reference     the slow exact interpreter: the definition of the right answer
 visitor       the one walk for what makes another form of a graph
 """
 
+from snn_runtime.graph.builder import Builder
 from snn_runtime.graph.ends import Fit, Image, Readout
 from snn_runtime.graph.graph import INT16_BOUND, SpikingGraph
 from snn_runtime.graph.nodes import Node, Pool, Population
@@ -23,6 +25,7 @@ from snn_runtime.graph.visitor import Lowering, Visitor
 __all__ = [
     "INPUT",
     "INT16_BOUND",
+    "Builder",
     "Fit",
     "FloatArray",
     "Image",
