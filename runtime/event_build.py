@@ -1,4 +1,4 @@
-"""Compiles the spike-driven engine with whichever C++17 compiler is here: its sources, its flags.
+"""Compiles the event engine with the C++17 compiler of this machine: its sources, its flags.
 
     python runtime/event_build.py      builds it inside the package, if anything changed since
 
@@ -22,7 +22,7 @@ from pathlib import Path
 SOURCES = Path(__file__).parent / "snn_runtime" / "engines" / "event"
 LIBRARY = "libsnn_event.so"
 STAMP = "libsnn_event.stamp"
-"""Beside a library: the digest of what it was made from."""
+"""Beside a library: the digest of what it was built from."""
 COMPILERS = ("c++", "g++", "clang++")
 """Looked for in this order where $CXX names none."""
 FLAGS = (
@@ -32,20 +32,19 @@ FLAGS = (
 )
 LINK = ("-shared", "-pthread")
 SELF_CONTAINED = ("-static-libstdc++", "-static-libgcc", "-Wl,--gc-sections", "-Wl,-s")
-"""With its own copy of the C++ library, so that a wheel does not ask for the builder's."""
+"""Links its own copy of the C++ library: a wheel runs where the builder's is not."""
 EXPORTS = "{ global: snn_event_*; local: *; };"
-"""And nobody else in the process may get to see that copy."""
+"""Hides that copy from the rest of the process."""
 PER_INSTRUCTION_SET = "kernels"
 """Sources whose name begins so are compiled once for each instruction set."""
-_AVX2 = ("-mavx2", "-mbmi", "-mbmi2", "-mfma", "-mpopcnt", "-mlzcnt")
+_AVX2 = ("-mavx2", "-mbmi", "-mbmi2", "-mfma", "-mpopcnt")
 _AVX512 = (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
-_VNNI = (*_AVX512, "-mavx512vnni")
 ERROR_LINES = 3
-"""Of a compiler that fails, shown."""
+"""Lines of a failing compiler that an error shows."""
 
 
 class BuildError(Exception):
-    """Why there is no engine, in one sentence."""
+    """Says in one sentence why there is no engine."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +63,13 @@ def find_compiler() -> Compiler:
     Raises:
         BuildError: There is none, or $CXX does not run.
     """
-    wanted = shlex.split(os.environ.get("CXX", ""))
-    candidates = [tuple(wanted)] if wanted else [(name,) for name in COMPILERS]
+    named = shlex.split(os.environ.get("CXX", ""))
+    candidates = [tuple(named)] if named else [(name,) for name in COMPILERS]
     for command in candidates:
         if shutil.which(command[0]):
-            return _asked(command)
-    if wanted:
-        raise BuildError(f"CXX is {shlex.join(wanted)}, which is not here")
+            return _identify(command)
+    if named:
+        raise BuildError(f"CXX is {shlex.join(named)}, which is not here")
     raise BuildError(f"no C++ compiler ({', '.join(COMPILERS)}, or name one in CXX)")
 
 
@@ -131,18 +130,19 @@ def build(
         BuildError: It does not compile, or this machine does not load it.
     """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".event-") as name:
-        made = Path(name) / target.name
-        link(compiler, compile_objects(compiler, Path(name), extra=extra, sources=sources), made)
+        library = Path(name) / target.name
+        objects = compile_objects(compiler, Path(name), extra=extra, sources=sources)
+        link(compiler, objects, library)
         try:
-            ctypes.CDLL(str(made), mode=os.RTLD_NOW).snn_event_abi()
+            ctypes.CDLL(str(library), mode=os.RTLD_NOW).snn_event_abi()
         except (OSError, AttributeError) as error:
             raise BuildError(f"the library was compiled but does not load: {error}") from error
         # A program may be running from the old one: replace it, never write into it.
-        os.replace(made, target)
+        os.replace(library, target)
 
 
 def build_in_place(sources: Path = SOURCES) -> Path:
-    """Build the library beside its sources unless it is there and made of them; return its path.
+    """Build the library beside its sources unless it is up to date; return its path.
 
     Raises:
         BuildError: There is no compiler, it fails, or the folder cannot be written.
@@ -182,12 +182,12 @@ def run(command: Sequence[str]) -> str:
     if done.returncode == 0:
         return done.stdout
     lines = [line.strip() for line in done.stderr.splitlines()]
-    telling = [line for line in lines if "error:" in line or "undefined" in line] or lines
-    reason = "; ".join(telling[:ERROR_LINES]) or f"exit code {done.returncode}"
+    errors = [line for line in lines if "error:" in line or "undefined" in line] or lines
+    reason = "; ".join(errors[:ERROR_LINES]) or f"exit code {done.returncode}"
     raise BuildError(f"{command[0]} fails: {reason}")
 
 
-def _asked(command: tuple[str, ...]) -> Compiler:
+def _identify(command: tuple[str, ...]) -> Compiler:
     triple = run([*command, "-dumpmachine"]).strip()
     version = run([*command, "--version"]).partition("\n")[0]
     return Compiler(command, triple.partition("-")[0], version)

@@ -230,7 +230,7 @@ def _spent(
 def bandwidths(sizes: list[int]) -> dict[str, float] | str:
     """Bytes a nanosecond by size for one thread: the best of a few trials, it being a limit."""
     try:
-        from snn_runtime.engines.event.backend import bandwidth
+        from snn_runtime.engines.event.library import bandwidth
 
         return {
             str(size): max(float(bandwidth(size)) for _ in range(BANDWIDTH_TRIALS))

@@ -129,7 +129,7 @@ def test_what_is_not_installed_is_named_with_the_extra(
 def test_bandwidth_is_the_best_of_its_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     speeds = iter([1.0, 3.0, 2.0, 9.0, 8.0, 7.0])
     engine = SimpleNamespace(bandwidth=lambda size: next(speeds))
-    monkeypatch.setitem(sys.modules, "snn_runtime.engines.event.backend", engine)
+    monkeypatch.setitem(sys.modules, "snn_runtime.engines.event.library", engine)
     assert worker.bandwidths([20, 10, 20]) == {"10": 3.0, "20": 9.0}
 
 
@@ -141,7 +141,7 @@ def test_without_the_engine_there_is_no_bandwidth(
         raise DeviceError("backend_unavailable", "no compiler was here")
 
     engine = None if missing == "module" else SimpleNamespace(bandwidth=refuse)
-    monkeypatch.setitem(sys.modules, "snn_runtime.engines.event.backend", engine)
+    monkeypatch.setitem(sys.modules, "snn_runtime.engines.event.library", engine)
     assert "not measured" in worker.bandwidths([10])
 
 

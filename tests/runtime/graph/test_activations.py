@@ -160,13 +160,13 @@ def test_the_engine_needs_no_more_than_was_reckoned(graph: SpikingGraph) -> None
     reckoned = sum(kept(graph.shapes[name], largest) for name, largest in sent.items())
     # Of every row some numbers more, and of every buffer what a vector may read too far.
     rows = sum(graph.shapes[name][1] if len(graph.shapes[name]) == 3 else 1 for name in sent)
-    assert EventBackend(graph, threads=1).room <= reckoned + 132 * rows + 3 * 320 * len(sent)
+    assert EventBackend(graph, threads=1).value_bytes <= reckoned + 132 * rows + 3 * 320 * len(sent)
 
 
 def test_a_deep_chain_takes_what_a_short_one_does() -> None:
-    rooms = [EventBackend(chain(depth, 64, 32)).room for depth in (4, 40, 120)]
-    assert rooms[0] == rooms[1] == rooms[2]
-    wide = [EventBackend(fan(width, 64)).room for width in (4, 40)]
+    sizes = [EventBackend(chain(depth, 64, 32)).value_bytes for depth in (4, 40, 120)]
+    assert sizes[0] == sizes[1] == sizes[2]
+    wide = [EventBackend(fan(width, 64)).value_bytes for width in (4, 40)]
     assert wide[1] > 5 * wide[0]  # all are alive at once
     peaks = [peak(g.nodes, g.readout, g.shapes) for g in (chain(4, 64), chain(120, 64))]
     assert peaks[0] == peaks[1]
@@ -211,14 +211,14 @@ graph = graph_of(
     Pool("end", "q", "max", 18),
 )
 engine = EventBackend(graph, threads=threads)
-assert engine.room > 64 * 2**20, engine.room  # too much for each of sixteen threads
+assert engine.value_bytes > 64 * 2**20, engine.value_bytes  # too much for each of sixteen threads
 images = np.zeros((threads, side, side, 3), np.uint8)
 Path("/proc/self/clear_refs").write_text("5")
 before = peak_memory()
 logits = engine.run(images)
 assert (logits == 1).all(), logits
 grown = peak_memory() - before
-assert grown < 2 * engine.room, (grown, engine.room)
+assert grown < 2 * engine.value_bytes, (grown, engine.value_bytes)
 """
 
 

@@ -1,6 +1,6 @@
-"""The spike-driven engine: C++ that does the work of the spikes there are, in whole numbers.
+"""The backend `event`: C++ whose work is proportional to the spikes.
 
-It takes every graph of int8 weights and agrees with the interpreter bit for bit, whatever the
+It runs every graph of int8 weights and agrees with the reference bit for bit, whatever the
 instruction set and the number of threads.
 """
 
@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from snn_runtime.engines.event.library import bandwidth, instruction_sets, library
+from snn_runtime.engines.event.library import instruction_sets, library
 from snn_runtime.engines.event.lowering import lower
 from snn_runtime.engines.lifetime import Reopened
 from snn_runtime.errors import DeviceError, ResourceError, UsageError
@@ -21,17 +21,15 @@ from snn_runtime.graph import SpikingGraph
 from snn_runtime.graph.reference import Spikes
 from snn_runtime.machine.cores import thread_count
 
-__all__ = ["EventBackend", "bandwidth", "instruction_sets"]
-
 SETTING = "SNN_EVENT_ISA"
 """Environment variable that forces the instruction set."""
-WATCHED_BYTES = 2**28
-"""Of spikes that `spikes` asks for at once, however large the batch is."""
-_SENTENCE = 500
+SPIKE_BYTES = 2**28
+"""Memory for the spikes of one call of the engine: a larger batch takes several calls."""
+_MESSAGE_BYTES = 500
 
 
 class EventBackend(Reopened):
-    """Runs a graph of int8 weights where the spikes are."""
+    """Runs a graph of int8 weights event by event."""
 
     name = "event"
     _opened = ("_engine",)
@@ -43,8 +41,12 @@ class EventBackend(Reopened):
         threads: int | None = None,
         instruction_set: str | None = None,
     ) -> None:
-        """Raises DeviceError where there is no engine or it does not take the graph, UsageError for
-        an instruction set that is not here or a number of threads that cannot be."""
+        """Open the engine. `threads` None: as many as the process may use.
+
+        Raises:
+            DeviceError: There is no engine, or it refuses the graph.
+            UsageError: This machine lacks the instruction set, or `threads` is not possible.
+        """
         if not graph.exact:
             raise DeviceError(
                 "backend_unavailable",
@@ -53,12 +55,12 @@ class EventBackend(Reopened):
             )
         super().__init__(graph, threads=threads, instruction_set=instruction_set)
         self.threads = thread_count(threads)
-        self._wanted = _checked(instruction_set)
-        self._engine  # noqa: B018  # opened now, to be refused now
+        self._instruction_set = _check_instruction_set(instruction_set)
+        self._engine  # noqa: B018  # opened here, so that errors are raised here
 
     @property
     def instruction_set(self) -> str:
-        """The one that actually runs."""
+        """The instruction set in use."""
         name: bytes = library().snn_event_instruction_set(self._engine.address)
         return name.decode()
 
@@ -67,9 +69,9 @@ class EventBackend(Reopened):
         return f"{self.instruction_set}, {self.threads} thread{'s' * (self.threads > 1)}"
 
     @property
-    def room(self) -> int:
-        """Bytes that the values of one image take while it runs."""
-        size: int = library().snn_event_room(self._engine.address)
+    def value_bytes(self) -> int:
+        """Memory of the values of one image while it runs."""
+        size: int = library().snn_event_value_bytes(self._engine.address)
         return size
 
     def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -77,28 +79,32 @@ class EventBackend(Reopened):
 
     def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
         shapes = {node.name: self._graph.shapes[node.name] for node in self._graph.populations}
-        step = max(1, WATCHED_BYTES // max(1, sum(map(math.prod, shapes.values()))))
+        step = max(1, SPIKE_BYTES // max(1, sum(map(math.prod, shapes.values()))))
         parts: dict[str, list[npt.NDArray[np.uint8]]] = {name: [] for name in shapes}
         for start in range(0, max(1, len(images)), step):  # an empty batch is one empty part
             chunk = images[start : start + step]
             sizes = [len(chunk) * math.prod(shape) for shape in shapes.values()]
             buffer = np.empty(sum(sizes), np.uint8)
             self._run(chunk, buffer)
-            bits = np.split(buffer, np.cumsum(sizes)[:-1]) if sizes else []
-            for (name, shape), own in zip(shapes.items(), bits, strict=True):
-                parts[name].append(own.reshape(len(chunk), *shape))
+            populations = np.split(buffer, np.cumsum(sizes)[:-1]) if sizes else []
+            for (name, shape), bits in zip(shapes.items(), populations, strict=True):
+                parts[name].append(bits.reshape(len(chunk), *shape))
         return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
     @cached_property
     def _engine(self) -> "_Engine":
         lowered = lower(self._graph)
-        sentence = ctypes.create_string_buffer(_SENTENCE)
+        message = ctypes.create_string_buffer(_MESSAGE_BYTES)
         engine = library().snn_event_create(
-            ctypes.byref(lowered.struct), self.threads, self._wanted.encode(), sentence, _SENTENCE
+            ctypes.byref(lowered.struct),
+            self.threads,
+            self._instruction_set.encode(),
+            message,
+            _MESSAGE_BYTES,
         )
         if not engine:
-            why = sentence.value.decode(errors="replace")
-            raise DeviceError("backend_unavailable", f"backend event refuses the network: {why}")
+            reason = message.value.decode(errors="replace")
+            raise DeviceError("backend_unavailable", f"backend event refuses the network: {reason}")
         return _Engine(engine)
 
     def _run(
@@ -121,21 +127,21 @@ class EventBackend(Reopened):
 
 
 class _Engine:
-    """The engine's address; it is destroyed with this object."""
+    """Owns an snn_engine: destroys it when it is collected."""
 
     def __init__(self, address: int) -> None:
         self.address = address
-        # At the end of the process a thread may still be inside, and all memory goes anyway.
+        # Not at exit: a thread may still run in it, and the process frees all memory anyway.
         weakref.finalize(self, library().snn_event_destroy, address).atexit = False
 
 
-def _checked(instruction_set: str | None) -> str:
-    """The instruction set to ask for, "" for the best."""
+def _check_instruction_set(instruction_set: str | None) -> str:
+    """Return the argument, else the setting, else "", which stands for the best."""
     wanted = instruction_set or os.environ.get(SETTING, "")
     available = instruction_sets()
     if wanted and wanted not in available:
         origin = "instruction set" if instruction_set else SETTING
-        # Not a DeviceError: `auto` must not answer a demand by taking another engine.
+        # Not a DeviceError, after which `auto` would take another engine.
         raise UsageError(
             "bad_instruction_set",
             f"{origin} is {wanted!r}, this machine runs {', '.join(available)}",

@@ -1,4 +1,4 @@
-// What weights can do at most.
+// Bounds on sums of weights.
 #ifndef SNN_EVENT_BOUNDS_H
 #define SNN_EVENT_BOUNDS_H
 
@@ -6,12 +6,14 @@
 
 namespace snn {
 
-// How many events' weights to output channel o surely sum to what fits 16 bits: the largest on either side do. An
-// event that counts several spikes of a sum pool comes as often as it counts.
-int64_t event_limit(const Plan &plan, const snn_graph &graph, const Projections &projections, int64_t o);
+// Largest n such that any n events keep the 16-bit sum of output channel o from overflowing: the n
+// largest weights of either sign do. A neuron that sends counts up to m may come m times.
+int64_t event_limit(const Plan &plan, const snn_graph &graph, const Projections &projections,
+                    int64_t o);
 
 // Whether all weights from spikes to `channels` are -8 to 7.
-bool fit_four_bits(const Plan &plan, const snn_graph &graph, const Projections &projections, int64_t channels);
+bool fit_four_bits(const Plan &plan, const snn_graph &graph, const Projections &projections,
+                   int64_t channels);
 
 }  // namespace snn
 #endif

@@ -10,22 +10,23 @@
 #include <string>
 #include <thread>
 
-#include "crew.h"
 #include "kernels.h"
 #include "plan.h"
+#include "thread_pool.h"
+#include "tuning.h"
 
 namespace {
 
 using namespace snn;
 
 // The instruction sets of this build that this processor has, best first.
-std::vector<const Kernels *> available() {
+std::vector<const Kernels *> available_kernels() {
   std::vector<const Kernels *> found;
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
                     __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma") &&
-                    __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("lzcnt");
+                    __builtin_cpu_supports("popcnt");
   if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
     if (__builtin_cpu_supports("avx512vnni")) found.push_back(&kernels_avx512vnni);
@@ -41,59 +42,60 @@ std::vector<const Kernels *> available() {
   return found;
 }
 
-const Kernels &chosen(const char *name) {
-  const std::vector<const Kernels *> found = available();
+const Kernels &find_kernels(const char *name) {
+  const std::vector<const Kernels *> found = available_kernels();
   if (!name || !*name) return *found[0];
   for (const Kernels *kernels : found) {
     if (!std::strcmp(kernels->name, name)) return *kernels;
   }
-  throw std::runtime_error(std::string("instruction set ") + name + " is not here, expected one of: " +
-                           snn_event_instruction_sets());
+  throw std::runtime_error(std::string("instruction set ") + name +
+                           " is not here, expected one of: " + snn_event_instruction_sets());
 }
 
 Workspace make_workspace(const Plan &plan) {
   Workspace space;
   const Shape &image = plan.values[0].shape;
-  const int64_t size = (image.height + 2 * plan.margin_y) * plan.picture_stride();
-  space.picture = Array<uint8_t>(size);
-  // What surrounds the picture must count for nothing: zero, or the offset where that is subtracted later.
-  if (plan.colour_bytes() == 1) {
-    for (int64_t i = 0; i < size; i++) space.picture.get()[i] = static_cast<uint8_t>(plan.offset[i % 3]);
+  const int64_t size = (image.height + 2 * plan.margin_y) * plan.padded_row_bytes();
+  space.padded_image = Array<uint8_t>(size);
+  // The margin must add nothing: zero, or the offset where that is subtracted later.
+  if (plan.element_bytes() == 1) {
+    for (int64_t i = 0; i < size; i++)
+      space.padded_image.get()[i] = static_cast<uint8_t>(plan.offset[i % 3]);
   }
-  space.memory = Array<uint8_t>(static_cast<size_t>(plan.room));
-  const auto at = [&](int64_t place) { return space.memory.get() + place; };
+  space.memory = Array<uint8_t>(static_cast<size_t>(plan.value_bytes));
+  const auto at = [&](int64_t offset) { return space.memory.get() + offset; };
   for (size_t v = 0; v < plan.values.size(); v++) {
     const Value &value = plan.values[v];
-    const Places &places = plan.places[v];
-    Room room;
-    if (places.mask >= 0) room.mask = reinterpret_cast<uint64_t *>(at(places.mask));
-    if (places.counts >= 0) room.counts = reinterpret_cast<int32_t *>(at(places.counts));
-    if (places.list >= 0) {
-      room.events = reinterpret_cast<uint32_t *>(at(places.list));
-      room.starts = room.events + value.shape.height * (value.row_events + kExcess);
+    const ValueOffsets &offsets = plan.value_offsets[v];
+    ValueBuffer buffer;
+    if (offsets.mask >= 0) buffer.mask = reinterpret_cast<uint64_t *>(at(offsets.mask));
+    if (offsets.counts >= 0) buffer.counts = reinterpret_cast<int32_t *>(at(offsets.counts));
+    if (offsets.events >= 0) {
+      buffer.events = reinterpret_cast<uint32_t *>(at(offsets.events));
+      buffer.begins = buffer.events + value.shape.height * (value.max_row_events + kListPadding);
     }
-    space.rooms.push_back(room);
+    space.buffers.push_back(buffer);
   }
   return space;
 }
 
 Scratch make_scratch(const Plan &plan) {
   Scratch scratch;
-  scratch.lines = Array<Line>(plan.most_lines);
-  scratch.begin_lines = Array<Line *>(plan.most_projections + 1);
-  scratch.rows = Array<uint32_t>(plan.most_events + 2 * kExcess);
-  scratch.begins = Array<int64_t>(plan.most_pixels + 1);
-  scratch.currents = Array<int32_t>(plan.most_currents);
+  scratch.lines = Array<Line>(plan.max_lines);
+  scratch.line_begins = Array<Line *>(plan.max_projections + 1);
+  scratch.rows = Array<uint32_t>(plan.max_events + 2 * kListPadding);
+  scratch.begins = Array<int64_t>(plan.max_pixels + 1);
+  scratch.currents = Array<int32_t>(plan.max_currents);
   return scratch;
 }
 
-// Of a stage: units begun, units done, parts done of every band of rows.
-struct alignas(64) Progress {
-  std::atomic<int64_t> next{0}, done{0};
+// How far the threads are with a phase: units begun, units done, parts done of every band of rows.
+struct alignas(kCacheLine) Progress {
+  std::atomic<int64_t> begun{0}, done{0};
   std::vector<std::atomic<int64_t>> parts;
 
   void reset() {
-    next.store(0, std::memory_order_relaxed);
+    begun.store(0, std::memory_order_relaxed);
     done.store(0, std::memory_order_relaxed);
     for (std::atomic<int64_t> &part : parts) part.store(0, std::memory_order_relaxed);
   }
@@ -102,124 +104,134 @@ struct alignas(64) Progress {
 }  // namespace
 
 struct snn_engine {
-  explicit snn_engine(Plan made) : plan(std::move(made)), crew(plan.threads), progress(plan.stages.size()) {
-    for (int32_t m = 0; m < crew.members(); m++) scratch.push_back(make_scratch(plan));
+  explicit snn_engine(Plan made)
+      : plan(std::move(made)), pool(plan.threads), progress(plan.phases.size()) {
+    for (int32_t t = 0; t < pool.size(); t++) scratch.push_back(make_scratch(plan));
     spaces.push_back(make_workspace(plan));
-    for (size_t s = 0; s < plan.stages.size(); s++) {
-      const Stage &stage = plan.stages[s];
-      if (stage.step != Step::kLayer) continue;
-      progress[s].parts = std::vector<std::atomic<int64_t>>(plan.layers[stage.index].bands());
+    for (size_t i = 0; i < plan.phases.size(); i++) {
+      const Phase &phase = plan.phases[i];
+      if (phase.step != Step::kLayer) continue;
+      progress[i].parts = std::vector<std::atomic<int64_t>>(plan.layers[phase.index].bands());
     }
   }
 
+  // Images are first shared out to the threads, one each, while there are enough; the rest one
+  // after the other, each by all threads.
   void run(const uint8_t *images, int64_t count, float *logits, uint8_t *spikes) {
     std::lock_guard<std::mutex> lock(mutex);
     images_ = images;
     logits_ = logits;
     spikes_ = spikes;
     count_ = count;
-    // Whole images for each thread while there are enough; the rest together, a layer at a time.
-    whole_ = crew.members() == 1 ? count : apart() ? count - count % crew.members() : 0;
-    if (whole_ > 0) {
+    parallel_images_ = pool.size() == 1 ? count : images_fit() ? count - count % pool.size() : 0;
+    if (parallel_images_ > 0) {
       while (spaces.size() < scratch.size()) spaces.push_back(make_workspace(plan));
       next_image_.store(0, std::memory_order_relaxed);
-      crew.together([](void *self, int32_t m) { static_cast<snn_engine *>(self)->alone(m); }, this);
+      pool.run([](void *self, int32_t t) { static_cast<snn_engine *>(self)->run_images(t); }, this);
     }
-    for (int64_t i = whole_; i < count; i++) {
+    for (int64_t i = parallel_images_; i < count; i++) {
       for (Progress &p : progress) p.reset();
-      show(spaces[0], i);
-      crew.together([](void *self, int32_t m) { static_cast<snn_engine *>(self)->shared(m); }, this);
+      set_image(spaces[0], i);
+      pool.run([](void *self, int32_t t) { static_cast<snn_engine *>(self)->run_shared_image(t); },
+               this);
     }
   }
 
   Plan plan;
-  Crew crew;
+  ThreadPool pool;
 
  private:
-  // Whether each thread may have an image of its own: while images are small, or few enough to be large.
-  bool apart() const {
-    constexpr int64_t kSmall = int64_t{64} << 20, kTogether = int64_t{1} << 30;
-    return plan.room <= kSmall || plan.room <= kTogether / crew.members();
+  // Whether memory allows an image for each thread.
+  bool images_fit() const {
+    return plan.value_bytes <= kParallelImageBytes ||
+           plan.value_bytes <= kParallelImagesBytes / pool.size();
   }
 
-  void show(Workspace &space, int64_t i) const {
+  void set_image(Workspace &space, int64_t i) const {
     const Shape &image = plan.values[0].shape;
     space.index = i;
     space.image = images_ + i * image.pixels() * 3;
     space.logits = logits_ + i * plan.classes;
   }
 
-  void alone(int32_t member) {
-    Workspace &space = spaces[member];
+  // What each thread does while there are images for all.
+  void run_images(int32_t thread) {
+    Workspace &space = spaces[thread];
     for (;;) {
       const int64_t i = next_image_.fetch_add(1, std::memory_order_relaxed);
-      if (i >= whole_) return;
-      show(space, i);
-      for (const Stage &stage : plan.stages) {
-        for (int64_t unit = 0; unit < stage.units; unit++) {
-          plan.kernels->execute(plan, stage, unit, space, scratch[member]);
-          if (stage.step != Step::kLayer) continue;
-          const Layer &layer = plan.layers[stage.index];
-          if (unit % layer.parts == layer.parts - 1) finish(layer, unit / layer.parts, space);
+      if (i >= parallel_images_) return;
+      set_image(space, i);
+      for (const Phase &phase : plan.phases) {
+        for (int64_t unit = 0; unit < phase.units; unit++) {
+          plan.kernels->execute(plan, phase, unit, space, scratch[thread]);
+          if (phase.step != Step::kLayer) continue;
+          const Layer &layer = plan.layers[phase.index];
+          if (unit % layer.tile_parts == layer.tile_parts - 1)
+            finish_band(layer, unit / layer.tile_parts, space);
         }
       }
     }
   }
 
-  // One image by all: whoever comes takes the next unit, and no one goes on before a stage is complete.
-  void shared(int32_t member) {
-    for (size_t s = 0; s < plan.stages.size(); s++) {
-      const Stage &stage = plan.stages[s];
-      Progress &own = progress[s];
+  // What each thread does on an image of all: it takes the next unit, and waits for the others at
+  // the end of a phase.
+  void run_shared_image(int32_t thread) {
+    for (size_t i = 0; i < plan.phases.size(); i++) {
+      const Phase &phase = plan.phases[i];
+      Progress &phase_progress = progress[i];
       int64_t finished = 0;
       for (;;) {
-        const int64_t unit = own.next.fetch_add(1, std::memory_order_relaxed);
-        if (unit >= stage.units) break;
-        plan.kernels->execute(plan, stage, unit, spaces[0], scratch[member]);
+        const int64_t unit = phase_progress.begun.fetch_add(1, std::memory_order_relaxed);
+        if (unit >= phase.units) break;
+        plan.kernels->execute(plan, phase, unit, spaces[0], scratch[thread]);
         finished++;
-        if (stage.step != Step::kLayer) continue;
-        const Layer &layer = plan.layers[stage.index];
-        const int64_t band = unit / layer.parts;
-        // Who completes the band sees what the others wrote into it.
-        if (own.parts[band].fetch_add(1, std::memory_order_acq_rel) == layer.parts - 1) {
-          finish(layer, band, spaces[0]);
+        if (phase.step != Step::kLayer) continue;
+        const Layer &layer = plan.layers[phase.index];
+        const int64_t band = unit / layer.tile_parts;
+        // Acquire and release: the thread that completes the band sees what the others wrote into
+        // it.
+        if (phase_progress.parts[band].fetch_add(1, std::memory_order_acq_rel) ==
+            layer.tile_parts - 1) {
+          finish_band(layer, band, spaces[0]);
         }
       }
-      if (finished) own.done.fetch_add(finished, std::memory_order_acq_rel);
-      for (int spins = 0; own.done.load(std::memory_order_acquire) < stage.units; spins++) {
-        if (spins < 4096) relax(); else std::this_thread::yield();
+      if (finished) phase_progress.done.fetch_add(finished, std::memory_order_acq_rel);
+      for (int spins = 0; phase_progress.done.load(std::memory_order_acquire) < phase.units;
+           spins++) {
+        wait_a_little(spins);
       }
     }
   }
 
-  // What follows a band of a layer's rows, while its mask is still there.
-  void finish(const Layer &layer, int64_t band, Workspace &space) const {
-    plan.kernels->finish(plan, layer, band, space);
-    if (spikes_ && layer.value >= 0) tell(layer, band, space);
+  // What follows a band of a layer's rows, while its mask is in the cache and not yet overwritten.
+  void finish_band(const Layer &layer, int64_t band, Workspace &space) const {
+    plan.kernels->run_fused(plan, layer, band, space);
+    if (spikes_ && layer.value >= 0) copy_spikes(layer, band, space);
   }
 
-  // The spikes of a band, a byte each, to where the whole batch's lie.
-  void tell(const Layer &layer, int64_t band, const Workspace &space) const {
+  // The spikes of a band, a byte each, into the caller's [population][image][channel][pixel].
+  void copy_spikes(const Layer &layer, int64_t band, const Workspace &space) const {
     const Shape &shape = layer.shape;
     const int64_t words = shape.words(), pixels = shape.pixels();
-    const int64_t first = band * layer.rows * shape.width;
-    const int64_t last = std::min(first + layer.rows * shape.width, pixels);
-    const uint64_t *mask = space.rooms[layer.value].mask;
-    uint8_t *own = spikes_ + count_ * layer.before + space.index * shape.channels * pixels;
-    for (int64_t c = 0; c < shape.channels; c++, own += pixels) {
-      for (int64_t pixel = first; pixel < last; pixel++) own[pixel] = mask[pixel * words + c / 64] >> (c % 64) & 1;
+    const int64_t first = band * layer.band_rows * shape.width;
+    const int64_t last = std::min(first + layer.band_rows * shape.width, pixels);
+    const uint64_t *mask = space.buffers[layer.value].mask;
+    uint8_t *to = spikes_ + count_ * layer.neuron_offset + space.index * shape.channels * pixels;
+    for (int64_t c = 0; c < shape.channels; c++, to += pixels) {
+      for (int64_t pixel = first; pixel < last; pixel++)
+        to[pixel] = mask[pixel * words + c / 64] >> (c % 64) & 1;
     }
   }
 
   std::vector<Progress> progress;
-  std::vector<Scratch> scratch;
-  std::vector<Workspace> spaces;
+  std::vector<Scratch> scratch;   // one a thread
+  std::vector<Workspace> spaces;  // one an image that runs
   std::mutex mutex;
   std::atomic<int64_t> next_image_{0};
   const uint8_t *images_ = nullptr;
   float *logits_ = nullptr;
   uint8_t *spikes_ = nullptr;
-  int64_t count_ = 0, whole_ = 0;
+  int64_t count_ = 0, parallel_images_ = 0;
 };
 
 int32_t snn_event_abi(void) { return SNN_EVENT_ABI; }
@@ -227,19 +239,20 @@ int32_t snn_event_abi(void) { return SNN_EVENT_ABI; }
 const char *snn_event_instruction_sets(void) {
   static const std::string names = [] {
     std::string joined;
-    for (const Kernels *kernels : available()) joined += (joined.empty() ? "" : " ") + std::string(kernels->name);
+    for (const Kernels *kernels : available_kernels())
+      joined += (joined.empty() ? "" : " ") + std::string(kernels->name);
     return joined;
   }();
   return names.c_str();
 }
 
-snn_engine *snn_event_create(const snn_graph *graph, int32_t threads, const char *instruction_set, char *error,
-                             int64_t error_size) {
+snn_engine *snn_event_create(const snn_graph *graph, int32_t threads, const char *instruction_set,
+                             char *error, int64_t error_size) {
   const char *problem = "";
   std::string sentence;
   try {
     if (threads < 1 || threads > 1024) throw std::runtime_error("threads are not 1 to 1024");
-    return new snn_engine(make_plan(*graph, chosen(instruction_set), threads));
+    return new snn_engine(make_plan(*graph, find_kernels(instruction_set), threads));
   } catch (const std::bad_alloc &) {
     problem = "out of memory";
   } catch (const std::exception &refusal) {
@@ -250,7 +263,8 @@ snn_engine *snn_event_create(const snn_graph *graph, int32_t threads, const char
   return nullptr;
 }
 
-int32_t snn_event_run(snn_engine *engine, const uint8_t *images, int64_t count, float *logits, uint8_t *spikes) {
+int32_t snn_event_run(snn_engine *engine, const uint8_t *images, int64_t count, float *logits,
+                      uint8_t *spikes) {
   try {
     engine->run(images, count, logits, spikes);
     return 0;
@@ -259,24 +273,26 @@ int32_t snn_event_run(snn_engine *engine, const uint8_t *images, int64_t count, 
   }
 }
 
-const char *snn_event_instruction_set(const snn_engine *engine) { return engine->plan.kernels->name; }
+const char *snn_event_instruction_set(const snn_engine *engine) {
+  return engine->plan.kernels->name;
+}
 
-int64_t snn_event_room(const snn_engine *engine) { return engine->plan.room; }
+int64_t snn_event_value_bytes(const snn_engine *engine) { return engine->plan.value_bytes; }
 
 void snn_event_destroy(snn_engine *engine) { delete engine; }
 
 double snn_event_bandwidth(int64_t bytes) {
-  const Kernels &kernels = *available()[0];
-  const int64_t size = std::max<int64_t>(bytes, 4 * kernels.vector);
+  const Kernels &kernels = *available_kernels()[0];
+  const int64_t size = std::max<int64_t>(bytes, 4 * kernels.vector_bytes);
   Arena arena;
-  int8_t *const buffer = arena.take(static_cast<size_t>(size));
+  int8_t *const buffer = arena.allocate(static_cast<size_t>(size));
   std::fill_n(buffer, size, int8_t{1});
   const int64_t repeats = std::max<int64_t>(1, (int64_t{8} << 20) / size);
   double best = 0;
   volatile uint64_t sink = 0;
   for (int round = 0; round < 12; round++) {
     const auto start = std::chrono::steady_clock::now();
-    for (int64_t i = 0; i < repeats; i++) sink = sink + kernels.read(buffer, size);
+    for (int64_t i = 0; i < repeats; i++) sink = sink + kernels.read_bytes(buffer, size);
     const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - start;
     best = std::max(best, static_cast<double>(size) * repeats / took.count());
   }

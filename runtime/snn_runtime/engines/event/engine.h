@@ -1,8 +1,10 @@
-// The spike-driven engine: a whole SpikingGraph in one call. Plain C, so that any language can bind it.
+// The spike-driven engine: a whole SpikingGraph in one call. Plain C, so that any language can bind
+// it.
 //
-// A population's current is the sum of the weight rows of the neurons that fired before it, and most did
-// not: the work is proportional to the spikes. Everything is integer arithmetic; the result is the
-// interpreter's (snn_runtime/graph/reference.py) bit for bit, on every instruction set and any number of threads.
+// A population's current is the sum of the weight rows of the neurons that fired before it, and
+// most did not: the work is proportional to the spikes. Everything is integer arithmetic; the
+// result is the interpreter's (snn_runtime/graph/reference.py) bit for bit, on every instruction
+// set and any number of threads.
 #ifndef SNN_EVENT_ENGINE_H
 #define SNN_EVENT_ENGINE_H
 
@@ -18,16 +20,17 @@
 extern "C" {
 #endif
 
-#define SNN_EVENT_ABI 3
+#define SNN_EVENT_ABI 4
 
-// A convolution of one source. A dense projection is a convolution whose kernel is its whole source.
+// A convolution of one source. A dense projection is a convolution whose kernel is its whole
+// source.
 typedef struct {
   int32_t source;  // 0: the image, n + 1: node n
   int32_t kernel_height, kernel_width;
   int32_t stride_y, stride_x;
   int32_t padding_y, padding_x;
   int32_t groups;
-  int64_t weight;  // where in `weights` its [channels, inputs / groups, kernel_height, kernel_width] begin
+  int64_t weight;  // where in `weights` its [channels, inputs / groups, height, width] begin
 } snn_projection;
 
 typedef enum { SNN_POPULATION = 0, SNN_MAX_POOL = 1, SNN_SUM_POOL = 2 } snn_kind;
@@ -38,18 +41,18 @@ typedef struct {
   int32_t projections;  // of a population: how many, taken from the list in order; 0 for a pool
   int32_t source;       // of a pool: like snn_projection.source; 0 for a population
   int32_t kernel;       // of a pool: side of the window and stride; 0 for a population
-  int32_t positions;    // 1: a threshold for each [channel][row][column], if it reads the image; 0: one a channel
-  int64_t threshold;    // of a population: where in `thresholds` its floor(θ) begin; it fires above them
+  int32_t positions;    // 1: a threshold for each [channel][row][column]; 0: one a channel
+  int64_t threshold;    // of a population: where in `thresholds` its floor(θ) begin
 } snn_node;
 
 typedef struct {
   int32_t height, width;  // of the image, RGB
   int32_t offset[3];      // subtracted per colour
   int32_t nodes, projections;
-  int32_t readout;        // its source, like snn_projection.source
+  int32_t readout;  // its source, like snn_projection.source
   int32_t classes;
-  int32_t reserved;       // 0
-  int64_t readout_weight; // where in `weights` its [classes, C, H, W] begin
+  int32_t reserved;        // 0
+  int64_t readout_weight;  // where in `weights` its [classes, C, H, W] begin
   int64_t weight_count, threshold_count;
   const snn_node *node;
   const snn_projection *projection;
@@ -65,23 +68,23 @@ SNN_API int32_t snn_event_abi(void);
 // The instruction sets this build has and this processor runs, best first, separated by spaces.
 SNN_API const char *snn_event_instruction_sets(void);
 
-// Copies what it needs from the graph. Returns 0 after writing a sentence to `error` if the graph does not
-// hold together, is beyond what this engine takes, memory is short, or the instruction set is not here.
-// `instruction_set` 0 or "" is the best. `threads` ≥ 1, of which the caller's is one.
-SNN_API snn_engine *snn_event_create(const snn_graph *graph, int32_t threads, const char *instruction_set,
-                             char *error, int64_t error_size);
+// Copies what it needs from the graph. Returns 0 after writing a sentence to `error` if the graph
+// does not hold together, is beyond what this engine takes, memory is short, or the instruction set
+// is not here. `instruction_set` 0 or "" is the best. `threads` ≥ 1, of which the caller's is one.
+SNN_API snn_engine *snn_event_create(const snn_graph *graph, int32_t threads,
+                                     const char *instruction_set, char *error, int64_t error_size);
 
-// `images` is uint8 [count, height, width, 3], `logits` float [count, classes]. `spikes` may be 0; else it
-// takes one byte, 0 or 1, a neuron: for each population in order, [count, C, H, W]. Returns 0, or 1 if
-// memory ran out. Calls on one engine wait for each other.
-SNN_API int32_t snn_event_run(snn_engine *engine, const uint8_t *images, int64_t count, float *logits,
-                      uint8_t *spikes);
+// `images` is uint8 [count, height, width, 3], `logits` float [count, classes]. `spikes` may be 0;
+// else it takes one byte, 0 or 1, a neuron: for each population in order, [count, C, H, W]. Returns
+// 0, or 1 if memory ran out. Calls on one engine wait for each other.
+SNN_API int32_t snn_event_run(snn_engine *engine, const uint8_t *images, int64_t count,
+                              float *logits, uint8_t *spikes);
 
 SNN_API const char *snn_event_instruction_set(const snn_engine *engine);
 
-// Bytes that the values of one image take while it runs; those that are never needed together share them. Threads
-// that have an image each take as much each, if it is not much.
-SNN_API int64_t snn_event_room(const snn_engine *engine);
+// Memory of the values of one image while it runs, in bytes. Values that are never needed together
+// share it. While that is little, each thread has an image of its own.
+SNN_API int64_t snn_event_value_bytes(const snn_engine *engine);
 
 SNN_API void snn_event_destroy(snn_engine *engine);
 

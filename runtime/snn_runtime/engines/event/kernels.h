@@ -1,84 +1,107 @@
-// What is compiled once for each instruction set.
+// What is compiled once for each instruction set, and the memory that it works in.
 #ifndef SNN_EVENT_KERNELS_H
 #define SNN_EVENT_KERNELS_H
 
 #include <cstdint>
+#include <vector>
 
 #include "plan.h"
 
 namespace snn {
 
-// Numbers that a kernel may read or write beyond the end of a list of events or rows.
-constexpr uint32_t kExcess = 32;
-
-// Where one value of one image lies while a network runs.
-struct Room {
-  uint64_t *mask = nullptr;     // [pixel][word]
-  int32_t *counts = nullptr;    // [pixel][channel]
-  uint32_t *events = nullptr;   // [row][…]: x · C + channel for each spike, in the order of x
-  uint32_t *starts = nullptr;   // [row][width + 1]: where the events of a pixel begin in its row
+// The memory of one value of one image. With C channels and rows of W pixels:
+//
+//   mask    [pixel][word]     see Form::kBits
+//   counts  [pixel][channel]
+//   events  a list for each row of pixels: x · C + channel of each spike, x ascending. Each list
+//           holds up to max_row_events numbers and kListPadding more.
+//   begins  [row][W + 1]: where the events of pixel x begin in the list of its row
+//
+//           begins   0     2  2        5
+//                    |     |  |        |
+//           events   e0 e1    e2 e3 e4   (kListPadding)
+//           pixel    x = 0 |1 | x = 2
+struct ValueBuffer {
+  uint64_t *mask = nullptr;
+  int32_t *counts = nullptr;
+  uint32_t *events = nullptr;
+  uint32_t *begins = nullptr;
 };
 
 // One image on its way through the network.
 struct Workspace {
-  Array<uint8_t> memory;    // of all values
-  std::vector<Room> rooms;  // one a value
-  Array<uint8_t> picture;   // [height + 2 · margin][width + 2 · margin][3], see Kernels::taken
-  int64_t index = 0;        // of the image in its batch
+  Array<uint8_t> memory;             // of all values
+  std::vector<ValueBuffer> buffers;  // one a value, pointing into it
+  // [height + 2 · margin][width + 2 · margin][3] elements, see Kernels::inputs_per_lane.
+  Array<uint8_t> padded_image;
+  int64_t index = 0;  // of the image in its batch
   const uint8_t *image = nullptr;
   float *logits = nullptr;
 };
 
-// A line of a source under the windows of an output row.
+// One row of a source's pixels, as the windows of a row of output pixels need it.
 struct Line {
-  const uint32_t *starts, *events;
+  const uint32_t *begins, *events;
   int64_t row;  // the weight row of its first column and channel
 };
 
-// What a thread needs for itself.
+// A thread's own memory.
 struct Scratch {
   Array<Line> lines;
-  Array<Line *> begin_lines;  // [projection + 1]
-  Array<uint32_t> rows;      // weight rows of a block of pixels, one after the other
-  Array<int64_t> begins;     // [pixel + 1] where those of a pixel begin
-  Array<int32_t> currents;   // [pixel][width]
+  Array<Line *> line_begins;  // [projection + 1]
+  Array<uint32_t> rows;       // the weight rows of a block of pixels, one pixel after the other
+  Array<int64_t> begins;      // [pixel + 1] where those of a pixel begin
+  Array<int32_t> currents;    // [pixel][channel of the tile]
 };
 
 struct Kernels {
   const char *name;
-  int64_t vector;    // bytes; also how many channels' image weights are packed together
-  int64_t widest;    // tile
-  bool interleaved;  // how a row is permuted, see simd.h
-  // Numbers of the image multiplied at once: 2 if it is kept as 16 bits less the offset, 4 if as bytes. Bytes
-  // cannot be negative, so then the offset is what lies around the picture and is subtracted from the sums.
-  int64_t taken;
-  void (*execute)(const Plan &, const Stage &, int64_t unit, Workspace &, Scratch &);
-  void (*finish)(const Plan &, const Layer &, int64_t band, Workspace &);  // once all its units are done
-  uint64_t (*read)(const int8_t *bytes, int64_t count);
+  int64_t vector_bytes;  // of a register; also the channels whose image weights are packed together
+  int64_t max_tile_width;  // channels
+  bool interleaved;        // whether lane_offset permutes rows
+  // Elements of the image multiplied at once in a 32-bit lane: 2 if they are 16 bits less the
+  // offset, 4 if they are bytes. Bytes cannot be negative, so then the margin holds the offset, and
+  // it is subtracted from the sums.
+  int64_t inputs_per_lane;
+  void (*execute)(const Plan &, const Phase &, int64_t unit, Workspace &, Scratch &);
+  void (*run_fused)(const Plan &, const Layer &, int64_t band, Workspace &);  // its units are done
+  uint64_t (*read_bytes)(const int8_t *bytes, int64_t count);
 };
 
-// Where channel i of a tile lies in its rows, in bytes.
-inline int64_t place(const Kernels &kernels, int64_t i) {
-  const int64_t half = kernels.vector / 2, j = i % kernels.vector, chunk = i - j;
+// Where channel i of a tile lies in a row of 8-bit weights, in bytes. Interleaved, a vector of 2 L
+// bytes holds channels 0 to L - 1 in its even bytes and L to 2 L - 1 in its odd ones:
+//
+//   byte      0   1    2   3        ...   2L-2  2L-1
+//   channel   0   L    1   L+1      ...   L-1   2L-1
+inline int64_t lane_offset(const Kernels &kernels, int64_t i) {
+  const int64_t lanes = kernels.vector_bytes / 2, j = i % kernels.vector_bytes, chunk = i - j;
   if (!kernels.interleaved) return i;
-  return chunk + (j < half ? 2 * j : 2 * (j - half) + 1);
+  return chunk + (j < lanes ? 2 * j : 2 * (j - lanes) + 1);
 }
 
-// The same if weights have four bits: of each vector the low halves of the even bytes come first, then those of
-// the odd bytes, then the high halves.
-struct HalfPlace {
+// What is added to the weight of channel i: 128 in even bytes, so that the sum of a pair of bytes
+// splits into two sums with one shift, see Accumulator8.
+inline int64_t even_lane_bias(const Kernels &kernels, int64_t i) {
+  return kernels.interleaved && i % kernels.vector_bytes < kernels.vector_bytes / 2 ? 128 : 0;
+}
+
+// Where channel i of a tile lies in a row of 4-bit weights. A vector of 2 L bytes holds 4 L
+// channels:
+//
+//   byte          0    1    2     3    ...   2L-2   2L-1
+//   low nibble    0    L    1    L+1   ...    L-1   2L-1
+//   high nibble   2L   3L   2L+1 3L+1  ...   3L-1   4L-1
+//
+// A nibble holds its weight plus 8.
+struct NibbleOffset {
   int64_t byte;
   int shift;
 };
 
-inline HalfPlace half_place(const Kernels &kernels, int64_t i) {
-  const int64_t lanes = kernels.vector / 2, vector = i / (4 * lanes), quarter = i / lanes % 4, lane = i % lanes;
-  return {vector * kernels.vector + 2 * lane + quarter % 2, quarter < 2 ? 0 : 4};
-}
-
-// Even bytes carry 128 more, so that a pair of bytes splits into its halves with one shift.
-inline int64_t surplus(const Kernels &kernels, int64_t i) {
-  return kernels.interleaved && i % kernels.vector < kernels.vector / 2 ? 128 : 0;
+inline NibbleOffset nibble_offset(const Kernels &kernels, int64_t i) {
+  const int64_t lanes = kernels.vector_bytes / 2, vector = i / (4 * lanes), quarter = i / lanes % 4,
+                lane = i % lanes;
+  return {vector * kernels.vector_bytes + 2 * lane + quarter % 2, quarter < 2 ? 0 : 4};
 }
 
 #if defined(__x86_64__)

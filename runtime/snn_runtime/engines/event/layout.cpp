@@ -3,40 +3,43 @@
 #include <algorithm>
 
 #include "kernels.h"
+#include "tuning.h"
 
 namespace snn {
 namespace {
 
-constexpr int64_t kLine = 64, kSlack = 256;  // as Array has it: a kernel may read or write one vector too far
-
+// Part of a value: its size in bytes, the phases from its first to its last use, its place.
 struct Buffer {
-  int64_t size = 0;                // bytes
-  int32_t first = -1, last = -1;   // stages that need it
-  int64_t place = -1;
-  bool meets(const Buffer &other) const { return first <= other.last && other.first <= last; }
+  int64_t size = 0;
+  int32_t first_phase = -1, last_phase = -1;
+  int64_t offset = -1;
+  bool overlaps(const Buffer &other) const {
+    return first_phase <= other.last_phase && other.first_phase <= last_phase;
+  }
 };
 
-class Layout {
+class MemoryPlanner {
  public:
-  explicit Layout(Plan &plan) : plan_(plan), masks_(plan.values.size()), counts_(masks_), lists_(masks_) {}
+  explicit MemoryPlanner(Plan &plan)
+      : plan_(plan), masks_(plan.values.size()), counts_(masks_), lists_(masks_) {}
 
-  void lay_out() {
+  void assign_offsets() {
     for (size_t v = 1; v < plan_.values.size(); v++) measure(v);
-    for (size_t s = 0; s < plan_.stages.size(); s++) {
-      const Stage &stage = plan_.stages[s];
-      stage_ = static_cast<int32_t>(s);
-      if (stage.step != Step::kLayer) {
-        step(stage.step, stage.index);
+    for (size_t i = 0; i < plan_.phases.size(); i++) {
+      const Phase &phase = plan_.phases[i];
+      phase_ = static_cast<int32_t>(i);
+      if (phase.step != Step::kLayer) {
+        use(phase.step, phase.index);
         continue;
       }
-      const Layer &layer = plan_.layers[stage.index];
-      for (const Geometry &g : layer.spikes) need(lists_[g.value]);
-      if (layer.value >= 0) need(masks_[layer.value]);
-      for (const Tail &tail : layer.tails) step(tail.step, tail.value);
+      const Layer &layer = plan_.layers[phase.index];
+      for (const Geometry &g : layer.spike_inputs) extend_lifetime(lists_[g.value]);
+      if (layer.value >= 0) extend_lifetime(masks_[layer.value]);
+      for (const FusedStep &fused : layer.fused) use(fused.step, fused.value);
     }
-    place();
+    assign();
     for (size_t v = 0; v < plan_.values.size(); v++) {
-      plan_.places.push_back({masks_[v].place, counts_[v].place, lists_[v].place});
+      plan_.value_offsets.push_back({masks_[v].offset, counts_[v].offset, lists_[v].offset});
     }
   }
 
@@ -46,65 +49,74 @@ class Layout {
     const Shape &shape = value.shape;
     masks_[v].size = shape.pixels() * shape.words() * 8;
     counts_[v].size = shape.pixels() * shape.channels * 4;
-    lists_[v].size = shape.height * (value.row_events + kExcess + shape.width + 1) * 4;
+    lists_[v].size = shape.height * (value.max_row_events + kListPadding + shape.width + 1) * 4;
   }
 
   // What a step reads and writes.
-  void step(Step kind, int32_t v) {
-    if (kind == Step::kPicture) return;
+  void use(Step step, int32_t v) {
+    if (step == Step::kPrepareImage) return;
     const Value &value = plan_.values[v];
-    if (kind == Step::kEvents) {
-      need(lists_[v]);
-      return holds(v);
+    if (step == Step::kCompressEvents) {
+      extend_lifetime(lists_[v]);
+      return use_numbers(v);
     }
-    need(kind == Step::kAny ? masks_[v] : counts_[v]);
-    holds(value.source);
+    extend_lifetime(step == Step::kOrPool ? masks_[v] : counts_[v]);
+    use_numbers(value.source);
   }
 
-  // What says which numbers a value sends.
-  void holds(int32_t v) {
+  // The parts that hold a value's numbers.
+  void use_numbers(int32_t v) {
     const Value &value = plan_.values[v];
-    if (value.form == Form::kCounts) return need(counts_[v]);
-    need(masks_[value.form == Form::kSum ? value.base : v]);
+    if (value.form == Form::kCounts) return extend_lifetime(counts_[v]);
+    extend_lifetime(masks_[value.form == Form::kSum ? value.base : v]);
   }
 
-  void need(Buffer &buffer) const {
-    if (buffer.first < 0) buffer.first = stage_;
-    buffer.last = stage_;
+  void extend_lifetime(Buffer &buffer) const {
+    if (buffer.first_phase < 0) buffer.first_phase = phase_;
+    buffer.last_phase = phase_;
   }
 
-  // The largest first, each as low as those that it meets leave room for.
-  void place() {
+  // Largest first, each at the lowest offset that is free while it lives:
+  //
+  //   bytes ^
+  //         |  list 1   |    list 2     |
+  //         |-----------+---+-----------|
+  //         |  mask 1       |  mask 2   |
+  //         +---------------------------> phase
+  void assign() {
     std::vector<Buffer *> all;
     for (auto *buffers : {&masks_, &counts_, &lists_}) {
       for (Buffer &buffer : *buffers) {
-        if (buffer.first >= 0) all.push_back(&buffer);
+        if (buffer.first_phase >= 0) all.push_back(&buffer);
       }
     }
-    std::stable_sort(all.begin(), all.end(), [](const Buffer *a, const Buffer *b) { return a->size > b->size; });
-    std::vector<Buffer *> placed;  // by place
+    std::stable_sort(all.begin(), all.end(),
+                     [](const Buffer *a, const Buffer *b) { return a->size > b->size; });
+    std::vector<Buffer *> placed;  // by offset
     for (Buffer *buffer : all) {
-      buffer->size = (buffer->size + kSlack + kLine - 1) / kLine * kLine;
-      buffer->place = 0;
+      buffer->size = padded(buffer->size);
+      buffer->offset = 0;
       for (const Buffer *other : placed) {
-        if (!buffer->meets(*other)) continue;
-        if (buffer->place + buffer->size <= other->place) break;
-        buffer->place = std::max(buffer->place, other->place + other->size);
+        if (!buffer->overlaps(*other)) continue;
+        if (buffer->offset + buffer->size <= other->offset) break;
+        buffer->offset = std::max(buffer->offset, other->offset + other->size);
       }
-      const auto at = std::upper_bound(placed.begin(), placed.end(), buffer,
-                                       [](const Buffer *a, const Buffer *b) { return a->place < b->place; });
+      const auto at =
+          std::upper_bound(placed.begin(), placed.end(), buffer,
+                           [](const Buffer *a, const Buffer *b) { return a->offset < b->offset; });
       placed.insert(at, buffer);
-      plan_.room = std::max(plan_.room, buffer->place + buffer->size);
+      plan_.value_bytes = std::max(plan_.value_bytes, buffer->offset + buffer->size);
     }
   }
 
   Plan &plan_;
-  std::vector<Buffer> masks_, counts_, lists_;  // of each value; a list is its events and where they start
-  int32_t stage_ = 0;
+  std::vector<Buffer> masks_, counts_,
+      lists_;  // one a value; a list is its events and where they begin
+  int32_t phase_ = 0;
 };
 
 }  // namespace
 
-void lay_out(Plan &plan) { Layout(plan).lay_out(); }
+void assign_offsets(Plan &plan) { MemoryPlanner(plan).assign_offsets(); }
 
 }  // namespace snn

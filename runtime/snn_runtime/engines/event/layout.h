@@ -1,4 +1,4 @@
-// Where values lie while one image runs through the network.
+// Where the values of one image lie in memory while it runs through the network.
 #ifndef SNN_EVENT_LAYOUT_H
 #define SNN_EVENT_LAYOUT_H
 
@@ -6,8 +6,9 @@
 
 namespace snn {
 
-// Completes a plan whose stages are arranged: values that are never needed in the same stage share memory.
-void lay_out(Plan &plan);
+// Sets value_offsets and value_bytes of a plan whose phases are scheduled. Values that are never
+// needed in the same phase share memory.
+void assign_offsets(Plan &plan);
 
 }  // namespace snn
 #endif

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from snn_runtime.errors import DeviceError
 
-ABI = 3
-"""The version of engine.h that the structures below are of."""
+ABI = 4
+"""SNN_EVENT_ABI of the engine.h that the structures below describe."""
 LIBRARY = Path(__file__).with_name("libsnn_event.so")
 POPULATION, MAX_POOL, SUM_POOL = range(3)
 
@@ -72,7 +72,7 @@ def library() -> ctypes.CDLL:
     """Load the engine.
 
     Raises:
-        DeviceError: `backend_unavailable`, if this installation has none, or one it cannot use.
+        DeviceError: This installation has none (`backend_unavailable`), or it does not load.
     """
     if not LIBRARY.is_file():
         raise _refuse(
@@ -91,24 +91,24 @@ def library() -> ctypes.CDLL:
 
 
 def instruction_sets() -> tuple[str, ...]:
-    """Return those that the library has and this processor runs, best first."""
+    """Return the instruction sets that both library and processor have, best first."""
     names: bytes = library().snn_event_instruction_sets()
     return tuple(names.decode().split())
 
 
 def bandwidth(size: int) -> float:
-    """Return the bytes a nanosecond that one thread reads from a buffer of `size` just read."""
+    """Return bytes per nanosecond: one thread reads a cached buffer of `size` bytes."""
     return float(library().snn_event_bandwidth(size))
 
 
 def _declare(loaded: ctypes.CDLL) -> None:
-    """Without this ctypes would cut pointers to 32 bits."""
+    """Declare all signatures: by default ctypes cuts pointers to 32 bits."""
     declarations = {
         "snn_event_instruction_sets": (c_char_p, []),
         "snn_event_create": (c_void_p, [POINTER(Graph), c_int32, c_char_p, c_char_p, c_int64]),
         "snn_event_run": (c_int32, [c_void_p, c_void_p, c_int64, c_void_p, c_void_p]),
         "snn_event_instruction_set": (c_char_p, [c_void_p]),
-        "snn_event_room": (c_int64, [c_void_p]),
+        "snn_event_value_bytes": (c_int64, [c_void_p]),
         "snn_event_destroy": (None, [c_void_p]),
         "snn_event_bandwidth": (c_double, [c_int64]),
     }

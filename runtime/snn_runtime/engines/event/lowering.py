@@ -1,7 +1,7 @@
-"""SpikingGraph to snn_graph: names become numbers, all weights one array, all thresholds another.
+"""Lowers a SpikingGraph to an snn_graph: numbers for names, one array each of weights, thresholds.
 
-A dense projection `[O, C·H·W]` is a convolution `[O, C, H, W]` whose kernel is its whole source:
-the same bytes. A threshold k + ½ becomes k: integers exceed both or neither.
+A dense projection `[O, C·H·W]` becomes a convolution `[O, C, H, W]` whose kernel is its whole
+source: the same bytes. A threshold k + ½ becomes k: an integer exceeds both or neither.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ _KINDS = {"max": library.MAX_POOL, "sum": library.SUM_POOL}
 
 @dataclass(frozen=True, eq=False)
 class Lowered:
-    """What snn_event_create takes. The structure points into the arrays, so keep all of it."""
+    """An snn_graph and the arrays that it points into."""
 
     struct: library.Graph
     nodes: "ctypes.Array[library.Node]"
@@ -32,7 +32,7 @@ class Lowered:
 
 
 def lower(graph: SpikingGraph) -> Lowered:
-    """Describe a graph of int8 weights as engine.h wants it."""
+    """Lower a graph of int8 weights."""
     number = {name: i for i, name in enumerate([INPUT, *(node.name for node in graph.nodes)])}
     nodes: list[library.Node] = []
     projections: list[library.Projection] = []
@@ -65,7 +65,7 @@ def lower(graph: SpikingGraph) -> Lowered:
 
 
 def planes(shape: Shape) -> tuple[int, int, int]:
-    """Channels, height and width of what a node sends; a dense population is one pixel."""
+    """Channels, height and width of a value; a dense population is one pixel."""
     channels, height, width = shape if len(shape) == 3 else (shape[0], 1, 1)
     return channels, height, width
 
@@ -107,6 +107,6 @@ def _projection(
 
 
 def _flat(arrays: Iterable[npt.NDArray[Any]], dtype: Any) -> npt.NDArray[Any]:
-    # A graph may have no population: a readout needs a source, so there is a node, but it may pool.
+    # Empty first, because a graph may have no population and so no threshold.
     flat = (array.ravel().astype(dtype, copy=False) for array in arrays)
     return np.concatenate([np.empty(0, dtype), *flat])

@@ -1,7 +1,9 @@
-// Zeroed memory on cache lines, with room for a kernel to read or write one vector too far.
+// Zeroed memory that begins on cache lines, with kPadding bytes behind it for kernels to read or
+// write.
 #ifndef SNN_EVENT_MEMORY_H
 #define SNN_EVENT_MEMORY_H
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -9,22 +11,32 @@
 #include <utility>
 #include <vector>
 
+#include "tuning.h"
+
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
 
 namespace snn {
 
+// The size of a block of `count` bytes with its padding, in whole cache lines.
+template <typename Size>
+constexpr Size padded(Size count) {
+  constexpr Size kLine{kCacheLine};
+  return (count + Size{kPadding} + kLine - 1) / kLine * kLine;
+}
+
 template <typename T>
 class Array {
  public:
   Array() = default;
   explicit Array(size_t count) {
-    if (count > (SIZE_MAX - kLine - kSlack) / sizeof(T)) throw std::bad_alloc();
+    if (count > (SIZE_MAX - kCacheLine - kPadding) / sizeof(T)) throw std::bad_alloc();
     // calloc: the kernel hands out zero pages, and a page that no spike ever touches costs nothing.
-    block_ = std::calloc(1, count * sizeof(T) + kLine + kSlack);
+    block_ = std::calloc(1, count * sizeof(T) + kCacheLine + kPadding);
     if (!block_) throw std::bad_alloc();
-    data_ = reinterpret_cast<T *>((reinterpret_cast<uintptr_t>(block_) + kLine - 1) & ~(kLine - 1));
+    data_ = reinterpret_cast<T *>((reinterpret_cast<uintptr_t>(block_) + kCacheLine - 1) &
+                                  ~(kCacheLine - 1));
   }
   Array(Array &&other) noexcept { *this = std::move(other); }
   Array &operator=(Array &&other) noexcept {
@@ -39,61 +51,60 @@ class Array {
   T *get() const { return data_; }
 
  private:
-  static constexpr size_t kLine = 64, kSlack = 256;
   void *block_ = nullptr;
   T *data_ = nullptr;
 };
 
-// Zeroed memory for weights, given out piece by piece and freed at once. Rows are read all over megabytes: on
-// ordinary pages of 4 KiB looking up where each page lies would cost as much as reading it.
+// Zeroed memory for weights on large pages, given out piece by piece and freed at once.
 class Arena {
  public:
   Arena() = default;
   Arena(Arena &&) = default;
   Arena &operator=(Arena &&) = default;
 
-  int8_t *take(size_t count) {
-    const size_t size = (count + kSlack + kLine - 1) / kLine * kLine;
+  int8_t *allocate(size_t count) {
+    const size_t size = padded(count);
     if (size < count) throw std::bad_alloc();
     if (size > left_) {
-      chunks_.emplace_back(size > kChunk ? size : kChunk);
+      chunks_.emplace_back(std::max(size, kArenaChunk));
       next_ = chunks_.back().get();
       left_ = chunks_.back().size();
     }
-    int8_t *taken = next_;
+    int8_t *start = next_;
     next_ += size;
     left_ -= size;
-    return taken;
+    return start;
   }
 
  private:
-  static constexpr size_t kLine = 64, kSlack = 256, kPage = size_t{2} << 20, kChunk = 4 * kPage;
-
-  // A multiple of large pages, given back when it goes.
+  // Whole large pages.
   class Chunk {
    public:
-    explicit Chunk(size_t count) : size_((count + kPage - 1) / kPage * kPage) {
-      if (size_ < count || size_ > SIZE_MAX - kPage) throw std::bad_alloc();
+    explicit Chunk(size_t count) : size_((count + kLargePage - 1) / kLargePage * kLargePage) {
+      if (size_ < count || size_ > SIZE_MAX - kLargePage) throw std::bad_alloc();
 #if defined(__linux__)
-      block_ = mmap(nullptr, size_ + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      block_ = mmap(nullptr, size_ + kLargePage, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       if (block_ == MAP_FAILED) throw std::bad_alloc();
       madvise(get(), size_, MADV_HUGEPAGE);  // where the kernel refuses, it is merely slower
 #else
-      block_ = std::calloc(1, size_ + kPage);
+      block_ = std::calloc(1, size_ + kLargePage);
       if (!block_) throw std::bad_alloc();
 #endif
     }
-    Chunk(Chunk &&other) noexcept : size_(other.size_), block_(std::exchange(other.block_, nullptr)) {}
+    Chunk(Chunk &&other) noexcept
+        : size_(other.size_), block_(std::exchange(other.block_, nullptr)) {}
     Chunk &operator=(Chunk &&) = delete;
     ~Chunk() {
 #if defined(__linux__)
-      if (block_) munmap(block_, size_ + kPage);
+      if (block_) munmap(block_, size_ + kLargePage);
 #else
       std::free(block_);
 #endif
     }
     int8_t *get() const {
-      return reinterpret_cast<int8_t *>((reinterpret_cast<uintptr_t>(block_) + kPage - 1) & ~(kPage - 1));
+      return reinterpret_cast<int8_t *>((reinterpret_cast<uintptr_t>(block_) + kLargePage - 1) &
+                                        ~(kLargePage - 1));
     }
     size_t size() const { return size_; }
 

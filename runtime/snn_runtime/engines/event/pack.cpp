@@ -6,11 +6,35 @@
 #include "bounds.h"
 #include "check.h"
 #include "kernels.h"
+#include "tuning.h"
 
 namespace snn {
 namespace {
 
-constexpr int64_t kNear = 512 << 10, kFar = 1 << 20;  // bytes of weights that a core's own cache leaves out
+// Where a weight goes within the rows, and how it is stored. Arithmetic is that of bytes, modulo
+// 256.
+struct Lane8 {
+  int64_t offset;
+  uint8_t bias;
+  Lane8(const Kernels &kernels, int64_t channel)
+      : offset(lane_offset(kernels, channel)),
+        bias(static_cast<uint8_t>(even_lane_bias(kernels, channel))) {}
+  void put(int8_t *row, uint8_t weight) const { row[offset] = static_cast<int8_t>(weight + bias); }
+};
+
+// Adds the weight to the 8 that its nibble holds.
+struct Lane4 {
+  int64_t offset;
+  uint8_t factor;
+  Lane4(const Kernels &kernels, int64_t channel) {
+    const NibbleOffset nibble = nibble_offset(kernels, channel);
+    offset = nibble.byte;
+    factor = static_cast<uint8_t>(1 << nibble.shift);
+  }
+  void put(int8_t *row, uint8_t weight) const {
+    row[offset] = static_cast<int8_t>(row[offset] + weight * factor);
+  }
+};
 
 class Packer {
  public:
@@ -18,20 +42,22 @@ class Packer {
 
   void pack(Layer &layer, const Projections &projections, int32_t n) {
     int64_t rows = 0;
-    for (const Geometry &g : layer.spikes) {
+    for (const Geometry &g : layer.spike_inputs) {
       rows += g.kernel_height * g.kernel_width * plan_.values[g.value].shape.channels;
     }
     const bool small = fit_four_bits(plan_, graph_, projections, layer.shape.channels);
     const int64_t bytes = rows * layer.shape.channels / (small ? 2 : 1);
-    layer.distance = bytes > kFar ? Distance::kFar : bytes > kNear ? Distance::kNear : Distance::kHere;
-    const int64_t most = widest(layer, small), all = layer.shape.words() * 64;
-    for (int64_t channel = 0; channel < all;) {
-      int64_t width = most;
-      while (width > all - channel) width /= 2;
+    layer.residency = bytes > kBeyondL2Bytes ? Residency::kBeyondL2
+                      : bytes > kL2EdgeBytes ? Residency::kL2Edge
+                                             : Residency::kL2;
+    const int64_t widest = tile_width(layer, small), channels = layer.shape.words() * 64;
+    for (int64_t channel = 0; channel < channels;) {
+      int64_t width = widest;
+      while (width > channels - channel) width /= 2;
       Tile tile;
-      tile.channel = channel;
+      tile.first_channel = channel;
       tile.width = width;
-      tile.bits = small && width >= 2 * plan_.kernels->vector ? 4 : 8;
+      tile.bits = small && width >= 2 * plan_.kernels->vector_bytes ? 4 : 8;
       pack_spikes(layer, tile, projections, n);
       pack_image(layer, tile, projections);
       layer.tiles.push_back(std::move(tile));
@@ -40,126 +66,138 @@ class Packer {
   }
 
  private:
-  // Wide tiles read long runs of memory and count their rows once; narrower ones stay in cache from pixel to
-  // pixel, and there are more of them to deal out.
-  int64_t widest(const Layer &layer, bool small) const {
-    if (layer.grouped) return 64;
-    const int64_t pixels = layer.shape.pixels(), shares = 2 * plan_.threads, run = small ? 512 : 256;
-    const bool far = layer.distance != Distance::kHere;
-    int64_t width = plan_.kernels->widest;
-    if (!layer.image.empty()) width = std::min<int64_t>(width, 128);
-    if (far && pixels > 9) width = std::min<int64_t>(width, run);
-    if (plan_.threads > 1 && (far || pixels < 16)) {
-      const int64_t least = std::max<int64_t>(far ? run / 2 : 64, small ? 2 * plan_.kernels->vector : 0);
-      while (width > least && layer.shape.channels < shares * width) width /= 2;
+  // What is traded is said in tuning.h.
+  int64_t tile_width(const Layer &layer, bool small) const {
+    if (layer.grouped) return kGroupedTileWidth;
+    const int64_t pixels = layer.shape.pixels(), wanted = kUnitsPerThread * plan_.threads;
+    const int64_t far_width = small ? kFarTileWidth4 : kFarTileWidth8;
+    const bool far = layer.residency != Residency::kL2;
+    int64_t width = plan_.kernels->max_tile_width;
+    if (!layer.image_inputs.empty()) width = std::min(width, kImageTileWidth);
+    if (far && pixels >= kFarTileMinPixels) width = std::min(width, far_width);
+    if (plan_.threads > 1 && (far || pixels <= kSplitTileMaxPixels)) {
+      const int64_t least =
+          std::max<int64_t>(far ? far_width / 2 : 64, small ? 2 * plan_.kernels->vector_bytes : 0);
+      while (width > least && layer.shape.channels < wanted * width) width /= 2;
     }
     return width;
   }
 
-  // Rows [projection][ky][kx][source channel of the range], each the weights to `width` output channels.
-  void pack_spikes(const Layer &layer, Tile &tile, const Projections &projections,
-                   int32_t n) {
+  // The rows that are drawn at Tile.
+  void pack_spikes(const Layer &layer, Tile &tile, const Projections &projections, int32_t n) {
     int64_t rows = 0;
-    const int64_t last = std::min(tile.channel + tile.width, layer.shape.channels) - 1;
-    for (const Geometry &g : layer.spikes) {
+    const int64_t last = std::min(tile.first_channel + tile.width, layer.shape.channels) - 1;
+    for (const Geometry &g : layer.spike_inputs) {
       const int64_t inputs = plan_.values[g.value].shape.channels / g.groups;
       const int64_t outputs = layer.shape.channels / g.groups;
-      const int64_t first = tile.channel / outputs, groups = last / outputs - first + 1;
-      tile.spans.push_back({first * inputs, groups * inputs, rows});
-      rows = rows + checked(g.kernel_height * g.kernel_width, groups * inputs, n);
+      const int64_t first = tile.first_channel / outputs, groups = last / outputs - first + 1;
+      tile.row_blocks.push_back({first * inputs, groups * inputs, rows});
+      rows = rows + checked_product(g.kernel_height * g.kernel_width, groups * inputs, n);
     }
     require(rows < INT32_MAX, n, "holds more than this engine takes");
-    tile.rows = plan_.weights.take(static_cast<size_t>(rows * tile.stride()));
-    if (tile.bits == 4 || layer.grouped || last + 1 < tile.channel + tile.width) clear(tile, rows);
+    tile.rows = plan_.weights.allocate(static_cast<size_t>(rows * tile.row_bytes()));
+    if (tile.bits == 4 || layer.grouped || last + 1 < tile.first_channel + tile.width)
+      clear(tile, rows);
     for (size_t p = 0, s = 0; p < projections.size(); p++) {
       if (plan_.values[projections[p]->source].form == Form::kImage) continue;
       const int8_t *weights = graph_.weights + projections[p]->weight;
-      if (tile.bits == 4) transpose<4>(layer, tile, layer.spikes[s], tile.spans[s], weights, last);
-      else transpose<8>(layer, tile, layer.spikes[s], tile.spans[s], weights, last);
+      if (tile.bits == 4)
+        transpose<Lane4>(layer, tile, layer.spike_inputs[s], tile.row_blocks[s], weights, last);
+      else
+        transpose<Lane8>(layer, tile, layer.spike_inputs[s], tile.row_blocks[s], weights, last);
       s++;
     }
-    tile.limit = INT32_MAX;
-    for (int64_t o = tile.channel; o <= last; o++) {
-      tile.limit = std::min(tile.limit, event_limit(plan_, graph_, projections, o));
+    tile.event_limit = INT32_MAX;
+    for (int64_t o = tile.first_channel; o <= last; o++) {
+      tile.event_limit = std::min(tile.event_limit, event_limit(plan_, graph_, projections, o));
     }
   }
 
-  // Weights of zero, as they are stored, for what no weight is written to.
+  // Fills the rows with weights of zero as they are stored: 8 in each nibble, or a byte's bias.
   void clear(Tile &tile, int64_t rows) const {
-    std::vector<int8_t> zeros(tile.stride(), static_cast<int8_t>(0x88));
+    std::vector<int8_t> zeros(tile.row_bytes(), static_cast<int8_t>(0x88));
     for (int64_t i = 0; tile.bits == 8 && i < tile.width; i++) {
-      zeros[place(*plan_.kernels, i)] = static_cast<int8_t>(surplus(*plan_.kernels, i));
+      zeros[lane_offset(*plan_.kernels, i)] =
+          static_cast<int8_t>(even_lane_bias(*plan_.kernels, i));
     }
     for (int64_t row = 0; row < rows; row++) {
-      std::copy(zeros.begin(), zeros.end(), tile.rows + row * tile.stride());
+      std::copy(zeros.begin(), zeros.end(), tile.rows + row * tile.row_bytes());
     }
   }
 
-  // From [output][input][tap] to rows [tap][input], in squares small enough to stay in the nearest cache. A weight
-  // of four bits is added to the 8 that its half of a byte holds.
-  template <int Bits>
-  void transpose(const Layer &layer, Tile &tile, const Geometry &g, const Span &span, const int8_t *weights,
-                 int64_t last) const {
-    constexpr int64_t kSquare = 64;
-    const Kernels &kernels = *plan_.kernels;
+  // From [output][input][tap] to rows [tap][input], in squares small enough to stay in L1:
+  //
+  //   weights   input 0: tap 0, tap 1, ...  input 1: ...      rows     output 0  output 1  ...
+  //   output 0             a      c                      ->   tap 0, input 0   a         b
+  //   output 1             b      d                           tap 0, input 1   ...
+  template <class Lane>
+  void transpose(const Layer &layer, Tile &tile, const Geometry &g, const RowBlock &block,
+                 const int8_t *weights, int64_t last) const {
     const int64_t taps = g.kernel_height * g.kernel_width;
     const int64_t inputs = plan_.values[g.value].shape.channels / g.groups;
     const int64_t outputs = layer.shape.channels / g.groups, size = inputs * taps;
-    for (int64_t o = tile.channel; o <= last; o += kSquare) {
-      const int64_t count = std::min(kSquare, last + 1 - o);
-      int64_t to[kSquare];
-      uint8_t extra[kSquare];  // or, of four bits, the factor that brings it into its half
+    for (int64_t o = tile.first_channel; o <= last; o += kTransposeSquare) {
+      const int64_t count = std::min(kTransposeSquare, last + 1 - o);
+      std::vector<Lane> lanes;
       for (int64_t i = 0; i < count; i++) {
-        const int64_t input = (o + i) / outputs * inputs - span.channel;  // of its group within the range
-        const int64_t channel = o + i - tile.channel;
-        const HalfPlace half = half_place(kernels, channel);
-        to[i] = (span.row + input) * tile.stride() + (Bits == 4 ? half.byte : place(kernels, channel));
-        extra[i] = static_cast<uint8_t>(Bits == 4 ? 1 << half.shift : surplus(kernels, channel));
+        lanes.emplace_back(*plan_.kernels, o + i - tile.first_channel);
+        const int64_t first_input = (o + i) / outputs * inputs;  // of its group
+        lanes.back().offset +=
+            (block.first_row + first_input - block.first_channel) * tile.row_bytes();
       }
       const int8_t *from = weights + o * size;
-      for (int64_t begin = 0; begin < size; begin += kSquare) {
-        for (int64_t k = begin; k < std::min(size, begin + kSquare); k++) {
-          int8_t *row = tile.rows + (k % taps * span.range + k / taps) * tile.stride();
-          for (int64_t i = 0; i < count; i++) {
-            const uint8_t weight = static_cast<uint8_t>(from[i * size + k]);
-            row[to[i]] = static_cast<int8_t>(Bits == 4 ? row[to[i]] + weight * extra[i] : weight + extra[i]);
-          }
+      for (int64_t begin = 0; begin < size; begin += kTransposeSquare) {
+        for (int64_t k = begin; k < std::min(size, begin + kTransposeSquare); k++) {
+          int8_t *row = tile.rows + (k % taps * block.channels + k / taps) * tile.row_bytes();
+          for (int64_t i = 0; i < count; i++)
+            lanes[i].put(row, static_cast<uint8_t>(from[i * size + k]));
         }
       }
     }
   }
 
-  // [group of `vector` channels][ky][some inputs of a line][channel][input]. Groups of the convolution become
+  // The weights on the image. A kernel line of K columns has 3 K elements, RGB RGB ..., which are
+  // cut into groups of inputs_per_lane; those beyond the line have weights of 0. One projection
+  // after the other, for each vector_bytes channels V and each ky:
+  //
+  //   group 0:  channel 0: w of elements 0, 1 (, 2, 3) | channel 1: ... | ... | channel V - 1
+  //   group 1:  channel 0: w of elements 2, 3 ...
+  //
+  // A channel has 4 bytes a group: two of 16 bits or four of 8. Groups of the convolution become
   // zeros, for an image has three channels only.
   void pack_image(const Layer &layer, Tile &tile, const Projections &projections) {
     const Kernels &kernels = *plan_.kernels;
-    const int64_t vector = kernels.vector, taken = kernels.taken, bytes = 4 / taken;
-    if (layer.image.empty()) return;
+    const int64_t vector = kernels.vector_bytes, inputs_per_lane = kernels.inputs_per_lane,
+                  bytes = 4 / inputs_per_lane;
+    if (layer.image_inputs.empty()) return;
     int64_t size = 0;
-    for (const Geometry &g : layer.image) size += g.kernel_height * plan_.takes(g) * 4 * tile.width;
-    tile.dense = Array<int8_t>(static_cast<size_t>(size));
-    tile.start = Array<int32_t>(static_cast<size_t>(tile.width));
-    int8_t *to = tile.dense.get();
+    for (const Geometry &g : layer.image_inputs)
+      size += g.kernel_height * plan_.lane_groups(g) * 4 * tile.width;
+    tile.image_weights = Array<int8_t>(static_cast<size_t>(size));
+    tile.initial = Array<int32_t>(static_cast<size_t>(tile.width));
+    int8_t *to = tile.image_weights.get();
     for (const snn_projection *p : projections) {
       if (plan_.values[p->source].form != Form::kImage) continue;
       const Geometry g = geometry(*p);
-      const int64_t line = plan_.takes(g) * 4 * vector, taps = g.kernel_height * g.kernel_width;
+      const int64_t line = plan_.lane_groups(g) * 4 * vector,
+                    taps = g.kernel_height * g.kernel_width;
       const int64_t inputs = 3 / g.groups, outputs = layer.shape.channels / g.groups;
-      for (int64_t i = 0; i < tile.width && tile.channel + i < layer.shape.channels; i++) {
-        const int64_t o = tile.channel + i, first = o / outputs * inputs;
+      for (int64_t i = 0; i < tile.width && tile.first_channel + i < layer.shape.channels; i++) {
+        const int64_t o = tile.first_channel + i, first = o / outputs * inputs;
         const int8_t *from = graph_.weights + p->weight + o * inputs * taps;
-        int8_t *own = to + i / vector * g.kernel_height * line + i % vector * 4;
+        int8_t *channel_weights = to + i / vector * g.kernel_height * line + i % vector * 4;
         for (int64_t c = first; c < first + inputs; c++) {
           for (int64_t tap = 0; tap < taps; tap++) {
             const int64_t ky = tap / g.kernel_width, k = tap % g.kernel_width * 3 + c;
-            int8_t *at = own + ky * line + k / taken * 4 * vector + k % taken * bytes;
+            int8_t *at = channel_weights + ky * line + k / inputs_per_lane * 4 * vector +
+                         k % inputs_per_lane * bytes;
             const int16_t weight = *from++;
             std::memcpy(at, &weight, bytes);  // the low byte first
-            if (bytes == 1) tile.start.get()[i] -= weight * static_cast<int32_t>(plan_.offset[c]);
+            if (bytes == 1) tile.initial.get()[i] -= weight * static_cast<int32_t>(plan_.offset[c]);
           }
         }
       }
-      to += g.kernel_height * plan_.takes(g) * 4 * tile.width;
+      to += g.kernel_height * plan_.lane_groups(g) * 4 * tile.width;
     }
   }
 
@@ -169,56 +207,61 @@ class Packer {
 
 }  // namespace
 
-void pack(Plan &plan, const snn_graph &graph, Layer &layer, const Projections &projections, int32_t node) {
+void pack(Plan &plan, const snn_graph &graph, Layer &layer, const Projections &projections,
+          int32_t node) {
   Packer(plan, graph).pack(layer, projections, node);
 }
 
-void set_thresholds(Layer &layer, const int32_t *from) {
-  const int64_t padded = layer.shape.words() * 64;
-  layer.narrow = Array<int16_t>(static_cast<size_t>(padded));
-  layer.wide = Array<int32_t>(static_cast<size_t>(padded));
-  for (int64_t i = 0; i < padded; i++) {
-    const int32_t value = i < layer.shape.channels ? from[i] : INT32_MAX;
-    layer.wide.get()[i] = value;
+void set_thresholds(Layer &layer, const int32_t *thresholds) {
+  const int64_t padded_channels = layer.shape.words() * 64;
+  layer.thresholds16 = Array<int16_t>(static_cast<size_t>(padded_channels));
+  layer.thresholds32 = Array<int32_t>(static_cast<size_t>(padded_channels));
+  for (int64_t i = 0; i < padded_channels; i++) {
+    const int32_t threshold = i < layer.shape.channels ? thresholds[i] : INT32_MAX;
+    layer.thresholds32.get()[i] = threshold;
     // Currents that fit 16 bits are within ±32767: none exceeds 32767, and all exceed -32768.
-    layer.narrow.get()[i] = static_cast<int16_t>(std::clamp<int32_t>(value, INT16_MIN, INT16_MAX));
+    layer.thresholds16.get()[i] =
+        static_cast<int16_t>(std::clamp<int32_t>(threshold, INT16_MIN, INT16_MAX));
   }
 }
 
-// A sum that begins with −floor(θ) is compared with 0. Of the positions only those at the border of the picture
-// differ, so a position that is like the one to its left, or the one above, shares its numbers.
-void set_position_thresholds(Layer &layer, const int32_t *from) {
-  const int64_t channels = layer.shape.channels, pixels = layer.shape.pixels(), width = layer.shape.width;
-  std::vector<uint8_t> left(static_cast<size_t>(pixels)), above(static_cast<size_t>(pixels));  // whether it differs
+// A sum that begins with −floor(θ) is compared with 0. Only pixels near the border differ, so a
+// pixel with the thresholds of its left neighbour, or else of the one above, joins its class.
+void set_position_thresholds(Layer &layer, const int32_t *thresholds) {
+  const int64_t channels = layer.shape.channels, pixels = layer.shape.pixels(),
+                width = layer.shape.width;
+  std::vector<uint8_t> left(static_cast<size_t>(pixels)),
+      above(left);  // whether it differs from that neighbour
   for (int64_t c = 0; c < channels; c++) {
-    const int32_t *const own = from + c * pixels;
-    for (int64_t i = 1; i < pixels; i++) left[i] |= own[i] != own[i - 1];
-    for (int64_t i = width; i < pixels; i++) above[i] |= own[i] != own[i - width];
+    const int32_t *const map = thresholds + c * pixels;
+    for (int64_t i = 1; i < pixels; i++) left[i] |= map[i] != map[i - 1];
+    for (int64_t i = width; i < pixels; i++) above[i] |= map[i] != map[i - width];
   }
-  std::vector<int64_t> first;  // [kind]: a pixel of it
-  layer.kinds = Array<int32_t>(static_cast<size_t>(pixels));
-  int32_t *const kinds = layer.kinds.get();
+  std::vector<int64_t> first;  // [class] its first pixel
+  layer.position_class = Array<int32_t>(static_cast<size_t>(pixels));
+  int32_t *const classes = layer.position_class.get();
   for (int64_t i = 0; i < pixels; i++) {
     if (i % width && !left[i]) {
-      kinds[i] = kinds[i - 1];
+      classes[i] = classes[i - 1];
     } else if (i >= width && !above[i]) {
-      kinds[i] = kinds[i - width];
+      classes[i] = classes[i - width];
     } else {
-      kinds[i] = static_cast<int32_t>(first.size());
+      classes[i] = static_cast<int32_t>(first.size());
       first.push_back(i);
     }
   }
-  const int64_t padded = layer.shape.words() * 64;
-  layer.starts = Array<int32_t>(first.size() * static_cast<size_t>(padded));
-  for (size_t kind = 0; kind < first.size(); kind++) {
-    int32_t *const to = layer.starts.get() + static_cast<int64_t>(kind) * padded;
+  const int64_t padded_channels = layer.shape.words() * 64;
+  layer.position_initial = Array<int32_t>(first.size() * static_cast<size_t>(padded_channels));
+  for (size_t k = 0; k < first.size(); k++) {
+    int32_t *const to = layer.position_initial.get() + static_cast<int64_t>(k) * padded_channels;
     for (const Tile &tile : layer.tiles) {
-      for (int64_t c = tile.channel; c < std::min(tile.channel + tile.width, channels); c++) {
-        to[c] = tile.start.get()[c - tile.channel] - from[c * pixels + first[kind]];
+      for (int64_t c = tile.first_channel; c < std::min(tile.first_channel + tile.width, channels);
+           c++) {
+        to[c] = tile.initial.get()[c - tile.first_channel] - thresholds[c * pixels + first[k]];
       }
     }
   }
-  layer.positions = true;
+  layer.per_position = true;
   const std::vector<int32_t> zeros(static_cast<size_t>(channels));
   set_thresholds(layer, zeros.data());
 }

@@ -6,7 +6,8 @@
 #include "kernels.h"
 #include "layout.h"
 #include "pack.h"
-#include "stages.h"
+#include "schedule.h"
+#include "tuning.h"
 
 namespace snn {
 namespace {
@@ -18,90 +19,100 @@ class Planner {
     plan_.threads = threads;
   }
 
-  Plan make() {
-    image();
+  Plan build() {
+    add_image();
     for (int32_t n = 0; n < graph_.nodes; n++) {
       const snn_node &node = graph_.node[n];
       switch (node.kind) {
-        case SNN_POPULATION: population(node, n); break;
-        case SNN_MAX_POOL: pool(node, n, true); break;
-        case SNN_SUM_POOL: pool(node, n, false); break;
+        case SNN_POPULATION: add_population(node, n); break;
+        case SNN_MAX_POOL: add_pool(node, n, true); break;
+        case SNN_SUM_POOL: add_pool(node, n, false); break;
         default: require(false, n, "is of no known kind");
       }
     }
     if (next_projection_ != graph_.projections) refuse("some projections belong to no node");
-    readout();
-    arrange(plan_);
-    lay_out(plan_);
+    add_readout();
+    schedule(plan_);
+    assign_offsets(plan_);
     return std::move(plan_);
   }
 
  private:
-  void image() {
-    if (graph_.nodes < 0 || graph_.projections < 0 || graph_.weight_count < 0 || graph_.threshold_count < 0) {
+  void add_image() {
+    if (graph_.nodes < 0 || graph_.projections < 0 || graph_.weight_count < 0 ||
+        graph_.threshold_count < 0) {
       refuse("a count is negative");
     }
-    if (graph_.height < 1 || graph_.height > kMostPixels || graph_.width < 1 || graph_.width > kMostPixels) {
+    if (graph_.height < 1 || graph_.height > kMaxSide || graph_.width < 1 ||
+        graph_.width > kMaxSide) {
       refuse("the image has no pixels or more than 65535 a side");
     }
     Value value;
     value.shape = checked_shape(3, graph_.height, graph_.width, -1);
     value.form = Form::kImage;
-    value.largest = 255;
+    value.max_value = 255;
     for (int c = 0; c < 3; c++) {
-      if (graph_.offset[c] < 0 || graph_.offset[c] > 255) refuse("a colour's offset is not 0 to 255");
+      if (graph_.offset[c] < 0 || graph_.offset[c] > 255)
+        refuse("a colour's offset is not 0 to 255");
       plan_.offset[c] = graph_.offset[c];
     }
     plan_.values.push_back(value);
   }
 
   Value &source(int32_t index, int32_t node) {
-    require(index >= 0 && index < static_cast<int32_t>(plan_.values.size()), node, "its source comes later");
+    require(index >= 0 && index < static_cast<int32_t>(plan_.values.size()), node,
+            "its source comes later");
     return plan_.values[index];
   }
 
-  void pool(const snn_node &node, int32_t n, bool maximum) {
+  void add_pool(const snn_node &node, int32_t n, bool maximum) {
     const Value from = source(node.source, n);
     const int64_t k = node.kernel;
     require(from.form != Form::kImage, n, "pools the image");
-    require(k >= 1 && k <= from.shape.height && k <= from.shape.width, n, "its window does not fit");
+    require(k >= 1 && k <= from.shape.height && k <= from.shape.width, n,
+            "its window does not fit");
     Value value;
     value.shape = {from.shape.channels, from.shape.height / k, from.shape.width / k};
     value.source = node.source;
     value.kernel = k;
-    value.largest = maximum ? from.largest : checked(from.largest, k * k, n);
+    value.max_value = maximum ? from.max_value : checked_product(from.max_value, k * k, n);
     const int32_t index = static_cast<int32_t>(plan_.values.size());
     if (maximum && from.form == Form::kBits) {
-      plan_.stages.push_back({Step::kAny, index, 0, 0});
+      plan_.phases.push_back({Step::kOrPool, index, 0, 0});
     } else if (!maximum && from.form != Form::kCounts) {
       value.form = Form::kSum;  // of sums is a sum over larger windows
       value.base = from.form == Form::kSum ? from.base : node.source;
       value.window = from.window * k;
     } else {
       value.form = Form::kCounts;
-      plan_.stages.push_back({maximum ? Step::kMaximum : Step::kCount, index, 0, 0});
+      plan_.phases.push_back({maximum ? Step::kMaxPool : Step::kSumPool, index, 0, 0});
     }
     plan_.values.push_back(value);
   }
 
-  void population(const snn_node &node, int32_t n) {
+  void add_population(const snn_node &node, int32_t n) {
     require(node.projections >= 1 && node.projections <= graph_.projections - next_projection_, n,
             "has no projections or more than there are");
-    require(node.channels >= 1 && node.channels <= kMostPixels, n, "has no channels or more than 65535");
+    require(node.channels >= 1 && node.channels <= kMaxSide, n,
+            "has no channels or more than 65535");
     require(node.positions == 0 || node.positions == 1, n, "has thresholds of no known kind");
     Layer layer;
     layer.value = static_cast<int32_t>(plan_.values.size());
     Projections projections;
-    for (int32_t p = 0; p < node.projections; p++) projections.push_back(graph_.projection + next_projection_++);
-    const int64_t reach = shape(layer, projections, node.channels, n);
-    const int64_t count = node.positions ? checked(node.channels, layer.shape.pixels(), n) : node.channels;
-    require(node.threshold >= 0 && node.threshold <= graph_.threshold_count - count, n, "its thresholds are not there");
+    for (int32_t p = 0; p < node.projections; p++)
+      projections.push_back(graph_.projection + next_projection_++);
+    const int64_t max_current = check_projections(layer, projections, node.channels, n);
+    const int64_t count =
+        node.positions ? checked_product(node.channels, layer.shape.pixels(), n) : node.channels;
+    require(node.threshold >= 0 && node.threshold <= graph_.threshold_count - count, n,
+            "its thresholds are not there");
     pack(plan_, graph_, layer, projections, n);
     const int32_t *thresholds = graph_.thresholds + node.threshold;
     if (node.positions) {
-      require(!layer.image.empty(), n, "has thresholds for positions, but does not read the image");
-      const auto furthest = std::minmax_element(thresholds, thresholds + count);
-      require(*furthest.first > reach - INT32_MAX && *furthest.second < INT32_MAX - reach, n,
+      require(!layer.image_inputs.empty(), n,
+              "has thresholds for positions, but does not read the image");
+      const auto ends = std::minmax_element(thresholds, thresholds + count);
+      require(*ends.first > max_current - INT32_MAX && *ends.second < INT32_MAX - max_current, n,
               "its current less a threshold could leave 32 bits");
       set_position_thresholds(layer, thresholds);
     } else {
@@ -110,81 +121,95 @@ class Planner {
     Value value;
     value.shape = layer.shape;
     plan_.values.push_back(value);
-    add(std::move(layer));
+    add_layer(std::move(layer));
   }
 
-  void readout() {
+  void add_readout() {
     const int32_t n = graph_.nodes;
     const Value &from = source(graph_.readout, n);
     require(from.form != Form::kImage, n, "the readout reads the image");
-    require(graph_.classes >= 1 && graph_.classes <= kMostPixels, n, "no classes or more than 65535");
+    require(graph_.classes >= 1 && graph_.classes <= kMaxSide, n, "no classes or more than 65535");
     const snn_projection whole = {graph_.readout,
                                   static_cast<int32_t>(from.shape.height),
                                   static_cast<int32_t>(from.shape.width),
-                                  1, 1, 0, 0, 1, graph_.readout_weight};
+                                  1,
+                                  1,
+                                  0,
+                                  0,
+                                  1,
+                                  graph_.readout_weight};
     Layer layer;
     const Projections projections = {&whole};
-    shape(layer, projections, graph_.classes, n);
+    check_projections(layer, projections, graph_.classes, n);
     pack(plan_, graph_, layer, projections, n);
     plan_.classes = graph_.classes;
     plan_.scale.assign(graph_.scale, graph_.scale + graph_.classes);
     plan_.bias.assign(graph_.bias, graph_.bias + graph_.classes);
-    add(std::move(layer));
+    add_layer(std::move(layer));
   }
 
-  // Checks the projections and splits them into those of the image, which are dense, and of spikes. Returns what
-  // no current exceeds.
-  int64_t shape(Layer &layer, const Projections &projections, int64_t channels, int32_t n) {
-    int64_t reach = 0;
+  // Checks the projections and splits them into those of the image, which are dense, and of spikes.
+  // Returns a bound on the magnitude of currents.
+  int64_t check_projections(Layer &layer, const Projections &projections, int64_t channels,
+                            int32_t n) {
+    int64_t max_current = 0;
     for (const snn_projection *p : projections) {
       Value &from = source(p->source, n);
       const Geometry g = geometry(*p);
       for (int64_t side : {g.kernel_height, g.kernel_width, g.stride_y, g.stride_x, g.groups}) {
-        require(side >= 1 && side <= kMostPixels, n, "a kernel, stride or number of groups is not 1 to 65535");
+        require(side >= 1 && side <= kMaxSide, n,
+                "a kernel, stride or number of groups is not 1 to 65535");
       }
       require(g.padding_y >= 0 && g.padding_y < g.kernel_height && g.padding_x >= 0 &&
-                  g.padding_x < g.kernel_width, n, "its padding is not smaller than its kernel");
-      require(channels % g.groups == 0 && from.shape.channels % g.groups == 0, n, "its groups do not fit");
+                  g.padding_x < g.kernel_width,
+              n, "its padding is not smaller than its kernel");
+      require(channels % g.groups == 0 && from.shape.channels % g.groups == 0, n,
+              "its groups do not fit");
       const int64_t height = from.shape.height + 2 * g.padding_y - g.kernel_height;
       const int64_t width = from.shape.width + 2 * g.padding_x - g.kernel_width;
       require(height >= 0 && width >= 0, n, "its kernel does not fit its source");
       const Shape out = checked_shape(channels, height / g.stride_y + 1, width / g.stride_x + 1, n);
-      require(p == projections[0] || (out.height == layer.shape.height && out.width == layer.shape.width), n,
-              "its projections have different shapes");
+      require(p == projections[0] ||
+                  (out.height == layer.shape.height && out.width == layer.shape.width),
+              n, "its projections have different shapes");
       layer.shape = out;
-      const int64_t taps = checked(g.kernel_height, g.kernel_width, n);
-      const int64_t fan_in = checked(taps, from.shape.channels / g.groups, n);
-      const int64_t weights = checked(fan_in, channels, n);
-      require(p->weight >= 0 && p->weight <= graph_.weight_count - weights, n, "its weights are not there");
-      reach += checked(fan_in, from.largest, n) * 128;
-      require(reach < INT32_MAX, n, "its current could leave 32 bits");
-      from.heard |= from.form != Form::kImage;
-      (from.form == Form::kImage ? layer.image : layer.spikes).push_back(g);
+      const int64_t taps = checked_product(g.kernel_height, g.kernel_width, n);
+      const int64_t fan_in = checked_product(taps, from.shape.channels / g.groups, n);
+      const int64_t weights = checked_product(fan_in, channels, n);
+      require(p->weight >= 0 && p->weight <= graph_.weight_count - weights, n,
+              "its weights are not there");
+      max_current += checked_product(fan_in, from.max_value, n) * 128;
+      require(max_current < INT32_MAX, n, "its current could leave 32 bits");
+      from.needs_events |= from.form != Form::kImage;
+      (from.form == Form::kImage ? layer.image_inputs : layer.spike_inputs).push_back(g);
       layer.grouped |= g.groups > 1 && from.form != Form::kImage;
       if (from.form == Form::kImage) {
         plan_.margin_y = std::max(plan_.margin_y, g.padding_y);
         plan_.margin_x = std::max(plan_.margin_x, g.padding_x);
       } else {
-        layer.pixel_events += std::min(g.kernel_height, from.shape.height) *
-                              std::min(g.kernel_width, from.shape.width) * from.shape.channels * from.largest;
+        layer.max_pixel_events += std::min(g.kernel_height, from.shape.height) *
+                                  std::min(g.kernel_width, from.shape.width) * from.shape.channels *
+                                  from.max_value;
       }
     }
-    return reach;
+    return max_current;
   }
 
-  void add(Layer layer) {
-    const int64_t room = (int64_t{1} << 22) / std::max<int64_t>(layer.pixel_events, 1);
-    layer.block = std::clamp<int64_t>(room, 1, std::min<int64_t>(layer.distance == Distance::kHere ? 16 : 64, layer.shape.pixels()));
-    plan_.most_events = std::max(plan_.most_events, layer.block * layer.pixel_events);
-    plan_.most_pixels = std::max(plan_.most_pixels, layer.block);
-    plan_.most_currents = std::max(plan_.most_currents, layer.block * layer.tiles[0].width);
+  void add_layer(Layer layer) {
+    const int64_t most = layer.residency == Residency::kL2 ? kBlockPixels : kFarBlockPixels;
+    const int64_t fitting = kMaxBlockRows / std::max<int64_t>(layer.max_pixel_events, 1);
+    layer.block_pixels = std::clamp<int64_t>(fitting, 1, std::min(most, layer.shape.pixels()));
+    plan_.max_events = std::max(plan_.max_events, layer.block_pixels * layer.max_pixel_events);
+    plan_.max_pixels = std::max(plan_.max_pixels, layer.block_pixels);
+    plan_.max_currents = std::max(plan_.max_currents, layer.block_pixels * layer.tiles[0].width);
     int64_t lines = 0;
-    for (const Geometry &g : layer.spikes) lines += std::min(g.kernel_height, plan_.values[g.value].shape.height);
-    plan_.most_lines = std::max(plan_.most_lines, lines);
-    plan_.most_projections = std::max<int64_t>(plan_.most_projections, layer.spikes.size());
-    layer.before = neurons_;
+    for (const Geometry &g : layer.spike_inputs)
+      lines += std::min(g.kernel_height, plan_.values[g.value].shape.height);
+    plan_.max_lines = std::max(plan_.max_lines, lines);
+    plan_.max_projections = std::max<int64_t>(plan_.max_projections, layer.spike_inputs.size());
+    layer.neuron_offset = neurons_;
     neurons_ += layer.shape.channels * layer.shape.pixels();
-    plan_.stages.push_back({Step::kLayer, static_cast<int32_t>(plan_.layers.size()), 0, 0});
+    plan_.phases.push_back({Step::kLayer, static_cast<int32_t>(plan_.layers.size()), 0, 0});
     plan_.layers.push_back(std::move(layer));
   }
 
@@ -196,16 +221,18 @@ class Planner {
 
 }  // namespace
 
-int64_t Plan::colour_bytes() const { return 4 / kernels->taken; }
+int64_t Plan::element_bytes() const { return 4 / kernels->inputs_per_lane; }
 
-int64_t Plan::picture_stride() const {
-  return (values[0].shape.width + 2 * margin_x) * 3 * colour_bytes();
+int64_t Plan::padded_row_bytes() const {
+  return (values[0].shape.width + 2 * margin_x) * 3 * element_bytes();
 }
 
-int64_t Plan::takes(const Geometry &g) const { return (g.kernel_width * 3 + kernels->taken - 1) / kernels->taken; }
+int64_t Plan::lane_groups(const Geometry &g) const {
+  return (g.kernel_width * 3 + kernels->inputs_per_lane - 1) / kernels->inputs_per_lane;
+}
 
 Plan make_plan(const snn_graph &graph, const Kernels &kernels, int32_t threads) {
-  return Planner(graph, kernels, threads).make();
+  return Planner(graph, kernels, threads).build();
 }
 
 }  // namespace snn

@@ -1,4 +1,4 @@
-// A graph made ready to run: who sends what in which form, weights packed into rows, stages in order.
+// A graph made ready to run: shapes and bounds checked, weights packed into rows, phases in order.
 #ifndef SNN_EVENT_PLAN_H
 #define SNN_EVENT_PLAN_H
 
@@ -15,24 +15,32 @@ struct Kernels;
 struct Shape {
   int64_t channels, height, width;
   int64_t pixels() const { return height * width; }
-  int64_t words() const { return (channels + 63) / 64; }  // of a pixel's mask
+  int64_t words() const { return (channels + 63) / 64; }  // 64-bit words of a pixel's mask
 };
 
-// How a value lies in memory. Bits: [pixel][word], 64 channels a word. Sum: nowhere, its events are read
-// off the bits below it. Counts: [pixel][channel], for what is neither (a maximum of sums).
+// How a value is stored.
+//
+//   kImage   bytes [height][width][3], as the caller gives them
+//   kBits    a mask [pixel][word]: bit c % 64 of word c / 64 is channel c
+//
+//            pixel 0                    pixel 1
+//            | c 0..63 | c 64..127 |    | c 0..63 | c 64..127 |  ...
+//
+//   kSum     not stored: its events are read off the mask of its base
+//   kCounts  int32 [pixel][channel], for what is neither (a maximum of sums)
 enum class Form { kImage, kBits, kSum, kCounts };
 
 // What the image or a node sends.
 struct Value {
   Shape shape;
   Form form = Form::kBits;
-  int64_t largest = 1;      // number it sends
-  int32_t source = -1;      // of a pool
-  int64_t kernel = 1;       // of a pool
-  int32_t base = -1;        // of a sum: whose bits it counts
-  int64_t window = 1;       // of a sum: side of its windows on `base`
-  bool heard = false;       // some projection reads its events
-  int64_t row_events = 0;   // the most one of its rows can hold
+  int64_t max_value = 1;       // of a channel of a pixel
+  int32_t source = -1;         // of a pool
+  int64_t kernel = 1;          // of a pool
+  int32_t base = -1;           // of a sum: the value whose bits it counts
+  int64_t window = 1;          // of a sum: side of its windows on `base`
+  bool needs_events = false;   // a projection reads its events
+  int64_t max_row_events = 0;  // events of one row of pixels at most
 };
 
 struct Geometry {
@@ -40,91 +48,107 @@ struct Geometry {
   int64_t kernel_height, kernel_width, stride_y, stride_x, padding_y, padding_x, groups;
 };
 
-// The rows of one projection in one tile: [ky][kx][channel of the range].
-struct Span {
-  int64_t channel, range;  // source channels that the tile's outputs can hear
-  int64_t row;             // the first
+// The weight rows of one projection in one tile, [ky][kx][source channel]. A tile within one group
+// of a grouped convolution has rows for that group's source channels only.
+struct RowBlock {
+  int64_t first_channel, channels;  // of the source
+  int64_t first_row;
 };
 
-// Some output channels of a layer, whose currents are held in registers at once.
+// Some output channels of a layer. Their currents are held in registers at once.
+//
+// `rows` holds one weight row for each input that may fire, of `width` weights each:
+//
+//   projection 0:  ky 0, kx 0:  source channel 0:  | weights to output channels, `row_bytes()` |
+//                               source channel 1:  | ...                                       |
+//                  ky 0, kx 1:  source channel 0:  | ...                                       |
+//                  ...
+//   projection 1:  ...
+//
+// How channels lie within a row: see lane_offset and nibble_offset in kernels.h.
 struct Tile {
-  int64_t channel;          // the first
-  int64_t width;            // 64, 128, 256 or 512; channels beyond the layer's have weights of 0
-  int32_t bits = 8;         // of a weight in its rows: 4 where all of the layer's fit, and a row fills vectors
-  int64_t limit;            // events whose sum surely fits 16 bits
-  std::vector<Span> spans;  // one a spike projection
-  int8_t *rows = nullptr;   // [row][stride], permuted as the kernels want; in the plan's arena
-  Array<int8_t> dense;      // weights on the image, see pack_image
-  Array<int32_t> start;     // [channel] what the sum of the image's part begins with
-  int64_t stride() const { return width * bits / 8; }  // bytes from row to row
+  int64_t first_channel;
+  int64_t width;        // 64, 128, 256 or 512; channels beyond the layer's have weights of 0
+  int32_t bits = 8;     // of a weight: 4 where all of the layer's fit and a row fills vectors
+  int64_t event_limit;  // any so many events sum to what fits 16 bits
+  std::vector<RowBlock> row_blocks;  // one a spike projection
+  int8_t *rows = nullptr;            // in the plan's arena
+  Array<int8_t> image_weights;       // see pack_image in pack.cpp
+  Array<int32_t> initial;            // [channel] initial value of the sums over the image
+  int64_t row_bytes() const { return width * bits / 8; }
 };
 
-enum class Step { kPicture, kLayer, kAny, kMaximum, kCount, kEvents };
+enum class Step { kPrepareImage, kLayer, kOrPool, kMaxPool, kSumPool, kCompressEvents };
 
-// A step on the rows of a value, each of which needs `scale` rows of the layer before it.
-struct Tail {
+// A step on the rows of a value that directly follows the layer, band by band. Each of its rows
+// needs `scale` rows of the layer.
+struct FusedStep {
   Step step;
   int32_t value;
   int64_t scale;
 };
 
-// Where a layer's weights lie when they are needed: in the caches of a core, at the edge of them, or beyond,
-// where rows must be asked for long before.
-enum class Distance { kHere, kNear, kFar };
+// Where the weights of a layer stay from one image to the next: in a core's second-level cache,
+// partly there, or beyond it. Decides how early a row is prefetched.
+enum class Residency { kL2, kL2Edge, kBeyondL2 };
 
 // A population, or the readout.
 struct Layer {
-  int32_t value = -1;  // what it fills; -1: the readout
+  int32_t value = -1;  // its output; -1: the readout
   Shape shape;
-  int64_t before = 0;  // neurons of the populations before it
-  std::vector<Geometry> spikes, image;
+  int64_t neuron_offset = 0;  // neurons of the populations before it
+  std::vector<Geometry> spike_inputs, image_inputs;
   std::vector<Tile> tiles;
-  Array<int16_t> narrow;  // [channel] thresholds, limited to what 16 bits can exceed or not
-  Array<int32_t> wide;    // [channel]
-  Array<int32_t> starts;  // [kind][channel] where thresholds differ by position: less floor(θ), what a sum begins with
-  Array<int32_t> kinds;   // [pixel] and which of them that is; there are few, for most positions are alike
-  bool positions = false;
-  bool grouped = false;   // tiles hear different channels, so each gathers its own events
-  Distance distance = Distance::kHere;
-  int64_t pixel_events = 0;  // the most that can reach one output pixel
-  int64_t rows = 1;          // of output pixels in a unit of work
-  int64_t block = 1;         // output pixels that go through a tile together
-  int64_t parts = 1;         // units the tiles are dealt out to: 1, or one for each
-  std::vector<Tail> tails;   // what can be done as soon as all tiles of some rows are done
-  int64_t bands() const { return (shape.height + rows - 1) / rows; }
+  Array<int16_t> thresholds16;  // [channel] clamped to 16 bits, see set_thresholds
+  Array<int32_t> thresholds32;  // [channel]
+  // Where thresholds differ by position, pixels with equal ones form a class; there are few, for
+  // only pixels near the border differ.
+  bool per_position = false;
+  Array<int32_t> position_class;    // [pixel]
+  Array<int32_t> position_initial;  // [class][channel] initial value of the sums, less floor(θ)
+  bool grouped = false;  // tiles read different source channels, so each gathers its own events
+  Residency residency = Residency::kL2;
+  int64_t max_pixel_events = 0;  // events under one output pixel at most
+  int64_t band_rows = 1;         // rows of output pixels in a unit of work
+  int64_t block_pixels = 1;      // output pixels that go through a tile together
+  int64_t tile_parts = 1;        // units that share the tiles of a band: 1, or one for each tile
+  std::vector<FusedStep> fused;  // done as soon as all tiles of a band are done
+  int64_t bands() const { return (shape.height + band_rows - 1) / band_rows; }
 };
 
-// Where a value's parts lie in a workspace, in bytes; -1: it has none, or nobody reads them.
-struct Places {
-  int64_t mask, counts, list;
+// Where the parts of a value lie in a workspace, in bytes; -1: not stored.
+struct ValueOffsets {
+  int64_t mask, counts, events;
 };
 
-// Work that can be shared: its units may run in any order once the stage before is complete.
-struct Stage {
+// Work that threads share: its units may run in any order once the phase before is complete.
+struct Phase {
   Step step;
   int32_t index;  // of the layer or value
   int64_t units;
-  int64_t chunk;  // rows of a unit; of a layer, 0
+  int64_t unit_rows;  // rows of a unit; 0 for a layer, which has bands
 };
 
 struct Plan {
   const Kernels *kernels;
   int32_t threads;
-  int64_t margin_y = 0, margin_x = 0;  // zeros around the picture
-  int64_t offset[3];
+  int64_t margin_y = 0, margin_x = 0;  // pixels of padding around the image
+  int64_t offset[3];                   // subtracted from each colour
   Arena weights;
   std::vector<Value> values;  // 0 is the image
   std::vector<Layer> layers;  // the last is the readout
-  std::vector<Stage> stages;
-  std::vector<Places> places;  // one a value
-  int64_t room = 0;            // bytes that the values of one image take, where those that never meet share them
+  std::vector<Phase> phases;
+  std::vector<ValueOffsets> value_offsets;  // one a value
+  int64_t value_bytes = 0;                  // of the values of one image, see layout.cpp
   std::vector<float> scale, bias;
   int64_t classes = 0;
-  int64_t most_events = 0, most_currents = 0, most_pixels = 0, most_lines = 0, most_projections = 0;  // at once
+  // What a thread's scratch memory must hold.
+  int64_t max_events = 0, max_currents = 0, max_pixels = 0, max_lines = 0, max_projections = 0;
 
-  int64_t colour_bytes() const;    // of one colour of one pixel
-  int64_t picture_stride() const;  // bytes from row to row
-  int64_t takes(const Geometry &image) const;  // of the numbers in a line of a kernel on the image
+  int64_t element_bytes() const;     // of one colour of one pixel of the padded image
+  int64_t padded_row_bytes() const;  // from row to row of the padded image
+  int64_t lane_groups(
+      const Geometry &image) const;  // groups of inputs in a line of a kernel on the image
 };
 
 // Throws std::runtime_error with a sentence, or std::bad_alloc.

@@ -81,7 +81,8 @@ class Reader {
   Exact<T> array(int64_t count) {
     Exact<T> result(count);
     const size_t wanted = static_cast<size_t>(count);
-    if (wanted && std::fread(result.get(), sizeof(T), wanted, file_) != wanted) fail("the case is cut short");
+    if (wanted && std::fread(result.get(), sizeof(T), wanted, file_) != wanted)
+      fail("the case is cut short");
     return result;
   }
 

@@ -1,14 +1,15 @@
-// Runs cases through the plain C interface, without Python: what the sanitizers and emulators watch.
+// Runs cases through the plain C interface, without Python: what the sanitizers and emulators
+// watch.
 //
 //     event_driver CASE …                        every answer must be the interpreter's, byte for byte
 //     event_driver --mutate SEED COUNT CASE …    graphs full of nonsense: refused, or run without harm
+#include <unistd.h>
+
 #include <csignal>
 #include <cstring>
 #include <string>
 #include <thread>
 #include <vector>
-
-#include <unistd.h>
 
 #include "event_case.h"
 #include "event_mutation.h"
@@ -16,7 +17,7 @@
 namespace {
 
 constexpr int kThreads = 3;
-constexpr unsigned kPatience = 120;         // seconds for one graph, in a sanitizer on a busy machine
+constexpr unsigned kPatience = 120;  // seconds for one graph, in a sanitizer on a busy machine
 constexpr double kWork = 2e7, kNeurons = 4e6;  // of mutants that are worth running
 
 struct Answer {
@@ -33,7 +34,8 @@ struct Engine {
   snn_engine *engine;
   std::string name;
 
-  Engine(const snn_graph *graph, int threads, const std::string &instruction_set, char *sentence, int64_t size)
+  Engine(const snn_graph *graph, int threads, const std::string &instruction_set, char *sentence,
+         int64_t size)
       : engine(snn_event_create(graph, threads, instruction_set.c_str(), sentence, size)),
         name(instruction_set + ", threads " + std::to_string(threads)) {}
   Engine(const Engine &) = delete;
@@ -41,14 +43,16 @@ struct Engine {
     if (engine) snn_event_destroy(engine);
   }
 
-  Answer run(const snn_graph &graph, const Exact<uint8_t> &pixels, int64_t images, int64_t neurons) const {
+  Answer run(const snn_graph &graph, const Exact<uint8_t> &pixels, int64_t images,
+             int64_t neurons) const {
     Answer answer{Exact<float>(images * graph.classes), Exact<uint8_t>(images * neurons)};
     if (snn_event_run(engine, pixels.get(), images, answer.logits.get(), answer.spikes.get())) {
       fail("out of memory");
     }
     Exact<float> alone(images * graph.classes);  // unwatched, the answer is the same
     if (snn_event_run(engine, pixels.get(), images, alone.get(), nullptr)) fail("out of memory");
-    if (std::memcmp(alone.get(), answer.logits.get(), sizeof(float) * alone.count)) fail("watched it differs: ", name.c_str());
+    if (std::memcmp(alone.get(), answer.logits.get(), sizeof(float) * alone.count))
+      fail("watched it differs: ", name.c_str());
     return answer;
   }
 };
@@ -61,7 +65,8 @@ void check(const char *path) {
       char sentence[300] = "";
       const Engine engine(c.point(), threads, set, sentence, sizeof sentence);
       if (!engine.engine) fail("refused: ", sentence);
-      if (set != snn_event_instruction_set(engine.engine)) fail("not what was asked for: ", set.c_str());
+      if (set != snn_event_instruction_set(engine.engine))
+        fail("not what was asked for: ", set.c_str());
       const auto once = [&] {
         if (!(engine.run(c.graph, c.pixels, c.images, c.neurons) == expected)) {
           fail((std::string(path) + " differs: " + engine.name).c_str());
@@ -88,11 +93,13 @@ void check_arguments(const char *path) {
   const std::string unknown(1000, 'x');
   for (int64_t size : {0, 1, 2, 20}) {
     Exact<char> sentence(size);
-    if (snn_event_create(c.point(), 1, unknown.c_str(), sentence.get(), size)) fail("an unknown instruction set");
+    if (snn_event_create(c.point(), 1, unknown.c_str(), sentence.get(), size))
+      fail("an unknown instruction set");
     if (size && sentence[size - 1] != 0) fail("a sentence without an end");
   }
   if (snn_event_create(c.point(), 1, "avx", nullptr, 0)) fail("an instruction set of another name");
-  if (snn_event_abi() != SNN_EVENT_ABI || !(snn_event_bandwidth(1 << 14) > 0)) fail("abi or bandwidth");
+  if (snn_event_abi() != SNN_EVENT_ABI || !(snn_event_bandwidth(1 << 14) > 0))
+    fail("abi or bandwidth");
 }
 
 // Returns whether the graph was accepted and run.
@@ -124,7 +131,8 @@ void mutate(uint64_t seed, long count, const std::vector<const char *> &paths) {
   long ran = 0;
   for (long i = 0; i < count; i++) {
     const size_t which = static_cast<size_t>(i) % sound.size();
-    std::fprintf(stderr, "--mutate %llu 1 %s\n", static_cast<unsigned long long>(seed + i), paths[which]);
+    std::fprintf(stderr, "--mutate %llu 1 %s\n", static_cast<unsigned long long>(seed + i),
+                 paths[which]);
     alarm(kPatience);
     ran += survive(Mutation(seed + static_cast<uint64_t>(i)).applied(sound[which]));
   }

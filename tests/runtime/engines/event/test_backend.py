@@ -19,7 +19,8 @@ from wide_graphs import wide_graphs
 import event_build
 from snn_runtime.engines.event import backend as event
 from snn_runtime.engines.event import library as binding
-from snn_runtime.engines.event.backend import EventBackend, bandwidth, instruction_sets
+from snn_runtime.engines.event.backend import EventBackend
+from snn_runtime.engines.event.library import bandwidth, instruction_sets
 from snn_runtime.errors import DeviceError, ResourceError, UsageError
 from snn_runtime.graph import INPUT, Population, SpikingGraph, reference
 from snn_runtime.model import load
@@ -153,7 +154,7 @@ def test_an_empty_batch() -> None:
 def test_spikes_come_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = example()
     images = pictures(graph.image, 7)
-    monkeypatch.setattr(event, "WATCHED_BYTES", 2 * 700)  # of 621 neurons
+    monkeypatch.setattr(event, "SPIKE_BYTES", 2 * 700)  # of 621 neurons
     assert_same(EventBackend(graph), images, reference.run(graph, images))
 
 
@@ -293,5 +294,5 @@ def test_a_library_that_does_not_belong_here(
         EventBackend(example())
     installation.write_bytes((event_build.SOURCES / event_build.LIBRARY).read_bytes())
     monkeypatch.setattr(binding, "ABI", 77)
-    with pytest.raises(DeviceError, match="has interface 3, this package expects 77; reinstall"):
+    with pytest.raises(DeviceError, match="has interface 4, this package expects 77; reinstall"):
         EventBackend(example())

@@ -1,0 +1,189 @@
+// Currents, the sums of weight rows, and the spikes they cause. Part of kernels.cpp.
+//
+// Acc is an accumulator of simd-inl.h: Accumulator8<N> or Accumulator4<N>. Where says where the
+// weights stay between images.
+#ifndef SNN_EVENT_CURRENTS_INL_H
+#define SNN_EVENT_CURRENTS_INL_H
+
+#include "gather-inl.h"
+
+namespace snn {
+namespace SNN_ISA {
+namespace {
+
+template <class Acc, Residency Where>
+SNN_INLINE void prefetch_row(const int8_t *tile, uint32_t row) {
+  const int8_t *at = tile + static_cast<size_t>(row) * Acc::kRowBytes;
+  for (int line = 0; line < Acc::kRowBytes; line += 64) {
+    if (Where == Residency::kBeyondL2) {
+      __builtin_prefetch(at + line, 0, 2);  // into L2
+    } else {
+      __builtin_prefetch(at + line, 0, 3);  // into L1
+    }
+  }
+}
+
+template <class Acc, Residency Where>
+SNN_INLINE void add_row(const int8_t *tile, const uint32_t *row, Acc &sum) {
+  if (Where == Residency::kBeyondL2) prefetch_row<Acc, Where>(tile, row[kPrefetchRowsBeyondL2]);
+  if (Where == Residency::kL2Edge) prefetch_row<Acc, Where>(tile, row[kPrefetchRowsL2Edge]);
+  sum.add(tile + static_cast<size_t>(row[0]) * Acc::kRowBytes);
+}
+
+// Adds rows whose sum needs no widening.
+template <class Acc, Residency Where>
+SNN_INLINE void add_chunk(const int8_t *tile, const uint32_t *rows, const uint32_t *end, Acc &sum) {
+  if (Acc::kVectors >= kTwoRowsMinVectors) {
+    for (; rows + 1 < end; rows += 2) {
+      add_row<Acc, Where>(tile, rows, sum);
+      add_row<Acc, Where>(tile, rows + 1, sum);
+    }
+    if (rows < end) add_row<Acc, Where>(tile, rows, sum);
+  } else {
+    for (; rows < end; rows++) add_row<Acc, Where>(tile, rows, sum);
+  }
+}
+
+// sums[channel] = Σ of `count` rows. They must fit 16 bits.
+template <class Acc, Residency Where>
+SNN_INLINE void add_rows(const int8_t *tile, const uint32_t *rows, int64_t count, VecI16 *sums) {
+  constexpr int64_t kChunk = Acc::kRowsBeforeWidening;
+  Acc sum;
+  int64_t left = count;
+  for (; left > kChunk; left -= kChunk, rows += kChunk) {
+    add_chunk<Acc, Where>(tile, rows, rows + kChunk, sum);
+    sum.widen();
+  }
+  add_chunk<Acc, Where>(tile, rows, rows + left, sum);
+  sum.finish(count, sums);
+}
+
+// currents[channel] += Σ of `count` rows, in 32 bits, as many rows at a time as 16 bits surely
+// hold.
+template <class Acc, Residency Where>
+void add_rows32(const Tile &tile, const uint32_t *rows, int64_t count, int32_t *currents) {
+  do {
+    const int64_t some = min(count, tile.event_limit);
+    VecI16 sums[2 * Acc::kWidth / kVectorBytes];
+    add_rows<Acc, Where>(tile.rows, rows, some, sums);
+    int16_t sums16[Acc::kWidth];
+    memcpy(sums16, sums, sizeof sums16);
+    for (int i = 0; i < Acc::kWidth; i++) currents[i] += sums16[i];
+    rows += some;
+    count -= some;
+  } while (count > 0);
+}
+
+// Bit i of the mask: current i exceeds threshold i, in 16 bits.
+template <int Width>
+inline void fire16(const VecI16 *currents, const int16_t *thresholds, uint64_t *mask) {
+  constexpr int kParts = 64 / kLanes16;
+  for (int word = 0; word < Width / 64; word++) {
+    uint64_t bits = 0;
+    SNN_UNROLL(8)
+    for (int part = 0; part < kParts; part++) {
+      const int at = word * kParts + part;
+      bits |= greater_mask(currents[at], load<VecI16>(thresholds + at * kLanes16))
+              << (part * kLanes16);
+    }
+    mask[word] = bits;
+  }
+}
+
+// The same in 32 bits.
+void fire32(int64_t width, const int32_t *currents, const int32_t *thresholds, uint64_t *mask) {
+  for (int64_t word = 0; word < width / 64; word++) {
+    uint64_t bits = 0;
+    for (int i = 0; i < 64; i += kLanes32) {
+      const int64_t at = word * 64 + i;
+      bits |= greater_mask(load<VecI32>(currents + at), load<VecI32>(thresholds + at)) << i;
+    }
+    mask[word] = bits;
+  }
+}
+
+// logit = scale · sum + bias, each rounded once: a product of two 24-bit numbers is exact in
+// double.
+void write_logits(const Plan &plan, const Tile &tile, const int32_t *currents, float *logits) {
+  const int64_t count = min(tile.width, plan.classes - tile.first_channel);
+  for (int64_t i = 0; i < count; i++) {
+    const int64_t at = tile.first_channel + i;
+    const float scaled = static_cast<float>(static_cast<double>(plan.scale[at]) * currents[i]);
+    logits[at] = scaled + plan.bias[at];
+  }
+}
+
+// Adds the gathered rows of `count` output pixels from `first` on to the currents of a tile's
+// channels, and fires, or writes logits. Without an image and within the event limit, all of it
+// stays in registers.
+template <class Acc, Residency Where>
+void accumulate_tile(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &space,
+                     Scratch &scratch, int64_t first, int64_t count) {
+  const bool readout = layer.value < 0, dense = !layer.image_inputs.empty();
+  const int64_t words = layer.shape.words();
+  uint64_t *const mask =
+      readout ? nullptr : space.buffers[layer.value].mask + tile.first_channel / 64;
+  if (Where == Residency::kBeyondL2) {
+    const int64_t early = min(kPrefetchRowsBeyondL2, scratch.begins.get()[count]);
+    for (int64_t i = 0; i < early; i++) prefetch_row<Acc, Where>(tile.rows, scratch.rows.get()[i]);
+  }
+  for (int64_t i = 0; i < count; i++) {
+    const int64_t *begins = scratch.begins.get() + i;
+    const uint32_t *rows = scratch.rows.get() + begins[0];
+    const int64_t events = begins[1] - begins[0];
+    if (!dense && !readout && events <= tile.event_limit) {
+      VecI16 sums[2 * Acc::kWidth / kVectorBytes];
+      add_rows<Acc, Where>(tile.rows, rows, events, sums);
+      fire16<Acc::kWidth>(sums, layer.thresholds16.get() + tile.first_channel,
+                          mask + (first + i) * words);
+      continue;
+    }
+    int32_t *currents = scratch.currents.get() + i * tile.width;
+    if (!dense) memset(currents, 0, tile.width * sizeof *currents);
+    if (events > 0) add_rows32<Acc, Where>(tile, rows, events, currents);
+    if (readout) {
+      write_logits(plan, tile, currents, space.logits);
+    } else {
+      fire32(tile.width, currents, layer.thresholds32.get() + tile.first_channel,
+             mask + (first + i) * words);
+    }
+  }
+}
+
+using Accumulate = void (*)(const Plan &, const Layer &, const Tile &, Workspace &, Scratch &,
+                            int64_t first, int64_t count);
+
+template <class Acc>
+Accumulate accumulate_from(Residency residency) {
+  switch (residency) {
+    case Residency::kL2: return accumulate_tile<Acc, Residency::kL2>;
+    case Residency::kL2Edge: return accumulate_tile<Acc, Residency::kL2Edge>;
+    default: return accumulate_tile<Acc, Residency::kBeyondL2>;
+  }
+}
+
+template <int Width>
+Accumulate accumulate_width(const Tile &tile, Residency residency) {
+  if constexpr (Width >= 2 * kVectorBytes && Width <= kMaxTileWidth) {
+    if (tile.bits == 4) return accumulate_from<Accumulator4<Width / kVectorBytes / 2>>(residency);
+  }
+  if constexpr (Width >= kVectorBytes && Width <= kMaxTileWidth) {
+    return accumulate_from<Accumulator8<Width / kVectorBytes>>(residency);
+  }
+  return nullptr;  // no such tile is made
+}
+
+// The instance of accumulate_tile for a tile.
+Accumulate accumulate_for(const Tile &tile, Residency residency) {
+  switch (tile.width) {
+    case 64: return accumulate_width<64>(tile, residency);
+    case 128: return accumulate_width<128>(tile, residency);
+    case 256: return accumulate_width<256>(tile, residency);
+    default: return accumulate_width<512>(tile, residency);
+  }
+}
+
+}  // namespace
+}  // namespace SNN_ISA
+}  // namespace snn
+#endif

@@ -1,0 +1,103 @@
+#include "schedule.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "check.h"
+#include "tuning.h"
+
+namespace snn {
+namespace {
+
+class Scheduler {
+ public:
+  explicit Scheduler(Plan &plan) : plan_(plan) {}
+
+  // The image, then the nodes as they come. Pools of a layer and lists of its events are fused with
+  // it, band by band, so that there is little to wait for between one layer and the next.
+  void schedule() {
+    const std::vector<Phase> nodes = std::move(plan_.phases);
+    plan_.phases.clear();
+    const int32_t values = static_cast<int32_t>(plan_.values.size());
+    for (int32_t v = 1; v < values; v++) {
+      Value &value = plan_.values[v];
+      value.max_row_events = value.shape.width * value.shape.channels * value.max_value;
+      if (value.needs_events) checked_product(value.max_row_events, value.shape.height, v - 1);
+    }
+    std::vector<bool> listed(values), pooled(values);
+    add_phase(Step::kPrepareImage, 0, plan_.values[0].shape.height);
+    for (const Phase &phase : nodes) {
+      if (phase.step == Step::kLayer) {
+        Layer &layer = plan_.layers[phase.index];
+        divide(layer, fuse(layer, listed, pooled));
+        plan_.phases.push_back({Step::kLayer, phase.index, layer.bands() * layer.tile_parts, 0});
+      } else if (!pooled[phase.index]) {
+        add_phase(phase.step, phase.index, plan_.values[phase.index].shape.height);
+      }
+      // Lists of events of the values that are now complete.
+      const int32_t last =
+          phase.step == Step::kLayer ? plan_.layers[phase.index].value : phase.index;
+      for (int32_t v = 1; v < values; v++) {
+        const Value &value = plan_.values[v];
+        const bool ready = v == last || (value.form == Form::kSum && value.base == last);
+        if (!ready || !value.needs_events || listed[v]) continue;
+        listed[v] = true;
+        add_phase(Step::kCompressEvents, v, value.shape.height);
+      }
+    }
+  }
+
+ private:
+  int64_t wanted_units() const { return kUnitsPerThread * plan_.threads; }
+
+  void add_phase(Step step, int32_t index, int64_t height) {
+    const int64_t rows = std::max<int64_t>(1, height / wanted_units());
+    plan_.phases.push_back({step, index, (height + rows - 1) / rows, rows});
+  }
+
+  // Fuses with a layer what can follow it band by band. Returns the rows that a band must be a
+  // multiple of.
+  int64_t fuse(Layer &layer, std::vector<bool> &listed, std::vector<bool> &pooled) {
+    int64_t rows = 1;
+    for (int32_t v = std::max(layer.value, 0);
+         layer.value >= 0 && v < static_cast<int32_t>(listed.size()); v++) {
+      const Value &value = plan_.values[v];
+      const bool pool = value.form == Form::kBits && value.source == layer.value;
+      const bool sum = value.form == Form::kSum && value.base == layer.value;
+      const int64_t scale = pool ? value.kernel : sum ? value.window : 1;
+      if (!(v == layer.value || pool || sum) || std::lcm(rows, scale) > kMaxFusedRows) continue;
+      rows = std::lcm(rows, scale);
+      if (pool) {
+        layer.fused.push_back({Step::kOrPool, v, scale});
+        pooled[v] = true;
+      }
+      if (!value.needs_events) continue;
+      layer.fused.push_back({Step::kCompressEvents, v, scale});
+      listed[v] = true;
+    }
+    return rows;
+  }
+
+  // Units of work: bands of rows. Tiles too where weights are many, so that each is brought to one
+  // core only, or where rows are few.
+  void divide(Layer &layer, int64_t rows) {
+    const int64_t tiles = static_cast<int64_t>(layer.tiles.size()), wanted = wanted_units();
+    const bool far = layer.residency != Residency::kL2;
+    const int64_t bands = plan_.threads == 1 ? 1 : far ? (wanted + tiles - 1) / tiles : 2 * wanted;
+    layer.band_rows = rows;
+    while (layer.band_rows * layer.shape.width < kBandPixels &&
+           layer.shape.height / (layer.band_rows + rows) >= bands) {
+      layer.band_rows += rows;
+    }
+    const bool few = plan_.threads > 1 && layer.bands() < wanted;
+    layer.tile_parts = far || few ? tiles : 1;
+  }
+
+  Plan &plan_;
+};
+
+}  // namespace
+
+void schedule(Plan &plan) { Scheduler(plan).schedule(); }
+
+}  // namespace snn

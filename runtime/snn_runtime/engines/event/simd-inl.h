@@ -1,0 +1,123 @@
+// The few vector operations that the kernels are written in, for the instruction set of this
+// compilation.
+//
+// Each simd_*-inl.h defines:
+//
+//   kVectorBytes     of a register
+//   kMaxTileWidth    channels whose sums the registers hold
+//   kImagePixels     output pixels whose sums over the image the registers hold
+//   greater_mask     bit i: a[i] > b[i], for lanes of 16 and of 32 bits
+//   ImageElement     int16 less the offset, or uint8 where there is an instruction for four bytes
+//   multiply_add     adds to each 32-bit lane the products of its weights with `inputs`: 32 bits
+//                    that hold kInputsPerLane elements of the image, the same for all lanes
+//   append_set_bits  appends base + i for every set bit i of a mask of so many words and returns
+//                    the end; may write 16 numbers too far
+//
+// Here is what follows from these: sums of weight rows.
+#ifndef SNN_EVENT_SIMD_INL_H
+#define SNN_EVENT_SIMD_INL_H
+
+#if defined(__AVX512BW__)
+#include "simd_avx512-inl.h"
+#elif defined(__AVX2__)
+#include "simd_avx2-inl.h"
+#elif defined(__SSE2__)
+#include "simd_sse2-inl.h"
+#elif defined(__ARM_NEON)
+#include "simd_neon-inl.h"
+#else
+#include "simd_generic-inl.h"
+#endif
+
+namespace snn {
+namespace SNN_ISA {
+
+constexpr int kInputsPerLane = 4 / sizeof(ImageElement);
+
+#if !defined(SNN_OWN_ACCUMULATOR8)
+constexpr bool kInterleaved = true;
+
+// Sums of rows of 8-bit weights, N vectors wide, kWidth channels, in 16 bits.
+//
+// Widening is what limits a sum of bytes, so rows are stored such that it is nearly free, see
+// lane_offset. A vector of bytes is read as 16-bit lanes b = 256·o + e: the high byte o is the
+// weight of one channel, the low byte e that of another plus 128, so 0 ≤ e < 256. Over n rows,
+// modulo 2^16:
+//
+//     F = Σ b,  O = Σ (b >> 8) = Σ o           Σ (e − 128) = F − 256·O − 128·n
+//
+// One load, one shift and two additions for a whole vector of weights, no shuffle.
+template <int N>
+struct Accumulator8 {
+  static constexpr int kVectors = N, kRowBytes = N * kVectorBytes, kWidth = N * kVectorBytes;
+  static constexpr int64_t kRowsBeforeWidening = INT64_MAX;
+  VecU16 pairs[N], odd[N];  // F, O
+  Accumulator8() {
+    for (int v = 0; v < N; v++) pairs[v] = odd[v] = VecU16{};
+  }
+  SNN_INLINE void add(const int8_t *row) {
+    SNN_UNROLL(8)
+    for (int v = 0; v < N; v++) {
+      const VecU16 pair = load<VecU16>(row + v * kVectorBytes);
+      pairs[v] += pair;
+      odd[v] += bit_cast<VecU16>(bit_cast<VecI16>(pair) >> 8);
+    }
+  }
+  void widen() {}
+  // `sums`: two vectors for each, channels in order.
+  SNN_INLINE void finish(int64_t rows, VecI16 *sums) const {
+    const uint16_t bias = static_cast<uint16_t>(128 * static_cast<uint64_t>(rows));
+    SNN_UNROLL(8)
+    for (int v = 0; v < N; v++) {
+      sums[2 * v] = bit_cast<VecI16>(pairs[v] - (odd[v] << 8) - bias);
+      sums[2 * v + 1] = bit_cast<VecI16>(odd[v]);
+    }
+  }
+};
+#endif
+
+// The same for 4-bit weights, a size smaller: nibbles hold a weight plus 8, see nibble_offset, and
+// over at most 16 rows the sum of either nibble fits a byte. Half the memory is read, and each
+// widening serves 16 rows.
+template <int N>
+struct Accumulator4 {
+  static constexpr int kVectors = N, kRowBytes = N * kVectorBytes, kWidth = 2 * N * kVectorBytes;
+  static constexpr int64_t kRowsBeforeWidening = 16;
+  VecU8 pairs[N], high[N];
+  VecU16 sums16[4 * N];
+  Accumulator4() {
+    for (int v = 0; v < N; v++) pairs[v] = high[v] = VecU8{};
+    for (int v = 0; v < 4 * N; v++) sums16[v] = VecU16{};
+  }
+  SNN_INLINE void add(const int8_t *row) {
+    SNN_UNROLL(8)
+    for (int v = 0; v < N; v++) {
+      const VecU16 pair = load<VecU16>(row + v * kVectorBytes);
+      pairs[v] += bit_cast<VecU8>(pair);
+      high[v] += bit_cast<VecU8>((pair >> 4) & 0x0f0f);
+    }
+  }
+  SNN_INLINE void widen() {
+    SNN_UNROLL(8)
+    for (int v = 0; v < N; v++) {
+      const VecU16 upper = bit_cast<VecU16>(high[v]);
+      const VecU16 lower = bit_cast<VecU16>(pairs[v] - bit_cast<VecU8>((upper << 4) & 0xf0f0));
+      sums16[4 * v] += lower & 0xff;
+      sums16[4 * v + 1] += lower >> 8;
+      sums16[4 * v + 2] += upper & 0xff;
+      sums16[4 * v + 3] += upper >> 8;
+      pairs[v] = high[v] = VecU8{};
+    }
+  }
+  // `sums`: four vectors for each, channels in order.
+  SNN_INLINE void finish(int64_t rows, VecI16 *sums) {
+    widen();
+    const uint16_t bias = static_cast<uint16_t>(8 * static_cast<uint64_t>(rows));
+    SNN_UNROLL(32)
+    for (int v = 0; v < 4 * N; v++) sums[v] = bit_cast<VecI16>(sums16[v] - bias);
+  }
+};
+
+}  // namespace SNN_ISA
+}  // namespace snn
+#endif

@@ -1,0 +1,94 @@
+// AVX-512 (F, BW, VL, DQ), with VNNI where the compiler is told so.
+#ifndef SNN_EVENT_SIMD_AVX512_INL_H
+#define SNN_EVENT_SIMD_AVX512_INL_H
+
+#include <immintrin.h>
+
+namespace snn {
+namespace SNN_ISA {
+
+constexpr int kVectorBytes = 64;
+constexpr int kMaxTileWidth = 512;
+constexpr int kImagePixels = 4;
+
+}  // namespace SNN_ISA
+}  // namespace snn
+
+#include "vectors-inl.h"
+
+namespace snn {
+namespace SNN_ISA {
+
+static inline uint64_t greater_mask(VecI16 a, VecI16 b) {
+  return _mm512_cmpgt_epi16_mask(bit_cast<__m512i>(a), bit_cast<__m512i>(b));
+}
+
+static inline uint64_t greater_mask(VecI32 a, VecI32 b) {
+  return _mm512_cmpgt_epi32_mask(bit_cast<__m512i>(a), bit_cast<__m512i>(b));
+}
+
+#if defined(__AVX512VNNI__)
+
+typedef uint8_t ImageElement;
+
+static inline VecI32 multiply_add(VecI32 sum, const void *weights, int32_t inputs) {
+  const __m512i all = _mm512_set1_epi32(inputs);
+  return bit_cast<VecI32>(_mm512_dpbusd_epi32(bit_cast<__m512i>(sum), all, load<__m512i>(weights)));
+}
+
+// append_set_bits where bytes can be compressed, as they can by most processors with VNNI: all 64
+// numbers at once, of which mostly fewer than 16 are left to be widened.
+__attribute__((target("avx512vbmi2"))) static inline uint32_t *append_set_bits_vbmi2(
+    uint32_t *to, const uint64_t *mask, int64_t words, uint32_t base) {
+  const __m512i all = _mm512_setr_epi64(0x0706050403020100, 0x0f0e0d0c0b0a0908, 0x1716151413121110,
+                                        0x1f1e1d1c1b1a1918, 0x2726252423222120, 0x2f2e2d2c2b2a2928,
+                                        0x3736353433323130, 0x3f3e3d3c3b3a3938);
+  for (int64_t w = 0; w < words; w++, base += 64) {
+    const int count = __builtin_popcountll(mask[w]);
+    __m512i bytes = _mm512_maskz_compress_epi8(mask[w], all);
+    int i = 0;
+    do {
+      const __m512i numbers = _mm512_maskz_cvtepu8_epi32(0xffff, load<__m128i>(&bytes));
+      store(to + i, bit_cast<VecU32>(numbers) + base);
+      bytes = _mm512_maskz_alignr_epi64(0xff, bytes, bytes, 2);
+      i += 16;
+    } while (i < count);
+    to += count;
+  }
+  return to;
+}
+
+#else
+
+typedef int16_t ImageElement;
+
+static inline VecI32 multiply_add(VecI32 sum, const void *weights, int32_t inputs) {
+  const __m512i products = _mm512_madd_epi16(load<__m512i>(weights), _mm512_set1_epi32(inputs));
+  return sum + bit_cast<VecI32>(products);
+}
+
+#endif
+
+static inline uint32_t *append_set_bits(uint32_t *to, const uint64_t *mask, int64_t words,
+                                        uint32_t base) {
+#if defined(__AVX512VNNI__)
+  if (__builtin_cpu_supports("avx512vbmi2")) return append_set_bits_vbmi2(to, mask, words, base);
+#endif
+  const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  for (int64_t w = 0; w < words; w++, base += 64) {
+    __m512i numbers = _mm512_add_epi32(count, _mm512_set1_epi32(static_cast<int32_t>(base)));
+    SNN_UNROLL(4)
+    for (int part = 0; part < 4; part++) {
+      const uint32_t bits = static_cast<uint32_t>(mask[w] >> (16 * part)) & 0xffff;
+      // Compressed in a register and stored whole: compressing stores are slow on some processors.
+      _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(static_cast<__mmask16>(bits), numbers));
+      to += __builtin_popcount(bits);
+      numbers = _mm512_add_epi32(numbers, _mm512_set1_epi32(16));
+    }
+  }
+  return to;
+}
+
+}  // namespace SNN_ISA
+}  // namespace snn
+#endif

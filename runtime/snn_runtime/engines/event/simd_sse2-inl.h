@@ -1,0 +1,44 @@
+// SSE2, which every 64-bit x86 has.
+#ifndef SNN_EVENT_SIMD_SSE2_INL_H
+#define SNN_EVENT_SIMD_SSE2_INL_H
+
+#include <immintrin.h>
+
+namespace snn {
+namespace SNN_ISA {
+
+constexpr int kVectorBytes = 16;
+constexpr int kMaxTileWidth = 64;
+constexpr int kImagePixels = 2;
+
+}  // namespace SNN_ISA
+}  // namespace snn
+
+#include "vectors-inl.h"
+
+namespace snn {
+namespace SNN_ISA {
+
+static inline uint64_t greater_mask(VecI16 a, VecI16 b) {
+  const __m128i lanes = _mm_cmpgt_epi16(bit_cast<__m128i>(a), bit_cast<__m128i>(b));
+  return static_cast<uint32_t>(_mm_movemask_epi8(_mm_packs_epi16(lanes, _mm_setzero_si128())));
+}
+
+static inline uint64_t greater_mask(VecI32 a, VecI32 b) {
+  const __m128i lanes = _mm_cmpgt_epi32(bit_cast<__m128i>(a), bit_cast<__m128i>(b));
+  return static_cast<uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(lanes)));
+}
+
+typedef int16_t ImageElement;
+
+static inline VecI32 multiply_add(VecI32 sum, const void *weights, int32_t inputs) {
+  const __m128i products = _mm_madd_epi16(load<__m128i>(weights), _mm_set1_epi32(inputs));
+  return sum + bit_cast<VecI32>(products);
+}
+
+}  // namespace SNN_ISA
+}  // namespace snn
+
+#include "set_bits-inl.h"
+
+#endif

@@ -1,0 +1,45 @@
+// Vectors of kVectorBytes bytes, as GCC and clang have them on every processor: + - ^ & << >> work
+// lane by lane, modulo 2^bits. Included by each simd_*-inl.h once it has defined kVectorBytes.
+#ifndef SNN_EVENT_VECTORS_INL_H
+#define SNN_EVENT_VECTORS_INL_H
+
+#include <stdint.h>
+#include <string.h>
+
+#define SNN_INLINE inline __attribute__((always_inline))
+#define SNN_PRAGMA(text) _Pragma(#text)
+#define SNN_UNROLL(times) SNN_PRAGMA(GCC unroll times)
+
+namespace snn {
+namespace SNN_ISA {
+
+constexpr int kLanes16 = kVectorBytes / 2, kLanes32 = kVectorBytes / 4;
+
+typedef uint8_t VecU8 __attribute__((vector_size(kVectorBytes)));
+typedef uint16_t VecU16 __attribute__((vector_size(kVectorBytes)));
+typedef int16_t VecI16 __attribute__((vector_size(kVectorBytes)));
+typedef uint32_t VecU32 __attribute__((vector_size(kVectorBytes)));
+typedef int32_t VecI32 __attribute__((vector_size(kVectorBytes)));
+
+template <typename Vector>
+static inline Vector load(const void *from) {
+  Vector vector;
+  memcpy(&vector, from, sizeof vector);
+  return vector;
+}
+
+template <typename Vector>
+static inline void store(void *to, Vector vector) {
+  memcpy(to, &vector, sizeof vector);
+}
+
+// The same bits as lanes of another type.
+template <typename To, typename From>
+static SNN_INLINE To bit_cast(From vector) {
+  static_assert(sizeof(To) == sizeof(From), "the same bits");
+  return reinterpret_cast<To>(vector);
+}
+
+}  // namespace SNN_ISA
+}  // namespace snn
+#endif
