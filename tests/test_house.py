@@ -119,7 +119,7 @@ def test_a_picture_goes_through_few_files() -> None:
     assert len(own) <= FILES_OF_A_PICTURE, sorted(own)
 
 
-@pytest.mark.parametrize("package", sorted(PACKAGES.keys() - {"snn_export"}))
+@pytest.mark.parametrize("package", PACKAGES)
 def test_no_folder_needs_one_that_needs_it(package: str) -> None:
     between = arrows()
     found = [ring for ring in rings(between) if any(f"/{package}/" in room for room in ring)]

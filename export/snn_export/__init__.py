@@ -1,0 +1,42 @@
+"""Bring a trained network into one proven ONNX file.
+
+import snn_export
+
+exported = snn_export.export("runs/digits/t1.pt", "model.onnx")   # a checkpoint of train-snn
+exported.proof.spikes, exported.facts["file_bytes"]
+
+network = snn_export.import_network(                              # a module of snnTorch, a file
+    module, labels=("cat", "dog"), image_size=(32, 32), mean=0.5, std=0.25
+)
+snn_export.export(network, "model.onnx")
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snn_export.exporting import export
+    from snn_export.importing import import_network
+    from snn_export.report import Exported
+
+__all__ = ["Exported", "export", "import_network"]
+
+
+def __getattr__(name: str) -> object:
+    # Lazy: the flags of export-snn must not wait for torch.
+    if name == "export":
+        from snn_export.exporting import export
+
+        return export
+    if name == "import_network":
+        from snn_export.importing import import_network
+
+        return import_network
+    if name == "Exported":
+        from snn_export.report import Exported
+
+        return Exported
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

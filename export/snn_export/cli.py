@@ -1,14 +1,22 @@
 """`export-snn`: from a T = 1 checkpoint to one portable, proven ONNX file."""
 
 import argparse
-from collections.abc import Sequence
+import json
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from snn_export.flags import HELP, add_flags
-from snn_runtime.command import run_command
-from snn_runtime.flags import Parser, Rule, whole_number
+from snn_export.flags import BY_FORMAT, HELP, NEEDED, add_flags
+from snn_runtime.command import run_command, say
+from snn_runtime.errors import UsageError
+from snn_runtime.flags import Parser, Rule, check, whole_number
 from snn_runtime.machine.cores import MOST
 from snn_train.choices import BITS
+
+if TYPE_CHECKING:
+    from snn_export.origin import Origin
+    from snn_runtime.image import Fit
 
 PROGRAM = "export-snn"
 EXAMPLES = """examples:
@@ -56,11 +64,68 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> int:
     """Export as asked; returns an exit code."""
     # Here, so that --help and a mistyped flag neither wait for torch nor need it.
-    from snn_export import exporting
+    from snn_export.exporting import check_bits, export, read_data
+    from snn_export.importers import Foreign
+    from snn_export.labels import renamed
+    from snn_runtime.files import check_target
+    from snn_train.threads import compute_with
 
-    return exporting.run(args)
+    check_target(args.model)
+    compute_with(args.threads)
+    network = read_network(args)
+    check_bits(network, args.int_bits, f"--int-bits {args.int_bits}: {args.checkpoint}")
+    own_names = args.labels and not isinstance(network, Foreign)
+    data = read_data(args.data, network, _shown) if args.data else None
+    for note in data.notes if data else ():
+        say(f"{PROGRAM}: {note}")
+    exported = export(
+        network,
+        args.model,
+        weights=args.weights,
+        bits=args.int_bits,
+        labels=renamed(args.labels, network.labels) if own_names else None,
+        data=data,
+        threads=args.threads,
+    )
+    print(json.dumps(exported.facts) if args.format == "json" else exported.text())
+    return 0
+
+
+def read_network(args: argparse.Namespace) -> "Origin":
+    """Return the network in `args.checkpoint`, ours or another's.
+
+    Raises:
+        UsageError: flags that are missing or out of place.
+        ModelError: the file is refused.
+    """
+    from snn_export import trained
+    from snn_export.importers import Picture
+    from snn_export.importing import open_file
+    from snn_export.labels import labels_of
+
+    # What is wrong with the file is said before what is wrong with the flags.
+    file = open_file(args.checkpoint, args.framework, args.module)
+    own = None if file.format else trained.load(args.checkpoint)
+    args.framework = file.format
+    check(args, BY_FORMAT)
+    if own is not None:
+        return own
+    args.image_size = args.image_size or file.image_size
+    for name, missing in NEEDED.items():
+        if getattr(args, name) is None:
+            raise UsageError("bad_flag", f"{args.checkpoint}: {file.format} has no {missing}")
+    fit: Fit = args.fit or "crop"
+    picture = Picture.of(labels_of(args.labels), args.image_size, args.mean, args.std, fit)
+    return file.network(picture, args.module, args.dt)
 
 
 def main() -> int:
     """Run `export-snn`."""
     return run_command(PROGRAM, lambda: run(parse_args(None)))
+
+
+def _shown(items: Iterable[Path], title: str, total: int) -> Iterable[Path]:
+    from tqdm import tqdm
+
+    bar: Iterable[Path] = tqdm(items, title, total, leave=False, disable=not sys.stderr.isatty())
+    return bar

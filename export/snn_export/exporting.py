@@ -1,26 +1,19 @@
-"""What `export-snn` does, and `export` from Python: fold, quantise, prove, measure, write."""
+"""A network to a proven file: fold, quantise, prove, measure, write."""
 
-import argparse
 import json
-import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from tqdm import tqdm
-
-from snn_export import report
-from snn_export.cli import PROGRAM
-from snn_export.flags import load_origin
+from snn_export import report, trained
 from snn_export.fold import FoldedNetwork
 from snn_export.importers import Foreign
-from snn_export.labels import renamed
 from snn_export.origin import Origin
 from snn_export.parity import compare
 from snn_export.quantise import to_float32, to_int8
+from snn_export.report import Exported
 from snn_export.verify import evidence, measure, prove
-from snn_runtime.command import say
 from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import InputError, ModelError, UsageError
 from snn_runtime.files import check_target
@@ -28,91 +21,117 @@ from snn_runtime.graph import SpikingGraph
 from snn_runtime.model_file import write
 from snn_train import data as data_sets
 from snn_train.choices import BITS, takes_size
-from snn_train.threads import compute_with
+from snn_train.folders import Progress
 
 Weights: TypeAlias = Literal["int8", "float32"]
 
 
-def run(args: argparse.Namespace) -> int:
-    """Export, prove, measure, write; nothing is written unless everything holds."""
-    check_target(args.model)
-    compute_with(args.threads)
-    origin = load_origin(args)
-    folded = _as_asked(origin, args)
-    data = _data(args.data, origin) if args.data else None
-    graph, facts = _proven(origin, folded, args.model, args.weights, data, args.threads)
-    if args.format == "json":
-        print(json.dumps(facts))
-    else:
-        print(report.text(facts, str(args.model), graph))
-    return 0
-
-
 def export(
-    origin: Origin,
+    network: Origin | str | Path,
     path: str | Path,
     *,
     weights: Weights = "int8",
     bits: int | None = None,
-    data: data_sets.DataSet | None = None,
+    labels: Sequence[str] | None = None,
+    data: data_sets.DataSet | str | None = None,
     threads: int | None = None,
-) -> dict[str, Any]:
+) -> Exported:
     """Write a network to an ONNX file, once all is proven that the command proves.
 
     Args:
-        origin: what `importers.from_module` or `trained.load` give.
-        bits: of the integers, 8, 6 or 4; None for those it was trained in, else 8.
-        data: pictures to prove and measure it on, too.
+        network: A checkpoint of train-snn at T = 1, or what `import_network` returned.
+        path: The file to write.
+        weights: `int8` computes the same bits on every machine.
+        bits: Of the integers, 8, 6 or 4; None for those it was trained in, else 8.
+        labels: Names of the classes, instead of those it was trained with.
+        data: Pictures to measure accuracy and spike rates on, as `train-snn --data` names them;
+            some of them are proven, too.
+        threads: Of the engine that is compared with the reference; None is all it may use.
 
     Returns:
-        What `export-snn --format json` prints.
+        The graph that was written, and the proof.
 
     Raises:
-        VerifyError: `parity`: the file would not compute what `origin` does; nothing is written.
-        ModelError: `origin` cannot be folded, or a current leaves what exact engines can hold.
-        ResourceError: the file cannot be written.
+        VerifyError: `parity`: the file would not compute what the network does.
+        ModelError: It cannot be folded, or a current leaves what exact engines can hold.
+        InputError: `bad_data`: other classes or sizes than the network's.
+        ResourceError: The file cannot be written.
     """
-    check_target(Path(path))
-    _check_values(origin, weights, bits)
-    folded = origin.fold()
-    folded = replace(folded, bits=bits) if bits else folded
-    return _proven(origin, folded, Path(path), weights, data, threads)[1]
-
-
-def _check_values(origin: Origin, weights: str, bits: int | None) -> None:
+    path = Path(path)
+    check_target(path)
+    origin = trained.load(Path(network)) if isinstance(network, str | Path) else network
     if weights not in get_args(Weights):
         raise UsageError("bad_value", f"weights is {weights!r}, expected int8 or float32")
+    check_bits(origin, bits)
+    if bits is not None and weights == "float32":
+        raise UsageError("bad_value", f"bits is {bits}, but float32 weights are no integers")
+    folded = origin.fold()
+    folded = replace(folded, bits=bits or folded.bits, labels=tuple(labels or folded.labels))
+    data = read_data(data, origin) if isinstance(data, str) else data
+    graph = _in_integers(folded) if weights == "int8" else to_float32(folded)
+    return _proven(origin, graph, path, data, threads)
+
+
+def check_bits(origin: Origin, bits: int | None, what: str = "") -> None:
+    """Refuse bits that no integers have, or others than `origin` was trained in.
+
+    Args:
+        what: how a message calls them.
+
+    Raises:
+        UsageError: `bad_value`.
+    """
     if bits is None:
         return
+    what = what or f"bits is {bits}, but it"
     if bits not in BITS:
         raise UsageError("bad_value", f"bits is {bits!r}, expected 8, 6 or 4")
-    if weights == "float32":
-        raise UsageError("bad_value", f"bits is {bits}, but float32 weights are no integers")
     if origin.bits not in (0, bits):
-        raise UsageError("bad_value", f"bits is {bits}, but it was trained in {origin.bits}")
+        raise UsageError("bad_value", f"{what} was trained in {origin.bits} bits")
+
+
+def read_data(
+    spec: str, origin: Origin, progress: Progress = lambda items, *_: items
+) -> data_sets.DataSet:
+    """Return the data set that `spec` names, its images of `origin`'s size.
+
+    Raises:
+        InputError: `bad_data`: other classes or sizes than `origin`'s.
+    """
+    image = origin.image
+    size = (image.height, image.width)
+    data = data_sets.load(spec, progress, size if takes_size(spec) else None, image.fit)
+    if data.labels != origin.labels:
+        raise InputError(
+            "bad_data",
+            f"{spec}: its classes {', '.join(data.labels[:5])} … are not those of the checkpoint, "
+            f"{', '.join(origin.labels[:5])} …",
+        )
+    if tuple(data.test_images.shape[1:3]) != size:
+        raise InputError("bad_data", f"{spec}: pictures are not {size[0]}x{size[1]}")
+    return data
 
 
 def _proven(
     origin: Origin,
-    folded: FoldedNetwork,
+    graph: SpikingGraph,
     path: Path,
-    weights: Weights,
     data: data_sets.DataSet | None,
     threads: int | None,
-) -> tuple[SpikingGraph, dict[str, Any]]:
-    """Write the file, or nothing; return its graph and what there is to say of it."""
-    graph = _in_integers(folded) if weights == "int8" else to_float32(folded)
+) -> Exported:
+    """Write the file, or nothing."""
     engine = OrtBackend(graph, threads=threads)
     proof = prove(graph, engine, data)
     imported: dict[str, Any] = {}
+    parity = None
     if isinstance(origin, Foreign):
         parity = compare(origin, graph, engine, evidence(graph.image, data))
         imported = report.imported(origin, parity)
     accuracy = measure(origin, graph, engine, data) if data else None
     graph = replace(graph, provenance=json.dumps(report.provenance(origin, graph, accuracy)))
     write(graph, path)
-    facts = report.summary(origin, graph, path.stat().st_size, proof, accuracy)
-    return graph, facts | imported
+    facts = report.summary(origin, graph, path.stat().st_size, proof, accuracy) | imported
+    return Exported(path, graph, proof, parity, accuracy, facts)
 
 
 def _in_integers(folded: FoldedNetwork) -> SpikingGraph:
@@ -134,39 +153,3 @@ def _fits(folded: FoldedNetwork, bits: int) -> bool:
     except ModelError:
         return False
     return True
-
-
-def _as_asked(origin: Origin, args: argparse.Namespace) -> FoldedNetwork:
-    """The folded network, to be made of integers of the bits asked for, its classes renamed."""
-    asked, trained = args.int_bits, origin.bits
-    if asked and trained and asked != trained:
-        raise UsageError(
-            "bad_flag", f"--int-bits {asked}: {args.checkpoint} was trained in {trained} bits"
-        )
-    folded = origin.fold()
-    if args.labels and not isinstance(origin, Foreign):
-        folded = replace(folded, labels=renamed(args.labels, origin.labels))
-    return replace(folded, bits=asked) if asked else folded
-
-
-def _data(spec: str, origin: Origin) -> data_sets.DataSet:
-    image = origin.image
-    size = (image.height, image.width)
-    asked = size if takes_size(spec) else None
-    data = data_sets.load(spec, _shown, asked, image.fit)
-    if data.labels != origin.labels:
-        raise InputError(
-            "bad_data",
-            f"{spec}: its classes {', '.join(data.labels[:5])} … are not those of the checkpoint, "
-            f"{', '.join(origin.labels[:5])} …",
-        )
-    if tuple(data.test_images.shape[1:3]) != size:
-        raise InputError("bad_data", f"{spec}: pictures are not {size[0]}x{size[1]}")
-    for note in data.notes:
-        say(f"{PROGRAM}: {note}")
-    return data
-
-
-def _shown(items: Iterable[Path], title: str, total: int) -> Iterable[Path]:
-    bar: Iterable[Path] = tqdm(items, title, total, leave=False, disable=not sys.stderr.isatty())
-    return bar

@@ -1,19 +1,9 @@
 """The flags that say what another framework's file leaves out."""
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from snn_export.labels import labels_of
-from snn_runtime import door
-from snn_runtime.errors import InputError, ModelError, UsageError
-from snn_runtime.flags import Rule, check
-
-if TYPE_CHECKING:
-    from snn_export.importers import Foreign
-    from snn_export.origin import Origin
-
-FORMATS = ("iir-official", "snntorch", "spikingjelly", "nir")
+from snn_export.formats import FORMATS, WITHOUT_PROGRAM
+from snn_runtime.flags import Rule
 
 HELP = """other people's files:
   export-snn vgg16.pth model.onnx --from iir-official --image-size 32x32 --labels cifar10.txt \\
@@ -22,10 +12,13 @@ HELP = """other people's files:
       --labels 0,1,2,3,4,5,6,7,8,9 --mean 0.1307 --std 0.3081
       snnTorch or SpikingJelly: build() in net.py returns the network that weights.pt fits
   export-snn net.nir model.onnx --image-size 32x32 --labels names.txt --mean 0 --std 1"""
-NEEDED = ("labels", "mean", "std", "image_size")
-
-DATA_ALONE = ("nir", "iir-official")
-"""Formats that need no program."""
+NEEDED = {
+    "labels": "labels; name them with --labels",
+    "mean": "pixel mean; give it with --mean (0 if it was trained on pixels from 0 to 1)",
+    "std": "pixel deviation; give it with --std (1 if it was trained on pixels from 0 to 1)",
+    "image_size": "image size; give it with --image-size HxW",
+}
+"""What every network needs, and what to say where neither the file nor a flag has it."""
 BY_FORMAT = (
     Rule(
         ("mean", "std", "image_size", "fit", "module", "dt"),
@@ -39,7 +32,7 @@ BY_FORMAT = (
     ),
     Rule(
         ("module",),
-        lambda args: args.framework not in DATA_ALONE,
+        lambda args: args.framework not in WITHOUT_PROGRAM,
         "goes with snntorch and spikingjelly, whose files are weights of a program",
     ),
 )
@@ -66,66 +59,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--module", help="FILE.py:FUNCTION, your code, which is run: returns the torch module"
     )
     group.add_argument("--dt", type=_seconds, help="seconds of NIR's one step (default 1e-4)")
-
-
-def load_origin(args: argparse.Namespace) -> "Origin":
-    """Return the network in `args.checkpoint`, ours or another's.
-
-    Raises:
-        UsageError: flags that are missing or out of place.
-        ModelError: the file is refused.
-    """
-    # Here, because these need torch, and the flags do not.
-    from snn_export.importers import contents, detect
-    from snn_export.trained import load as load_own
-
-    _let_in(args.checkpoint)
-    args.framework = args.framework or detect(args.checkpoint, args.module)
-    # What is wrong with the file is said before what is wrong with the flags.
-    if args.framework is None:
-        own = load_own(args.checkpoint)
-        check(args, BY_FORMAT)
-        return own
-    held = contents(args.framework, args.checkpoint)
-    check(args, BY_FORMAT)
-    return _load_foreign(args.framework, held, args)
-
-
-def _let_in(path: Path) -> None:
-    """Have the file let in before anybody looks into it, whatever it is said to be."""
-    from snn_train.torch_zip import LARGEST
-
-    try:
-        door.size(path, LARGEST)
-    except InputError as error:
-        raise ModelError("bad_checkpoint", f"{path}: {error.message}") from error
-
-
-def _load_foreign(file_format: str, held: Any, args: argparse.Namespace) -> "Foreign":
-    from snn_export.importers import Picture, load, size_in
-
-    if args.module is None and file_format not in DATA_ALONE:
-        raise UsageError(
-            "bad_flag",
-            f"{args.checkpoint}: holds weights of {file_format} and no program; add --module "
-            "FILE.py:FUNCTION, your function that builds the network",
-        )
-    args.image_size = args.image_size or size_in(file_format, held)
-    for flag in NEEDED:
-        if getattr(args, flag) is None:
-            raise UsageError("bad_flag", f"{args.checkpoint}: {file_format} has no {_MEANS[flag]}")
-    picture = Picture.of(
-        labels_of(args.labels), args.image_size, args.mean, args.std, args.fit or "crop"
-    )
-    return load(file_format, args.checkpoint, held, picture, args.module, args.dt)
-
-
-_MEANS = {
-    "labels": "labels; name them with --labels",
-    "mean": "pixel mean; give it with --mean (0 if it was trained on pixels from 0 to 1)",
-    "std": "pixel deviation; give it with --std (1 if it was trained on pixels from 0 to 1)",
-    "image_size": "image size; give it with --image-size HxW",
-}
 
 
 def _size(text: str) -> tuple[int, int]:

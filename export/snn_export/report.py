@@ -1,5 +1,7 @@
 """What export-snn says: one screen, or one JSON object."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,31 @@ ELSEWHERE = {
     "tensorrt": "--noTF32, and none of --fp16, --bf16, --int8, --best",
 }
 """What other runtimes must be told to compute the file in float32; export/README.md says why."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Exported:
+    """A file that was written, and what was shown for it before."""
+
+    path: Path
+    graph: SpikingGraph
+    """What the file holds."""
+    proof: Proof
+    """Neurons that fire alike in the reference and in ONNX Runtime: all of them."""
+    parity: Parity | None
+    """How it compares with the original, where another framework trained it."""
+    accuracy: Accuracy | None
+    """On the test images, where data were given."""
+    facts: dict[str, Any]
+    """What `export-snn --format json` prints."""
+
+    def text(self) -> str:
+        """Return what `export-snn` prints for people."""
+        return text(self.facts, str(self.path), self.graph)
+
+    def __repr__(self) -> str:
+        size, proven = self.facts["file_bytes"], self.proof.spikes
+        return f"<Exported {self.path}: {size:,} bytes, {proven:,} neurons proven>"
 
 
 def provenance(origin: Origin, graph: SpikingGraph, accuracy: Accuracy | None) -> dict[str, Any]:

@@ -12,8 +12,7 @@ import snntorch
 import torch
 from torch import nn
 
-from snn_export.cli import parse_args
-from snn_export.flags import load_origin
+from snn_export.cli import parse_args, read_network
 from snn_export.importers import detect
 from snn_export.quantise import to_int8
 from snn_runtime.errors import SnnError
@@ -63,7 +62,7 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(
 
     def digest() -> str:
         args = parse_args([str(path), str(tmp_path / "m.onnx"), *flags])
-        return to_int8(load_origin(args).fold()).digest()
+        return to_int8(read_network(args).fold()).digest()
 
     whole, expected = path.read_bytes(), digest()
     rng = random.Random(3)

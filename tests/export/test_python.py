@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +16,26 @@ import torch.nn.functional as F
 from snntorch import Leaky
 from torch import Tensor, nn
 
-from snn_export import trained
-from snn_export.exporting import export
-from snn_export.importers import Picture, from_module
+import snn_export
+from snn_export import export, import_network
+from snn_export.importers import Foreign
 from snn_runtime.errors import ModelError, ResourceError, UsageError, VerifyError
 
-PICTURE = Picture.of(("cat", "dog"), (12, 12), (0.5,), (0.25,))
-README = Path(__file__).parents[2] / "export" / "importers" / "README.md"
+ROOT = Path(__file__).parents[2]
+PAGES = ("export/importers/README.md", "docs/reference/python.md")
 
 
 def network() -> nn.Sequential:
     torch.manual_seed(0)
     neurons = Leaky(0.9, threshold=0.3, init_hidden=True)
     return nn.Sequential(nn.Conv2d(3, 4, 3), neurons, nn.Flatten(), nn.Linear(400, 2))
+
+
+def imported(source: nn.Module | Path, **said: Any) -> Foreign:
+    size = said.pop("image_size", (12, 12))
+    return import_network(
+        source, labels=("cat", "dog"), image_size=size, mean=0.5, std=(0.25,), **said
+    )
 
 
 def standardised(module: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> Tensor:
@@ -38,9 +47,13 @@ def standardised(module: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> Te
 
 def test_a_network_is_written_and_answers_as_it_did(tmp_path: Path) -> None:
     made = network()
-    facts = export(from_module(made, PICTURE), tmp_path / "m.onnx", weights="float32", threads=1)
-    assert facts["proof"]["spikes"] > 0 and facts["parity"]["same_label"] == 1
+    exported = export(imported(made), tmp_path / "m.onnx", weights="float32", threads=1)
+    assert exported.proof.spikes > 0
+    assert exported.parity is not None and exported.parity.same_label == 1
+    assert exported.facts["parity"] == vars(exported.parity) and exported.accuracy is None
+    assert repr(exported).startswith(f"<Exported {tmp_path / 'm.onnx'}: ")
     model = commands.load(tmp_path / "m.onnx")
+    assert model.graph.digest() == exported.graph.digest()
     pixels = networks.pictures((12, 12), 32)
     with torch.no_grad():
         normalised = (torch.from_numpy(pixels).movedim(3, 1) / 255 - 0.5) / 0.25
@@ -55,14 +68,14 @@ def test_what_is_more_than_its_layers_say_is_refused_and_not_written(
     made = network()
     made[0].register_forward_hook(standardised)
     with pytest.raises(VerifyError, match="neurons differ between snntorch and the exported graph"):
-        export(from_module(made, PICTURE), tmp_path / "m.onnx", weights=weights)
+        export(imported(made), tmp_path / "m.onnx", weights=weights)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_our_own_networks_give_the_commands_facts_and_file(tmp_path: Path) -> None:
     described = networks.experiment("vgg5", size=(12, 12))
     networks.save(described, networks.network(described), tmp_path / "t1.pt")
-    facts = export(trained.load(tmp_path / "t1.pt"), tmp_path / "python.onnx", bits=6)
+    facts = export(tmp_path / "t1.pt", tmp_path / "python.onnx", bits=6).facts
     flags = ("--int-bits", "6", "--format", "json")
     done = commands.export(tmp_path, tmp_path / "t1.pt", "command.onnx", *flags)
     assert done.returncode == 0, done.stderr
@@ -72,12 +85,12 @@ def test_our_own_networks_give_the_commands_facts_and_file(tmp_path: Path) -> No
 
 def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="nowhere"):
-        export(from_module(network(), PICTURE), tmp_path / "nowhere" / "m.onnx")
+        export(imported(network()), tmp_path / "nowhere" / "m.onnx")
     described = networks.experiment("vgg5", size=(12, 12))
     networks.save(described, networks.network(described), tmp_path / "t3.pt", timesteps=3)
     with pytest.raises(ModelError, match="export needs T=1"):
-        export(trained.load(tmp_path / "t3.pt"), tmp_path / "m.onnx")
-    foreign = from_module(network(), PICTURE)
+        export(tmp_path / "t3.pt", tmp_path / "m.onnx")
+    foreign = imported(network())
     with pytest.raises(UsageError, match="bits is 5, expected 8, 6 or 4"):
         export(foreign, tmp_path / "m.onnx", bits=5)
     with pytest.raises(UsageError, match="bits is 6, but float32 weights are no integers"):
@@ -86,11 +99,57 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
         export(foreign, tmp_path / "m.onnx", weights="int4")  # type: ignore[arg-type]
 
 
-def test_the_readmes_example_runs_and_proves(
+def test_classes_get_other_names(tmp_path: Path) -> None:
+    export(imported(network()), tmp_path / "m.onnx", labels=["Katze", "Hund"], weights="float32")
+    assert commands.load(tmp_path / "m.onnx").labels == ("Katze", "Hund")
+
+
+def test_a_file_of_weights_is_the_module_that_they_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    made = network()
+    torch.save(made.state_dict(), "weights.pt")
+    (tmp_path / "net.py").write_text(
+        "from snntorch import Leaky\nfrom torch import nn\ndef build():\n"
+        "    neurons = Leaky(0.9, threshold=0.3, init_hidden=True)\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), neurons, nn.Flatten(), nn.Linear(400, 2))\n"
+    )
+    from_file = imported(Path("weights.pt"), program="net.py:build", framework="snntorch")
+    expected = export(imported(made), "module.onnx").graph
+    assert export(from_file, "file.onnx").graph.digest() == expected.digest()
+    with pytest.raises(UsageError, match="weights.pt: holds weights of .* and no program"):
+        imported(Path("weights.pt"), framework="snntorch")
+
+
+def test_what_an_import_lacks_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Sequential does not say its image size: give image_size"):
+        imported(network(), image_size=None)
+    with pytest.raises(UsageError, match="program is for files, and a module is given"):
+        imported(network(), program="net.py:build")
+    with pytest.raises(ModelError, match="missing.pt: no such file"):
+        imported(tmp_path / "missing.pt")
+    described = networks.experiment("vgg5", size=(12, 12))
+    networks.save(described, networks.network(described), tmp_path / "t1.pt")
+    with pytest.raises(UsageError, match="a checkpoint of train-snn, which export takes itself"):
+        imported(tmp_path / "t1.pt")
+
+
+def test_habits() -> None:
+    assert set(dir(snn_export)) >= {"export", "import_network", "Exported"}
+    program = "import sys, snn_export; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+    with pytest.raises(AttributeError, match="no attribute 'exporter'"):
+        _ = snn_export.exporter
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_example_of_a_page_runs_and_proves(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / page).read_text()
+    (example,) = re.findall(r"```python\n(import snn_export.*?)```", text, flags=re.DOTALL)
     torch.manual_seed(0)
     neurons = Leaky(0.9, threshold=0.3, init_hidden=True)
     small = nn.Sequential(nn.Conv2d(3, 2, 5, 4), neurons, nn.Flatten(), nn.Linear(2 * 7 * 7, 2))

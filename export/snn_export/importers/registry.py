@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from snn_export.flags import FORMATS
+from snn_export.formats import FORMATS
 from snn_export.importers import iir_official, modules, nir_file, nir_graphs, torch_file
 from snn_export.importers.foreign import Foreign
 from snn_export.importers.picture import Picture

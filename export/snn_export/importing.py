@@ -1,0 +1,123 @@
+"""Networks of other frameworks: a torch module, or a file and what it leaves out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from snn_export import importers
+from snn_export.formats import WITHOUT_PROGRAM, Format
+from snn_export.importers import Foreign, Picture
+from snn_runtime import door
+from snn_runtime.errors import InputError, ModelError, UsageError
+from snn_runtime.image import Fit
+from snn_train.torch_zip import LARGEST
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """A file that holds a network, read and not yet interpreted."""
+
+    path: Path
+    format: str | None
+    """One of `FORMATS`, or weights of a program that is still to tell; None: of train-snn."""
+    content: Any = None
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """(height, width) of the images, where the file says it."""
+        return importers.size_in(self.format, self.content) if self.format else None
+
+    def network(self, picture: Picture, program: str | None, timestep: float | None) -> Foreign:
+        """Return the network that is in the file.
+
+        Raises:
+            UsageError: `program` is wrong.
+            ModelError: the network is refused.
+        """
+        if self.format is None:
+            raise UsageError(
+                "bad_value", f"{self.path}: is a checkpoint of train-snn, which export takes itself"
+            )
+        return importers.load(self.format, self.path, self.content, picture, program, timestep)
+
+
+def open_file(path: Path, framework: str | None = None, program: str | None = None) -> NetworkFile:
+    """Read a file of `framework`, as named in `FORMATS`; None tells it by its content.
+
+    Args:
+        program: `FILE.py:FUNCTION`, which builds the module that a file of weights fits.
+
+    Raises:
+        ModelError: it is missing, damaged, or nobody's that is known.
+        UsageError: it holds weights, and there is no `program`.
+    """
+    try:
+        door.size(path, LARGEST)  # before anybody looks into it, whatever it is said to be
+    except InputError as error:
+        raise ModelError("bad_checkpoint", f"{path}: {error.message}") from error
+    found = framework or importers.detect(path, program)
+    if found is None:
+        return NetworkFile(path, None)
+    content = importers.contents(found, path)
+    if program is None and found not in WITHOUT_PROGRAM:
+        raise UsageError(
+            "bad_flag",
+            f"{path}: holds weights of {found} and no program; add --module FILE.py:FUNCTION, your "
+            "function that builds the network",
+        )
+    return NetworkFile(path, found, content)
+
+
+def import_network(
+    source: nn.Module | str | Path,
+    *,
+    labels: Sequence[str],
+    mean: float | Sequence[float],
+    std: float | Sequence[float],
+    image_size: tuple[int, int] | None = None,
+    fit: Fit = "crop",
+    framework: Format | None = None,
+    program: str | None = None,
+    timestep: float | None = None,
+) -> Foreign:
+    """Return a network of another framework, ready for `export`.
+
+    Args:
+        source: A module of snnTorch or SpikingJelly, in eval mode; or a file: a NIR graph, a
+            checkpoint of the IIR-SNN authors, or weights of `program`.
+        labels: Names of the classes, in the order of the outputs.
+        mean, std: Of the pixels that it was trained on, one number or three: from 0 to 1, or
+            from 0 to 255 where one is above 1. Without normalisation 0 and 1.
+        image_size: (height, width) of its images; None where a NIR file says it.
+        fit: How pictures of another shape are made to fit.
+        framework: Whose file it is; None tells it by its content.
+        program: `FILE.py:FUNCTION`, your code, which is run and returns the module that the
+            weights fit.
+        timestep: Seconds of a NIR graph's one step; None is 1e-4.
+
+    Raises:
+        UsageError: An argument is missing or out of place.
+        ModelError: The network is refused; the message names the layer or the operation.
+    """
+    means, deviations = ((v,) if isinstance(v, int | float) else tuple(v) for v in (mean, std))
+    if isinstance(source, nn.Module):
+        for name, value in (("framework", framework), ("program", program), ("timestep", timestep)):
+            if value is not None:
+                raise UsageError("bad_value", f"{name} is for files, and a module is given")
+        size = _needed(image_size, type(source).__name__)
+        return importers.from_module(
+            source, Picture.of(tuple(labels), size, means, deviations, fit)
+        )
+    file = open_file(Path(source), framework, program)
+    size = _needed(image_size or file.image_size, str(source))
+    picture = Picture.of(tuple(labels), size, means, deviations, fit)
+    return file.network(picture, program, timestep)
+
+
+def _needed(size: tuple[int, int] | None, whose: str) -> tuple[int, int]:
+    if size is None:
+        raise UsageError("bad_value", f"{whose} does not say its image size: give image_size")
+    return size
