@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_runtime.errors import ModelError
-from snn_runtime.graph import Image, Pool
+from snn_runtime.graph import Image, Weightless
 
 Array = npt.NDArray[np.float64]
 
@@ -83,7 +83,7 @@ class FoldedNetwork:
 
     image: Image
     """`offset` is the mean that was trained with, whole or not."""
-    nodes: tuple[Neurons | Pool, ...]
+    nodes: tuple[Neurons | Weightless, ...]
     readout: FoldedReadout
     labels: tuple[str, ...]
     bits: int = 8

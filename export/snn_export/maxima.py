@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from snn_runtime.graph import Numbers, Pool, Population
+from snn_runtime.graph import Node, Numbers, Population
 
 
-def largest(node: Pool | Population, values: Numbers) -> Numbers:
+def largest(node: Node, values: Numbers) -> Numbers:
     """Return `[N, C, rows, columns]` of the windows' maxima; nothing stands outside the map.
 
     Neurons that OR look where their weights, all alike in every channel, are not zero.
     """
-    if isinstance(node, Pool):
-        return node.compute({node.source: values})
+    if not isinstance(node, Population):
+        return node.compute(dict.fromkeys(node.sources, values))
     (projection,) = node.projections
     taps = projection.weight[0, 0] != 0
     (rows, columns), (down, right) = projection.padding, projection.stride

@@ -28,7 +28,7 @@ from snn_bench.propagation import propagate
 from snn_bench.topology import Design, build
 from snn_bench.twin import is_identity
 from snn_runtime import model_file as onnx_file
-from snn_runtime.graph import INPUT, Pool, Population, Projection, SpikingGraph
+from snn_runtime.graph import INPUT, Node, Pool, Population, Projection, SpikingGraph
 from snn_runtime.machine.system import System, Unknown
 from snn_train.layout import plan
 
@@ -126,8 +126,8 @@ def test_silence_costs_the_first_layer_and_the_readout_s_scale() -> None:
     assert found.snn == Operations(4 * 64 * 27 + 3, 0, found.layers[0].dnn.padding)
 
 
-def without_spikes(node: Population | Pool) -> Population | Pool:
-    if isinstance(node, Pool):
+def without_spikes(node: Node) -> Node:
+    if not isinstance(node, Population):
         return node
     return replace(node, threshold=np.full_like(node.threshold, 1e6 + 0.5))
 

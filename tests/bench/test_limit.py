@@ -10,14 +10,13 @@ from hypothesis import given, settings
 
 from snn_bench.limit import Traffic, limit_ns, reaching_taps, traffic
 from snn_bench.propagation import propagate
-from snn_runtime.graph import INPUT, Population, SpikingGraph, reference
+from snn_runtime.graph import INPUT, Population, SpikingGraph
 
 
 def counted(graph: SpikingGraph, node: Population, events: dict[str, np.ndarray]) -> int:
     """With every weight 1 a neuron's current is the number of weights that it had to fetch."""
     ones = [replace(p, weight=np.ones_like(p.weight)) for p in node.projections]
-    current = reference.total(replace(node, projections=tuple(ones)), events)
-    return int(current.sum())
+    return int(replace(node, projections=tuple(ones)).compute(events).sum())
 
 
 @given(spiking_graphs())

@@ -98,7 +98,7 @@ def interpreted_rates(graph: SpikingGraph, images: np.ndarray) -> dict[str, floa
     rates = {name: float(bits.mean()) for name, bits in spikes.items()}
     for node in graph.nodes:
         if isinstance(node, Pool):
-            sent = reference.pool(node, spikes[node.source].astype(np.int64))
+            sent = node.compute({node.source: spikes[node.source].astype(np.int64)})
             rates[node.name] = float(sent.mean())
             if node.kind == "sum":
                 rates[node.name] /= node.kernel**2

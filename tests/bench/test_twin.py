@@ -20,11 +20,9 @@ from snn_runtime.graph import (
     INPUT,
     FloatArray,
     Numbers,
-    Pool,
     Population,
     Projection,
     SpikingGraph,
-    reference,
 )
 from snn_runtime.image.scenes import random_scenes
 from snn_runtime.machine import describe as machine
@@ -35,11 +33,10 @@ def evaluated(graph: SpikingGraph, model: ModelProto, inputs: np.ndarray) -> np.
     tensors = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     sent: dict[str, Numbers] = {INPUT: inputs.astype(np.float64)}
     for node in graph.nodes:
-        if isinstance(node, Pool):
-            pooled = reference.pool(node, sent[node.source])
-            sent[node.name] = pooled / (node.kernel**2 if node.kind == "sum" else 1)
-        else:
+        if isinstance(node, Population):
             sent[node.name] = responded(node, sent, tensors[f"{node.name}/0/bias"])
+        else:
+            sent[node.name] = node.compute(sent) / (node.kernel**2 if node.kind == "sum" else 1)
     readout = graph.readout
     weight = readout.weight.astype(np.float64)
     norm = np.maximum(np.linalg.norm(weight, axis=1), 1)
@@ -51,7 +48,7 @@ def responded(node: Population, sent: dict[str, Numbers], bias: np.ndarray) -> n
     dense = [replace(p, weight=less_mean(p)) for p in node.projections if not is_identity(p)]
     square = sum((p.weight.astype(float).reshape(len(bias), -1) ** 2).sum(axis=1) for p in dense)
     scale = np.sqrt(2 / np.maximum(square, 1))
-    current = reference.total(Population(node.name, tuple(dense), node.threshold), sent)
+    current = Population(node.name, tuple(dense), node.threshold).compute(sent)
     column = (1, -1, *(1,) * (current.ndim - 2))
     result = current * scale.reshape(column) + bias.reshape(column)
     for projection in node.projections:

@@ -8,7 +8,7 @@ import torch
 from snn_export.quantise import to_float32, to_int8
 from snn_export.trained import Trained, fold, load
 from snn_runtime.errors import ModelError
-from snn_runtime.graph import Pool, reference
+from snn_runtime.graph import Pool, Population, reference
 from snn_train import handover, layout
 from snn_train.choices import Recipe
 from snn_train.network import SpikingNetwork
@@ -38,8 +38,8 @@ def test_the_folded_graph_does_what_the_network_does(
     values = {key: spikes.astype(np.float64) for key, spikes in ours.spikes.items()}
     close = 0
     for node in graph.nodes:
-        if isinstance(node, Pool):
-            values[node.name] = reference.pool(node, values[node.source])
+        if not isinstance(node, Population):
+            values[node.name] = node.compute(values)
             continue
         theta = node.threshold.reshape(1, -1, *[1] * (ours.currents[node.name].ndim - 2))
         scale = max(1.0, float(np.abs(ours.currents[node.name]).max()))

@@ -20,7 +20,7 @@ from snn_runtime import model as model_module
 from snn_runtime.engines import Backend
 from snn_runtime.engines.choice import ENGINES, BackendName, Choice
 from snn_runtime.errors import DeviceError, InputError, ModelError, UsageError, VerifyError
-from snn_runtime.graph import Node, Pool, SpikingGraph, reference
+from snn_runtime.graph import Node, Population, SpikingGraph, reference
 from snn_runtime.graph.reference import Spikes
 from snn_runtime.model import Model, load
 from snn_runtime.model_file import to_bytes, write
@@ -242,7 +242,7 @@ def test_what_is_cheap() -> None:
 
 def in_floats(graph: SpikingGraph) -> SpikingGraph:
     def floats(node: Node) -> Node:
-        if isinstance(node, Pool):
+        if not isinstance(node, Population):
             return node
         projections = (replace(p, weight=p.weight.astype(np.float32)) for p in node.projections)
         return replace(node, projections=tuple(projections))

@@ -10,10 +10,10 @@ from torch import Tensor, fx, nn
 from snn_export.fold import Array
 from snn_export.importers import probe
 from snn_export.importers.found import Answer, Found, Membrane, Pair, Shape, Values
+from snn_export.importers.joins import join
 from snn_export.importers.layers import (
     Fired,
     Flattened,
-    Joined,
     Pooled,
     Scaled,
     Weighted,
@@ -54,7 +54,7 @@ def read_call(values: Values, node: fx.Node, modules: dict[str, nn.Module]) -> F
             return None
         raise unsupported(node.name, f"{name} reads a layer's numbers, expected only its shape")
     if len(operands) > 1 and name not in AS_ANOTHER:
-        return _joined(values, node, name)
+        return join(values, node, name)
     module = modules[str(node.target)] if node.op == "call_module" else None
     return _Call(values, node, operands[0], module).read()
 
@@ -65,27 +65,6 @@ def _part_of_pair(values: Values, node: fx.Node, pair: fx.Node) -> Found:
         raise unsupported(node.name, f"takes the part {index!r:.40} of spikes and membrane")
     part: str = found[index]
     return part
-
-
-def _joined(values: Values, node: fx.Node, name: str) -> str:
-    """x + y, x − y"""
-    if name == "stack":
-        raise unsupported(node.name, "stacks more than one timestep")
-    if name not in ("add", "iadd", "add_", "sub", "isub", "sub_") or node.kwargs:
-        raise unsupported(node.name, f"{name} of two layers' values cannot be exported, only sums")
-    sources = [values.layer(node, argument) for argument in node.args[:2]]
-    shape, other = (values.shape(argument) for argument in node.args[:2])
-    if shape != other:
-        raise unsupported(
-            node.name, f"adds values of different shapes, {shape[1:]} and {other[1:]}"
-        )
-    own = values.shapes[sources[0]]
-    if name not in ("add", "iadd", "add_"):
-        negative = Scaled(
-            values.fresh(f"{node.name}.minus"), sources[1], -np.ones(()), np.zeros(())
-        )
-        sources[1] = values.add(negative, own)
-    return values.add(Joined(values.fresh(node.name), tuple(sources)), own)
 
 
 class _Call:

@@ -24,7 +24,7 @@ from snn_export.importers.layers import (
     Windowed,
     unsupported,
 )
-from snn_export.importers.picture import Picture
+from snn_export.importers.picture import Picture, colours
 from snn_export.importers.pooling import (
     check_maximum,
     mean_current,
@@ -47,7 +47,7 @@ from snn_export.importers.values import (
     weighted,
 )
 from snn_runtime.errors import ModelError
-from snn_runtime.graph import INPUT, Pool
+from snn_runtime.graph import INPUT, Pool, Weightless
 from snn_runtime.graph.annotations import RESERVED
 
 
@@ -85,10 +85,10 @@ def lower(network: Layers, picture: Picture) -> Lowered:
 class _Lowering:
     def __init__(self, network: Layers, picture: Picture) -> None:
         self.network, self.picture = network, picture
-        self.channels = _channels(network, picture)
+        self.channels = colours(network, picture)
         signal = Signal(INPUT, (self.channels, picture.height, picture.width))
         self.values: dict[str, Value] = {INPUT: signal}
-        self.nodes: list[Neurons | Pool] = []
+        self.nodes: list[Neurons | Weightless] = []
         self.watched: list[Watched] = []
         self.constants: dict[str, Array] = {}
 
@@ -202,27 +202,3 @@ class _Lowering:
         while name in taken:
             name, number = f"{base}_{number}", number + 1
         return name
-
-
-def _channels(network: Layers, picture: Picture) -> int:
-    """Colours of the picture, told by the first weights that read it."""
-    readers, pixels = {INPUT}, picture.height * picture.width
-    channels = 3
-    for layer in network.layers:
-        if isinstance(layer, (Flattened, Scaled)) and layer.source in readers:
-            readers.add(layer.name)
-        elif isinstance(layer, Weighted) and layer.source in readers:
-            inputs = layer.weight.shape[1]
-            dense = layer.weight.ndim == 2
-            channels = inputs // pixels if dense else inputs * layer.groups
-            whole = not dense or inputs % pixels == 0
-            if channels not in (1, 3) or not whole:
-                what = f"{inputs} values" if dense else f"{channels} channels"
-                size = f"{picture.height}x{picture.width}"
-                raise unsupported(
-                    layer.name,
-                    f"takes {what}, a picture of {size} has 1 or 3 channels of it; is "
-                    "--image-size right?",
-                )
-            break
-    return channels

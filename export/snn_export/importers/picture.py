@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from snn_export.fold import Array, Synapse
+from snn_export.importers.layers import Flattened, Layers, Scaled, Weighted, unsupported
 from snn_runtime.errors import UsageError
-from snn_runtime.graph import Fit, Image
+from snn_runtime.graph import INPUT, Fit, Image
 
 GREY = (0.299, 0.587, 0.114)
 
@@ -106,3 +107,27 @@ def _ungrouped(weight: Array, groups: int) -> Array:
     for group, part in enumerate(np.split(weight, groups)):
         full[group, :, group] = part
     return full.reshape(out, groups * inputs, *kernel)
+
+
+def colours(network: Layers, picture: Picture) -> int:
+    """Colours of the picture, told by the first weights that read it."""
+    readers, pixels = {INPUT}, picture.height * picture.width
+    channels = 3
+    for layer in network.layers:
+        if isinstance(layer, (Flattened, Scaled)) and layer.source in readers:
+            readers.add(layer.name)
+        elif isinstance(layer, Weighted) and layer.source in readers:
+            inputs = layer.weight.shape[1]
+            dense = layer.weight.ndim == 2
+            channels = inputs // pixels if dense else inputs * layer.groups
+            whole = not dense or inputs % pixels == 0
+            if channels not in (1, 3) or not whole:
+                what = f"{inputs} values" if dense else f"{channels} channels"
+                size = f"{picture.height}x{picture.width}"
+                raise unsupported(
+                    layer.name,
+                    f"takes {what}, a picture of {size} has 1 or 3 channels of it; is "
+                    "--image-size right?",
+                )
+            break
+    return channels

@@ -17,7 +17,7 @@ visitor       the one walk for what makes another form of a graph
 from snn_runtime.graph.builder import Builder
 from snn_runtime.graph.ends import Fit, Image, Readout
 from snn_runtime.graph.graph import INT16_BOUND, SpikingGraph
-from snn_runtime.graph.nodes import Node, Pool, Population
+from snn_runtime.graph.nodes import Node, Pool, Population, Weightless
 from snn_runtime.graph.projection import Projection
 from snn_runtime.graph.values import INPUT, FloatArray, Numbers, Shape, Weights
 from snn_runtime.graph.visitor import Lowering, Visitor
@@ -39,5 +39,6 @@ __all__ = [
     "Shape",
     "SpikingGraph",
     "Visitor",
+    "Weightless",
     "Weights",
 ]

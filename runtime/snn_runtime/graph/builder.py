@@ -35,6 +35,8 @@ class Builder:
         self.nodes: list[Node] = []
         self.shapes: dict[str, Shape] = {INPUT: (3, image.height, image.width)}
         """What the image and each node send for one example: `(C, H, W)` or `(O,)`."""
+        self.largest: dict[str, int] = {INPUT: image.largest}
+        """The largest |number| that they send."""
         self.last = INPUT
         """The node that the next one reads."""
 
@@ -45,7 +47,9 @@ class Builder:
 
     def add(self, node: Node) -> str:
         """Add any node."""
-        self.shapes[node.name] = node.shape(self.shapes, self.exact)
+        shape = node.shape(self.shapes, self.exact)
+        largest = node.largest(node.bound(self.largest, self.exact))
+        self.shapes[node.name], self.largest[node.name] = shape, largest
         self.nodes.append(node)
         self.last = node.name
         return node.name

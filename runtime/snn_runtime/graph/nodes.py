@@ -173,4 +173,5 @@ class Pool(NodeKind):
         return visitor.pool(self)
 
 
-Node: TypeAlias = Population | Pool
+Weightless: TypeAlias = Pool
+Node: TypeAlias = Population | Weightless

@@ -14,7 +14,7 @@ import pytest
 from graphs import example, pictures, spiking_graphs
 from hypothesis import given, settings
 
-from snn_runtime.graph import INPUT, Pool, SpikingGraph, reference
+from snn_runtime.graph import INPUT, Population, SpikingGraph, reference
 from snn_runtime.model import BUNDLED, read
 from snn_runtime.model_file import to_bytes
 from snn_runtime.model_file.writer import OUTPUT, READOUT, emit
@@ -100,14 +100,10 @@ def test_tf32_has_bits_enough(graph: SpikingGraph) -> None:
     images = pictures(graph.image, 3)
     sent: dict[str, Any] = {INPUT: reference.centred(graph, images)}
     for node in graph.nodes:
-        if isinstance(node, Pool):
-            sent[node.name] = reference.pool(node, sent[node.source])
-            continue
-        for projection in node.projections:
+        for projection in node.projections if isinstance(node, Population) else ():
             for factor in (projection.weight, sent[projection.source]):
                 np.testing.assert_array_equal(rounded(factor, 11), factor)
-        current = reference.total(node, sent)
-        sent[node.name] = reference.fired(node, current).astype(np.int64)
+        sent[node.name] = node.respond(sent)
     assert rounded(2048, 11) == 2048 and rounded(2049, 11) == 2048  # a sum pool of 46 × 46
 
 

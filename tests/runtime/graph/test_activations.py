@@ -154,9 +154,7 @@ def test_values_are_dead_when_nobody_reads_them_any_more(graph: SpikingGraph) ->
 def test_the_engine_needs_no_more_than_was_reckoned(graph: SpikingGraph) -> None:
     if not graph.exact:
         return
-    sent = {node.name: 1 for node in graph.nodes} | {
-        node.name: graph.bounds[node.name] for node in graph.nodes if isinstance(node, Pool)
-    }
+    sent = {node.name: graph.largest_sent(node.name) for node in graph.nodes}
     reckoned = sum(kept(graph.shapes[name], largest) for name, largest in sent.items())
     # Of every row some numbers more, and of every buffer what a vector may read too far.
     rows = sum(graph.shapes[name][1] if len(graph.shapes[name]) == 3 else 1 for name in sent)

@@ -119,9 +119,9 @@ def test_currents_right_at_the_threshold(shift: int) -> None:
         grown.convolve(name, source, out, (3, 3), padding=(1, 1))
         node = grown.nodes[-1]
         assert isinstance(node, Population)
-        current = reference.total(node, grown.sent)
+        current = node.compute(grown.sent)
         node.threshold[:] = current[0, :, 0, 0] + shift + 0.5
-        grown.sent[name] = reference.fired(node, current).astype(np.int64)
+        grown.sent[name] = node.send(current)
         assert (grown.sent[name][0, :, 0, 0] == (shift < 0)).all()
     graph, images = grown.graph(), pictures(grown.image, 4)
     activity = reference.run(graph, images)

@@ -89,17 +89,17 @@ class Stack:
 
     def fire(self, name: str, *projections: Projection) -> str:
         silent = Population(name, projections, np.zeros(len(projections[0].weight), np.float32))
-        current = reference.total(silent, self.sent)
+        current = silent.compute(self.sent)
         each = self.rng.permuted(current.swapaxes(0, 1).reshape(current.shape[1], -1), axis=1)
         side = np.where(np.arange(len(each)) % 2, 0.5, -0.5)
         node = Population(name, projections, (each[:, 0] + side).astype(np.float32))
-        self.sent[name] = reference.fired(node, current).astype(np.int64)
+        self.sent[name] = node.send(current)
         self.nodes.append(node)
         return name
 
     def pool(self, source: str, kind: str, kernel: int) -> str:
         node = Pool(f"{source}.{kind}", source, "max" if kind == "max" else "sum", kernel)
-        self.sent[node.name] = reference.pool(node, self.sent[source])
+        self.sent[node.name] = node.compute(self.sent)
         self.nodes.append(node)
         return node.name
 

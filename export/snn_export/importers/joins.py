@@ -1,0 +1,35 @@
+"""What a program makes of two layers' values, number by number: sum or difference."""
+
+import numpy as np
+from torch import fx
+
+from snn_export.importers.found import Values
+from snn_export.importers.layers import Joined, Scaled, unsupported
+
+JOINS = {
+    "sum": ("add", "iadd", "add_"),
+    "difference": ("sub", "isub", "sub_"),
+}
+"""What is made of two layers' values, and the functions that do it."""
+
+
+def join(values: Values, node: fx.Node, name: str) -> str:
+    """x + y, x − y"""
+    if name == "stack":
+        raise unsupported(node.name, "stacks more than one timestep")
+    kind = next((kind for kind, names in JOINS.items() if name in names), None)
+    if kind is None or node.kwargs:
+        raise unsupported(node.name, f"{name} of two layers' values cannot be exported, only sums")
+    sources = [values.layer(node, argument) for argument in node.args[:2]]
+    shape, other = (values.shape(argument) for argument in node.args[:2])
+    if shape != other:
+        raise unsupported(
+            node.name, f"joins values of different shapes, {shape[1:]} and {other[1:]}"
+        )
+    own = values.shapes[sources[0]]
+    if kind == "difference":
+        negative = Scaled(
+            values.fresh(f"{node.name}.minus"), sources[1], -np.ones(()), np.zeros(())
+        )
+        sources[1] = values.add(negative, own)
+    return values.add(Joined(values.fresh(node.name), tuple(sources)), own)
