@@ -20,7 +20,7 @@ ELSEWHERE = {
     "openvino": "EXECUTION_MODE_HINT=ACCURACY, or it computes in bfloat16 or float16 where it can",
     "tensorrt": "--noTF32, and none of --fp16, --bf16, --int8, --best",
 }
-"""What other runtimes must be told to compute the file in float32; export/README.md says why."""
+"""Settings with which other runtimes compute the file in float32: docs/how-to/other-runtimes.md."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -22,7 +22,7 @@ from snn_export.importers import Foreign
 from snn_runtime.errors import ModelError, ResourceError, UsageError, VerifyError
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("export/importers/README.md", "docs/reference/python.md")
+PAGES = ("docs/reference/importers/index.md", "docs/reference/python.md")
 
 
 def network() -> nn.Sequential:

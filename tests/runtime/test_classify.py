@@ -40,7 +40,7 @@ def test_the_answers_are_those_of_the_command(model: snn.Model) -> None:
         assert list(answer.warnings) == record["warnings"] and answer.unsure == record["unsure"]
 
 
-@pytest.mark.parametrize("readme", ["README.md", "runtime/README.md"])
+@pytest.mark.parametrize("readme", ["README.md"])
 def test_the_examples_run(readme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     root = PHOTOS.parents[1]
     monkeypatch.chdir(root)

@@ -42,7 +42,7 @@ ANIMATED = [pictures.frames("GIF"), pictures.frames("PNG"), pictures.frames("TIF
 
 
 PILLOW = int(PIL.__version__.partition(".")[0])
-"""Before 13, the last for Python 3.10, two rare kinds of TIFF are not read: the README says so."""
+"""Before 13, the last for Python 3.10, two rare kinds of TIFF are not read: SECURITY.md says so."""
 
 
 def pixels(data: bytes) -> npt.NDArray[np.uint8]:
