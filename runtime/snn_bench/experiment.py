@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
 from snn_bench.children import run_child
 from snn_bench.contenders import PRECISIONS, Contender, twins
@@ -112,7 +111,7 @@ def _write_twins(graph: SpikingGraph, images: npt.NDArray[np.uint8], folder: Pat
     np.save(folder / "inputs.npy", inputs)
     fp32, int8 = (folder / f"{precision}.onnx" for precision in PRECISIONS)
     if not int8.exists():  # another rate is the same topology, and costs a dense engine the same
-        onnx.save(relu_twin(graph), str(fp32))
+        fp32.write_bytes(relu_twin(graph).SerializeToString())
         quantise(fp32, int8, inputs)
 
 

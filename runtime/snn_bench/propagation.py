@@ -4,70 +4,55 @@ Integers below 2²⁴, and no others occur with int8 weights, are exact in float
 interpreter's. With float32 weights a current on the edge may fall either way, which no rate shows.
 """
 
-from collections.abc import Iterator, Mapping
-from functools import cache
-from typing import Any
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from onnx import TensorProto, helper
 
-from snn_runtime.graph import INPUT, FloatArray, Node, Pool, Population, Projection, SpikingGraph
+from snn_runtime.graph import INPUT, FloatArray, Node, Projection, Shape, SpikingGraph
 from snn_runtime.graph.activations import last_reads
-from snn_runtime.graph.reference import pool
+from snn_runtime.graph.values import Numbers, dense
+from snn_runtime.onnx_build.builder import Builder, Pair
+
+Session: TypeAlias = ort.InferenceSession
 
 
 def propagate(
     graph: SpikingGraph, images: npt.NDArray[np.uint8]
 ) -> Iterator[tuple[Node, FloatArray]]:
     """Yield every node with what it sends for uint8 `[N, H, W, 3]`: 0 and 1, or counts."""
-    sent = {INPUT: centred(graph, images)}
+    sent = {INPUT: graph.image.centred(images, np.float32)}
     for node, dead in zip(graph.nodes, last_reads(graph.nodes, graph.readout), strict=True):
-        sent[node.name] = respond(node, sent)
+        sent[node.name] = node.respond(sent, current)
         yield node, sent[node.name]
         for name in dead:
             del sent[name]
 
 
-def centred(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> FloatArray:
-    """The picture as the first layer receives it, `[N, 3, H, W]`."""
-    offset = np.array(graph.image.offset, np.float32)
-    return np.asarray((images.astype(np.float32) - offset).transpose(0, 3, 1, 2))
-
-
-def respond(node: Node, sent: Mapping[str, FloatArray]) -> FloatArray:
-    """What one node sends, given what its sources do."""
-    if isinstance(node, Pool):
-        return np.asarray(pool(node, sent[node.source]), np.float32)
-    current = total(node, sent)
-    return (current > node.comparand).astype(np.float32)
-
-
-def total(population: Population, sent: Mapping[str, FloatArray]) -> FloatArray:
-    """The current of a population, `[N, C, H, W]` or `[N, O]`."""
-    current, *others = (_project(p, sent[p.source]) for p in population.projections)
-    for other in others:
-        current += other
-    return current
-
-
-def _project(projection: Projection, sent: FloatArray) -> FloatArray:
+def current(projection: Projection, sent: Numbers) -> FloatArray:
+    """`W ∗ s`, `[N, O, H, W]` or `[N, O]`, in float32."""
     weight = projection.weight.astype(np.float32)
     if weight.ndim == 2:
-        return np.asarray(sent.reshape(len(sent), -1) @ weight.T)
-    session = _convolution(projection.stride, projection.padding, projection.groups)
+        return dense(weight, sent)
+    session = _convolution(
+        weight.shape, sent.shape[1:], projection.stride, projection.padding, projection.groups
+    )
     images = np.ascontiguousarray(sent)
     parts = [session.run(None, {"x": images[i : i + 1], "w": weight})[0] for i in range(len(sent))]
     return np.concatenate(parts)
 
 
-@cache
-def _convolution(stride: tuple[int, int], padding: tuple[int, int], groups: int) -> Any:
-    node = helper.make_node(
-        "Conv", ["x", "w"], ["y"], strides=stride, pads=padding * 2, group=groups
-    )
-    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [None] * 4) for n in "xwy"]
-    graph = helper.make_graph([node], "convolution", values[:2], values[2:])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+@lru_cache(maxsize=64)
+def _convolution(weight: Shape, sent: Shape, stride: Pair, padding: Pair, groups: int) -> Session:
+    """`w ∗ x` of one example, for whatever weights."""
+    op = Builder("convolution")
+    x, w = op.input("x", np.float32, (1, *sent)), op.input("w", np.float32, weight)
+    y = op.conv("y", x, w, stride=stride, pads=padding * 2, groups=groups)
+    options = ort.SessionOptions()
+    # Each session has threads of its own, and those that spin take the cores from the next one's.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    model = op.model(y).SerializeToString()
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])

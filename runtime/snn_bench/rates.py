@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from snn_bench.propagation import centred, propagate, respond, total
+from snn_bench.propagation import current, propagate
 from snn_runtime.graph import INPUT, FloatArray, Node, Pool, Population, SpikingGraph
 
 
@@ -20,17 +20,17 @@ def at_rate(graph: SpikingGraph, images: npt.NDArray[np.uint8], rate: float) -> 
     do is made up for by the next. For int8 weights and uint8 `[N, H, W, 3]`.
     """
     pools = {n.source: n for n in graph.nodes if isinstance(n, Pool) and not n.counts}
-    sent = {INPUT: centred(graph, images)}
+    sent = {INPUT: graph.image.centred(images, np.float32)}
     nodes: list[Node] = []
     for node in graph.nodes:
         if isinstance(node, Population):
-            current = total(node, sent)
+            currents = node.compute(sent, current)
             if node.name in pools:
                 # [max of currents > θ] is the OR of the spikes.
-                current = pools[node.name].compute({node.name: current})
-            node = replace(node, threshold=thresholds(current, rate))
+                currents = pools[node.name].compute({node.name: currents})
+            node = replace(node, threshold=thresholds(currents, rate))
         nodes.append(node)
-        sent[node.name] = respond(node, sent)
+        sent[node.name] = node.respond(sent, current)
     return replace(graph, nodes=tuple(nodes))
 
 

@@ -14,20 +14,24 @@ import logging
 import platform
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from snn_runtime.graph import INPUT, FloatArray, Pool, Population, Projection, SpikingGraph
+from snn_runtime.graph import (
+    INPUT,
+    FloatArray,
+    Image,
+    Lowering,
+    Pool,
+    Population,
+    Projection,
+    SpikingGraph,
+)
 from snn_runtime.machine.describe import instruction_sets
+from snn_runtime.onnx_build import BATCH, Builder, ModelProto, Value
+from snn_runtime.onnx_build.float32 import OUTPUT, flat, project
 
-OPSET = 17
-IR_VERSION = 8
-OUTPUT = "logits"
-BATCH = "batch"
-"""Name of the free dimension, which engines may fix."""
 SPREAD = 64.0
 """Pixels are divided by this after the offset is subtracted: about their standard deviation."""
 CALIBRATION_IMAGES = 8
@@ -41,24 +45,9 @@ def twin_input(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> FloatArray
 
 
 def relu_twin(graph: SpikingGraph, seed: int = 0) -> ModelProto:
-    """Return the float32 twin as an ONNX model with a free batch dimension `batch`."""
+    """Return the float32 twin as an ONNX model with a free batch dimension."""
     twin = _Twin(graph, np.random.default_rng(seed))
-    for node in graph.nodes:
-        if isinstance(node, Pool):
-            twin.pool(node)
-        else:
-            twin.population(node)
-    twin.readout()
-    image: list[str | int] = [BATCH, *graph.shapes[INPUT]]
-    proto = helper.make_graph(
-        twin.nodes,
-        "relu_twin",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, image)],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [BATCH, len(graph.labels)])],
-        twin.tensors,
-    )
-    opset = helper.make_opsetid("", OPSET)
-    return helper.make_model(proto, opset_imports=[opset], ir_version=IR_VERSION)
+    return twin.op.model(twin.logits())
 
 
 def quantise(model: Path, target: Path, inputs: FloatArray) -> None:
@@ -130,77 +119,56 @@ class _Calibration:
             yield {INPUT: inputs[index : index + 1]}
 
 
-class _Twin:
-    """Nodes and tensors that grow."""
+class _Twin(Lowering[Value]):
+    """The twin's operators, node by node."""
 
     def __init__(self, graph: SpikingGraph, rng: np.random.Generator) -> None:
-        self.nodes: list[NodeProto] = []
-        self.tensors: list[TensorProto] = []
-        self._graph = graph
+        super().__init__(graph)
+        self.op = Builder("relu_twin")
         self._rng = rng
+        self.walk()
 
-    def population(self, node: Population) -> None:
+    def image(self, image: Image) -> Value:
+        return self.op.input(INPUT, np.float32, (BATCH, 3, image.height, image.width))
+
+    def population(self, node: Population) -> Value:
         square = np.zeros(len(node.threshold))
         for projection in node.projections:
             if not is_identity(projection):
                 square += np.square(centred(projection)).reshape(len(square), -1).sum(axis=1)
         scale = np.sqrt(2 / np.maximum(square, 1)).astype(np.float32)
         bias = self._rng.normal(0, 0.1, len(scale)).astype(np.float32)
-        parts: list[str] = []
+        parts: list[Value] = []
         # Weights first, so that the bias rides on a convolution.
         for index, projection in enumerate(sorted(node.projections, key=is_identity)):
-            prefix = f"{node.name}/{index}"
             shift = np.zeros_like(bias) if index else bias
-            parts.append(self._projection(projection, prefix, scale, shift))
+            parts.append(self._projection(projection, f"{node.name}/{index}", scale, shift))
         total = parts[0]
         for index, part in enumerate(parts[1:], 1):
-            total = self._node("Add", [total, part], f"{node.name}/sum{index}")
-        self._node("Relu", [total], node.name)
+            total = self.op.add(f"{node.name}/sum{index}", total, part)
+        return self.op.relu(node.name, total)
 
-    def pool(self, node: Pool) -> None:
-        kind = "MaxPool" if node.kind == "max" else "AveragePool"
-        window = [node.kernel] * 2
-        self._node(kind, [node.source], node.name, kernel_shape=window, strides=window)
+    def pool(self, node: Pool) -> Value:
+        pool = self.op.average_pool if node.counts else self.op.max_pool
+        window = (node.kernel, node.kernel)
+        return pool(node.name, self.sent[node.source], window, window)
 
-    def readout(self) -> None:
-        readout = self._graph.readout
+    def logits(self) -> Value:
+        readout = self.graph.readout
         rows = readout.weight.astype(np.float32)
         scale = 1 / np.sqrt(np.maximum(np.einsum("oi,oi->o", rows, rows), 1))
-        flat = self._flat(readout.source, "readout/flat")
-        weight = self._tensor("readout/weight", rows * scale[:, None])
-        bias = self._tensor("readout/bias", np.zeros(len(rows), np.float32))
-        self._node("Gemm", [flat, weight, bias], OUTPUT, transB=1)
+        weight = self.op.constant("readout/weight", rows * scale[:, None])
+        bias = self.op.constant("readout/bias", np.zeros(len(rows), np.float32))
+        return self.op.gemm(OUTPUT, flat(self.op, self.sent[readout.source]), weight, bias)
 
     def _projection(
         self, projection: Projection, prefix: str, scale: FloatArray, bias: FloatArray
-    ) -> str:
+    ) -> Value:
+        source = self.sent[projection.source]
         if is_identity(projection):
-            return projection.source
+            return source
         weight = centred(projection)
         weight *= scale.reshape(-1, *(1,) * (weight.ndim - 1))
-        names = [self._tensor(f"{prefix}/weight", weight), self._tensor(f"{prefix}/bias", bias)]
-        if weight.ndim == 2:
-            flat = self._flat(projection.source, f"{prefix}/flat")
-            return self._node("Gemm", [flat, *names], prefix, transB=1)
-        return self._node(
-            "Conv",
-            [projection.source, *names],
-            prefix,
-            group=projection.groups,
-            kernel_shape=weight.shape[2:],
-            pads=projection.padding * 2,
-            strides=projection.stride,
-        )
-
-    def _flat(self, source: str, name: str) -> str:
-        if len(self._graph.shapes[source]) == 1:
-            return source
-        return self._node("Flatten", [source], name, axis=1)
-
-    def _node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
-        return output
-
-    def _tensor(self, name: str, array: FloatArray) -> str:
-        self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name))
-        return name
+        stored = self.op.constant(f"{prefix}/weight", weight)
+        shift = self.op.constant(f"{prefix}/bias", bias)
+        return project(self.op, prefix, projection, source, stored, shift)

@@ -289,7 +289,7 @@ class Context:
         images = _seen(at["image"], shape, np.dtype(np.uint8))
         names = [output.name for output in session.get_outputs()]
         for name, result in zip(names, session.run(names, {"image": images}), strict=True):
-            wrong = facts["wrong"] or (facts["sums"] and name == "readout/sums")
+            wrong = facts["wrong"] or (facts["sums"] and name == "readout/sum")
             if wrong:
                 result = ~result if result.dtype == np.bool_ else result + 1
             _seen(at[name], result.shape, result.dtype)[:] = result

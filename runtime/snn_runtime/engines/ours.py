@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, get_args
 
 from snn_runtime.files import is_own_file
 
@@ -18,8 +19,9 @@ SECRET = "iir-snn.secret"
 QUARANTINE = "quarantine"
 ONNXRUNTIME = "onnxruntime-tensorrt"
 """Folder in which ONNX Runtime's TensorRT provider keeps engines of its own."""
-FORMS = ("sums", "spikes")
-"""Folders of a network in there."""
+Shown = Literal["sums", "spikes"]
+"""Folders of a network in there: of an engine that shows sums alone, and of one that shows spikes
+as well."""
 _ENGINE = re.compile(r"[0-9a-f]{64}\.engine")
 _PUT_AWAY = re.compile(r"[0-9a-f]{64}-\d+")
 _NETWORK = re.compile(r"[0-9a-f]{16}-\d+")
@@ -46,7 +48,7 @@ def put_away(directory: Path) -> Iterator[Path]:
 def of_onnxruntime(directory: Path) -> Iterator[Path]:
     shared = directory / ONNXRUNTIME
     networks = _entries(shared, _NETWORK)
-    for folder in (shared, *(network / form for network in networks for form in FORMS)):
+    for folder in (shared, *(network / shown for network in networks for shown in get_args(Shown))):
         yield from filter(is_own_file, _entries(folder, _THEIRS))
 
 

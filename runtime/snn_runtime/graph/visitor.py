@@ -7,7 +7,7 @@ and Python miss. `sent` holds what each node became.
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from snn_runtime.graph.ends import Image, Readout
+from snn_runtime.graph.ends import Image
 from snn_runtime.graph.nodes import Pool, Population
 from snn_runtime.graph.values import INPUT
 
@@ -28,27 +28,18 @@ class Visitor(ABC, Generic[T]):
 
 
 class Lowering(Visitor[T]):
-    """Makes another form of a graph: of its image, its nodes in their order, and its readout."""
+    """Makes another form of a graph: of its image, then of its nodes in their order."""
 
     def __init__(self, graph: "SpikingGraph") -> None:
         self.graph = graph
         self.sent: dict[str, T] = {}
+        """What the image and each node became."""
 
     @abstractmethod
     def image(self, image: Image) -> T: ...
 
-    @abstractmethod
-    def readout(self, readout: Readout) -> None: ...
-
-    def watch(self, node: Population) -> None:
-        """Let the spikes of a population be an output as well."""
-        raise NotImplementedError
-
-    def walk(self, *, watch: bool = False) -> None:
+    def walk(self) -> None:
         """Visit everything once: what a node reads is in `sent` by then."""
         self.sent[INPUT] = self.image(self.graph.image)
         for node in self.graph.nodes:
             self.sent[node.name] = node.accept(self)
-        self.readout(self.graph.readout)
-        for population in self.graph.populations if watch else ():
-            self.watch(population)

@@ -6,10 +6,12 @@ unexplained, and engines are made from the graph, never from the stranger's byte
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 from onnx import ModelProto, StringStringEntryProto
 
 from snn_runtime.errors import ModelError, SnnError, VerifyError
@@ -19,8 +21,9 @@ from snn_runtime.graph.annotations import parse_json
 from snn_runtime.graph.reference import run
 from snn_runtime.labels import MAX_LABELS
 from snn_runtime.model_file import gate
-from snn_runtime.model_file.reader import to_graph
-from snn_runtime.model_file.writer import SCHEMA, emit, schema
+from snn_runtime.model_file.reader import Tensors, to_graph
+from snn_runtime.model_file.writer import NAME, SCHEMA, emit, schema
+from snn_runtime.onnx_build.builder import Array, Builder
 from snn_runtime.proof.golden import golden_hash, golden_images
 from snn_runtime.text import printable
 
@@ -49,7 +52,8 @@ def to_bytes(graph: SpikingGraph, *, golden: str | None = None) -> bytes:
     """
     if golden is None:
         golden = golden_hash(run(graph, golden_images(graph.image)).spikes)
-    data = _serialised(_to_proto(ModelFile(graph, graph.digest(), golden)))
+    file = ModelFile(graph, graph.digest(), golden)
+    data = _serialised(_with_metadata(emit(graph), file))
     _from_bytes(data)
     return data
 
@@ -78,7 +82,7 @@ def read_file(source: Path | bytes) -> ModelFile:
         raise type(error)(error.code, f"{name}: {error.message}") from error
 
 
-def _to_proto(file: ModelFile, *, hollow: bool = False) -> ModelProto:
+def _with_metadata(model: ModelProto, file: ModelFile) -> ModelProto:
     graph = file.graph
     values = (
         str(schema(graph)),
@@ -88,7 +92,6 @@ def _to_proto(file: ModelFile, *, hollow: bool = False) -> ModelProto:
         file.digest,
         file.golden,
     )
-    model = emit(graph, hollow=hollow)
     model.metadata_props.extend(
         StringStringEntryProto(key=f"snn.{key}", value=value)
         for key, value in zip(_KEYS, values, strict=True)
@@ -102,33 +105,46 @@ def _serialised(model: ModelProto) -> bytes:
 
 def _from_bytes(data: bytes) -> ModelFile:
     model = gate.parse(data)
-    file = _recognised(model)
-    expected = _to_proto(file, hollow=True)
-    _hollow(model, expected)
+    metadata = _metadata(model)
+    tensors = Tensors(model.graph)
+    file = _recognised(model, metadata, tensors)
+    rewriting = Rewriting(file.graph, tensors.read)
+    expected = _with_metadata(emit(file.graph, rewriting), file)
+    for tensor in model.graph.initializer:
+        if tensor.name in rewriting.same:
+            tensor.raw_data = b""
     # Messages and not bytes are compared: another order of fields is as good as ours.
     if _serialised(expected) != _serialised(model):
         raise ModelError("bad_model", f"is not a network of export-snn: {_odd(model, expected)}")
     return file
 
 
-def _hollow(model: ModelProto, expected: ModelProto) -> None:
-    """Take out of `model` the data that `expected` lacks: the graph's weights are those very bytes,
-    and copying them twice to compare them with themselves is half the time of a start."""
-    left_out = {tensor.name for tensor in expected.graph.initializer if not tensor.raw_data}
-    for tensor in model.graph.initializer:
-        if tensor.name in left_out:
-            tensor.ClearField("raw_data")
+class Rewriting(Builder):
+    """Leaves out constants that are the file's own bytes, read where they lie: copying weights
+    twice to compare them with themselves would be half the time of a start."""
+
+    def __init__(self, graph: SpikingGraph, read: Mapping[str, Array]) -> None:
+        super().__init__(NAME, str(schema(graph)))
+        self._read = read
+        self.same: set[str] = set()
+        """Names of the constants left out."""
+
+    def data(self, name: str, array: Array) -> bytes:
+        read = self._read.get(name)
+        if read is None or read.nbytes != array.nbytes or not np.may_share_memory(read, array):
+            return super().data(name, array)
+        self.same.add(name)
+        return b""
 
 
-def _recognised(model: ModelProto) -> ModelFile:
-    metadata = _metadata(model)
+def _recognised(model: ModelProto, metadata: Mapping[str, str], tensors: Tensors) -> ModelFile:
     labels = parse_json("labels", metadata["labels"], MAX_LABELS)
     fit = next((choice for choice in get_args(Fit) if choice == metadata["fit"]), None)
     if not isinstance(labels, list) or fit is None:
         raise ModelError("bad_model", "is not a network of export-snn: its labels or fit are odd")
     if not re.fullmatch("[0-9a-f]{64}", metadata["golden"]):
         raise ModelError("bad_model", "is not a network of export-snn: its golden hash is none")
-    graph = to_graph(model.graph, labels=tuple(labels), fit=fit, provenance=metadata["provenance"])
+    graph = to_graph(model.graph, tensors, tuple(labels), fit, metadata["provenance"])
     digest = graph.digest()
     if digest != metadata["digest"]:
         raise VerifyError(
@@ -140,7 +156,7 @@ def _recognised(model: ModelProto) -> ModelFile:
 
 
 def _metadata(model: ModelProto) -> dict[str, str]:
-    """The values of our keys, after checking that this runtime is new enough for them."""
+    """The values of `_KEYS`, after checking that this runtime is new enough for them."""
     entries = {entry.key: entry.value for entry in model.metadata_props}
     version = entries.get("snn.schema", "")
     if not re.fullmatch("[1-9][0-9]{0,5}", version):

@@ -13,8 +13,8 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto
 
 from snn_runtime import door
 from snn_runtime.errors import InputError, ModelError
-from snn_runtime.model_file.messages import IR_VERSION, OPSET
 from snn_runtime.model_file.wire import check_wire
+from snn_runtime.onnx_build.messages import IR_VERSION, OPSET
 
 MAX_BYTES = 512 * 2**20
 MAX_NODES = 4096

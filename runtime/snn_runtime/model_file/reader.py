@@ -25,7 +25,7 @@ from snn_runtime.graph import (
     Readout,
     SpikingGraph,
 )
-from snn_runtime.model_file.writer import CENTRED, OFFSET, OUTPUT, READOUT
+from snn_runtime.onnx_build.float32 import CENTRED, OFFSET, OUTPUT, READOUT
 
 Array: TypeAlias = npt.NDArray[Any]
 _Block: TypeAlias = Mapping[str, NodeProto]
@@ -38,14 +38,13 @@ _DTYPES: dict[int, np.dtype[Any]] = {
 
 
 def to_graph(
-    proto: GraphProto, *, labels: tuple[str, ...], fit: Fit, provenance: str
+    proto: GraphProto, tensors: "Tensors", labels: tuple[str, ...], fit: Fit, provenance: str
 ) -> SpikingGraph:
-    """Recognise the network in `proto`.
+    """Recognise the network in `proto`, whose initializers are `tensors`.
 
     Raises:
         ModelError: `bad_model` if it is not in our form, `bad_graph` if it is not sound.
     """
-    tensors = _Tensors(proto)
     image = _image(proto, tensors, fit)
     nodes: list[Node] = []
     readout = None
@@ -67,7 +66,7 @@ def _refuse(problem: str) -> ModelError:
     return ModelError("bad_model", f"is not a network of export-snn: {problem}")
 
 
-class _Tensors:
+class Tensors:
     """The initializers by name. Each is used once: a thousand users of one large tensor cost us."""
 
     def __init__(self, proto: GraphProto) -> None:
@@ -75,6 +74,8 @@ class _Tensors:
         if len(self._protos) != len(proto.initializer):
             raise _refuse("two tensors have the same name")
         self._windows: dict[str, tuple[int, ...]] = {}
+        self.read: dict[str, Array] = {}
+        """What was taken: views of the file's bytes."""
 
     def take(self, name: str) -> Array:
         tensor = self._protos.pop(name, None)
@@ -86,7 +87,9 @@ class _Tensors:
         shape, data = tuple(tensor.dims), tensor.raw_data
         if len(data) != math.prod(shape) * dtype.itemsize:
             raise _refuse(f"tensor {name!r:.80} of shape {shape} has {len(data):,} bytes")
-        return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+        array = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="), copy=False)
+        self.read[name] = array = array.reshape(shape)
+        return array
 
     def take_window(self, name: str) -> int:
         """The side of the window of ones with which the pool `name` counts."""
@@ -105,7 +108,7 @@ class _Tensors:
                     raise _refuse(f"pool {node.name} has a window of another shape than {expected}")
 
 
-def _image(proto: GraphProto, tensors: _Tensors, fit: Fit) -> Image:
+def _image(proto: GraphProto, tensors: Tensors, fit: Fit) -> Image:
     if len(proto.input) != 1 or proto.input[0].name != INPUT:
         raise _refuse(f"has {len(proto.input)} inputs, expected one called 'image'")
     if len(proto.output) != 1 or proto.output[0].name != OUTPUT:
@@ -141,7 +144,7 @@ def _blocks(proto: GraphProto) -> Iterator[tuple[str, _Block]]:
         raise _refuse(f"operation {next(iter(block))!r:.80} leads nowhere")
 
 
-def _node(name: str, block: _Block, tensors: _Tensors) -> Node:
+def _node(name: str, block: _Block, tensors: Tensors) -> Node:
     last = block[name]
     if last.op_type == "MaxPool":
         return Pool(name, _input(last, 0), "max", _attribute(last, "kernel_shape", 2)[0])
@@ -159,7 +162,7 @@ def _node(name: str, block: _Block, tensors: _Tensors) -> Node:
     return Population(name, projections, theta[0] if positions else theta.reshape(-1))
 
 
-def _projection(node: NodeProto, block: _Block, tensors: _Tensors) -> Projection:
+def _projection(node: NodeProto, block: _Block, tensors: Tensors) -> Projection:
     source = _source(node, block)
     weight = _weight(node, block, tensors)
     if node.op_type == "Gemm":
@@ -177,12 +180,12 @@ def _source(node: NodeProto, block: _Block) -> str:
     return INPUT if source == CENTRED else source
 
 
-def _weight(node: NodeProto, block: _Block, tensors: _Tensors) -> Array:
+def _weight(node: NodeProto, block: _Block, tensors: Tensors) -> Array:
     name = _input(node, 1)
     return tensors.take(_input(block[name], 0) if name in block else name)
 
 
-def _readout(block: _Block, tensors: _Tensors) -> Readout:
+def _readout(block: _Block, tensors: Tensors) -> Readout:
     gemm = next((node for node in block.values() if node.op_type == "Gemm"), None)
     if gemm is None:
         raise _refuse("the output is not a weighted sum")

@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from snn_runtime.graph import INPUT, Population, SpikingGraph, reference
 from snn_runtime.model import BUNDLED, read
 from snn_runtime.model_file import to_bytes
-from snn_runtime.model_file.writer import OUTPUT, READOUT, emit
+from snn_runtime.model_file.writer import Stored
+from snn_runtime.onnx_build.float32 import OUTPUT, READOUT, SUMS, spikes_of
 
 OPENVINO = {"EXECUTION_MODE_HINT": "ACCURACY"}
-SHOWN = [f"{READOUT}/sum", f"{READOUT}/scaled"]
+SHOWN = [SUMS, f"{READOUT}/scaled"]
 """Outputs that keep OpenVINO from folding the scale into the weights."""
 LEVELS = onnxruntime.GraphOptimizationLevel
 
@@ -68,11 +69,12 @@ def test_the_bundled_file_gives_the_same_logits(run: Callable[[bytes, Any], Any]
 def test_spikes_in_openvino(graph: SpikingGraph) -> None:
     module = pytest.importorskip("openvino")
     core = module.Core()
-    data = emit(graph, watch=True).SerializeToString()
+    stored = Stored(graph)
+    data = stored.op.model(stored.logits(), *stored.spikes()).SerializeToString()
     images = pictures(graph.image, 3)
     answers = core.compile_model(core.read_model(data), "CPU", OPENVINO)(images)
     for name, bits in reference.run(graph, images).spikes.items():
-        np.testing.assert_array_equal(answers[f"{name}/fires"], bits != 0, err_msg=name)
+        np.testing.assert_array_equal(answers[spikes_of(name)], bits != 0, err_msg=name)
 
 
 @pytest.mark.parametrize("level", [LEVELS.ORT_DISABLE_ALL, LEVELS.ORT_ENABLE_BASIC])

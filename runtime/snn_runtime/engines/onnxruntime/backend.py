@@ -1,8 +1,8 @@
 """ONNX Runtime on the CPU: the graph in integers where weights are int8, else in float32.
 
-`integer` is what `ort_integer` makes of the graph: a quarter of the memory and a multiple of the
-speed. `float` is ordinary ONNX, with weights handed over as the float32 numbers the int8 stand for,
-because ONNX Runtime executes DequantizeLinear at every run instead of once. Sums of integers below
+`integer` is what the module of that name makes of the graph: a quarter of the memory and a multiple
+of the speed. `float` is `Float32`: int8 weights are handed over as float32 numbers, because ONNX
+Runtime executes DequantizeLinear at every run instead of once. Sums of integers below
 2^24 are exact in float32 too, so in either form neither its optimiser nor its threads nor its
 kernels can change a spike.
 """
@@ -18,16 +18,17 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from onnx import ModelProto
 
 from snn_runtime.engines.lifetime import Reopened
-from snn_runtime.engines.onnxruntime.integer import lower
+from snn_runtime.engines.onnxruntime.integer import Integer
+from snn_runtime.engines.onnxruntime.operators import WeightType
 from snn_runtime.errors import DeviceError, ResourceError, SnnError, UsageError
 from snn_runtime.graph import INPUT, SpikingGraph
 from snn_runtime.graph.activations import MAX_KEPT, NUMBER
 from snn_runtime.graph.reference import Spikes
 from snn_runtime.machine.cores import thread_count
-from snn_runtime.model_file.writer import OUTPUT, emit
+from snn_runtime.onnx_build import ModelProto
+from snn_runtime.onnx_build.float32 import OUTPUT, Float32, spikes_of
 
 Optimisation = Literal["disable", "basic", "extended", "all"]
 Form = Literal["integer", "float"]
@@ -94,19 +95,26 @@ class OrtBackend(Reopened):
 
     def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
         names = [node.name for node in self._graph.populations]
-        watched = [f"{name}/fires" for name in names]
-        return dict(zip(names, self._run(self._watching, watched, images), strict=True))
+        outputs = [spikes_of(name) for name in names]
+        return dict(zip(names, self._run(self._watching, outputs, images), strict=True))
 
     @cached_property
     def _session(self) -> ort.InferenceSession:
-        return self._open(watch=False)
+        network = self._lowered()
+        return self._open(network.op.model(network.logits()))
 
     @cached_property
     def _watching(self) -> ort.InferenceSession:
         """The same network with its spikes as outputs, which costs some fusions and memory."""
-        return self._open(watch=True)
+        network = self._lowered()
+        return self._open(network.op.model(network.logits(), *network.spikes()))
 
-    def _open(self, *, watch: bool) -> ort.InferenceSession:
+    def _lowered(self) -> Float32:
+        if self.form == "float":
+            return Float32(self._graph)
+        return Integer(self._graph, exact_weights())
+
+    def _open(self, model: ModelProto) -> ort.InferenceSession:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
@@ -114,22 +122,18 @@ class OrtBackend(Reopened):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.graph_optimization_level = _LEVELS[self._optimisation]
         options.log_severity_level = QUIET
-        model = self._model(watch=watch).SerializeToString()
         try:
-            session = ort.InferenceSession(model, options, providers=list(PROVIDERS))
+            session = ort.InferenceSession(
+                model.SerializeToString(), options, providers=list(PROVIDERS)
+            )
         except Exception as error:  # ORT's own classes have no public base
-            raise ours(error) from error
+            raise translated(error) from error
         if session.get_providers() != PROVIDERS:
             raise DeviceError(
                 "backend_unavailable",
-                f"onnxruntime runs on {session.get_providers()}, asked for {PROVIDERS}",
+                f"onnxruntime runs on {session.get_providers()}, expected {PROVIDERS}",
             )
         return session
-
-    def _model(self, *, watch: bool) -> ModelProto:
-        if self.form == "float":
-            return emit(self._graph, dequantised=True, watch=watch)
-        return lower(self._graph, signed=signed_weights_are_exact(), watch=watch)
 
     def _run(
         self, session: ort.InferenceSession, names: list[str], images: npt.NDArray[np.uint8]
@@ -163,7 +167,7 @@ def in_chunks(
     try:
         chunks = [run(np.ascontiguousarray(images[i : i + size])) for i in starts]
     except Exception as error:  # ORT's own classes have no public base
-        raise ours(error) from error
+        raise translated(error) from error
     return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
 
@@ -188,17 +192,19 @@ def adds_in_32_bits(machine: str, cpuinfo: Iterable[str]) -> bool:
 
 
 @cache
-def signed_weights_are_exact() -> bool:
-    """Whether int8 weights may stay int8 on this machine."""
+def exact_weights() -> WeightType:
+    """The type in which this machine multiplies 8-bit weights exactly."""
+    machine = os.uname().machine
     try:
         with CPUINFO.open() as lines:
-            return adds_in_32_bits(os.uname().machine, lines)
+            exact = adds_in_32_bits(machine, lines)
     except OSError:
-        return adds_in_32_bits(os.uname().machine, ())
+        exact = adds_in_32_bits(machine, ())
+    return np.int8 if exact else np.uint8
 
 
-def ours(error: Exception) -> SnnError:
-    """Return what ONNX Runtime raised as an error of ours."""
+def translated(error: Exception) -> SnnError:
+    """Return the SnnError that stands for what ONNX Runtime raised."""
     text = " ".join(str(error).split())
     # What CUDA said is wrapped in half a page of C++ types and the name of the host.
     cuda = re.search(r"(CUDA|CUDNN|CUBLAS) failure -?\d+: [^;]*", text)

@@ -17,24 +17,23 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from onnx import ModelProto, TensorProto
 
 from snn_runtime.engines.cache import open_cache
 from snn_runtime.engines.lifetime import Reopened, gpu_left_behind
 from snn_runtime.engines.onnxruntime.backend import QUIET, chunk_size, in_chunks
 from snn_runtime.engines.onnxruntime.providers import CUDA, TENSORRT, prepare, refusal
-from snn_runtime.engines.ours import FORMS, ONNXRUNTIME
+from snn_runtime.engines.ours import ONNXRUNTIME, Shown
 from snn_runtime.errors import DeviceError
 from snn_runtime.graph import INPUT, SpikingGraph
 from snn_runtime.graph.reference import Spikes
-from snn_runtime.model_file.writer import READOUT, emit
+from snn_runtime.onnx_build import ModelProto
+from snn_runtime.onnx_build.float32 import SUMS, Float32, spikes_of
 from snn_runtime.proof.forms import logits
 
 LOG = logging.getLogger(__name__)
 
 Options: TypeAlias = dict[str, str]
 
-SUMS = f"{READOUT}/sum"
 DEVICE = "cuda"
 """Where ONNX Runtime keeps the outputs of either provider."""
 LARGEST_BATCH = 32
@@ -64,7 +63,8 @@ class OrtCudaBackend(Reopened):
         self._index = index
         self._chunk = self._chunk_size()
         prepare(self.providers[0])
-        self._session = self._open(watch=False)
+        network = Float32(graph)
+        self._session = self._open(network.op.model(network.sums()), "sums")
         image = graph.image
         try:  # some GPUs lack kernels, which shows no earlier
             self.run(np.zeros((1, image.height, image.width, 3), np.uint8))
@@ -81,13 +81,14 @@ class OrtCudaBackend(Reopened):
 
     def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
         names = [node.name for node in self._graph.populations]
-        watched = [f"{name}/fires" for name in names]
-        return dict(zip(names, self._run(self._watching, watched, images), strict=True))
+        outputs = [spikes_of(name) for name in names]
+        return dict(zip(names, self._run(self._watching, outputs, images), strict=True))
 
     @cached_property
     def _watching(self) -> ort.InferenceSession:
         """The same network with its spikes as outputs, which costs some fusions and memory."""
-        return self._open(watch=True)
+        network = Float32(self._graph)
+        return self._open(network.op.model(network.sums(), *network.spikes()), "spikes")
 
     def _forked(self) -> None:
         self._left_behind = True
@@ -95,21 +96,20 @@ class OrtCudaBackend(Reopened):
     def _chunk_size(self) -> int:
         return chunk_size(self._graph)
 
-    def _options(self, *, watch: bool) -> dict[str, Options]:
-        """What each provider is told, in the order of `providers`."""
+    def _options(self, shown: Shown) -> dict[str, Options]:
+        """Of each provider, in the order of `providers`, for a network with these outputs."""
         # The usual search tries every kernel for every new batch size: seconds before an answer.
         settings = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
         return {CUDA: {"device_id": str(self._index), **settings}}
 
-    def _open(self, *, watch: bool) -> ort.InferenceSession:
+    def _open(self, model: ModelProto, shown: Shown) -> ort.InferenceSession:
         options = ort.SessionOptions()
         options.log_severity_level = QUIET
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        asked = list(self._options(watch=watch).items())
-        model = _without_scale(emit(self._graph, dequantised=True, watch=watch))
+        providers = list(self._options(shown).items())
         try:
             session = ort.InferenceSession(
-                model.SerializeToString(), options, providers=asked, enable_fallback=0
+                model.SerializeToString(), options, providers=providers, enable_fallback=0
             )
         except Exception as error:  # ORT's own classes have no public base
             raise refusal(self.providers[0], error) from error
@@ -169,7 +169,7 @@ class OrtTensorRtBackend(OrtCudaBackend):
     def _chunk_size(self) -> int:
         return min(LARGEST_BATCH, super()._chunk_size())
 
-    def _options(self, *, watch: bool) -> dict[str, Options]:
+    def _options(self, shown: Shown) -> dict[str, Options]:
         image = self._graph.image
         shape = f"x{image.height}x{image.width}x3"
         tensorrt = {
@@ -182,9 +182,9 @@ class OrtTensorRtBackend(OrtCudaBackend):
             "trt_profile_opt_shapes": f"{INPUT}:1{shape}",
             "trt_profile_max_shapes": f"{INPUT}:{self._chunk}{shape}",
         }
-        return {TENSORRT: tensorrt | self._kept(watch=watch)} | super()._options(watch=watch)
+        return {TENSORRT: tensorrt | self._kept(shown)} | super()._options(shown)
 
-    def _kept(self, *, watch: bool) -> Options:
+    def _kept(self, shown: Shown) -> Options:
         """Where engines are kept, nowhere if there is no directory of which we can be sure.
 
         In a folder for each network, because ONNX Runtime knows an engine by the names in the
@@ -196,7 +196,7 @@ class OrtTensorRtBackend(OrtCudaBackend):
             return {}
         shared = cache.path / ONNXRUNTIME
         network = shared / f"{self._graph.digest()[:16]}-{self._chunk}"
-        folder = network / FORMS[watch]
+        folder = network / shown
         try:
             for each in (shared, network, folder):
                 each.mkdir(mode=0o700, exist_ok=True)
@@ -218,14 +218,3 @@ def placement(session: ort.InferenceSession) -> dict[str, list[str]]:
         nodes = placed.setdefault(part.ep_name, [])
         nodes += [f"{node.op_type} {node.name}" for node in part.get_nodes()]
     return placed
-
-
-def _without_scale(model: ModelProto) -> ModelProto:
-    """End the network at the readout's sums."""
-    graph = model.graph
-    del graph.node[-2:]  # Mul and Add
-    del graph.initializer[-2:]  # their scale and bias
-    graph.output[0].name = SUMS
-    assert graph.node[-1].output[0] == SUMS
-    assert graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
-    return model

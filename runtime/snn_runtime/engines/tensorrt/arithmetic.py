@@ -36,9 +36,12 @@ decides alone. Otherwise a projection is in float16 if it is exact there, and in
 A kernel that accumulates in float16 is not covered by this: the golden spikes decide.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
-from snn_runtime.graph import FloatArray, Population, Projection, SpikingGraph, Weights
+from snn_runtime.graph import Node, Population, SpikingGraph
+from snn_runtime.graph.values import reach
 
 SPIKE = 127
 """Where an int8 quantiser saturates: what a spike is."""
@@ -58,28 +61,23 @@ def int8_limit(projections: int) -> int:
     return _INT8_BUDGET // (projections + 2) - 1
 
 
-def thresholds(graph: SpikingGraph, node: Population) -> FloatArray:
-    """θ, moved to ± (B + ½) where it lies beyond, which no current can tell."""
-    if not graph.exact:
-        return node.threshold
-    edge = graph.bounds[node.name] + 0.5
-    return np.clip(node.threshold.astype(np.float64), -edge, edge).astype(np.float32)
-
-
-def reach(weight: Weights, largest: int) -> int:
-    """The largest |current| that a projection can cause by inputs up to `largest`."""
-    rows = np.abs(weight.reshape(len(weight), -1).astype(np.int64))
-    return int(rows.sum(axis=1).max()) * largest
+def with_reachable_thresholds(graph: SpikingGraph) -> SpikingGraph:
+    """θ moved to ± (B + ½) where it lies beyond, which no current can tell."""
+    return replace(graph, nodes=tuple(_reachable(graph, node) for node in graph.nodes))
 
 
 def in_half(graph: SpikingGraph, node: Population) -> list[bool]:
     """Whether each projection of a population may be summed and stored in float16."""
-    reaches = [_reach(graph, projection) for projection in node.projections]
-    theta = float(np.abs(thresholds(graph, node)).max())
+    reaches = [reach(p.weight).max() * graph.largest_sent(p.source) for p in node.projections]
+    theta = float(np.abs(node.threshold).max())
     if theta + 0.5 + sum(reaches) - max(reaches) <= HALF_BOUND:
         return [True] * len(reaches)
-    return [each <= HALF_BOUND for each in reaches]
+    return [bool(each <= HALF_BOUND) for each in reaches]
 
 
-def _reach(graph: SpikingGraph, projection: Projection) -> int:
-    return reach(projection.weight, graph.largest_sent(projection.source))
+def _reachable(graph: SpikingGraph, node: Node) -> Node:
+    if not graph.exact or not isinstance(node, Population):
+        return node
+    edge = graph.bounds[node.name] + 0.5
+    theta = np.clip(node.threshold.astype(np.float64), -edge, edge).astype(np.float32)
+    return replace(node, threshold=theta)

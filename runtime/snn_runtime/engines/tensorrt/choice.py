@@ -151,7 +151,9 @@ class Workshop:
         """
         expected = None if watched else self._expected(form)
         piece = self._piece(form, watched)
-        model = lower(self._graph, form, watch=watched).SerializeToString()
+        network = lower(self._graph, form)
+        outputs = [network.sums(), *(network.spikes() if watched else ())]
+        model = network.op.model(*outputs).SerializeToString()
         payload = build(self._library.name, self._device.index, model, piece.request)
         engine = self._opened(payload, piece)
         if expected is None:

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_runtime.engines.tensorrt.device import Buffer, Device
-from snn_runtime.engines.tensorrt.floats import SUMS
 from snn_runtime.engines.tensorrt.library import Library
 from snn_runtime.graph import INPUT, FloatArray, SpikingGraph
+from snn_runtime.onnx_build.float32 import SUMS, spikes_of
 
 GRAPHS = 2
 """Sizes of batch that are recorded: each takes a context's memory."""
@@ -58,7 +58,7 @@ class Engine:
         if watched:
             for node in graph.populations:
                 shape = (largest, *graph.shapes[node.name])
-                self._outputs[f"{node.name}/fires"] = Buffer(device, shape, np.bool_)
+                self._outputs[spikes_of(node.name)] = Buffer(device, shape, np.bool_)
         self._seen: Counter[int] = Counter()
         self._recorded: dict[int, tuple[Any, Any] | None] = {}
         self._busy = threading.Lock()

@@ -1,33 +1,32 @@
 """A SpikingGraph in float16 where that cannot change a spike, and in float32 elsewhere."""
 
 import numpy as np
-import numpy.typing as npt
-from onnx import TensorProto
 
 from snn_runtime.engines.tensorrt.arithmetic import HALF_BOUND, in_half
-from snn_runtime.engines.tensorrt.floats import Floats, prefix_of
 from snn_runtime.graph import Pool, Population
+from snn_runtime.onnx_build import Value
+from snn_runtime.onnx_build.float32 import Float32, ones_of, prefix_of, project
 
 
-class Half(Floats):
+class Half(Float32):
     """Spikes and small counts are float16; what is compared with a threshold is float32."""
 
-    def current(self, node: Population, index: int) -> str:
-        projection = node.projections[index]
+    def send(self, name: str, fires: Value) -> Value:
+        return self.op.cast(name, fires, np.float16)
+
+    def part(self, node: Population, index: int) -> Value:
+        projection, prefix = node.projections[index], prefix_of(node, index)
         source = self.sent[projection.source]
-        if not (source.half and in_half(self.graph, node)[index]):
-            return super().current(node, index)
-        prefix = prefix_of(node, index)
-        weight = self.nodes.tensor(f"{prefix}/weight", projection.weight.astype(np.float16))
-        current = self.project(projection, prefix, [source.tensor, weight])
-        return self.nodes.node("Cast", [current], f"{prefix}/current_single", to=TensorProto.FLOAT)
+        if source.dtype != np.float16 or not in_half(self.graph, node)[index]:
+            return super().part(node, index)
+        weight = self.op.constant(f"{prefix}/weight", projection.weight.astype(np.float16))
+        current = project(self.op, f"{prefix}/half", projection, source, weight)
+        return self.op.cast(f"{prefix}/current", current, np.float32)
 
-    def fire(self, node: Population, current: str, element: int = TensorProto.FLOAT16) -> str:
-        return super().fire(node, current, element)
-
-    def count(self, node: Pool, source: str, dtype: npt.DTypeLike) -> None:
-        sent = self.sent[node.source]
-        if sent.half and self.graph.bounds[node.name] <= HALF_BOUND:
-            super().count(node, sent.tensor, np.float16)
-        else:
-            super().count(node, source, dtype)
+    def count(self, node: Pool) -> Value:
+        source = self.sent[node.source]
+        if source.dtype != np.float16 or self.graph.bounds[node.name] > HALF_BOUND:
+            return super().count(node)
+        ones = self.op.constant(f"{node.name}/weight", ones_of(node, self.graph).astype(np.float16))
+        window = (node.kernel, node.kernel)
+        return self.op.conv(node.name, source, ones, stride=window, groups=ones.shape[0])

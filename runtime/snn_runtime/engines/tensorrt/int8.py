@@ -1,7 +1,6 @@
 """A SpikingGraph in int8 where that cannot change a spike, and in float32 elsewhere."""
 
 import numpy as np
-from onnx import TensorProto
 
 from snn_runtime.engines.tensorrt.arithmetic import (
     ADDITIVE_BOUND,
@@ -9,95 +8,92 @@ from snn_runtime.engines.tensorrt.arithmetic import (
     SATURATING,
     SPIKE,
     int8_limit,
-    reach,
-    thresholds,
 )
-from snn_runtime.engines.tensorrt.floats import SUMS, Floats, Sent, prefix_of
-from snn_runtime.graph import Pool, Population, Readout, SpikingGraph, Weights
-from snn_runtime.model_file.writer import READOUT
+from snn_runtime.graph import Pool, Population, Projection, SpikingGraph
+from snn_runtime.graph.values import reach
+from snn_runtime.onnx_build import Builder, Value
+from snn_runtime.onnx_build.float32 import (
+    READOUT,
+    SUMS,
+    Float32,
+    prefix_of,
+    project,
+    projection_of,
+)
 
-_ONE, _ZERO = "/one", "/zero"
-_SATURATING = "/saturating"
-_SPIKE = "/spike"
 
-
-class Int8(Floats):
+class Int8(Float32):
     """Spikes, counts up to 127 and weights are int8, behind quantisers that are read at once."""
 
     def __init__(self, graph: SpikingGraph) -> None:
-        super().__init__(graph)
-        self.nodes.tensor(_ONE, np.float32(1))
-        self.nodes.tensor(_ZERO, np.int8(0))
-        self.nodes.tensor(_SATURATING, SATURATING)
-        self.nodes.tensor(_SPIKE, np.float32(1 / SPIKE))
+        op = Builder("spiking_graph")
+        self.one = op.constant("/one", np.float32(1))
+        self.zero = op.constant("/zero", np.int8(0))
+        self.saturating = op.constant("/saturating", SATURATING)
+        self.spike = op.constant("/spike", np.float32(1 / SPIKE))
+        self.scale: dict[str, Value] = {}
+        """Of the int8 numbers behind what is sent, where there are any."""
+        super().__init__(graph, op)
 
-    def current(self, node: Population, index: int) -> str:
-        projection = node.projections[index]
-        source = self.sent[projection.source]
+    def population(self, node: Population) -> Value:
+        if self.graph.bounds[node.name] >= ADDITIVE_BOUND:
+            return super().population(node)
+        rectified = self.op.relu(f"{node.name}/rectified", self.margin(node))
+        return self.quantised(node.name, rectified, self.saturating, self.spike)
+
+    def send(self, name: str, fires: Value) -> Value:
+        return self.quantised(name, super().send(name, fires), self.spike, self.spike)
+
+    def margin(self, node: Population) -> Value:
+        """`Σ_p W_p ∗ s_p − θ`."""
+        name, first = node.name, node.projections[0]
+        if len(node.projections) == 1 and self.in_int8(node, first):
+            # In the convolution's epilogue; of spikes thresholds are one a channel.
+            bias = self.op.constant(f"{name}/bias", -node.threshold)
+            return self.product_in_int8(f"{name}/current", name, first, bias)
+        bias = self.op.constant(f"{name}/bias", -node.comparand)
+        return self.op.add(f"{name}/margin", self.current(node), bias)
+
+    def part(self, node: Population, index: int) -> Value:
+        projection, prefix = node.projections[index], prefix_of(node, index)
+        if not self.in_int8(node, projection):
+            return super().part(node, index)
+        return self.product_in_int8(f"{prefix}/current", prefix, projection)
+
+    def in_int8(self, node: Population, projection: Projection) -> bool:
         limit = int8_limit(len(node.projections))
-        if not source.scale or self.graph.bounds[node.name] > limit:
-            return super().current(node, index)
-        prefix = prefix_of(node, index)
-        inputs = [source.tensor, self.weight(prefix, projection.weight)]
-        if len(node.projections) == 1:  # −θ, of spikes one a channel, in the convolution's epilogue
-            inputs.append(self.nodes.tensor(f"{prefix}/bias", -thresholds(self.graph, node)))
-        return self.project(projection, prefix, inputs)
+        return projection.source in self.scale and self.graph.bounds[node.name] <= limit
 
-    def fire(self, node: Population, current: str, element: int = TensorProto.FLOAT) -> str:
-        name, bound = node.name, self.graph.bounds[node.name]
-        if bound >= ADDITIVE_BOUND:
-            bits = super().fire(node, current, element)
-            self.sent[name] = self.quantised(name, bits, _SPIKE, _SPIKE)
-            return bits
-        if self.has_no_bias(node):
-            bias = self.beside(node, "bias", -thresholds(self.graph, node))
-            current = self.nodes.node("Add", [current, bias], f"{name}/margin")
-        rectified = self.nodes.node("Relu", [current], f"{name}/rectified")
-        self.sent[name] = self.quantised(name, rectified, _SATURATING, _SPIKE)
-        return name
-
-    def has_no_bias(self, node: Population) -> bool:
-        """Whether `current` left −θ to be added: where it was more than one or not of int8."""
-        return f"{prefix_of(node, 0)}/bias" not in self.nodes
-
-    def pool(self, node: Pool) -> None:
-        source = self.sent[node.source]
-        if not source.scale or self.graph.bounds[node.name] > LARGEST_COUNT:
-            super().pool(node)
-            return
+    def pool(self, node: Pool) -> Value:
+        scale = self.scale.get(node.source)
+        if scale is None or self.graph.bounds[node.name] > LARGEST_COUNT:
+            return super().pool(node)
+        source, window = self.sent[node.source], (node.kernel, node.kernel)
         if node.kind == "max":
-            most = self.window("MaxPool", node, source.tensor, f"{node.name}/most")
-            self.sent[node.name] = self.quantised(node.name, most, source.scale, source.scale)
-            return
-        mean = self.window("AveragePool", node, source.tensor, f"{node.name}/mean")
-        share = self.nodes.tensor(f"{node.name}/share", np.float32(1 / node.kernel**2))
-        self.sent[node.name] = self.quantised(node.name, mean, share, _ONE)
+            most = self.op.max_pool(f"{node.name}/most", source, window, window)
+            return self.quantised(node.name, most, scale, scale)
+        mean = self.op.average_pool(f"{node.name}/mean", source, window, window)
+        one_of_all = self.op.constant(f"{node.name}/one_of_all", np.float32(1 / node.kernel**2))
+        return self.quantised(node.name, mean, one_of_all, self.one)
 
-    def readout(self, readout: Readout) -> None:
-        source = self.sent[readout.source]
-        furthest = reach(readout.weight, self.graph.largest_sent(readout.source))
-        if not source.scale or furthest > int8_limit(1):
-            super().readout(readout)
-            return
-        inputs = [source.tensor, self.weight(READOUT, readout.weight)]
-        self.dense(readout.source, READOUT, inputs, SUMS)
-        self.nodes.output(SUMS, TensorProto.FLOAT, readout.bias.shape)
+    def sums(self) -> Value:
+        projection = projection_of(self.graph.readout)
+        largest = reach(projection.weight).max() * self.graph.largest_sent(projection.source)
+        if projection.source not in self.scale or largest > int8_limit(1):
+            return super().sums()
+        return self.product_in_int8(SUMS, READOUT, projection)
 
-    def watch(self, name: str) -> None:
-        self.nodes.node("Cast", [self.sent[name].tensor], f"{name}/fires", to=TensorProto.BOOL)
-        super().watch(name)
+    def product_in_int8(
+        self, name: str, prefix: str, projection: Projection, *bias: Value
+    ) -> Value:
+        """`W ∗ s (+ bias)` of int8 numbers, each behind its quantiser."""
+        stored = self.op.constant(f"{prefix}/weight", projection.weight.astype(np.float32))
+        weight = self.op.quantize(f"{prefix}/weight_int8", stored, self.one, self.zero)
+        weight = self.op.dequantize(f"{prefix}/weight_float", weight, self.one, self.zero)
+        return project(self.op, name, projection, self.sent[projection.source], weight, *bias)
 
-    def quantised(self, name: str, source: str, scale: str, unit: str) -> Sent:
-        """A tensor cut to int8 by one scale and read by another."""
-        stored = self.nodes.node("QuantizeLinear", [source, scale, _ZERO], f"{name}/int8")
-        read = self.nodes.node("DequantizeLinear", [stored, unit, _ZERO], f"{name}/sent")
-        return Sent(read, scale=unit)
-
-    def weight(self, prefix: str, weight: Weights) -> str:
-        stored = self.nodes.tensor(f"{prefix}/weight", weight.astype(np.float32))
-        quantised = self.nodes.node(
-            "QuantizeLinear", [stored, _ONE, _ZERO], f"{prefix}/weight_int8"
-        )
-        return self.nodes.node(
-            "DequantizeLinear", [quantised, _ONE, _ZERO], f"{prefix}/weight_float"
-        )
+    def quantised(self, name: str, x: Value, scale: Value, unit: Value) -> Value:
+        """What `name` sends: cut to int8 by one scale and read by another."""
+        self.scale[name] = unit
+        stored = self.op.quantize(f"{name}/int8", x, scale, self.zero)
+        return self.op.dequantize(f"{name}/sent", stored, unit, self.zero)

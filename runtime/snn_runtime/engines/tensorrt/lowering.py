@@ -24,43 +24,28 @@ interpreter rounds twice.
 from collections.abc import Callable
 from typing import Literal
 
-from onnx import ModelProto
-
-from snn_runtime.engines.tensorrt.floats import Floats
+from snn_runtime.engines.tensorrt.arithmetic import with_reachable_thresholds
 from snn_runtime.engines.tensorrt.half import Half
 from snn_runtime.engines.tensorrt.int8 import Int8
-from snn_runtime.graph import Pool, SpikingGraph
+from snn_runtime.graph import SpikingGraph
+from snn_runtime.onnx_build.float32 import Float32
 
 Form = Literal["int8", "fp16", "fp32"]
 
-LOWERING = 1
+LOWERING = 2
 """Version of what this module makes; engines of another are built anew."""
 
-_FORMS: dict[Form, Callable[[SpikingGraph], Floats]] = {
+_FORMS: dict[Form, Callable[[SpikingGraph], Float32]] = {
     "int8": Int8,
     "fp16": Half,
-    "fp32": Floats,
+    "fp32": Float32,
 }
 
 
-def lower(graph: SpikingGraph, form: Form, *, watch: bool = False) -> ModelProto:
-    """Return the ONNX model that computes `graph`; networks of float32 weights have only `fp32`.
+def lower(graph: SpikingGraph, form: Form) -> Float32:
+    """Return the operators that compute `graph` in an arithmetic, up to the outputs.
 
-    Args:
-        graph: Any.
-        form: The arithmetic.
-        watch: Let every population's `name/fires` (bool) be an output as well.
+    Networks of float32 weights have only `fp32`.
     """
     assert graph.exact or form == "fp32"
-    lowering = _FORMS[form](graph)
-    lowering.image()
-    for node in graph.nodes:
-        if isinstance(node, Pool):
-            lowering.pool(node)
-        else:
-            lowering.population(node)
-    lowering.readout(graph.readout)
-    if watch:
-        for node in graph.populations:
-            lowering.watch(node.name)
-    return lowering.nodes.model()
+    return _FORMS[form](with_reachable_thresholds(graph))

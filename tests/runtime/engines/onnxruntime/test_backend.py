@@ -15,7 +15,9 @@ from snn_runtime.engines import Backend
 from snn_runtime.engines.onnxruntime import backend as ort
 from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import DeviceError, ResourceError
-from snn_runtime.graph import Pool, Population, SpikingGraph, reference
+from snn_runtime.graph import Population, SpikingGraph, reference
+from snn_runtime.onnx_build import BATCH, Value
+from snn_runtime.onnx_build.float32 import Float32
 from snn_runtime.proof.agreement import logits_of, unexplained
 
 
@@ -162,10 +164,8 @@ def test_failures_become_ours(monkeypatch: pytest.MonkeyPatch) -> None:
         OrtBackend(graph)
 
 
-def test_a_file_that_onnxruntime_refuses_is_our_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = example()
-    broken = replace(graph)
-    object.__setattr__(broken, "nodes", (Pool("pool", "nowhere", "max", 2),))
-    object.__setattr__(broken, "shapes", graph.shapes | {"pool": (1, 1, 1), "nowhere": (1, 2, 2)})
+def test_a_model_that_onnxruntime_refuses_is_our_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = Value("nowhere", np.float32, (BATCH, 3))
+    monkeypatch.setattr(Float32, "logits", lambda _: nowhere)
     with pytest.raises(DeviceError, match="onnxruntime failed"):
-        OrtBackend(broken, form="float")
+        OrtBackend(example(), form="float")

@@ -18,8 +18,9 @@ from onnx import ModelProto, TensorProto
 from snn_runtime import load
 from snn_runtime.engines.onnxruntime import backend as ort
 from snn_runtime.engines.onnxruntime.backend import OrtBackend, adds_in_32_bits
-from snn_runtime.engines.onnxruntime.integer import lower
+from snn_runtime.engines.onnxruntime.integer import Integer
 from snn_runtime.engines.onnxruntime.merge import merge, ungrouped
+from snn_runtime.engines.onnxruntime.operators import WeightType
 from snn_runtime.errors import UsageError
 from snn_runtime.graph import (
     INPUT,
@@ -36,9 +37,8 @@ from snn_runtime.graph import (
 FLOATS = {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "ConvInteger"}
 AROUND = ((1, 1), (1, 1))
 SIZE = 8
-KINDS = (True, False) if ort.signed_weights_are_exact() else (False,)
-"""Whether weights are signed. Elsewhere 8-bit products of signed weights saturate, which is why
-they are not used there: only that they are not can be tested."""
+KINDS: tuple[WeightType, ...] = tuple({ort.exact_weights(), np.uint8})
+"""Types of weights. Where int8 weights saturate they are not used: only that can be tested."""
 
 
 def session(
@@ -55,18 +55,28 @@ def session(
     )
 
 
+def serving(graph: SpikingGraph, weights: WeightType) -> ModelProto:
+    network = Integer(graph, weights)
+    return network.op.model(network.logits())
+
+
+def watched(graph: SpikingGraph, weights: WeightType) -> ModelProto:
+    network = Integer(graph, weights)
+    return network.op.model(network.logits(), *network.spikes())
+
+
 def executed(graph: SpikingGraph, folder: Path) -> Counter[str]:
     """The operators that remain after all optimisation."""
-    session(lower(graph, signed=True), save=folder / "optimised.onnx")
+    session(serving(graph, np.int8), save=folder / "optimised.onnx")
     return Counter(node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node)
 
 
 def assert_exact(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> None:
     """All kinds of weights, with and without the optimiser: every spike and every logit's bits."""
     activity = reference.run(graph, images)
-    for signed in KINDS:
+    for weights in KINDS:
         for level in ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL"):
-            engine = session(lower(graph, signed=signed, watch=True), level)
+            engine = session(watched(graph, weights), level)
             logits, *fires = engine.run(None, {INPUT: images})
             for (name, bits), fired in zip(activity.spikes.items(), fires, strict=True):
                 np.testing.assert_array_equal(fired, bits, err_msg=name)
@@ -391,15 +401,15 @@ def test_an_unknown_processor_is_not_trusted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert not adds_in_32_bits("x86_64", ())
-    machine, exact_here = os.uname().machine, ort.signed_weights_are_exact()
+    machine, exact_here = os.uname().machine, ort.exact_weights() is np.int8
     for name, content in (("none", None), ("old", "flags\t: avx2\n"), ("new", "flags: avx_vnni\n")):
         if content is not None:
             (tmp_path / name).write_text(content)
         monkeypatch.setattr(ort, "CPUINFO", tmp_path / name)
-        ort.signed_weights_are_exact.cache_clear()
+        ort.exact_weights.cache_clear()
         exact = machine == "aarch64" or (machine == "x86_64" and name == "new")
-        assert ort.signed_weights_are_exact() == exact
-        weights = lower(example(), signed=ort.signed_weights_are_exact()).graph.initializer
+        assert ort.exact_weights() is (np.int8 if exact else np.uint8)
+        weights = serving(example(), ort.exact_weights()).graph.initializer
         kind = next(w.data_type for w in weights if w.name == "conv2/weight")
         assert kind == (TensorProto.INT8 if exact else TensorProto.UINT8)
         if exact and not exact_here:
@@ -409,4 +419,4 @@ def test_an_unknown_processor_is_not_trusted(
         np.testing.assert_array_equal(
             OrtBackend(graph).run(images), reference.run(graph, images).logits
         )
-    ort.signed_weights_are_exact.cache_clear()
+    ort.exact_weights.cache_clear()

@@ -24,7 +24,8 @@ from snn_runtime.files import MARK
 from snn_runtime.graph import reference
 
 GRAPH = example()
-MODEL = lower(GRAPH, "int8").SerializeToString()
+NETWORK = lower(GRAPH, "int8")
+MODEL = NETWORK.op.model(NETWORK.sums()).SerializeToString()
 REQUEST = Request("int8", (8, 8), usual=1, largest=4, workspace=2**28)
 PROGRAM = f"""
 import sys

@@ -17,7 +17,6 @@ from wide_graphs import wide_graphs
 
 from snn_bench.topology import Design, build
 from snn_runtime.engines.tensorrt.arithmetic import ADDITIVE_BOUND, in_half, int8_limit
-from snn_runtime.engines.tensorrt.floats import SUMS
 from snn_runtime.engines.tensorrt.lowering import Form, lower
 from snn_runtime.graph import (
     INPUT,
@@ -29,6 +28,7 @@ from snn_runtime.graph import (
     SpikingGraph,
     reference,
 )
+from snn_runtime.onnx_build.float32 import SUMS
 from snn_runtime.proof.agreement import unexplained
 from snn_runtime.proof.forms import logits
 
@@ -47,17 +47,27 @@ def run(model: ModelProto, images: npt.NDArray[np.uint8]) -> list[npt.NDArray[np
     return outputs
 
 
+def serving(graph: SpikingGraph, form: Form) -> ModelProto:
+    network = lower(graph, form)
+    return network.op.model(network.sums())
+
+
+def watched(graph: SpikingGraph, form: Form) -> ModelProto:
+    network = lower(graph, form)
+    return network.op.model(network.sums(), *network.spikes())
+
+
 def assert_exact(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> None:
     activity = reference.run(graph, images)
     for form in FORMS:
-        sums, *fires = run(lower(graph, form, watch=True), images)
+        sums, *fires = run(watched(graph, form), images)
         for (name, bits), fired in zip(activity.spikes.items(), fires, strict=True):
             np.testing.assert_array_equal(fired, bits, err_msg=f"{form} {name}")
         np.testing.assert_array_equal(logits(graph, sums), activity.logits, err_msg=form)
 
 
 def operators(graph: SpikingGraph, form: Form) -> Counter[str]:
-    return Counter(node.op_type for node in lower(graph, form).graph.node)
+    return Counter(node.op_type for node in serving(graph, form).graph.node)
 
 
 @given(spiking_graphs())
@@ -83,21 +93,21 @@ def test_corners(make: Callable[[], SpikingGraph]) -> None:
 def test_float_networks_have_one_form(graph: SpikingGraph) -> None:
     images = pictures(graph.image, 3)
     names = [node.name for node in graph.populations]
-    _, *fires = run(lower(graph, "fp32", watch=True), images)
+    _, *fires = run(watched(graph, "fp32"), images)
     spikes = {name: bits.astype(np.bool_) for name, bits in zip(names, fires, strict=True)}
     assert not any(unexplained(graph, images, spikes).values())
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_file_is_valid_onnx(form: Form) -> None:
-    model = lower(example(), form, watch=True)
+    model = watched(example(), form)
     onnx.checker.check_model(model, full_check=True)
     assert model.ir_version == 8 and model.opset_import[0].version == 17
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_same_bytes_every_time(form: Form) -> None:
-    first, second = (lower(example(), form).SerializeToString(deterministic=True) for _ in "ab")
+    first, second = (serving(example(), form).SerializeToString(deterministic=True) for _ in "ab")
     assert first == second
 
 
@@ -116,7 +126,7 @@ def test_weights_of_whole_networks_are_int8_but_for_the_first_layer(topology: st
 def test_quantisers_are_as_tensorrt_wants_them() -> None:
     """int8 zero points of 0, constant positive scales, nothing negative, no int32, uint8 cast."""
     for form in FORMS:
-        model = lower(example(), form, watch=True)
+        model = watched(example(), form)
         constants = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
         made = {o: n.op_type for n in model.graph.node for o in n.output}
         for node in model.graph.node:
@@ -218,7 +228,7 @@ def test_the_largest_currents(bound: int, far: bool) -> None:
     images = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1).repeat(3, axis=3)
     assert reference.run(graph, images).spikes["sum"][1].tolist() == [1, 0, 1, 0]
     assert_exact(graph, images)
-    quantised = "sum/weight_int8" in {n.name for n in lower(graph, "int8").graph.node}
+    quantised = "sum/weight_int8" in {n.name for n in serving(graph, "int8").graph.node}
     assert quantised == (bound <= int8_limit(1))
 
 
@@ -267,5 +277,5 @@ def test_float16_takes_a_far_current_only_beside_near_ones() -> None:
 
 
 def test_the_output_is_what_the_readout_sums() -> None:
-    model = lower(example(), "int8")
+    model = serving(example(), "int8")
     assert [output.name for output in model.graph.output] == [SUMS]

@@ -40,10 +40,15 @@ def request(form: Form = "int8", size: tuple[int, int] = (8, 8)) -> Request:
     return Request(form, size, usual=1, largest=8, workspace=2**28)
 
 
+def lowered(graph: SpikingGraph, form: Form, *, watch: bool = False) -> bytes:
+    network = lower(graph, form)
+    outputs = [network.sums(), *(network.spikes() if watch else ())]
+    return bytes(network.op.model(*outputs).SerializeToString())
+
+
 def built(graph: SpikingGraph, form: Form, *, watch: bool = False) -> bytes:
     size = (graph.image.height, graph.image.width)
-    model = lower(graph, form, watch=watch).SerializeToString()
-    return library().build(model, request(form, size))
+    return library().build(lowered(graph, form, watch=watch), request(form, size))
 
 
 @pytest.mark.parametrize("watch", [False, True])
@@ -73,8 +78,7 @@ def test_float_weights(watch: bool) -> None:
 
 
 def test_in_a_child_process() -> None:
-    model = lower(example(), "int8").SerializeToString()
-    engine = builder.build("tensorrt_rtx", None, model, request())
+    engine = builder.build("tensorrt_rtx", None, lowered(example(), "int8"), request())
     assert len(engine) > 100_000
 
 

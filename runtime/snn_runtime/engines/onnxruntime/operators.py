@@ -1,0 +1,86 @@
+"""The integer operators of ONNX Runtime, which multiply uint8 numbers by 8-bit weights.
+
+A quantised number q stands for `scale · (q − zero)`. Here zero is 0 but for weights, which are int8
+or, 128 higher, uint8; and one scale serves for all that is read, 1.
+"""
+
+from typing import TypeAlias
+
+import numpy as np
+
+from snn_runtime.graph import Weights
+from snn_runtime.onnx_build.builder import Builder, Pads, Pair, Value, convolved
+
+SPIKE = 255
+"""Where a uint8 quantiser saturates: what a spike is."""
+WeightType: TypeAlias = type[np.int8] | type[np.uint8]
+_ORT_DOMAIN = "com.microsoft"
+
+
+class IntegerBuilder(Builder):
+    """Operators whose sums are rescaled, rounded and cut to 0 … 255, for weights of one type."""
+
+    def __init__(self, weights: WeightType) -> None:
+        """Begin a graph; uint8 weights are the same numbers for processors that add products of
+        uint8 and int8 in 16 bits, where these saturate."""
+        super().__init__("integer_spiking_graph")
+        self._weights = weights
+        self.one = self.constant("/one", np.float32(1))
+        self.zero = self.constant("/zero", np.uint8(0))
+        self.saturating = self.constant("/saturating", np.float32(1 / 256))
+        """A scale that makes 255 of 1 and of all above."""
+        self.spike_to_one = self.constant("/spike_to_one", np.float32(SPIKE))
+        """A scale that makes 1 of a spike, 2 of two spikes, and so on."""
+        self.weight_zero = self.constant("/weight_zero", weights(0 if weights is np.int8 else 128))
+
+    def weight(self, prefix: str, weight: Weights) -> Value:
+        if self._weights is np.uint8:
+            weight = np.ascontiguousarray(weight).view(np.uint8) ^ 128
+        return self.constant(f"{prefix}/weight", weight)
+
+    def conv_integer(
+        self,
+        name: str,
+        x: Value,
+        weight: Value,
+        scale: Value,
+        *bias: Value,
+        stride: Pair = (1, 1),
+        pads: Pads = (0, 0, 0, 0),
+        groups: int = 1,
+    ) -> Value:
+        """`(weight ∗ x + bias) / scale` of `[N, I, H, W]` and `[O, I/groups, kh, kw]`, uint8."""
+        kernel = weight.shape[2:]
+        return self.node(
+            "QLinearConv",
+            Value(name, np.uint8, convolved(x, weight.shape[0], kernel, stride, pads)),
+            *(x, self.one, self.zero),
+            *(weight, self.one, self.weight_zero),
+            *(scale, self.zero),
+            *bias,
+            group=groups,
+            kernel_shape=kernel,
+            pads=pads,
+            strides=stride,
+        )
+
+    def gemm_integer(self, name: str, x: Value, weight: Value, scale: Value, bias: Value) -> Value:
+        """`(x · weight + bias) / scale` of `[N, I]` and `[I, O]`, uint8."""
+        return self.node(
+            "QGemm",
+            Value(name, np.uint8, (x.shape[0], weight.shape[1])),
+            *(x, self.one, self.zero),
+            *(weight, self.one, self.weight_zero),
+            *(bias, scale, self.zero),
+            domain=_ORT_DOMAIN,
+        )
+
+    def matmul_integer(self, name: str, x: Value, weight: Value) -> Value:
+        """`x · weight` of `[N, I]` and `[I, O]`, int32."""
+        made = Value(name, np.int32, (x.shape[0], weight.shape[1]))
+        return self.node("MatMulInteger", made, x, weight, self.zero, self.weight_zero)
+
+    def expand(self, name: str, x: Value, like: Value) -> Value:
+        """As often as the batch of `like` and at each of its positions, `[1, 1, 1, C]` pixels."""
+        shape = self.node("Shape", Value(f"{name}/shape", np.int64, (len(like.shape),)), like)
+        return self.node("Expand", Value(name, x.dtype, like.shape), x, shape)

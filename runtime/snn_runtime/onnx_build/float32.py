@@ -1,0 +1,176 @@
+"""A SpikingGraph in float32, from which every other form differs by what it overrides.
+
+    image → Cast → Transpose → Sub(m)                   the picture, per colour − m
+    Conv | Gemm (→ Add) → Greater(θ) → Cast             a population
+    MaxPool, or Conv with ones                          a pool
+    Gemm → readout/sum (→ Mul(a) → Add(b) → logits)     the readout
+
+θ is `[1, O, 1, 1]`, `[1, O]` for a dense population or, where each position has its own,
+`[1, O, H, W]`.
+
+What a node of the graph sends on is the value of its name; everything else is called `name/what`,
+and names hold no slash.
+"""
+
+import numpy as np
+
+from snn_runtime.graph import (
+    INPUT,
+    FloatArray,
+    Image,
+    Lowering,
+    Pool,
+    Population,
+    Projection,
+    Readout,
+    SpikingGraph,
+    Weights,
+)
+from snn_runtime.onnx_build.builder import BATCH, Builder, Value
+
+CENTRED = f"{INPUT}/centred"
+OFFSET = f"{INPUT}/offset"
+OUTPUT = "logits"
+READOUT = "readout"
+SUMS = f"{READOUT}/sum"
+"""What the readout's scale and bias are applied to, `[N, classes]`."""
+
+
+def spikes_of(population: str) -> str:
+    """Name of the value that holds a population's spikes, bool."""
+    return f"{population}/fires"
+
+
+def projection_of(readout: Readout) -> Projection:
+    """The readout's weights, as those of a population."""
+    return Projection(readout.source, readout.weight)
+
+
+def ones_of(node: Pool, graph: SpikingGraph) -> Weights:
+    """What a sum pool convolves with, a channel at a time, `[C, 1, k, k]`."""
+    return np.ones((graph.shapes[node.source][0], 1, node.kernel, node.kernel), np.int8)
+
+
+def prefix_of(node: Population, index: int) -> str:
+    """What the values of a projection are called: as the population, where it is alone."""
+    return node.name if len(node.projections) == 1 else f"{node.name}/{index}"
+
+
+def project(
+    op: Builder, name: str, projection: Projection, source: Value, weight: Value, *bias: Value
+) -> Value:
+    """`W ∗ s (+ bias)`: a convolution, or a product with the source flattened."""
+    if projection.weight.ndim == 2:
+        return op.gemm(name, flat(op, source), weight, *bias)
+    return op.conv(
+        name,
+        source,
+        weight,
+        *bias,
+        stride=projection.stride,
+        pads=projection.padding * 2,
+        groups=projection.groups,
+    )
+
+
+def flat(op: Builder, x: Value) -> Value:
+    return op.flatten(f"{x.name}/flat", x)
+
+
+class Float32(Lowering[Value]):
+    """The operators of a graph, node by node; those of the readout come with the outputs."""
+
+    def __init__(self, graph: SpikingGraph, op: Builder | None = None) -> None:
+        super().__init__(graph)
+        self.op = op or Builder("spiking_graph")
+        size = (graph.image.height, graph.image.width)
+        self.picture = self.op.input(INPUT, np.uint8, (BATCH, *size, 3))
+        self.fires: dict[str, Value] = {}
+        """`[current > θ]` of the populations that compare."""
+        self.walk()
+
+    def sums(self) -> Value:
+        """`Σ v s`, to which the readout's scale and bias are still to be applied."""
+        return self.product(SUMS, READOUT, projection_of(self.graph.readout))
+
+    def logits(self) -> Value:
+        """`a · Σ v s + b`: one multiplication and one addition, each rounded once."""
+        readout, sums = self.graph.readout, self.sums()
+        scale = self.op.constant(f"{READOUT}/scale", readout.scale)
+        bias = self.op.constant(f"{READOUT}/bias", readout.bias)
+        return self.op.add(OUTPUT, self.op.mul(f"{READOUT}/scaled", sums, scale), bias)
+
+    def spikes(self) -> list[Value]:
+        """The spikes of every population, bool."""
+        return [self.fired(node.name) for node in self.graph.populations]
+
+    def fired(self, population: str) -> Value:
+        """Its comparison or, where it has none, whether what it sends is other than 0."""
+        if population in self.fires:
+            return self.fires[population]
+        return self.op.cast(spikes_of(population), self.sent[population], np.bool_)
+
+    def image(self, image: Image) -> Value:
+        """`x − m`, `[N, 3, H, W]`."""
+        offset = np.array(image.offset, np.float32).reshape(1, 3, 1, 1)
+        floats = self.op.cast(f"{INPUT}/float", self.picture, np.float32)
+        planes = self.op.transpose(f"{INPUT}/planes", floats, (0, 3, 1, 2))
+        return self.op.sub(CENTRED, planes, self.op.constant(OFFSET, offset))
+
+    def population(self, node: Population) -> Value:
+        """`[Σ_p W_p ∗ s_p > θ]`."""
+        current = self.current(node)
+        theta = self.op.constant(f"{node.name}/threshold", self.threshold(node))
+        self.fires[node.name] = self.op.greater(spikes_of(node.name), current, theta)
+        return self.send(node.name, self.fires[node.name])
+
+    def send(self, name: str, fires: Value) -> Value:
+        """Spikes as numbers."""
+        return self.op.cast(name, fires, np.float32)
+
+    def pool(self, node: Pool) -> Value:
+        """The maximum of spikes, which is OR, or their count."""
+        if node.kind == "sum":
+            return self.count(node)
+        window = (node.kernel, node.kernel)
+        return self.op.max_pool(node.name, self.sent[node.source], window, window)
+
+    def count(self, node: Pool) -> Value:
+        """A convolution with ones. AveragePool · k² is not: 1/9 has no exact float32, and the
+        thresholds behind it are compared with exact sums."""
+        source, ones = self.floats(node.source), ones_of(node, self.graph)
+        weight, window = self.weight(node.name, ones), (node.kernel, node.kernel)
+        return self.op.conv(node.name, source, weight, stride=window, groups=len(ones))
+
+    def current(self, node: Population) -> Value:
+        """`Σ_p W_p ∗ s_p`, float32."""
+        total, *others = [self.part(node, i) for i in range(len(node.projections))]
+        for i, other in enumerate(others, 1):
+            name = f"{node.name}/current" if i == len(others) else f"{node.name}/{i}/sum"
+            total = self.op.add(name, total, other)
+        return total
+
+    def part(self, node: Population, index: int) -> Value:
+        """`W_p ∗ s_p` of one projection, float32."""
+        prefix = prefix_of(node, index)
+        return self.product(f"{prefix}/current", prefix, node.projections[index])
+
+    def product(self, name: str, prefix: str, projection: Projection) -> Value:
+        """`W ∗ s` in float32, whatever the source sends."""
+        source, weight = self.floats(projection.source), self.weight(prefix, projection.weight)
+        return project(self.op, name, projection, source, weight)
+
+    def floats(self, source: str) -> Value:
+        """What a source sends, as float32."""
+        sent = self.sent[source]
+        if sent.dtype == np.float32:
+            return sent
+        return self.op.cast(f"{source}/float", sent, np.float32)
+
+    def threshold(self, node: Population) -> FloatArray:
+        """θ in the shape of its comparison."""
+        return node.comparand
+
+    def weight(self, prefix: str, weight: Weights) -> Value:
+        """Weights that float32 numbers are multiplied with."""
+        return self.op.constant(f"{prefix}/weight", weight.astype(np.float32, copy=False))
