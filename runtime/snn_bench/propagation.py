@@ -15,7 +15,7 @@ import onnxruntime as ort
 from snn_runtime.graph import INPUT, FloatArray, Node, Projection, Shape, SpikingGraph
 from snn_runtime.graph.activations import last_reads
 from snn_runtime.graph.values import Numbers, dense
-from snn_runtime.onnx_build.builder import Builder, Pair
+from snn_runtime.onnx_build.operators import Operators, Pair
 
 Session: TypeAlias = ort.InferenceSession
 
@@ -48,7 +48,7 @@ def current(projection: Projection, sent: Numbers) -> FloatArray:
 @lru_cache(maxsize=64)
 def _convolution(weight: Shape, sent: Shape, stride: Pair, padding: Pair, groups: int) -> Session:
     """`w ∗ x` of one example, for whatever weights."""
-    op = Builder("convolution")
+    op = Operators("convolution")
     x, w = op.input("x", np.float32, (1, *sent)), op.input("w", np.float32, weight)
     y = op.conv("y", x, w, stride=stride, pads=padding * 2, groups=groups)
     options = ort.SessionOptions()

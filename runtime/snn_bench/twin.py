@@ -29,7 +29,7 @@ from snn_runtime.graph import (
     SpikingGraph,
 )
 from snn_runtime.machine.describe import instruction_sets
-from snn_runtime.onnx_build import BATCH, Builder, ModelProto, Value
+from snn_runtime.onnx_build import BATCH, ModelProto, Operators, Value
 from snn_runtime.onnx_build.float32 import OUTPUT, flat, project
 
 SPREAD = 64.0
@@ -124,7 +124,7 @@ class _Twin(Lowering[Value]):
 
     def __init__(self, graph: SpikingGraph, rng: np.random.Generator) -> None:
         super().__init__(graph)
-        self.op = Builder("relu_twin")
+        self.op = Operators("relu_twin")
         self._rng = rng
         self.walk()
 

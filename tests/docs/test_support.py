@@ -129,7 +129,8 @@ def of_tensorrt(form: Form) -> Callable[[SpikingGraph, npt.NDArray[np.uint8]], N
     def run(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> None:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        model = lower(graph, form, watch=True).SerializeToString()
+        network = lower(graph, form)
+        model = network.op.model(network.sums(), *network.spikes()).SerializeToString()
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         sums, *fired = session.run(None, {INPUT: images})
         names = [node.name for node in graph.populations]

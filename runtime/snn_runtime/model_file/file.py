@@ -23,7 +23,7 @@ from snn_runtime.labels import MAX_LABELS
 from snn_runtime.model_file import gate
 from snn_runtime.model_file.reader import Tensors, to_graph
 from snn_runtime.model_file.writer import NAME, SCHEMA, emit, schema
-from snn_runtime.onnx_build.builder import Array, Builder
+from snn_runtime.onnx_build.operators import Array, Operators
 from snn_runtime.proof.golden import golden_hash, golden_images
 from snn_runtime.text import printable
 
@@ -119,7 +119,7 @@ def _from_bytes(data: bytes) -> ModelFile:
     return file
 
 
-class Rewriting(Builder):
+class Rewriting(Operators):
     """Leaves out constants that are the file's own bytes, read where they lie: copying weights
     twice to compare them with themselves would be half the time of a start."""
 

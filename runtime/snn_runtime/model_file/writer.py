@@ -10,7 +10,7 @@ import numpy as np
 from onnx import ModelProto
 
 from snn_runtime.graph import Projection, SpikingGraph, Weights
-from snn_runtime.onnx_build import Builder, Value
+from snn_runtime.onnx_build import Operators, Value
 from snn_runtime.onnx_build.float32 import Float32, project
 
 SCHEMA = 2
@@ -19,7 +19,7 @@ has what is in it: 2 where thresholds differ by position or an offset is no whol
 NAME = "spiking_graph"
 
 
-def emit(graph: SpikingGraph, op: Builder | None = None) -> ModelProto:
+def emit(graph: SpikingGraph, op: Operators | None = None) -> ModelProto:
     """Return the ONNX model of `graph`, without metadata, as `op` builds it."""
     stored = Stored(graph, op)
     for node in graph.nodes:
@@ -36,8 +36,8 @@ def schema(graph: SpikingGraph) -> int:
 class Stored(Float32):
     """A graph as files hold it."""
 
-    def __init__(self, graph: SpikingGraph, op: Builder | None = None) -> None:
-        op = op or Builder(NAME, str(schema(graph)))
+    def __init__(self, graph: SpikingGraph, op: Operators | None = None) -> None:
+        op = op or Operators(NAME, str(schema(graph)))
         if graph.exact:
             self.one = op.constant("/one", np.float32(1))
         super().__init__(graph, op)

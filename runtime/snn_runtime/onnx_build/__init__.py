@@ -1,10 +1,10 @@
 """ONNX graphs, built by operators that take values and return values.
 
-builder    values, ONNX's operators as functions of them, a model at the end
+operators  values, and ONNX's operators as functions of them, a model at the end
 float32    a SpikingGraph in float32, from which every other form differs by what it overrides
 messages   protobuf's messages, filled field by field
 """
 
-from snn_runtime.onnx_build.builder import BATCH, Builder, ModelProto, Value
+from snn_runtime.onnx_build.operators import BATCH, ModelProto, Operators, Value
 
-__all__ = ["BATCH", "Builder", "ModelProto", "Value"]
+__all__ = ["BATCH", "Operators", "ModelProto", "Value"]

@@ -26,7 +26,7 @@ from snn_runtime.graph import (
     SpikingGraph,
     Weights,
 )
-from snn_runtime.onnx_build.builder import BATCH, Builder, Value
+from snn_runtime.onnx_build.operators import BATCH, Operators, Value
 
 CENTRED = f"{INPUT}/centred"
 OFFSET = f"{INPUT}/offset"
@@ -57,7 +57,7 @@ def prefix_of(node: Population, index: int) -> str:
 
 
 def project(
-    op: Builder, name: str, projection: Projection, source: Value, weight: Value, *bias: Value
+    op: Operators, name: str, projection: Projection, source: Value, weight: Value, *bias: Value
 ) -> Value:
     """`W ∗ s (+ bias)`: a convolution, or a product with the source flattened."""
     if projection.weight.ndim == 2:
@@ -73,16 +73,16 @@ def project(
     )
 
 
-def flat(op: Builder, x: Value) -> Value:
+def flat(op: Operators, x: Value) -> Value:
     return op.flatten(f"{x.name}/flat", x)
 
 
 class Float32(Lowering[Value]):
     """The operators of a graph, node by node; those of the readout come with the outputs."""
 
-    def __init__(self, graph: SpikingGraph, op: Builder | None = None) -> None:
+    def __init__(self, graph: SpikingGraph, op: Operators | None = None) -> None:
         super().__init__(graph)
-        self.op = op or Builder("spiking_graph")
+        self.op = op or Operators("spiking_graph")
         size = (graph.image.height, graph.image.width)
         self.picture = self.op.input(INPUT, np.uint8, (BATCH, *size, 3))
         self.fires: dict[str, Value] = {}

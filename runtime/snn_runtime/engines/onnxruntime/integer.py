@@ -21,7 +21,7 @@ convolution, could leave 32 bits, or has a threshold a position is summed in flo
 import numpy as np
 
 from snn_runtime.engines.onnxruntime.merge import Merged, merge, six_planes
-from snn_runtime.engines.onnxruntime.operators import SPIKE, IntegerBuilder, WeightType
+from snn_runtime.engines.onnxruntime.operators import SPIKE, IntegerOperators, WeightType
 from snn_runtime.graph import INPUT, Image, Pool, Population, SpikingGraph
 from snn_runtime.graph.values import reach
 from snn_runtime.onnx_build import Value
@@ -36,13 +36,13 @@ INTEGER_BOUND = 2**22
 class Integer(Float32):
     """A graph of int8 weights: uint8 numbers where they hold what is sent, else float32."""
 
-    op: IntegerBuilder
+    op: IntegerOperators
 
     def __init__(self, graph: SpikingGraph, weights: WeightType) -> None:
         self.unit = {INPUT: 1}
         """The number that stands for one spike or one count, of all that is sent as uint8."""
         self._shapes = graph.shapes | {INPUT: (6, graph.image.height, graph.image.width)}
-        super().__init__(graph, IntegerBuilder(weights))
+        super().__init__(graph, IntegerOperators(weights))
 
     def image(self, image: Image) -> Value:
         """The colour offsets beside the pixels: Σ w (x − m) = Σ w x + Σ (−w) m.

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from snn_runtime.graph import Weights
-from snn_runtime.onnx_build.builder import Builder, Pads, Pair, Value, convolved
+from snn_runtime.onnx_build.operators import Operators, Pads, Pair, Value, convolved
 
 SPIKE = 255
 """Where a uint8 quantiser saturates: what a spike is."""
@@ -17,7 +17,7 @@ WeightType: TypeAlias = type[np.int8] | type[np.uint8]
 _ORT_DOMAIN = "com.microsoft"
 
 
-class IntegerBuilder(Builder):
+class IntegerOperators(Operators):
     """Operators whose sums are rescaled, rounded and cut to 0 … 255, for weights of one type."""
 
     def __init__(self, weights: WeightType) -> None:

@@ -11,7 +11,7 @@ from snn_runtime.engines.tensorrt.arithmetic import (
 )
 from snn_runtime.graph import Pool, Population, Projection, SpikingGraph
 from snn_runtime.graph.values import reach
-from snn_runtime.onnx_build import Builder, Value
+from snn_runtime.onnx_build import Operators, Value
 from snn_runtime.onnx_build.float32 import (
     READOUT,
     SUMS,
@@ -26,7 +26,7 @@ class Int8(Float32):
     """Spikes, counts up to 127 and weights are int8, behind quantisers that are read at once."""
 
     def __init__(self, graph: SpikingGraph) -> None:
-        op = Builder("spiking_graph")
+        op = Operators("spiking_graph")
         self.one = op.constant("/one", np.float32(1))
         self.zero = op.constant("/zero", np.int8(0))
         self.saturating = op.constant("/saturating", SATURATING)

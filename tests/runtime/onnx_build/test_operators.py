@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snn_runtime.onnx_build import BATCH, Builder, ModelProto, Value
+from snn_runtime.onnx_build import BATCH, ModelProto, Operators, Value
 
 
 def run(model: ModelProto, **inputs: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
@@ -24,7 +24,7 @@ def run(model: ModelProto, **inputs: npt.NDArray[Any]) -> list[npt.NDArray[Any]]
 
 
 def line() -> ModelProto:
-    op = Builder("line", version="1")
+    op = Operators("line", version="1")
     x = op.input("x", np.float32, (BATCH, 3))
     ax = op.mul("ax", x, op.constant("a", np.array([2, 3, 5], np.float32)))
     return op.model(op.add("y", ax, op.constant("b", np.float32(1))))
@@ -44,7 +44,7 @@ def test_bytes_depend_on_the_calls_alone() -> None:
     )
 
 
-def everything(op: Builder) -> dict[str, Value]:
+def everything(op: Operators) -> dict[str, Value]:
     """Every operator once, on maps of 2 × 6 × 5."""
     x = op.input("x", np.float32, (BATCH, 2, 6, 5))
     one, zero = op.constant("one", np.float32(1)), op.constant("zero", np.int8(0))
@@ -75,7 +75,7 @@ def everything(op: Builder) -> dict[str, Value]:
 
 
 def test_values_have_the_types_and_shapes_that_are_computed() -> None:
-    op = Builder("everything")
+    op = Operators("everything")
     values = everything(op)
     x = np.random.default_rng(0).normal(0, 3, (5, 2, 6, 5)).astype(np.float32)
     results = run(op.model(*values.values()), x=x)
@@ -102,7 +102,7 @@ def test_shapes_of_convolutions(
 ) -> None:
     if any(n + pads[i] + pads[i + 2] < kernel[i] for i, n in enumerate(size)):
         return
-    op = Builder("convolution")
+    op = Operators("convolution")
     x = op.input("x", np.float32, (BATCH, 1, *size))
     ones = op.constant("ones", np.ones((2, 1, *kernel), np.float32))
     y = op.conv("y", x, ones, stride=stride, pads=pads)
@@ -110,13 +110,13 @@ def test_shapes_of_convolutions(
 
 
 def test_what_is_flat_stays_itself() -> None:
-    op = Builder("flat")
+    op = Operators("flat")
     x = op.input("x", np.float32, (BATCH, 3))
     assert op.flatten("y", x) == x
 
 
 def test_equal_calls_are_one_value() -> None:
-    op = Builder("twice")
+    op = Operators("twice")
     x = op.input("x", np.float32, (BATCH, 3))
     one = [op.constant("one", np.float32(1)) for _ in "ab"]
     sums = [op.add("y", x, each) for each in one]
@@ -126,7 +126,7 @@ def test_equal_calls_are_one_value() -> None:
 
 
 def test_a_name_is_not_given_to_two_values() -> None:
-    op = Builder("twice")
+    op = Operators("twice")
     x = op.input("x", np.float32, (BATCH, 3))
     y = op.relu("y", x)
     with pytest.raises(AssertionError, match="two values are called y"):
@@ -137,7 +137,7 @@ def test_a_name_is_not_given_to_two_values() -> None:
 
 
 def test_outputs_are_chosen_at_the_end() -> None:
-    op = Builder("outputs")
+    op = Operators("outputs")
     x = op.input("x", np.uint8, (BATCH, 3))
     floats, bits = op.cast("floats", x, np.float32), op.cast("bits", x, np.bool_)
     assert [o.name for o in op.model(floats, bits).graph.output] == ["floats", "bits"]
@@ -145,7 +145,7 @@ def test_outputs_are_chosen_at_the_end() -> None:
 
 
 def test_operators_of_another_domain_are_declared() -> None:
-    op = Builder("domain")
+    op = Operators("domain")
     x = op.input("x", np.float32, (BATCH, 3))
     assert [o.domain for o in op.model(x).opset_import] == [""]
     op.node("Gelu", Value("y", np.float32, x.shape), x, domain="com.microsoft")

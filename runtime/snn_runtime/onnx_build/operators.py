@@ -1,6 +1,6 @@
 """ONNX as functions of values: an operator takes values and returns the value that it makes.
 
-    op = Builder("line")
+    op = Operators("line")
     x = op.input("x", np.float32, (BATCH, 3))
     ax = op.mul("ax", x, op.constant("a", a))
     model = op.model(op.add("y", ax, op.constant("b", b)))
@@ -23,7 +23,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 from snn_runtime.onnx_build import messages
 from snn_runtime.onnx_build.messages import BATCH, Attribute
 
-__all__ = ["BATCH", "Array", "Builder", "ModelProto", "Pads", "Pair", "Value", "convolved"]
+__all__ = ["BATCH", "Array", "Operators", "ModelProto", "Pads", "Pair", "Value", "convolved"]
 
 Array: TypeAlias = npt.NDArray[Any] | np.generic
 Pair: TypeAlias = tuple[int, int]
@@ -42,7 +42,7 @@ class Value:
     """With `BATCH` where the size is free."""
 
 
-class Builder:
+class Operators:
     """A graph under construction."""
 
     def __init__(self, name: str, version: str = "") -> None:
