@@ -19,6 +19,7 @@ RUNTIME_TESTS := $(addprefix tests/runtime/, engines/test_lifetime.py engines/on
   test_classify.py test_command.py test_files.py test_model.py test_text.py)
 BIN := $(VENV)/bin
 ENGINE := runtime/snn_runtime/engines/event
+CPP := $(wildcard $(foreach folder,$(ENGINE) tests/runtime/engines/event,$(folder)/*.cpp $(folder)/*.h))
 ARCHES ?= amd64 arm64
 IMAGE ?= iir-snn
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -78,11 +79,17 @@ containers:
 	  done; \
 	fi
 
-lint: $(VENV)/all.done
+lint: $(VENV)/all.done build/clang-tidy.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
+
+# Run again only if something changed that it reads.
+build/clang-tidy.done: $(CPP) .clang-tidy runtime/event_build.py runtime/event_lint.py $(VENV)/all.done
+	$(BIN)/python runtime/event_lint.py
+	mkdir -p build && touch $@
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 SOURCES = Path(__file__).parent / "snn_runtime" / "engines" / "event"
@@ -83,6 +82,33 @@ def instruction_sets(machine: str) -> dict[str, tuple[str, ...]]:
     return {"baseline": ()}
 
 
+@dataclass(frozen=True)
+class Unit:
+    """A source and the flags of one compilation of it."""
+
+    source: Path
+    name: str
+    flags: tuple[str, ...] = ()
+
+
+def units(compiler: Compiler, sources: Path = SOURCES) -> list[Unit]:
+    """Return what the library is compiled from: the kernels once for each instruction set.
+
+    Raises:
+        BuildError: There are no sources.
+    """
+    found: list[Unit] = []
+    for source in sorted(sources.glob("*.cpp")):
+        if not source.stem.startswith(PER_INSTRUCTION_SET):
+            found.append(Unit(source, source.stem))
+            continue
+        for name, flags in instruction_sets(compiler.machine).items():
+            found.append(Unit(source, f"{source.stem}_{name}", (f"-DSNN_ISA={name}", *flags)))
+    if not found:
+        raise BuildError(f"no C++ sources in {sources}")
+    return found
+
+
 def compile_objects(
     compiler: Compiler, folder: Path, *, extra: Sequence[str] = (), sources: Path = SOURCES
 ) -> list[Path]:
@@ -91,19 +117,15 @@ def compile_objects(
     Raises:
         BuildError: The compiler fails; its first error lines.
     """
-    units: list[tuple[Path, Path, Sequence[str]]] = []
-    for source in sorted(sources.glob("*.cpp")):
-        if not source.stem.startswith(PER_INSTRUCTION_SET):
-            units.append((source, folder / f"{source.stem}.o", ()))
-            continue
-        for name, flags in instruction_sets(compiler.machine).items():
-            unit = (source, folder / f"{source.stem}_{name}.o", (f"-DSNN_ISA={name}", *flags))
-            units.append(unit)
-    if not units:
-        raise BuildError(f"no C++ sources in {sources}")
+
+    def compile_unit(unit: Unit) -> Path:
+        target = folder / f"{unit.name}.o"
+        flags = [*FLAGS, *unit.flags, *extra]
+        run([*compiler.command, *flags, "-c", str(unit.source), "-o", str(target)])
+        return target
+
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        list(pool.map(partial(_compile, compiler, extra), units))
-    return [unit[1] for unit in units]
+        return list(pool.map(compile_unit, units(compiler, sources)))
 
 
 def link(compiler: Compiler, objects: Sequence[Path], target: Path) -> None:
@@ -191,13 +213,6 @@ def _identify(command: tuple[str, ...]) -> Compiler:
     triple = run([*command, "-dumpmachine"]).strip()
     version = run([*command, "--version"]).partition("\n")[0]
     return Compiler(command, triple.partition("-")[0], version)
-
-
-def _compile(
-    compiler: Compiler, extra: Sequence[str], unit: tuple[Path, Path, Sequence[str]]
-) -> None:
-    source, target, flags = unit
-    run([*compiler.command, *FLAGS, *flags, *extra, "-c", str(source), "-o", str(target)])
 
 
 def _digest(compiler: Compiler, sources: Path) -> str:

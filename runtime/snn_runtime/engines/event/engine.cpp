@@ -105,33 +105,33 @@ struct alignas(kCacheLine) Progress {
 
 struct snn_engine {
   explicit snn_engine(Plan made)
-      : plan(std::move(made)), pool(plan.threads), progress(plan.phases.size()) {
-    for (int32_t t = 0; t < pool.size(); t++) scratch.push_back(make_scratch(plan));
-    spaces.push_back(make_workspace(plan));
+      : plan(std::move(made)), pool(plan.threads), progress_(plan.phases.size()) {
+    for (int32_t t = 0; t < pool.size(); t++) scratch_.push_back(make_scratch(plan));
+    spaces_.push_back(make_workspace(plan));
     for (size_t i = 0; i < plan.phases.size(); i++) {
       const Phase &phase = plan.phases[i];
       if (phase.step != Step::kLayer) continue;
-      progress[i].parts = std::vector<std::atomic<int64_t>>(plan.layers[phase.index].bands());
+      progress_[i].parts = std::vector<std::atomic<int64_t>>(plan.layers[phase.index].bands());
     }
   }
 
   // Images are first shared out to the threads, one each, while there are enough; the rest one
   // after the other, each by all threads.
   void run(const uint8_t *images, int64_t count, float *logits, uint8_t *spikes) {
-    std::lock_guard<std::mutex> lock(mutex);
+    std::lock_guard<std::mutex> lock(mutex_);
     images_ = images;
     logits_ = logits;
     spikes_ = spikes;
     count_ = count;
     parallel_images_ = pool.size() == 1 ? count : images_fit() ? count - count % pool.size() : 0;
     if (parallel_images_ > 0) {
-      while (spaces.size() < scratch.size()) spaces.push_back(make_workspace(plan));
+      while (spaces_.size() < scratch_.size()) spaces_.push_back(make_workspace(plan));
       next_image_.store(0, std::memory_order_relaxed);
       pool.run([](void *self, int32_t t) { static_cast<snn_engine *>(self)->run_images(t); }, this);
     }
     for (int64_t i = parallel_images_; i < count; i++) {
-      for (Progress &p : progress) p.reset();
-      set_image(spaces[0], i);
+      for (Progress &p : progress_) p.reset();
+      set_image(spaces_[0], i);
       pool.run([](void *self, int32_t t) { static_cast<snn_engine *>(self)->run_shared_image(t); },
                this);
     }
@@ -156,14 +156,14 @@ struct snn_engine {
 
   // What each thread does while there are images for all.
   void run_images(int32_t thread) {
-    Workspace &space = spaces[thread];
+    Workspace &space = spaces_[thread];
     for (;;) {
       const int64_t i = next_image_.fetch_add(1, std::memory_order_relaxed);
       if (i >= parallel_images_) return;
       set_image(space, i);
       for (const Phase &phase : plan.phases) {
         for (int64_t unit = 0; unit < phase.units; unit++) {
-          plan.kernels->execute(plan, phase, unit, space, scratch[thread]);
+          plan.kernels->execute(plan, phase, unit, space, scratch_[thread]);
           if (phase.step != Step::kLayer) continue;
           const Layer &layer = plan.layers[phase.index];
           if (unit % layer.tile_parts == layer.tile_parts - 1)
@@ -178,12 +178,12 @@ struct snn_engine {
   void run_shared_image(int32_t thread) {
     for (size_t i = 0; i < plan.phases.size(); i++) {
       const Phase &phase = plan.phases[i];
-      Progress &phase_progress = progress[i];
+      Progress &phase_progress = progress_[i];
       int64_t finished = 0;
       for (;;) {
         const int64_t unit = phase_progress.begun.fetch_add(1, std::memory_order_relaxed);
         if (unit >= phase.units) break;
-        plan.kernels->execute(plan, phase, unit, spaces[0], scratch[thread]);
+        plan.kernels->execute(plan, phase, unit, spaces_[0], scratch_[thread]);
         finished++;
         if (phase.step != Step::kLayer) continue;
         const Layer &layer = plan.layers[phase.index];
@@ -192,7 +192,7 @@ struct snn_engine {
         // it.
         if (phase_progress.parts[band].fetch_add(1, std::memory_order_acq_rel) ==
             layer.tile_parts - 1) {
-          finish_band(layer, band, spaces[0]);
+          finish_band(layer, band, spaces_[0]);
         }
       }
       if (finished) phase_progress.done.fetch_add(finished, std::memory_order_acq_rel);
@@ -223,10 +223,10 @@ struct snn_engine {
     }
   }
 
-  std::vector<Progress> progress;
-  std::vector<Scratch> scratch;   // one a thread
-  std::vector<Workspace> spaces;  // one an image that runs
-  std::mutex mutex;
+  std::vector<Progress> progress_;
+  std::vector<Scratch> scratch_;   // one a thread
+  std::vector<Workspace> spaces_;  // one an image that runs
+  std::mutex mutex_;
   std::atomic<int64_t> next_image_{0};
   const uint8_t *images_ = nullptr;
   float *logits_ = nullptr;
@@ -294,7 +294,7 @@ double snn_event_bandwidth(int64_t bytes) {
     const auto start = std::chrono::steady_clock::now();
     for (int64_t i = 0; i < repeats; i++) sink = sink + kernels.read_bytes(buffer, size);
     const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - start;
-    best = std::max(best, static_cast<double>(size) * repeats / took.count());
+    best = std::max(best, static_cast<double>(size * repeats) / took.count());
   }
   return best;
 }

@@ -115,7 +115,7 @@ void convolve_image(const Plan &plan, const Layer &layer, const Tile &tile, Work
   const int8_t *weights = tile.image_weights.get();
   const int64_t mask_stride = layer.shape.words() * 8;
   for (const Geometry &g : layer.image_inputs) {
-    const bool begin = &g == &layer.image_inputs[0];
+    const bool begin = &g == &layer.image_inputs.front();
     const bool end = layer.spike_inputs.empty() && &g == &layer.image_inputs.back();
     for (int64_t channel = 0; channel < tile.width; channel += kVectorBytes) {
       const int64_t layer_channel = tile.first_channel + channel;

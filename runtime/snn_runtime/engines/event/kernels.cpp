@@ -76,7 +76,7 @@ uint64_t read_bytes(const int8_t *bytes, int64_t count) {
     for (int v = 0; v < 4; v++) sums[v] ^= load<VecU16>(bytes + i + v * kVectorBytes);
   }
   const VecU16 all = sums[0] ^ sums[1] ^ sums[2] ^ sums[3];
-  uint64_t result;
+  uint64_t result = 0;
   memcpy(&result, &all, sizeof result);
   return result;
 }

@@ -26,6 +26,12 @@ constexpr Size padded(Size count) {
   return (count + Size{kPadding} + kLine - 1) / kLine * kLine;
 }
 
+// The first multiple of `alignment`, a power of 2, from `block` on.
+inline void *align_up(void *block, size_t alignment) {
+  const size_t rest = reinterpret_cast<uintptr_t>(block) & (alignment - 1);
+  return static_cast<char *>(block) + (rest ? alignment - rest : 0);
+}
+
 template <typename T>
 class Array {
  public:
@@ -35,8 +41,7 @@ class Array {
     // calloc: the kernel hands out zero pages, and a page that no spike ever touches costs nothing.
     block_ = std::calloc(1, count * sizeof(T) + kCacheLine + kPadding);
     if (!block_) throw std::bad_alloc();
-    data_ = reinterpret_cast<T *>((reinterpret_cast<uintptr_t>(block_) + kCacheLine - 1) &
-                                  ~(kCacheLine - 1));
+    data_ = static_cast<T *>(align_up(block_, kCacheLine));
   }
   Array(Array &&other) noexcept { *this = std::move(other); }
   Array &operator=(Array &&other) noexcept {
@@ -61,6 +66,9 @@ class Arena {
   Arena() = default;
   Arena(Arena &&) = default;
   Arena &operator=(Arena &&) = default;
+  Arena(const Arena &) = delete;
+  Arena &operator=(const Arena &) = delete;
+  ~Arena() = default;
 
   int8_t *allocate(size_t count) {
     const size_t size = padded(count);
@@ -94,6 +102,8 @@ class Arena {
     }
     Chunk(Chunk &&other) noexcept
         : size_(other.size_), block_(std::exchange(other.block_, nullptr)) {}
+    Chunk(const Chunk &) = delete;
+    Chunk &operator=(const Chunk &) = delete;
     Chunk &operator=(Chunk &&) = delete;
     ~Chunk() {
 #if defined(__linux__)
@@ -102,10 +112,7 @@ class Arena {
       std::free(block_);
 #endif
     }
-    int8_t *get() const {
-      return reinterpret_cast<int8_t *>((reinterpret_cast<uintptr_t>(block_) + kLargePage - 1) &
-                                        ~(kLargePage - 1));
-    }
+    int8_t *get() const { return static_cast<int8_t *>(align_up(block_, kLargePage)); }
     size_t size() const { return size_; }
 
    private:

@@ -206,7 +206,8 @@ class Planner {
     for (const Geometry &g : layer.spike_inputs)
       lines += std::min(g.kernel_height, plan_.values[g.value].shape.height);
     plan_.max_lines = std::max(plan_.max_lines, lines);
-    plan_.max_projections = std::max<int64_t>(plan_.max_projections, layer.spike_inputs.size());
+    const int64_t projections = static_cast<int64_t>(layer.spike_inputs.size());
+    plan_.max_projections = std::max(plan_.max_projections, projections);
     layer.neuron_offset = neurons_;
     neurons_ += layer.shape.channels * layer.shape.pixels();
     plan_.phases.push_back({Step::kLayer, static_cast<int32_t>(plan_.layers.size()), 0, 0});
@@ -227,8 +228,8 @@ int64_t Plan::padded_row_bytes() const {
   return (values[0].shape.width + 2 * margin_x) * 3 * element_bytes();
 }
 
-int64_t Plan::lane_groups(const Geometry &g) const {
-  return (g.kernel_width * 3 + kernels->inputs_per_lane - 1) / kernels->inputs_per_lane;
+int64_t Plan::lane_groups(const Geometry &image) const {
+  return (image.kernel_width * 3 + kernels->inputs_per_lane - 1) / kernels->inputs_per_lane;
 }
 
 Plan make_plan(const snn_graph &graph, const Kernels &kernels, int32_t threads) {

@@ -13,7 +13,7 @@ namespace snn {
 struct Kernels;
 
 struct Shape {
-  int64_t channels, height, width;
+  int64_t channels = 0, height = 0, width = 0;
   int64_t pixels() const { return height * width; }
   int64_t words() const { return (channels + 63) / 64; }  // 64-bit words of a pixel's mask
 };
@@ -67,10 +67,10 @@ struct RowBlock {
 //
 // How channels lie within a row: see lane_offset and nibble_offset in kernels.h.
 struct Tile {
-  int64_t first_channel;
-  int64_t width;        // 64, 128, 256 or 512; channels beyond the layer's have weights of 0
-  int32_t bits = 8;     // of a weight: 4 where all of the layer's fit and a row fills vectors
-  int64_t event_limit;  // any so many events sum to what fits 16 bits
+  int64_t first_channel = 0;
+  int64_t width = 0;        // 64, 128, 256 or 512; channels beyond the layer's have weights of 0
+  int32_t bits = 8;         // of a weight: 4 where all of the layer's fit and a row fills vectors
+  int64_t event_limit = 0;  // any so many events sum to what fits 16 bits
   std::vector<RowBlock> row_blocks;  // one a spike projection
   int8_t *rows = nullptr;            // in the plan's arena
   Array<int8_t> image_weights;       // see pack_image in pack.cpp
@@ -130,10 +130,10 @@ struct Phase {
 };
 
 struct Plan {
-  const Kernels *kernels;
-  int32_t threads;
+  const Kernels *kernels = nullptr;
+  int32_t threads = 1;
   int64_t margin_y = 0, margin_x = 0;  // pixels of padding around the image
-  int64_t offset[3];                   // subtracted from each colour
+  int64_t offset[3] = {};              // subtracted from each colour
   Arena weights;
   std::vector<Value> values;  // 0 is the image
   std::vector<Layer> layers;  // the last is the readout

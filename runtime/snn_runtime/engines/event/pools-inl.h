@@ -36,7 +36,7 @@ int64_t count_spikes(const Plan &plan, const Value &sum, const Workspace &space,
   for (int64_t dy = 0; dy < sum.window; dy++) {
     for (int64_t dx = 0; dx < sum.window; dx++) {
       const int64_t pixel = (y * sum.window + dy) * base.shape.width + x * sum.window + dx;
-      count += mask[pixel * base.shape.words()] >> (channel % 64) & 1;
+      count += static_cast<int64_t>(mask[pixel * base.shape.words()] >> (channel % 64) & 1);
     }
   }
   return count;

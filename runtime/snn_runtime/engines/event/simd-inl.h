@@ -51,10 +51,7 @@ template <int N>
 struct Accumulator8 {
   static constexpr int kVectors = N, kRowBytes = N * kVectorBytes, kWidth = N * kVectorBytes;
   static constexpr int64_t kRowsBeforeWidening = INT64_MAX;
-  VecU16 pairs[N], odd[N];  // F, O
-  Accumulator8() {
-    for (int v = 0; v < N; v++) pairs[v] = odd[v] = VecU16{};
-  }
+  VecU16 pairs[N] = {}, odd[N] = {};  // F, O
   SNN_INLINE void add(const int8_t *row) {
     SNN_UNROLL(8)
     for (int v = 0; v < N; v++) {
@@ -83,12 +80,8 @@ template <int N>
 struct Accumulator4 {
   static constexpr int kVectors = N, kRowBytes = N * kVectorBytes, kWidth = 2 * N * kVectorBytes;
   static constexpr int64_t kRowsBeforeWidening = 16;
-  VecU8 pairs[N], high[N];
-  VecU16 sums16[4 * N];
-  Accumulator4() {
-    for (int v = 0; v < N; v++) pairs[v] = high[v] = VecU8{};
-    for (int v = 0; v < 4 * N; v++) sums16[v] = VecU16{};
-  }
+  VecU8 pairs[N] = {}, high[N] = {};
+  VecU16 sums16[4 * N] = {};
   SNN_INLINE void add(const int8_t *row) {
     SNN_UNROLL(8)
     for (int v = 0; v < N; v++) {

@@ -31,7 +31,7 @@ static inline uint64_t greater_mask(VecI32 a, VecI32 b) {
   return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(lanes)));
 }
 
-typedef int16_t ImageElement;
+using ImageElement = int16_t;
 
 static inline VecI32 multiply_add(VecI32 sum, const void *weights, int32_t inputs) {
   const __m256i products = _mm256_madd_epi16(load<__m256i>(weights), _mm256_set1_epi32(inputs));

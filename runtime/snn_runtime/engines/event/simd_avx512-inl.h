@@ -29,7 +29,7 @@ static inline uint64_t greater_mask(VecI32 a, VecI32 b) {
 
 #if defined(__AVX512VNNI__)
 
-typedef uint8_t ImageElement;
+using ImageElement = uint8_t;
 
 static inline VecI32 multiply_add(VecI32 sum, const void *weights, int32_t inputs) {
   const __m512i all = _mm512_set1_epi32(inputs);
@@ -60,7 +60,7 @@ __attribute__((target("avx512vbmi2"))) static inline uint32_t *append_set_bits_v
 
 #else
 
-typedef int16_t ImageElement;
+using ImageElement = int16_t;
 
 static inline VecI32 multiply_add(VecI32 sum, const void *weights, int32_t inputs) {
   const __m512i products = _mm512_madd_epi16(load<__m512i>(weights), _mm512_set1_epi32(inputs));

@@ -29,7 +29,7 @@ static inline uint64_t greater_mask(VecI32 a, VecI32 b) {
   return bits;
 }
 
-typedef int16_t ImageElement;
+using ImageElement = int16_t;
 
 static inline VecI32 multiply_add(VecI32 sum, const void *weights, int32_t inputs) {
   int16_t pair[2];

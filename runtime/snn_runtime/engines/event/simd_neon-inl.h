@@ -29,7 +29,7 @@ static inline uint64_t greater_mask(VecI32 a, VecI32 b) {
   return vaddvq_u32(vandq_u32(vcgtq_s32(bit_cast<int32x4_t>(a), bit_cast<int32x4_t>(b)), bit));
 }
 
-typedef int16_t ImageElement;
+using ImageElement = int16_t;
 
 static inline VecI32 multiply_add(VecI32 sum, const void *weights, int32_t inputs) {
   const int16x8_t all = vreinterpretq_s16_s32(vdupq_n_s32(inputs));

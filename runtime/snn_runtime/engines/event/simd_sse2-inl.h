@@ -29,7 +29,7 @@ static inline uint64_t greater_mask(VecI32 a, VecI32 b) {
   return static_cast<uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(lanes)));
 }
 
-typedef int16_t ImageElement;
+using ImageElement = int16_t;
 
 static inline VecI32 multiply_add(VecI32 sum, const void *weights, int32_t inputs) {
   const __m128i products = _mm_madd_epi16(load<__m128i>(weights), _mm_set1_epi32(inputs));

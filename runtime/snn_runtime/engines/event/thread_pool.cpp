@@ -60,8 +60,8 @@ void ThreadPool::wait_for_tasks(int32_t thread) {
            std::chrono::steady_clock::now() < until) {
       for (int i = 0; i < kPausesPerClock; i++) relax();
     }
-    Task task;
-    void *context;
+    Task task = nullptr;
+    void *context = nullptr;
     {
       std::unique_lock<std::mutex> lock(mutex_);
       wake_.wait(lock, [&] { return run_number_.load(std::memory_order_relaxed) != last_run; });

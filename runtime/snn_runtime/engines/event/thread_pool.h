@@ -36,6 +36,8 @@ class ThreadPool {
   using Task = void (*)(void *context, int32_t thread);
 
   explicit ThreadPool(int32_t size);
+  ThreadPool(const ThreadPool &) = delete;
+  ThreadPool &operator=(const ThreadPool &) = delete;
   ~ThreadPool();
 
   // Runs `task` as thread 0 here and in whichever other threads wake up before it ends: it must

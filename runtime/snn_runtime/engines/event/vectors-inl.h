@@ -15,11 +15,11 @@ namespace SNN_ISA {
 
 constexpr int kLanes16 = kVectorBytes / 2, kLanes32 = kVectorBytes / 4;
 
-typedef uint8_t VecU8 __attribute__((vector_size(kVectorBytes)));
-typedef uint16_t VecU16 __attribute__((vector_size(kVectorBytes)));
-typedef int16_t VecI16 __attribute__((vector_size(kVectorBytes)));
-typedef uint32_t VecU32 __attribute__((vector_size(kVectorBytes)));
-typedef int32_t VecI32 __attribute__((vector_size(kVectorBytes)));
+using VecU8 __attribute__((vector_size(kVectorBytes))) = uint8_t;
+using VecU16 __attribute__((vector_size(kVectorBytes))) = uint16_t;
+using VecI16 __attribute__((vector_size(kVectorBytes))) = int16_t;
+using VecU32 __attribute__((vector_size(kVectorBytes))) = uint32_t;
+using VecI32 __attribute__((vector_size(kVectorBytes))) = int32_t;
 
 template <typename Vector>
 static inline Vector load(const void *from) {

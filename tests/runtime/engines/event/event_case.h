@@ -1,8 +1,8 @@
 // A case: a graph as engine.h has it, images, and what the interpreter makes of them.
 //
 // The file is what event_cases.py writes: a header of counts, then each array's bytes.
-#ifndef EVENT_CASE_H
-#define EVENT_CASE_H
+#ifndef SNN_EVENT_CASE_H
+#define SNN_EVENT_CASE_H
 
 #include <cstdint>
 #include <cstdio>
@@ -15,7 +15,7 @@
 
 [[noreturn]] inline void fail(const char *what, const char *more = "") {
   std::fprintf(stderr, "event_driver: %s%s\n", what, more);
-  std::exit(1);
+  std::_Exit(1);
 }
 
 // An array of exactly its size, so that the address sanitizer sees the first byte too many.
@@ -75,6 +75,8 @@ class Reader {
   explicit Reader(const char *path) : file_(std::fopen(path, "rb")) {
     if (!file_) fail("cannot open ", path);
   }
+  Reader(const Reader &) = delete;
+  Reader &operator=(const Reader &) = delete;
   ~Reader() { std::fclose(file_); }
 
   template <typename T>

@@ -39,6 +39,7 @@ struct Engine {
       : engine(snn_event_create(graph, threads, instruction_set.c_str(), sentence, size)),
         name(instruction_set + ", threads " + std::to_string(threads)) {}
   Engine(const Engine &) = delete;
+  Engine &operator=(const Engine &) = delete;
   ~Engine() {
     if (engine) snn_event_destroy(engine);
   }
@@ -49,10 +50,11 @@ struct Engine {
     if (snn_event_run(engine, pixels.get(), images, answer.logits.get(), answer.spikes.get())) {
       fail("out of memory");
     }
-    Exact<float> alone(images * graph.classes);  // unwatched, the answer is the same
+    Exact<float> alone(images * graph.classes);  // the same without spikes
     if (snn_event_run(engine, pixels.get(), images, alone.get(), nullptr)) fail("out of memory");
-    if (std::memcmp(alone.get(), answer.logits.get(), sizeof(float) * alone.count))
-      fail("watched it differs: ", name.c_str());
+    if (std::memcmp(alone.get(), answer.logits.get(), sizeof(float) * alone.count) != 0) {
+      fail("differs when spikes are asked for: ", name.c_str());
+    }
     return answer;
   }
 };
@@ -127,12 +129,13 @@ bool survive(Case mutant) {
 
 void mutate(uint64_t seed, long count, const std::vector<const char *> &paths) {
   std::vector<Case> sound;
+  sound.reserve(paths.size());
   for (const char *path : paths) sound.push_back(read_case(path));
   long ran = 0;
   for (long i = 0; i < count; i++) {
     const size_t which = static_cast<size_t>(i) % sound.size();
-    std::fprintf(stderr, "--mutate %llu 1 %s\n", static_cast<unsigned long long>(seed + i),
-                 paths[which]);
+    const std::string own_seed = std::to_string(seed + static_cast<uint64_t>(i));
+    std::fprintf(stderr, "--mutate %s 1 %s\n", own_seed.c_str(), paths[which]);
     alarm(kPatience);
     ran += survive(Mutation(seed + static_cast<uint64_t>(i)).applied(sound[which]));
   }

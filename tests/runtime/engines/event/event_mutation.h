@@ -1,6 +1,6 @@
 // Graphs that nobody checked: every integer of a sound one may have become any other.
-#ifndef EVENT_MUTATION_H
-#define EVENT_MUTATION_H
+#ifndef SNN_EVENT_MUTATION_H
+#define SNN_EVENT_MUTATION_H
 
 #include <algorithm>
 #include <cmath>
@@ -101,7 +101,7 @@ struct Cost {
     struct Shape {
       double channels, height, width, largest;
     };
-    std::vector<Shape> shapes = {{3, double(g.height), double(g.width), 1}};
+    std::vector<Shape> shapes = {{3, 1. * g.height, 1. * g.width, 1}};
     const snn_projection *next = g.projection;
     for (int32_t n = 0; n < g.nodes; n++) {
       const snn_node &node = g.node[n];
@@ -109,7 +109,8 @@ struct Cost {
       if (node.kind != SNN_POPULATION) {
         out.height = std::floor(out.height / node.kernel),
         out.width = std::floor(out.width / node.kernel);
-        if (node.kind == SNN_SUM_POOL) out.largest *= double(node.kernel) * node.kernel;
+        if (node.kind == SNN_SUM_POOL)
+          out.largest *= static_cast<double>(node.kernel) * node.kernel;
         work += out.channels * out.height * out.width * node.kernel * node.kernel;
       }
       for (int32_t p = 0; node.kind == SNN_POPULATION && p < node.projections; p++, next++) {
