@@ -109,6 +109,28 @@ def test_a_missing_package_is_named_with_the_line_to_type(
     refused(done, 6, "is not installed here: pip install 'iir-snn[train]' [missing_package]")
 
 
+@pytest.mark.parametrize(
+    ("command", "arguments", "package", "name"),
+    [
+        ("snn-infer", [PHOTO], "onnx", "onnx"),
+        ("snn-infer", [PHOTO], "PIL", "pillow"),
+        ("snn-infer", [PHOTO], "numpy", "numpy"),
+        ("snn-doctor", [], "onnx", "onnx"),
+        ("snn-bench", [], "numpy", "numpy"),
+        ("snn-bench", ["--rounds", "1"], "PIL", "pillow"),
+        ("train-snn", ["--data", "digits"], "PIL", "pillow"),
+        ("export-snn", ["t1.pt", "model.onnx"], "onnx", "onnx"),
+    ],
+)
+def test_a_broken_installation_is_one_line_too(
+    command: str, arguments: list[object], package: str, name: str
+) -> None:
+    """What pip brings with us may be gone: taken away, or half of it overwritten."""
+    program = f"import sys; sys.modules[{package!r}] = None\n{MAIN}"
+    done = run(command, *arguments, program=program)
+    refused(done, 6, f"{package} is not installed here: pip install --force-reinstall {name}")
+
+
 def test_a_fresh_home_stays_empty(tmp_path: Path) -> None:
     """With nothing else in the environment, every command does its work and leaves its results."""
     home, place = tmp_path / "home", tmp_path / "place"

@@ -78,7 +78,7 @@ MODES: list[tuple[str, set[str]]] = [
 PARSERS = {
     "train-snn": "snn_train.flags",
     "export-snn": "snn_export.cli",
-    "snn-infer": "snn_runtime.infer.flags",
+    "snn-infer": "snn_runtime.infer.cli",
     "snn-bench": "snn_bench.cli",
     "snn-doctor": "snn_runtime.doctor.cli",
 }

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, get_args
 
-from snn_bench.timing import Protocol
-from snn_bench.topology import TOPOLOGIES, Design, Pooling
 from snn_runtime.command import run_command, say
 from snn_runtime.flags import Parser, Rule, whole_number
 from snn_runtime.machine.cores import MOST
@@ -123,12 +121,16 @@ def number(least: float, most: float) -> Callable[[str], float]:
 
 
 def _topology(text: str) -> str:
+    from snn_bench.topology import TOPOLOGIES
+
     if text not in TOPOLOGIES:
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(TOPOLOGIES)}")
     return text
 
 
 def _add_synthetic(parser: Parser) -> None:
+    from snn_bench.topology import TOPOLOGIES, Pooling
+
     add = parser.add_argument
     topologies = ", ".join(TOPOLOGIES)
     add("--topology", type=several(_topology), metavar="LIST", help=f"synthetic: {topologies}")
@@ -140,6 +142,8 @@ def _add_synthetic(parser: Parser) -> None:
 
 
 def _add_protocol(parser: Parser) -> None:
+    from snn_bench.timing import Protocol
+
     usual, add = Protocol(), parser.add_argument
     add(
         "--rounds",
@@ -186,6 +190,7 @@ RULES = (
 def _plan(args: argparse.Namespace) -> "Plan":
     from snn_bench.contenders import checked_backend, usual_backends
     from snn_bench.experiment import Plan
+    from snn_bench.timing import Protocol
 
     return Plan(
         backends=tuple(map(checked_backend, args.backends or usual_backends())),
@@ -201,6 +206,7 @@ def _plan(args: argparse.Namespace) -> "Plan":
 
 def _reports(args: argparse.Namespace, plan: "Plan") -> "Iterator[Report]":
     from snn_bench.experiment import measure
+    from snn_bench.topology import Design
     from snn_bench.workloads import given, scratch, synthetic
 
     def progress(step: str) -> None:

@@ -14,6 +14,8 @@ ORT_WHEELS = ("onnxruntime", "onnxruntime-gpu")
 """Two distributions that install one and the same package: the later one lies over the other."""
 EXTRAS = {"torch": "train", "sklearn": "train", "matplotlib": "train", "tqdm": "train"}
 """What brings the packages that not every installation has, by the name they are imported by."""
+NEEDED = {"numpy": "numpy", "onnx": "onnx", "onnxruntime": "onnxruntime", "PIL": "pillow"}
+"""What every installation has, unless something took it away, and its name for pip."""
 TENSORRT_10 = "pip install 'tensorrt-cu13<11'"
 """What that onnxruntime-gpu loads; without the bound pip brings 11."""
 
@@ -23,14 +25,18 @@ def on_jetson() -> bool:
 
 
 def missing_package(error: ImportError) -> str:
-    """Return what to say of a package that only some commands need; nothing of any other.
+    """Return what to say of a package that is missing or broken; nothing of one that no command
+    needs.
 
     `import` names the package it misses; one that is there and broken names a library of its own.
     """
     package = (error.name or "").partition(".")[0]
-    if package not in EXTRAS:
+    if package in NEEDED:
+        line = f"pip install --force-reinstall {NEEDED[package]}"
+    elif package in EXTRAS:
+        line = f"pip install 'iir-snn[{EXTRAS[package]}]'"
+    else:
         return ""
-    line = f"pip install 'iir-snn[{EXTRAS[package]}]'"
     if isinstance(error, ModuleNotFoundError):
         return f"{package} is not installed here: {line}"
     return f"{package} cannot be loaded here ({error}); install it anew: {line}"

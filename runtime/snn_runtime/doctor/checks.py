@@ -29,7 +29,7 @@ class Check:
     reason: str | None = None
     """Why it does not work, or why its self-test failed."""
     code: str | None = None
-    """Of the error: `backend_unavailable`, `crashed`, `hangs`, …"""
+    """Of the error: `backend_unavailable`, `crashed`, `hangs`, `self_test`, `golden_hash`, …"""
     details: str | None = None
     """How it runs: `avx512, 2 threads`."""
     self_test: str | None = None

@@ -49,27 +49,27 @@ def examine(path: Path | None, backend: str, device: str) -> dict[str, Any]:
         engine = make_backend(file, Choice(backend, device))  # `load` would let no liar in
         model = Model(file.graph, file.golden, engine)
         loaded = time.perf_counter() - start
-        self_test = _self_test(model)
+        failed = _failed_self_test(model)
         milliseconds, runs = _timed(model)
     except SnnError as error:
         return {"works": False, "code": error.code, "reason": error.message}
     return {
         "works": True,
-        "reason": self_test,
+        "reason": failed and failed.message,
+        "code": failed and failed.code,
         "details": model.backend.details,
-        "self_test": "failed" if self_test else "passed",
+        "self_test": "failed" if failed else "passed",
         "load_seconds": round(loaded, 3),
         "milliseconds": round(milliseconds, 4),
         "runs": runs,
     }
 
 
-def _self_test(model: Model) -> str | None:
-    """Why it failed."""
+def _failed_self_test(model: Model) -> VerifyError | None:
     try:
         model.self_test()
     except VerifyError as error:
-        return error.message
+        return error
     return None
 
 

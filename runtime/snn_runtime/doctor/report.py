@@ -10,6 +10,7 @@ from snn_runtime.doctor.checks import Check, fastest
 from snn_runtime.doctor.facts import Facts
 from snn_runtime.doctor.private import names_here, without
 from snn_runtime.errors import DeviceError, VerifyError
+from snn_runtime.proof.self_test import WRONG_FILE
 
 SCHEMA = 1
 """Version of the JSON form: names are added, not changed."""
@@ -122,7 +123,10 @@ def _outcome(engine: dict[str, Any]) -> str:
 
 
 def _advice(value: dict[str, Any]) -> str:
-    if value["exit_code"] == VerifyError.exit_code:
+    codes = {engine["code"] for engine in value["engines"] if engine["self_test"] == "failed"}
+    if codes == {WRONG_FILE}:
+        return "The engines are right, the model's golden hash is wrong: export the model again."
+    if codes:
         return "A self-test failed: that engine's answers are wrong here. Please report it."
     best = value["fastest"]
     if best is None:

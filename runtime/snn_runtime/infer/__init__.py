@@ -1,1 +1,11 @@
-"""`snn-infer`: pictures in, labels out. `sources` finds them, `report` prints the answers."""
+"""The command `snn-infer`: pictures in, labels out.
+
+cli         the flags
+sources     which pictures the command line means
+labelling   prepares and labels them, in threads
+report      prints the answers
+"""
+
+PROGRAM = "snn-infer"
+TOP_K = 3
+"""Labels for each picture, where nobody says."""

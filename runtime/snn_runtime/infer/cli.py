@@ -6,80 +6,104 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 from snn_runtime.command import run_command, say
-from snn_runtime.errors import InputError
-from snn_runtime.image import Limits, Prepared, Waiting, read_file, read_stream
-from snn_runtime.image.behind import ANOTHER_FOLLOWS, another_follows
-from snn_runtime.image.intake import GLANCE
-from snn_runtime.infer.flags import PROGRAM, TOP_K, parse_args
-from snn_runtime.infer.report import CsvReport, JsonReport, Report, TextReport
-from snn_runtime.infer.sources import STANDARD_INPUT, Source, find
-from snn_runtime.machine.cores import usable
+from snn_runtime.errors import UsageError
+from snn_runtime.flags import Parser, Rule, whole_number
+from snn_runtime.infer import PROGRAM, TOP_K
+from snn_runtime.machine.cores import MOST
 
-if TYPE_CHECKING:
-    from snn_runtime.model import Model
+PILLOW_MAX_PIXELS = 178_956_970
+"""More than this Pillow itself refuses in some formats."""
 
-LARGEST_BATCH = 32
-DECODERS = 2
-"""Large pictures decoded at once: each may take 400 MB at the default --max-pixels."""
-LARGE = 1 << 15
-"""Bytes of a file from which decoding takes longer than handing it to another thread."""
+EXAMPLES = """examples:
+  snn-infer cat.jpg                       one picture with the bundled model
+  snn-infer --model model.onnx photos/    a folder and all folders in it
+  snn-infer --format json photos/ > answers.jsonl
+  curl -s https://example.org/cat.jpg | snn-infer -
+  snn-infer --self-test                   does this machine compute what the model's maker did?
+
+An answer is called unsure where its probability is below 50 %. In folders, hidden files, files with
+another suffix than a picture's, what systems leave behind, and links that lead outside (see
+--follow) are passed over and counted."""
+
+RULES = (
+    Rule(
+        ("top_k", "format", "strict", "follow", "max_pixels", "max_bytes"),
+        lambda args: args.inputs,
+        "is for pictures, and no INPUT is given",
+    ),
+    Rule(
+        ("model", "backend", "device", "precision", "threads"),
+        lambda args: args.inputs or args.self_test,
+        "is for a model, and --clear-cache alone loads none",
+    ),
+)
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line.
+
+    Raises:
+        UsageError: `usage`.
+    """
+    from snn_runtime.image import Limits
+
+    parser = Parser(PROGRAM, "Label pictures with a spiking network.", EXAMPLES, RULES)
+    limits = Limits()
+    add = parser.add_argument
+    add("inputs", nargs="*", metavar="INPUT", help="a picture, a folder, or - for standard input")
+    add("--model", type=Path, metavar="PATH", help="model.onnx (default: the bundled one)")
+    _add_engine(parser)
+    add(
+        "--top-k",
+        type=whole_number(1),
+        metavar="N",
+        help=f"labels for each picture (default: {TOP_K}; in text 1 where the network is sure)",
+    )
+    add("--format", choices=["text", "json", "csv"], default="text", help="default: %(default)s")
+    add("--strict", action="store_true", help="refuse pictures that would get a warning")
+    add("--follow", action="store_true", help="in folders, follow links wherever they lead")
+    add(
+        "--max-pixels",
+        type=whole_number(64, PILLOW_MAX_PIXELS),
+        default=limits.max_pixels,
+        metavar="N",
+        help="refuse larger pictures (default: %(default)s)",
+    )
+    add(
+        "--max-bytes",
+        type=whole_number(1),
+        default=limits.max_bytes,
+        metavar="N",
+        help="refuse larger files (default: %(default)s)",
+    )
+    add(
+        "--self-test",
+        action="store_true",
+        help="check the model on this machine first, large ones too",
+    )
+    add("--clear-cache", action="store_true", help="first remove the engines that tensorrt keeps")
+    args = parser.read(argv)
+    if not (args.inputs or args.self_test or args.clear_cache):
+        raise UsageError("usage", f"no input given (see {PROGRAM} --help)")
+    return args
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the command line says and return the exit code."""
+    # Imports are here, so that --help and a mistyped flag do not wait for an inference engine.
     if args.clear_cache:
         from snn_runtime.engines.cache import clear
 
         say(f"{PROGRAM}: {clear()}")
         if not (args.inputs or args.self_test):
             return 0
-    # Here, so that --help and a mistyped flag do not wait for an inference engine to load.
-    from snn_runtime.model import load
+    from snn_runtime.infer import labelling
 
-    model = load(
-        args.model,
-        backend=args.backend,
-        device=args.device,
-        precision=args.precision,
-        threads=args.threads,
-    )
-    if args.self_test:
-        if not model.self_tested:
-            model.self_test()
-        say(f"{PROGRAM}: self-test passed ({model.engine})")
-        if not args.inputs:
-            return 0
-    report = _report(args, model.engine)
-    report.self_tested = model.self_tested or args.self_test
-    with _Threads(1) as worker:
-        # Signals are seen by the main thread alone, between two calls of C: so it only waits, and
-        # looks again and again for one that came just before a wait began.
-        work = worker.submit(_label_all, args, model, report)
-        while wait([work], GLANCE).not_done:
-            pass
-        work.result()
-    return report.end()
-
-
-def _label_all(args: argparse.Namespace, model: "Model", report: Report) -> None:
-    """Prepare and label, each in threads of its own, one batch after the other."""
-    limits = Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels, flags=True)
-    label = partial(_label, model, report, top=args.top_k or TOP_K)
-    prepare = partial(_prepare, model=model, limits=limits)
-    with _Threads(1) as labeller:
-        labelled = labeller.submit(report.flush)
-        for batch in _batches(find(args.inputs, follow=args.follow, tally=report.passed_over)):
-            prepared = _prepare_all(prepare, batch)
-            labelled.result()
-            labelled = labeller.submit(label, batch, prepared)  # while the next batch is decoded
-        labelled.result()
+    return labelling.run(args)
 
 
 def main() -> int:
@@ -94,82 +118,31 @@ def main() -> int:
     return code
 
 
-def _report(args: argparse.Namespace, engine: str) -> Report:
-    if args.format == "json":
-        return JsonReport(PROGRAM, engine, strict=args.strict)
-    if args.format == "csv":
-        return CsvReport(PROGRAM, engine, strict=args.strict)
-    return TextReport(PROGRAM, engine, strict=args.strict, everything=args.top_k is not None)
-
-
-def _batches(sources: Iterator[Source]) -> Iterator[list[Source]]:
-    """Group: 1, 2, 4 … pictures, so that the first answer does not wait for a whole batch."""
-    size = 1
-    while batch := list(islice(sources, size)):
-        yield batch
-        size = min(2 * size, LARGEST_BATCH)
-
-
-class _Threads(ThreadPoolExecutor):
-    """Threads that nobody waits for; none starts before there is work for it."""
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown(wait=False, cancel_futures=True)
-
-
-def _prepare_all(
-    prepare: Callable[[Source], Prepared | InputError], batch: list[Source]
-) -> list[Prepared | InputError]:
-    """Prepare large pictures in threads, and here meanwhile all others.
-
-    Threads that decode small pictures mostly wait for each other: Python runs one at a time.
-    """
-    large = [i for i, source in enumerate(batch) if len(batch) > 1 and _is_large(source)]
-    with _Threads(min(DECODERS, usable()) if large else 1) as pool:
-        begun = {i: pool.submit(prepare, batch[i]) for i in large}
-        done = {i: prepare(source) for i, source in enumerate(batch) if i not in begun}
-        return [done[i] if i in done else begun[i].result() for i in range(len(batch))]
-
-
-def _is_large(source: Source) -> bool:
-    try:
-        return source.name != STANDARD_INPUT and os.stat(source.name).st_size >= LARGE
-    except (OSError, ValueError):  # whoever reads it says what is wrong with it
-        return False
-
-
-def _prepare(source: Source, model: "Model", limits: Limits) -> Prepared | InputError:
-    """Return the image of a source, or why there is none; the message leaves out its name."""
-    if source.error is not None:
-        return source.error
-    try:
-        if source.skipped:
-            raise InputError("skipped", source.skipped)
-        if source.name != STANDARD_INPUT:
-            return model.prepare(read_file(source.name, limits), limits=limits)
-        # A standard input that is closed is None, and number 0 then refuses to be read.
-        data = read_stream(Waiting(sys.stdin.fileno() if sys.stdin else 0), limits)
-        image, warnings = model.prepare(data, limits=limits)
-        return image, warnings + (ANOTHER_FOLLOWS,) * another_follows(data)
-    except InputError as error:
-        return error
-
-
-def _label(
-    model: "Model",
-    report: Report,
-    batch: list[Source],
-    prepared: list[Prepared | InputError],
-    *,
-    top: int,
-) -> None:
-    good = [each for each in prepared if not isinstance(each, InputError)]
-    answers = iter(model.answers(good, top=top))
-    for source, each in zip(batch, prepared, strict=True):
-        if source.skipped:
-            report.skip(source.name, source.skipped)
-        elif isinstance(each, InputError):
-            report.failure(source.name, each)
-        else:
-            report.answer(source.name, next(answers))
-    report.flush()
+def _add_engine(parser: Parser) -> None:
+    add = parser.add_argument
+    add(
+        "--backend",
+        default="auto",
+        metavar="NAME",
+        help="event (the spike-driven engine, for int8 networks), onnxruntime, tensorrt, "
+        "or auto: event where it is here (default: auto)",
+    )
+    add(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="cpu, cuda, or tensorrt (onnxruntime's provider of that name); cuda:1 is the second "
+        "GPU. What is named is obeyed or refused (default: auto, the CPU)",
+    )
+    add(
+        "--precision",
+        default="auto",
+        metavar="NAME",
+        help="of tensorrt: int8, fp16, fp32, or auto, the fastest here (default: auto)",
+    )
+    add(
+        "--threads",
+        type=whole_number(1, MOST),
+        metavar="N",
+        help="that compute (default: one for each core this process or its container may use)",
+    )

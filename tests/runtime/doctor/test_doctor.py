@@ -452,6 +452,22 @@ def test_a_lie_ends_with_9(
     assert found["fastest"]["flags"] == "--backend onnxruntime" and found["exit_code"] == 9
 
 
+def test_a_false_golden_hash_is_the_file_s_fault(
+    engines: Callable[..., None], model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engines(event="OrtBackend")
+    model.write_bytes(onnx_file.to_bytes(example(), golden="0" * 64))
+    assert cli.run(cli.parse_args(["--model", str(model)])) == 9
+    out = capsys.readouterr().out
+    assert "self-test failed: the golden hash in the file belongs to other spikes" in out
+    assert out.endswith(
+        "The engines are right, the model's golden hash is wrong: export the model again.\n"
+    )
+    engines(event="OrtBackend", ort="Lying")
+    assert cli.run(cli.parse_args(["--model", str(model)])) == 9
+    assert "that engine's answers are wrong here" in capsys.readouterr().out
+
+
 def test_none_that_works_ends_with_6(
     engines: Callable[..., None], model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

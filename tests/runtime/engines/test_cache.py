@@ -30,8 +30,7 @@ from snn_runtime.engines.tensorrt.lowering import Form
 from snn_runtime.errors import ResourceError
 from snn_runtime.files import MARK
 from snn_runtime.graph import SpikingGraph, reference
-from snn_runtime.infer.cli import run
-from snn_runtime.infer.flags import parse_args
+from snn_runtime.infer.cli import parse_args, run
 from snn_runtime.machine.private import SETTING, Unusable, directory
 
 KEY, OTHER = "a" * 64, "b" * 64

@@ -28,8 +28,7 @@ from snn_runtime.graph import (
 )
 from snn_runtime.graph.activations import MAX_KEPT, kept, last_reads, peak
 from snn_runtime.graph.values import MAX_EVENTS
-from snn_runtime.infer.cli import run
-from snn_runtime.infer.flags import parse_args
+from snn_runtime.infer.cli import parse_args, run
 from snn_runtime.model_file import to_bytes
 
 

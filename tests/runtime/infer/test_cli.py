@@ -31,7 +31,7 @@ from snn_runtime.image.behind import ANOTHER_FOLLOWS
 from snn_runtime.image.jpeg import NO_END
 from snn_runtime.image.picture import SEVERAL_FRAMES
 from snn_runtime.infer import cli as infer
-from snn_runtime.infer import flags as infer_flags
+from snn_runtime.infer import labelling
 from snn_runtime.proof import golden
 
 SIDE = 8
@@ -140,7 +140,7 @@ def finish(process: subprocess.Popen[bytes], data: bytes | None = None) -> Outco
 
 
 def test_arguments() -> None:
-    args = infer_flags.parse_args(["--top-k", "2", "--", "-cat.jpg", "-"])
+    args = infer.parse_args(["--top-k", "2", "--", "-cat.jpg", "-"])
     assert args.inputs == ["-cat.jpg", "-"]
     assert (args.model, args.backend, args.threads, args.top_k) == (None, "auto", None, 2)
     assert (args.max_pixels, args.max_bytes) == (50_000_000, 64 * 2**20)
@@ -159,7 +159,7 @@ def test_arguments() -> None:
 )
 def test_usage_errors_are_one_line_and_code_2(argv: Sequence[str], snn_infer: Command) -> None:
     with pytest.raises(UsageError):
-        infer_flags.parse_args(argv)
+        infer.parse_args(argv)
     outcome = snn_infer(*argv)
     assert outcome.code == 2
     assert outcome.err.count("\n") == 1
@@ -168,7 +168,7 @@ def test_usage_errors_are_one_line_and_code_2(argv: Sequence[str], snn_infer: Co
 @pytest.mark.parametrize("flag", ["--help", "--version"])
 def test_help_and_version(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        infer_flags.parse_args([flag])
+        infer.parse_args([flag])
     assert caught.value.code in (0, None)
     said = capsys.readouterr().out
     assert "snn-infer" in said
@@ -245,7 +245,7 @@ def test_an_answer_does_not_depend_on_the_company(snn_infer: Command, tmp_path: 
         height, width = (120, 95) if n % 3 == 1 else (12, 9)
         pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
         data = encoded(Picture.fromarray(pixels), "PNG")
-        assert (len(data) >= infer.LARGE) == (n % 3 == 1)
+        assert (len(data) >= labelling.LARGE) == (n % 3 == 1)
         (tmp_path / f"{n:02}.png").write_bytes(data)
     together = snn_infer("--format", "json", tmp_path).records
     assert [record["path"] for record in together] == sorted(map(str, tmp_path.iterdir()))
@@ -573,11 +573,11 @@ def test_an_interrupt_does_not_wait_for_the_decoder(model: Path, tmp_path: Path)
     (tmp_path / "a.png").write_bytes(RED)
     program = """
 import hashlib, sys
-from snn_runtime.infer import cli as infer
+from snn_runtime.infer import cli as infer, labelling
 def decode(*_, **__):
     print("decoding", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # a call of C that takes many minutes
-infer._prepare = decode
+labelling._prepare = decode
 sys.exit(infer.main())"""
     process = subprocess.Popen(
         [sys.executable, "-c", program, "--model", model, tmp_path / "a.png"],

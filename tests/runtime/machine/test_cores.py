@@ -5,6 +5,7 @@ Kubernetes and systemd give them.
 """
 
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -21,13 +22,14 @@ from snn_runtime.engines.event.backend import EventBackend
 from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import UsageError
 from snn_runtime.infer import cli as infer
-from snn_runtime.infer import flags as infer_flags
+from snn_runtime.infer import labelling
 from snn_runtime.machine import cores
 from snn_runtime.machine.cores import MOST, quota, thread_count, usable
 from snn_runtime.machine.processor import memory_limit
 from snn_runtime.machine.system import System, Unknown
 
 SIXTEEN = 16
+PHOTO = Path(__file__).parents[3] / "runtime" / "photos" / "cat.jpg"
 V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 V1_MOUNTS = (
     "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n"
@@ -216,14 +218,17 @@ def test_numbers_of_threads_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_pictures_are_decoded_by_no_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[int] = []
-    pools = infer._Threads
+    pools = labelling._Threads
 
     def pool(count: int) -> AbstractContextManager[ThreadPoolExecutor]:
         asked.append(count)
         return pools(count)
 
-    monkeypatch.setattr(infer, "_Threads", pool)
-    for there, expected in ((1, 1), (2, 2), (16, infer.DECODERS)):
-        monkeypatch.setattr(infer, "usable", lambda there=there: there)
-        infer.run(infer_flags.parse_args([str(tmp_path)]))
+    for name in "abc":  # the first is a batch of its own
+        shutil.copy(PHOTO, tmp_path / f"{name}.jpg")
+    monkeypatch.setattr(labelling, "LARGE", 1)
+    monkeypatch.setattr(labelling, "_Threads", pool)
+    for there, expected in ((1, 1), (2, 2), (16, labelling.DECODERS)):
+        monkeypatch.setattr(labelling, "usable", lambda there=there: there)
+        infer.run(infer.parse_args([str(tmp_path)]))
         assert asked.pop() == expected
