@@ -45,12 +45,12 @@ class Contender:
 
 def usual_backends() -> tuple[str, ...]:
     """Those of the CPU, and those of a GPU where there is one."""
-    from snn_runtime.engines.choice import ENGINES, Choice
+    from snn_runtime.engines.choice import BACKENDS, Choice
 
     gpu = gpu_here()
     return tuple(
-        name if (name, place) in Choice(name).engines else f"{name}@{place}"
-        for name, place in ENGINES
+        name if (name, place) in Choice(name).candidates else f"{name}@{place}"
+        for name, place in BACKENDS
         if gpu or place == "cpu"
     )
 
@@ -64,8 +64,8 @@ def checked_backend(text: str) -> str:
     from snn_runtime.engines.choice import BACKENDS, Choice
 
     name, device = named(text)
-    if name not in BACKENDS:
-        choices = ", ".join(BACKENDS)
+    if name not in (known := dict.fromkeys(name for name, _ in BACKENDS)):
+        choices = ", ".join(known)
         raise UsageError("unknown_backend", f"--backends: {name!r} is none of {choices}")
     Choice(name, device)
     return text
@@ -81,7 +81,7 @@ def on_gpu(backend: str) -> bool:
     """Whether a backend, as given to `--backends`, computes on a GPU only."""
     from snn_runtime.engines.choice import Choice
 
-    return all(place != "cpu" for _, place in Choice(*named(backend)).engines)
+    return all(place != "cpu" for _, place in Choice(*named(backend)).candidates)
 
 
 def twins() -> list[Contender]:

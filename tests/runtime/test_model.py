@@ -18,7 +18,7 @@ from snn_bench.topology import Design, build
 from snn_runtime import image
 from snn_runtime import model as model_module
 from snn_runtime.engines import Backend
-from snn_runtime.engines.choice import ENGINES, BackendName, Choice
+from snn_runtime.engines.choice import BACKENDS, BackendName, Choice
 from snn_runtime.errors import DeviceError, InputError, ModelError, UsageError, VerifyError
 from snn_runtime.graph import Node, Population, SpikingGraph, reference
 from snn_runtime.graph.reference import Spikes
@@ -120,7 +120,7 @@ def test_choices_that_make_no_sense(choice: dict[str, Any], message: str, path: 
     ],
 )
 def test_what_a_choice_allows_best_first(choice: Choice, engines: str) -> None:
-    assert ", ".join(map(" ".join, choice.engines)) == engines
+    assert ", ".join(map(" ".join, choice.candidates)) == engines
 
 
 def test_the_number_of_the_gpu() -> None:
@@ -134,11 +134,11 @@ def test_a_missing_file(path: Path) -> None:
 
 def test_a_backend_that_is_not_installed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = ("snn_runtime.engines.npu", "Npu")
-    monkeypatch.setitem(ENGINES, ("event", "cpu"), nowhere)
+    monkeypatch.setitem(BACKENDS, ("event", "cpu"), nowhere)
     with pytest.raises(DeviceError, match="backend event is not installed here"):
         load(path, backend="event")
     assert load(path).backend.name == "onnxruntime"
-    monkeypatch.setitem(ENGINES, ("onnxruntime", "cpu"), nowhere)
+    monkeypatch.setitem(BACKENDS, ("onnxruntime", "cpu"), nowhere)
     with pytest.raises(DeviceError, match="event is not installed.*; backend onnxruntime is not"):
         load(path)
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from snn_runtime.engines.choice import ENGINES, Choice
+from snn_runtime.engines.choice import BACKENDS, Choice
 from snn_runtime.machine.children import child_environment
 
 COMMAND: tuple[str, ...] = (sys.executable, "-m", "snn_runtime.doctor.probe")
@@ -43,7 +43,7 @@ class Check:
     @property
     def flags(self) -> str:
         """What makes `snn-infer` take this engine."""
-        only = (self.backend, self.device) in Choice(self.backend).engines
+        only = (self.backend, self.device) in Choice(self.backend).candidates
         return f"--backend {self.backend}" + ("" if only else f" --device {self.device}")
 
 
@@ -53,7 +53,7 @@ def check_all(model: Path | None, patience: float | None) -> Iterator[Check]:
     Args:
         patience: Seconds for each; None is what its kind of device usually takes.
     """
-    for backend, device in ENGINES:
+    for backend, device in BACKENDS:
         yield check(model, backend, device, patience or PATIENCE.get(device, GPU_PATIENCE))
 
 

@@ -4,7 +4,7 @@ import importlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from snn_runtime.engines import Backend
 from snn_runtime.errors import DeviceError, UsageError
@@ -13,8 +13,7 @@ from snn_runtime.model_file import ModelFile
 
 BackendName: TypeAlias = Literal["auto", "event", "onnxruntime", "tensorrt"]
 Precision: TypeAlias = Literal["auto", "int8", "fp16", "fp32"]
-BACKENDS = ("event", "onnxruntime", "tensorrt")
-ENGINES = {
+BACKENDS = {
     ("event", "cpu"): ("snn_runtime.engines.event.backend", "EventBackend"),
     ("onnxruntime", "cpu"): ("snn_runtime.engines.onnxruntime.backend", "OrtBackend"),
     ("tensorrt", "cuda"): ("snn_runtime.engines.tensorrt.backend", "TensorRtBackend"),
@@ -24,7 +23,6 @@ ENGINES = {
 """Where the class of each backend and kind of device lives, best first on every device; imported
 when it is asked for and not before. `auto` takes the next where one is not here or does not take
 the network. It stays on the CPU, where a network answers at once, unless a device is named."""
-PRECISIONS = ("auto", "int8", "fp16", "fp32")
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,8 @@ class Choice:
 
     def __post_init__(self) -> None:
         for what, value, choices in (
-            ("backend", self.backend, ("auto", *BACKENDS)),
-            ("precision", self.precision, PRECISIONS),
+            ("backend", self.backend, get_args(BackendName)),
+            ("precision", self.precision, get_args(Precision)),
         ):
             if value not in choices:
                 raise UsageError(
@@ -55,28 +53,28 @@ class Choice:
             )
         if self.threads is not None:
             thread_count(self.threads)
-        if not self.engines:
+        if not self.candidates:
             raise UsageError(
                 "bad_device", f"backend {self.backend} does not run on device {self.device}"
             )
-        if self.threads is not None and any(place != "cpu" for _, place in self.engines):
+        if self.threads is not None and any(place != "cpu" for _, place in self.candidates):
             raise UsageError(
                 "bad_threads", f"threads {self.threads} are for engines on the CPU, not on a GPU"
             )
-        if self.precision != "auto" and any(name != "tensorrt" for name, _ in self.engines):
+        if self.precision != "auto" and any(name != "tensorrt" for name, _ in self.candidates):
             raise UsageError(
                 "bad_precision", f"precision {self.precision} is for --backend tensorrt only"
             )
 
     @property
-    def engines(self) -> list[tuple[str, str]]:
-        """What may be taken, best first: keys of `ENGINES`."""
+    def candidates(self) -> list[tuple[str, str]]:
+        """Backends and kinds of device that may be taken, best first: keys of `BACKENDS`."""
         kind = self.device.partition(":")[0]
         if kind == "auto" and self.backend != "tensorrt":
             kind = "cpu"
         return [
             (name, place)
-            for name, place in ENGINES
+            for name, place in BACKENDS
             if self.backend in ("auto", name) and kind in ("auto", place)
         ]
 
@@ -93,18 +91,18 @@ def make_backend(file: ModelFile, choice: Choice) -> Backend:
         DeviceError: None of them is available here, or takes the network.
     """
     refusals: list[DeviceError] = []
-    for engine in choice.engines:
+    for candidate in choice.candidates:
         try:
-            return _made(engine, file, choice)
+            return _made(candidate, file, choice)
         except DeviceError as error:
             refusals.append(error)
     reasons = dict.fromkeys(error.message for error in refusals)
     raise DeviceError(refusals[-1].code, "; ".join(reasons))
 
 
-def _made(engine: tuple[str, str], file: ModelFile, choice: Choice) -> Backend:
-    module, factory = ENGINES[engine]
-    name, place = engine
+def _made(candidate: tuple[str, str], file: ModelFile, choice: Choice) -> Backend:
+    module, factory = BACKENDS[candidate]
+    name, place = candidate
     try:
         make: Callable[..., Backend] = getattr(importlib.import_module(module), factory)
     except ImportError as error:

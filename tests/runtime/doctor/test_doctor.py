@@ -389,14 +389,14 @@ def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
                 import sys
                 sys.path.insert(0, {str(tmp_path)!r})
                 from snn_runtime.engines import choice
-                choice.ENGINES.clear()
-                choice.ENGINES.update({table!r})
+                choice.BACKENDS.clear()
+                choice.BACKENDS.update({table!r})
                 from snn_runtime.doctor import probe
                 sys.exit(probe.main())
             """)
         )
         monkeypatch.setattr(checks, "COMMAND", (sys.executable, str(tmp_path / "child.py")))
-        monkeypatch.setattr(checks, "ENGINES", table)
+        monkeypatch.setattr(checks, "BACKENDS", table)
 
     return put
 
