@@ -19,6 +19,7 @@ and takes as long for the header as libjpeg does for a small picture.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from PIL import Image
@@ -60,14 +61,13 @@ def load(
     scale = _reduction(layout.size, needed) if needed and layout.reducible else 1
     width, height = (-(-side // scale) for side in layout.size)
     image = Image.new(modes[0], (width, height))
-    decoder = Image._getdecoder(modes[0], "jpeg", (modes[1], "", scale, 0))
-    try:
-        decoder.setimage(image.im, (0, 0, width, height))
+    with _decoder(image, modes, scale) as decoder:
         complete = _feed(decoder, data, layout)
-    finally:
-        decoder.cleanup()
     lacks_detail = layout.lacks_detail or not complete
     lacks_pixels = layout.lacks_pixels or (layout.brings_pixels and not complete)
+    if not (complete or lacks_pixels):  # a header that claims more rows makes every scan too short
+        with _decoder(image.copy(), modes, scale) as decoder:
+            lacks_pixels = not _brings_all_pixels(decoder, data, layout)
     if lacks_pixels or (lacks_detail and not layout.end):
         raise truncated("JPEG", "the data of its last rows are missing")
     remarks = {LACKS_DETAIL: lacks_detail, NO_END: not layout.end}
@@ -79,31 +79,47 @@ def _reduction(size: tuple[int, int], needed: tuple[int, int]) -> int:
     return next((scale for scale in (8, 4, 2) if scale <= ratio), 1)
 
 
-def _feed(decoder: Any, data: bytes, layout: Layout) -> bool:
+@contextmanager
+def _decoder(image: Image.Image, modes: tuple[str, str], scale: int) -> Iterator["_Waiting"]:
+    decoder = Image._getdecoder(modes[0], "jpeg", (modes[1], "", scale, 0))
+    try:
+        decoder.setimage(image.im, (0, 0, *image.size))
+        yield _Waiting(decoder)
+    finally:
+        decoder.cleanup()
+
+
+def _feed(waiting: "_Waiting", data: bytes, layout: Layout) -> bool:
     """Decode, and return whether the last scan was complete."""
-    waiting = _Waiting(decoder)
     if layout.arithmetic:
         waiting.give(b"".join((layout.head, data[layout.start : layout.ends[-1]], END)))
         return waiting.done
-    for piece in _pieces(data, layout):
+    for piece in _pieces(data, layout, layout.ends):
         waiting.give(piece)
     if layout.one_pass or waiting.done:
         return waiting.done
-    left = [waiting.give(_ONE) for _ in range(_PROBES)]
+    complete = waiting.takes_everything() and not layout.lacks_restarts
     waiting.give(END)
     if not waiting.done:
         raise truncated("JPEG", "its scans lead to no pixels")
-    return not (any(left) or layout.lacks_restarts)
+    return complete
 
 
-def _pieces(data: bytes, layout: Layout) -> Iterator[bytes]:
+def _brings_all_pixels(waiting: "_Waiting", data: bytes, layout: Layout) -> bool:
+    """Whether the last scan that brings pixels, before those of detail, was complete."""
+    for piece in _pieces(data, layout, layout.ends[: layout.pixel_scans]):
+        waiting.give(piece)
+    return waiting.takes_everything() and not layout.pixels_lack_restarts
+
+
+def _pieces(data: bytes, layout: Layout, ends: list[int]) -> Iterator[bytes]:
     """Yield what leads to pixels, in pieces so small that signals are seen in between."""
     start = layout.start
     if layout.one_pass and layout.ends[0] - start < _PIECE:
         yield b"".join((layout.head, data[start : layout.ends[0]], _ONES))
         return
     yield bytes(layout.head)
-    for end in layout.ends:
+    for end in ends:
         for position in range(start, end, _PIECE):
             yield data[position : min(end, position + _PIECE)]
         start = end
@@ -131,3 +147,7 @@ class _Waiting:
         self.done = taken < 0
         self._rest = self._rest[taken:]
         return len(self._rest)
+
+    def takes_everything(self) -> bool:
+        """Whether it waits for a marker, and for no more blocks of the scan."""
+        return not any([self.give(_ONE) for _ in range(_PROBES)])

@@ -68,6 +68,10 @@ class Layout:
     """Whether the first scan brings everything, so that rows leave while data enter."""
     brings_pixels: bool = False
     """Whether the last scan brings pixels, and not only detail."""
+    pixel_scans: int = 0
+    """How many scans there are up to the last one that brings pixels."""
+    pixels_lack_restarts: bool = False
+    """`lacks_restarts` of that scan."""
     info: dict[str, bytes] = field(default_factory=dict)
     """EXIF and XMP data by the names that Pillow gives them."""
     has_siblings: bool = False
@@ -169,6 +173,8 @@ def _pass_scan(layout: Layout, data: bytes, header: bytes, start: int) -> int:
         expected = (_units(layout, components) - 1) // layout.interval
         layout.lacks_restarts = len(_RESTART.findall(data, start, end)) < expected
     layout.ends.append(end)
+    if layout.brings_pixels:
+        layout.pixel_scans, layout.pixels_lack_restarts = len(layout.ends), layout.lacks_restarts
     return end
 
 

@@ -112,6 +112,16 @@ def test_a_small_picture_that_claims_to_be_large() -> None:
 
 
 @pytest.mark.parametrize("form", ["progressive", "progressive restarts"])
+@pytest.mark.parametrize("rows", [105, 112, 200, 7000])
+def test_a_progressive_picture_that_claims_more_rows(form: str, rows: int) -> None:
+    """Its scans of detail end early too, and to lack detail would be all that is said of it."""
+    data = bytearray(encoded(NOISE, "JPEG", **FORMS[form]))
+    place = data.index(b"\xff\xc2") + 5
+    data[place : place + 2] = struct.pack(">H", rows)
+    assert verdict(bytes(data)) == "truncated"
+
+
+@pytest.mark.parametrize("form", ["progressive", "progressive restarts"])
 def test_a_progressive_picture_without_its_last_scans_is_said_to_lack_detail(form: str) -> None:
     data = encoded(NOISE, "JPEG", **FORMS[form])
     starts = scans(data)
