@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define SNN_EVENT_ABI 4
+#define SNN_EVENT_ABI 5
 
 // A convolution of one source. A dense projection is a convolution whose kernel is its whole
 // source.
@@ -37,11 +37,12 @@ typedef enum { SNN_POPULATION = 0, SNN_MAX_POOL = 1, SNN_SUM_POOL = 2 } snn_kind
 
 typedef struct {
   int32_t kind;         // snn_kind
-  int32_t channels;     // of a population; 0 for a pool
-  int32_t projections;  // of a population: how many, taken from the list in order; 0 for a pool
-  int32_t source;       // of a pool: like snn_projection.source; 0 for a population
-  int32_t kernel;       // of a pool: side of the window and stride; 0 for a population
+  int32_t channels;     // of a population; else 0
+  int32_t projections;  // of a population: how many, taken from the list in order; else 0
+  int32_t source[2];    // of a node without weights: like snn_projection.source; else 0
+  int32_t kernel;       // of a pool: side of the window and stride; else 0
   int32_t positions;    // 1: a threshold for each [channel][row][column]; 0: one a channel
+  int32_t reserved;     // 0
   int64_t threshold;    // of a population: where in `thresholds` its floor(θ) begin
 } snn_node;
 

@@ -42,9 +42,7 @@ void run_layer(const Plan &plan, const Layer &layer, int64_t unit, Workspace &sp
 void run_step(const Plan &plan, Step step, int32_t index, int64_t row, Workspace &space) {
   switch (step) {
     case Step::kPrepareImage: return prepare_image_row(plan, row, space);
-    case Step::kOrPool: return or_pool(plan, index, row, space);
-    case Step::kMaxPool: return pool_counts(plan, index, true, row, space);
-    case Step::kSumPool: return pool_counts(plan, index, false, row, space);
+    case Step::kCompute: return compute(plan, index, row, space);
     default: return compress_events(plan, index, row, space);
   }
 }

@@ -60,15 +60,16 @@ class MemoryPlanner {
       extend_lifetime(lists_[v]);
       return use_numbers(v);
     }
-    extend_lifetime(step == Step::kOrPool ? masks_[v] : counts_[v]);
-    use_numbers(value.source);
+    extend_lifetime(value.form == Form::kBits ? masks_[v] : counts_[v]);
+    for (const int32_t source : value.sources) use_numbers(source);
   }
 
   // The parts that hold a value's numbers.
   void use_numbers(int32_t v) {
     const Value &value = plan_.values[v];
     if (value.form == Form::kCounts) return extend_lifetime(counts_[v]);
-    extend_lifetime(masks_[value.form == Form::kSum ? value.base : v]);
+    if (value.form == Form::kBits) return extend_lifetime(masks_[v]);
+    for (const Term &term : value.terms) extend_lifetime(masks_[term.base]);
   }
 
   void extend_lifetime(Buffer &buffer) const {

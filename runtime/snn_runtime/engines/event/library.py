@@ -7,10 +7,9 @@ from pathlib import Path
 
 from snn_runtime.errors import DeviceError
 
-ABI = 4
+ABI = 5
 """SNN_EVENT_ABI of the engine.h that the structures below describe."""
 LIBRARY = Path(__file__).with_name("libsnn_event.so")
-POPULATION, MAX_POOL, SUM_POOL = range(3)
 
 
 class Projection(ctypes.Structure):
@@ -36,9 +35,10 @@ class Node(ctypes.Structure):
         ("kind", c_int32),
         ("channels", c_int32),
         ("projections", c_int32),
-        ("source", c_int32),
+        ("source", c_int32 * 2),
         ("kernel", c_int32),
         ("positions", c_int32),
+        ("reserved", c_int32),
         ("threshold", c_int64),
     ]
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from snn_runtime.engines.event import library
 from snn_runtime.graph import INPUT, Pool, Population, Projection, Shape, SpikingGraph
 
-_KINDS = {"max": library.MAX_POOL, "sum": library.SUM_POOL}
+_KINDS = {"population": 0, "max": 1, "sum": 2}
+"""snn_kind"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,8 @@ def lower(graph: SpikingGraph) -> Lowered:
     threshold = weight = 0
     for node in graph.nodes:
         if isinstance(node, Pool):
-            pool = library.Node(_KINDS[node.kind], source=number[node.source], kernel=node.kernel)
+            sources = (number[node.source], 0)
+            pool = library.Node(_KINDS[node.kind], source=sources, kernel=node.kernel)
             nodes.append(pool)
             continue
         nodes.append(_population(node, threshold))
@@ -87,7 +89,7 @@ def _fill(lowered: Lowered, graph: SpikingGraph, readout: int, readout_weight: i
 
 def _population(node: Population, threshold: int) -> library.Node:
     return library.Node(
-        library.POPULATION,
+        _KINDS["population"],
         channels=len(node.threshold),
         projections=len(node.projections),
         positions=node.threshold.ndim > 1,

@@ -25,8 +25,8 @@ class Planner {
       const snn_node &node = graph_.node[n];
       switch (node.kind) {
         case SNN_POPULATION: add_population(node, n); break;
-        case SNN_MAX_POOL: add_pool(node, n, true); break;
-        case SNN_SUM_POOL: add_pool(node, n, false); break;
+        case SNN_MAX_POOL:
+        case SNN_SUM_POOL: add_pool(node, n); break;
         default: require(false, n, "is of no known kind");
       }
     }
@@ -65,29 +65,42 @@ class Planner {
     return plan_.values[index];
   }
 
-  void add_pool(const snn_node &node, int32_t n, bool maximum) {
-    const Value from = source(node.source, n);
+  void add_pool(const snn_node &node, int32_t n) {
+    const Value from = source(node.source[0], n);
+    const bool maximum = node.kind == SNN_MAX_POOL;
     const int64_t k = node.kernel;
     require(from.form != Form::kImage, n, "pools the image");
     require(k >= 1 && k <= from.shape.height && k <= from.shape.width, n,
             "its window does not fit");
     Value value;
     value.shape = {from.shape.channels, from.shape.height / k, from.shape.width / k};
-    value.source = node.source;
+    value.kind = node.kind;
+    value.sources = {node.source[0]};
     value.kernel = k;
     value.max_value = maximum ? from.max_value : checked_product(from.max_value, k * k, n);
+    if (!maximum) value.terms = terms(node.source[0], k);
+    add_weightless(std::move(value));
+  }
+
+  // What a sum over windows of a value counts; of sums it is a sum over larger windows. Nothing
+  // where the value is stored as counts.
+  std::vector<Term> terms(int32_t source, int64_t window) const {
+    const Value &value = plan_.values[source];
+    if (value.form == Form::kBits) return {{source, window}};
+    std::vector<Term> result = value.terms;
+    for (Term &term : result) term.window *= window;
+    return result;
+  }
+
+  // A value that has no terms is computed.
+  void add_weightless(Value value) {
     const int32_t index = static_cast<int32_t>(plan_.values.size());
-    if (maximum && from.form == Form::kBits) {
-      plan_.phases.push_back({Step::kOrPool, index, 0, 0});
-    } else if (!maximum && from.form != Form::kCounts) {
-      value.form = Form::kSum;  // of sums is a sum over larger windows
-      value.base = from.form == Form::kSum ? from.base : node.source;
-      value.window = from.window * k;
-    } else {
-      value.form = Form::kCounts;
-      plan_.phases.push_back({maximum ? Step::kMaxPool : Step::kSumPool, index, 0, 0});
-    }
-    plan_.values.push_back(value);
+    if (value.max_value == 1) value.terms.clear();
+    value.form = value.max_value == 1  ? Form::kBits
+                 : value.terms.empty() ? Form::kCounts
+                                       : Form::kSum;
+    if (value.terms.empty()) plan_.phases.push_back({Step::kCompute, index, 0, 0});
+    plan_.values.push_back(std::move(value));
   }
 
   void add_population(const snn_node &node, int32_t n) {

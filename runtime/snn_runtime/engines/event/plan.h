@@ -26,21 +26,36 @@ struct Shape {
 //            pixel 0                    pixel 1
 //            | c 0..63 | c 64..127 |    | c 0..63 | c 64..127 |  ...
 //
-//   kSum     not stored: its events are read off the mask of its base
+//   kSum     not stored: its events are read off the masks of its terms
 //   kCounts  int32 [pixel][channel], for what is neither (a maximum of sums)
+//
+// What sends no more than 1 is kBits.
 enum class Form { kImage, kBits, kSum, kCounts };
+
+// Part of a sum: how many bits of a value of form kBits are set in a window.
+struct Term {
+  int32_t base;    // the value
+  int64_t window;  // side of the windows that tile it
+};
 
 // What the image or a node sends.
 struct Value {
   Shape shape;
   Form form = Form::kBits;
-  int64_t max_value = 1;       // of a channel of a pixel
-  int32_t source = -1;         // of a pool
-  int64_t kernel = 1;          // of a pool
-  int32_t base = -1;           // of a sum: the value whose bits it counts
-  int64_t window = 1;          // of a sum: side of its windows on `base`
-  bool needs_events = false;   // a projection reads its events
-  int64_t max_row_events = 0;  // events of one row of pixels at most
+  int64_t max_value = 1;         // of a channel of a pixel
+  int32_t kind = 0;              // snn_kind of its node
+  std::vector<int32_t> sources;  // of a node without weights
+  int64_t kernel = 1;            // of a pool
+  std::vector<Term> terms;       // of a sum
+  bool needs_events = false;     // a projection reads its events
+  int64_t max_row_events = 0;    // events of one row of pixels at most
+
+  // Its rows can be had as soon as those of this value are there, if it is not stored itself.
+  int32_t last_base() const {
+    int32_t last = -1;
+    for (const Term &term : terms) last = term.base > last ? term.base : last;
+    return last;
+  }
 };
 
 struct Geometry {
@@ -78,7 +93,8 @@ struct Tile {
   int64_t row_bytes() const { return width * bits / 8; }
 };
 
-enum class Step { kPrepareImage, kLayer, kOrPool, kMaxPool, kSumPool, kCompressEvents };
+// kCompute fills the mask or the counts of a node without weights.
+enum class Step { kPrepareImage, kLayer, kCompute, kCompressEvents };
 
 // A step on the rows of a value that directly follows the layer, band by band. Each of its rows
 // needs `scale` rows of the layer.

@@ -1,4 +1,4 @@
-// Pools, and lists of events. Part of kernels.cpp.
+// Nodes without weights, and lists of events. Part of kernels.cpp.
 #ifndef SNN_EVENT_POOLS_INL_H
 #define SNN_EVENT_POOLS_INL_H
 
@@ -8,10 +8,34 @@ namespace snn {
 namespace SNN_ISA {
 namespace {
 
-// One row of a max pool of bits: their OR.
+// The number that a value sends from one channel of one pixel.
+int64_t number_at(const Plan &plan, int32_t index, const Workspace &space, int64_t y, int64_t x,
+                  int64_t channel) {
+  const Value &value = plan.values[index];
+  const int64_t pixel = y * value.shape.width + x;
+  const ValueBuffer &buffer = space.buffers[index];
+  if (value.form == Form::kCounts) return buffer.counts[pixel * value.shape.channels + channel];
+  const int64_t word = channel / 64, words = value.shape.words();
+  if (value.form == Form::kBits) {
+    return static_cast<int64_t>(buffer.mask[pixel * words + word] >> (channel % 64) & 1);
+  }
+  int64_t count = 0;
+  for (const Term &term : value.terms) {
+    const uint64_t *mask = space.buffers[term.base].mask + word;
+    const int64_t across = plan.values[term.base].shape.width, k = term.window;
+    for (int64_t y1 = y * k; y1 < y * k + k; y1++) {
+      for (int64_t x1 = x * k; x1 < x * k + k; x1++) {
+        count += static_cast<int64_t>(mask[(y1 * across + x1) * words] >> (channel % 64) & 1);
+      }
+    }
+  }
+  return count;
+}
+
+// One row of a pool of bits: their OR.
 void or_pool(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
-  const Value &value = plan.values[index], &source = plan.values[value.source];
-  const uint64_t *from = space.buffers[value.source].mask;
+  const Value &value = plan.values[index], &source = plan.values[value.sources[0]];
+  const uint64_t *from = space.buffers[value.sources[0]].mask;
   const int64_t words = value.shape.words(), k = value.kernel, stride = source.shape.width * words;
   uint64_t *to = space.buffers[index].mask + row * value.shape.width * words;
   for (int64_t x = 0; x < value.shape.width; x++) {
@@ -27,41 +51,38 @@ void or_pool(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
   }
 }
 
-// A channel of a pixel of a sum: the bits that are set in its window.
-int64_t count_spikes(const Plan &plan, const Value &sum, const Workspace &space, int64_t y,
-                     int64_t x, int64_t channel) {
-  const Value &base = plan.values[sum.base];
-  const uint64_t *mask = space.buffers[sum.base].mask + channel / 64;
-  int64_t count = 0;
-  for (int64_t dy = 0; dy < sum.window; dy++) {
-    for (int64_t dx = 0; dx < sum.window; dx++) {
-      const int64_t pixel = (y * sum.window + dy) * base.shape.width + x * sum.window + dx;
-      count += static_cast<int64_t>(mask[pixel * base.shape.words()] >> (channel % 64) & 1);
+// A channel of a pixel of a pool of numbers.
+int64_t pooled(const Plan &plan, const Value &value, const Workspace &space, int64_t y, int64_t x,
+               int64_t channel) {
+  const bool maximum = value.kind == SNN_MAX_POOL;
+  const int64_t k = value.kernel;
+  int64_t result = 0;
+  for (int64_t y1 = y * k; y1 < y * k + k; y1++) {
+    for (int64_t x1 = x * k; x1 < x * k + k; x1++) {
+      const int64_t number = number_at(plan, value.sources[0], space, y1, x1, channel);
+      result = maximum ? max(result, number) : result + number;
     }
   }
-  return count;
+  return result;
 }
 
-// One row of a pool of numbers. Rare (a maximum of sums), so plain.
-void pool_counts(const Plan &plan, int32_t index, bool maximum, int64_t row, Workspace &space) {
-  const Value &value = plan.values[index], &source = plan.values[value.source];
-  const int32_t *counts = space.buffers[value.source].counts;
-  const int64_t channels = value.shape.channels, k = value.kernel;
+// One row of numbers. Rare (a maximum of sums, sums of that), so plain.
+void compute_counts(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
+  const Value &value = plan.values[index];
+  const int64_t channels = value.shape.channels;
   int32_t *to = space.buffers[index].counts + row * value.shape.width * channels;
   for (int64_t x = 0; x < value.shape.width; x++) {
     for (int64_t c = 0; c < channels; c++) {
-      int64_t result = 0;
-      for (int64_t y1 = row * k; y1 < row * k + k; y1++) {
-        for (int64_t x1 = x * k; x1 < x * k + k; x1++) {
-          const int64_t count = source.form == Form::kCounts
-                                    ? counts[(y1 * source.shape.width + x1) * channels + c]
-                                    : count_spikes(plan, source, space, y1, x1, c);
-          result = maximum ? max(result, count) : result + count;
-        }
-      }
-      *to++ = static_cast<int32_t>(result);
+      *to++ = static_cast<int32_t>(pooled(plan, value, space, row, x, c));
     }
   }
+}
+
+// One row of the mask or the counts of a node without weights.
+void compute(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
+  const Value &value = plan.values[index];
+  if (value.form == Form::kCounts) return compute_counts(plan, index, row, space);
+  return or_pool(plan, index, row, space);
 }
 
 // Lists the events of one row of pixels. A count of n is n events.
@@ -79,12 +100,14 @@ void compress_events(const Plan &plan, int32_t index, int64_t row, Workspace &sp
     if (value.form == Form::kBits) {
       to = append_set_bits(to, buffer.mask + (row * width + x) * words, words, first);
     } else if (value.form == Form::kSum) {
-      const int64_t across = plan.values[value.base].shape.width, k = value.window;
-      const uint64_t *mask = space.buffers[value.base].mask;
-      for (int64_t dy = 0; dy < k; dy++) {
-        for (int64_t dx = 0; dx < k; dx++) {
-          const int64_t pixel = (row * k + dy) * across + x * k + dx;
-          to = append_set_bits(to, mask + pixel * words, words, first);
+      for (const Term &term : value.terms) {
+        const int64_t across = plan.values[term.base].shape.width, k = term.window;
+        const uint64_t *mask = space.buffers[term.base].mask;
+        for (int64_t dy = 0; dy < k; dy++) {
+          for (int64_t dx = 0; dx < k; dx++) {
+            const int64_t pixel = (row * k + dy) * across + x * k + dx;
+            to = append_set_bits(to, mask + pixel * words, words, first);
+          }
         }
       }
     } else {

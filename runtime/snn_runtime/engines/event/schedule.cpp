@@ -24,14 +24,14 @@ class Scheduler {
       value.max_row_events = value.shape.width * value.shape.channels * value.max_value;
       if (value.needs_events) checked_product(value.max_row_events, value.shape.height, v - 1);
     }
-    std::vector<bool> listed(values), pooled(values);
+    std::vector<bool> listed(values), computed(values);
     add_phase(Step::kPrepareImage, 0, plan_.values[0].shape.height);
     for (const Phase &phase : nodes) {
       if (phase.step == Step::kLayer) {
         Layer &layer = plan_.layers[phase.index];
-        divide(layer, fuse(layer, listed, pooled));
+        divide(layer, fuse(layer, listed, computed));
         plan_.phases.push_back({Step::kLayer, phase.index, layer.bands() * layer.tile_parts, 0});
-      } else if (!pooled[phase.index]) {
+      } else if (!computed[phase.index]) {
         add_phase(phase.step, phase.index, plan_.values[phase.index].shape.height);
       }
       // Lists of events of the values that are now complete.
@@ -39,7 +39,7 @@ class Scheduler {
           phase.step == Step::kLayer ? plan_.layers[phase.index].value : phase.index;
       for (int32_t v = 1; v < values; v++) {
         const Value &value = plan_.values[v];
-        const bool ready = v == last || (value.form == Form::kSum && value.base == last);
+        const bool ready = v == last || (value.form == Form::kSum && value.last_base() == last);
         if (!ready || !value.needs_events || listed[v]) continue;
         listed[v] = true;
         add_phase(Step::kCompressEvents, v, value.shape.height);
@@ -57,23 +57,36 @@ class Scheduler {
 
   // Fuses with a layer what can follow it band by band. Returns the rows that a band must be a
   // multiple of.
-  int64_t fuse(Layer &layer, std::vector<bool> &listed, std::vector<bool> &pooled) {
+  int64_t fuse(Layer &layer, std::vector<bool> &listed, std::vector<bool> &computed) {
     int64_t rows = 1;
     for (int32_t v = std::max(layer.value, 0);
          layer.value >= 0 && v < static_cast<int32_t>(listed.size()); v++) {
       const Value &value = plan_.values[v];
-      const bool pool = value.form == Form::kBits && value.source == layer.value;
-      const bool sum = value.form == Form::kSum && value.base == layer.value;
-      const int64_t scale = pool ? value.kernel : sum ? value.window : 1;
-      if (!(v == layer.value || pool || sum) || std::lcm(rows, scale) > kMaxFusedRows) continue;
+      // Of the layer itself and of earlier values alone, whose phases are complete.
+      const bool bits =
+          value.form == Form::kBits && !value.sources.empty() &&
+          *std::max_element(value.sources.begin(), value.sources.end()) == layer.value;
+      const bool sum = value.form == Form::kSum && value.last_base() == layer.value;
+      const int64_t scale = bits ? value.kernel : sum ? window_on(value, layer.value) : 1;
+      if (!(v == layer.value || bits || sum) || std::lcm(rows, scale) > kMaxFusedRows) continue;
       rows = std::lcm(rows, scale);
-      if (pool) {
-        layer.fused.push_back({Step::kOrPool, v, scale});
-        pooled[v] = true;
+      if (bits) {
+        layer.fused.push_back({Step::kCompute, v, scale});
+        computed[v] = true;
       }
       if (!value.needs_events) continue;
       layer.fused.push_back({Step::kCompressEvents, v, scale});
       listed[v] = true;
+    }
+    return rows;
+  }
+
+  // Rows of `base` that a row of the sum needs; more than can wait, if its terms do not agree.
+  static int64_t window_on(const Value &sum, int32_t base) {
+    int64_t rows = 0;
+    for (const Term &term : sum.terms) {
+      if (term.base == base && rows && rows != term.window) return kMaxFusedRows + 1;
+      if (term.base == base) rows = term.window;
     }
     return rows;
   }

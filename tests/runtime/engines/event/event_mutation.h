@@ -65,9 +65,10 @@ class Mutation {
   }
 
   void edit(snn_node &n) {
-    int32_t *fields[] = {&n.kind, &n.channels, &n.projections, &n.source, &n.kernel, &n.positions};
-    const int64_t field = below(7);
-    if (field < 6)
+    int32_t *fields[] = {&n.kind,      &n.channels, &n.projections, &n.source[0],
+                         &n.source[1], &n.kernel,   &n.positions,   &n.reserved};
+    const int64_t field = below(9);
+    if (field < 8)
       *fields[field] = changed(*fields[field]);
     else
       n.threshold = changed(n.threshold);
@@ -105,7 +106,7 @@ struct Cost {
     const snn_projection *next = g.projection;
     for (int32_t n = 0; n < g.nodes; n++) {
       const snn_node &node = g.node[n];
-      Shape out = shapes[node.kind == SNN_POPULATION ? 0 : static_cast<size_t>(node.source)];
+      Shape out = shapes[node.kind == SNN_POPULATION ? 0 : static_cast<size_t>(node.source[0])];
       if (node.kind != SNN_POPULATION) {
         out.height = std::floor(out.height / node.kernel),
         out.width = std::floor(out.width / node.kernel);
