@@ -11,16 +11,16 @@ annotations   names, provenance
 activations   what an engine has to keep, bounded
 builder       graphs made node by node
 reference     the slow exact interpreter: the definition of the right answer
-visitor       the one walk for what makes another form of a graph
+lowering      the one walk for what makes another form of a graph
 """
 
 from snn_runtime.graph.builder import Builder
 from snn_runtime.graph.ends import Fit, Image, Readout
 from snn_runtime.graph.graph import INT16_BOUND, SpikingGraph
-from snn_runtime.graph.nodes import Node, Pool, Population, Weightless
+from snn_runtime.graph.lowering import Lowering
+from snn_runtime.graph.nodes import Node, Pool, Population, Visitor, Weightless
 from snn_runtime.graph.projection import Projection
 from snn_runtime.graph.values import INPUT, FloatArray, Numbers, Shape, Weights
-from snn_runtime.graph.visitor import Lowering, Visitor
 
 __all__ = [
     "INPUT",

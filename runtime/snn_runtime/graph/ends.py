@@ -67,6 +67,11 @@ class Image:
         """The largest |number| sent."""
         return math.ceil(max(max(m, 255 - m) for m in self.offset))
 
+    @property
+    def schema(self) -> int:
+        """The first version of model.onnx that has it."""
+        return 1 if all(m == int(m) for m in self.offset) else 2
+
     def centred(self, images: npt.NDArray[np.uint8], number: npt.DTypeLike) -> Numbers:
         """Return `x − m` as `[N, 3, H, W]` in numbers of one type."""
         planes = images.transpose(0, 3, 1, 2).astype(number)

@@ -62,6 +62,11 @@ class SpikingGraph:
         return self.readout.exact
 
     @property
+    def schema(self) -> int:
+        """The version of model.onnx that a reader of the graph must know."""
+        return max(part.schema for part in (self.image, *self.nodes))
+
+    @property
     def weight_bits(self) -> int:
         """4, 6 or 8 bits hold every weight, counted from the weights themselves: 4 bits are −7 to
         7, 6 are −31 to 31. In the file they take 8 all the same. 32 for float32 weights."""

@@ -8,7 +8,7 @@ from snn_runtime.graph.projection import Projection
 from snn_runtime.graph.values import FloatArray, Numbers, Shape, Weights
 
 if TYPE_CHECKING:
-    from snn_runtime.graph.visitor import Visitor
+    from snn_runtime.graph.nodes import Visitor
 
 T = TypeVar("T")
 Project: TypeAlias = Callable[[Projection, Numbers], Numbers]
@@ -21,7 +21,7 @@ class NodeKind(ABC):
         value = compute(sources)        sent = send(value)
 
     Soundness, digest, interpreter, rates and energy are made of these answers; what lowers a
-    graph to another form has a method for each kind instead, see `visitor`.
+    graph to another form has a method for each kind instead, see `nodes.Visitor`.
     """
 
     name: str
@@ -82,6 +82,11 @@ class NodeKind(ABC):
     def arrays(self) -> tuple[Weights | FloatArray, ...]:
         """The numbers that it holds."""
         return ()
+
+    @property
+    def schema(self) -> int:
+        """The first version of model.onnx that has it."""
+        return 1
 
     @property
     def counts(self) -> bool:

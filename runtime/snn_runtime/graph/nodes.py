@@ -5,9 +5,10 @@ the spikes of one source to it through weights, a *pool* joins the spikes of a w
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, TypeVar
+from typing import ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -29,10 +30,9 @@ from snn_runtime.graph.values import (
     source_shape,
 )
 
-if TYPE_CHECKING:
-    from snn_runtime.graph.visitor import Visitor
-
 T = TypeVar("T")
+SCHEMA = 2
+"""Latest version of model.onnx, which has all that stands here."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +92,10 @@ class Population(NodeKind):
             # θ = k + ½, so current > θ exactly where current > k: the comparison is of integers.
             return (value > np.floor(theta).astype(np.int64)).astype(np.int64)
         return (value > theta).astype(value.dtype)
+
+    @property
+    def schema(self) -> int:
+        return 1 if self.threshold.ndim == 1 else 2
 
     def describe(self) -> list[list[object]]:
         positions = self.threshold.shape[1:]
@@ -175,3 +179,16 @@ class Pool(NodeKind):
 
 Weightless: TypeAlias = Pool
 Node: TypeAlias = Population | Weightless
+
+
+class Visitor(ABC, Generic[T]):
+    """A method for each kind of node: for what must know the kind, such as an engine's lowering.
+
+    A kind that is new is a method that mypy and Python miss.
+    """
+
+    @abstractmethod
+    def population(self, node: Population) -> T: ...
+
+    @abstractmethod
+    def pool(self, node: Pool) -> T: ...

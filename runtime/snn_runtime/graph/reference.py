@@ -8,7 +8,7 @@ one multiplication and one addition, each rounded once to float32. With float32 
 float64, which stands for exact: see `agreement` for what engines owe it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from snn_runtime.graph.activations import last_reads
 from snn_runtime.graph.graph import SpikingGraph
 from snn_runtime.graph.kind import Project
-from snn_runtime.graph.nodes import Node, Pool, Population
+from snn_runtime.graph.nodes import Node
 from snn_runtime.graph.projection import Projection
 from snn_runtime.graph.values import INPUT, FloatArray, Numbers
 
@@ -88,18 +88,3 @@ def propagate(
 def centred(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> Numbers:
     """What the picture sends: `x − m` as `[N, 3, H, W]`."""
     return graph.image.centred(images, np.int64 if graph.exact else np.float64)
-
-
-def total(population: Population, sent: Mapping[str, Numbers]) -> Numbers:
-    """The current: all projections summed."""
-    return population.compute(sent)
-
-
-def fired(population: Population, current: Numbers) -> npt.NDArray[np.uint8]:
-    """`[current > θ]`, strictly."""
-    return population.send(current).astype(np.uint8)
-
-
-def pool(node: Pool, sent: Numbers) -> Numbers:
-    """OR or count of each k×k window; what the last full window leaves over is dropped."""
-    return node.compute({node.source: sent})

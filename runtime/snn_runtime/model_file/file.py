@@ -18,11 +18,12 @@ from snn_runtime.errors import ModelError, SnnError, VerifyError
 from snn_runtime.files import write_atomic
 from snn_runtime.graph import Fit, SpikingGraph
 from snn_runtime.graph.annotations import parse_json
+from snn_runtime.graph.nodes import SCHEMA
 from snn_runtime.graph.reference import run
 from snn_runtime.labels import MAX_LABELS
 from snn_runtime.model_file import gate
 from snn_runtime.model_file.reader import Tensors, to_graph
-from snn_runtime.model_file.writer import NAME, SCHEMA, emit, schema
+from snn_runtime.model_file.writer import NAME, emit
 from snn_runtime.onnx_build.operators import Array, Operators
 from snn_runtime.proof.golden import golden_hash, golden_images
 from snn_runtime.text import printable
@@ -85,7 +86,7 @@ def read_file(source: Path | bytes) -> ModelFile:
 def _with_metadata(model: ModelProto, file: ModelFile) -> ModelProto:
     graph = file.graph
     values = (
-        str(schema(graph)),
+        str(graph.schema),
         json.dumps(graph.labels, ensure_ascii=False),
         graph.image.fit,
         graph.provenance,
@@ -124,7 +125,7 @@ class Rewriting(Operators):
     twice to compare them with themselves would be half the time of a start."""
 
     def __init__(self, graph: SpikingGraph, read: Mapping[str, Array]) -> None:
-        super().__init__(NAME, str(schema(graph)))
+        super().__init__(NAME, str(graph.schema))
         self._read = read
         self.same: set[str] = set()
         """Names of the constants left out."""

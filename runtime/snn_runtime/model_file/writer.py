@@ -13,9 +13,6 @@ from snn_runtime.graph import Projection, SpikingGraph, Weights
 from snn_runtime.onnx_build import Operators, Value
 from snn_runtime.onnx_build.float32 import Float32, project
 
-SCHEMA = 2
-"""Latest version of this form; a reader refuses files of a later one. A file says the first that
-has what is in it: 2 where thresholds differ by position or an offset is no whole number, else 1."""
 NAME = "spiking_graph"
 
 
@@ -27,17 +24,11 @@ def emit(graph: SpikingGraph, op: Operators | None = None) -> ModelProto:
     return stored.op.model(stored.logits())
 
 
-def schema(graph: SpikingGraph) -> int:
-    """Return the version of this form that a reader of `graph` must know."""
-    whole = all(m == int(m) for m in graph.image.offset)
-    return 1 if whole and all(node.threshold.ndim == 1 for node in graph.populations) else SCHEMA
-
-
 class Stored(Float32):
     """A graph as files hold it."""
 
     def __init__(self, graph: SpikingGraph, op: Operators | None = None) -> None:
-        op = op or Operators(NAME, str(schema(graph)))
+        op = op or Operators(NAME, str(graph.schema))
         if graph.exact:
             self.one = op.constant("/one", np.float32(1))
         super().__init__(graph, op)

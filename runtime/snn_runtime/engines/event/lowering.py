@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_runtime.engines.event import library
-from snn_runtime.graph import INPUT, Pool, Population, Projection, Shape, SpikingGraph
+from snn_runtime.graph import INPUT, Pool, Population, Projection, Shape, SpikingGraph, Visitor
 
 _KINDS = {"population": 0, "max": 1, "sum": 2}
 """snn_kind"""
@@ -34,36 +34,59 @@ class Lowered:
 
 def lower(graph: SpikingGraph) -> Lowered:
     """Lower a graph of int8 weights."""
-    number = {name: i for i, name in enumerate([INPUT, *(node.name for node in graph.nodes)])}
-    nodes: list[library.Node] = []
-    projections: list[library.Projection] = []
-    weights: list[npt.NDArray[Any]] = []
-    threshold = weight = 0
-    for node in graph.nodes:
-        if isinstance(node, Pool):
-            sources = (number[node.source], 0)
-            pool = library.Node(_KINDS[node.kind], source=sources, kernel=node.kernel)
-            nodes.append(pool)
-            continue
-        nodes.append(_population(node, threshold))
-        threshold += node.threshold.size
-        for p in node.projections:
-            projections.append(_projection(p, number[p.source], graph.shapes[p.source], weight))
-            weights.append(p.weight)
-            weight += p.weight.size
+    lists = _Lists(graph)
+    nodes = [node.accept(lists) for node in graph.nodes]
     readout = graph.readout
-    thresholds = _flat((np.floor(node.threshold) for node in graph.populations), np.int32)
-    arrays = Lowered(
+    lowered = Lowered(
         library.Graph(),
         (library.Node * len(nodes))(*nodes),
-        (library.Projection * len(projections))(*projections),
-        _flat([*weights, readout.weight], np.int8),
-        thresholds,
+        (library.Projection * len(lists.projections))(*lists.projections),
+        _flat([*lists.weights, readout.weight], np.int8),
+        _flat(map(np.floor, lists.thresholds), np.int32),
         np.ascontiguousarray(readout.scale),
         np.ascontiguousarray(readout.bias),
     )
-    _fill(arrays, graph, number[readout.source], weight)
-    return arrays
+    _fill(lowered, graph, lists.number[readout.source], _size(lists.weights))
+    return lowered
+
+
+class _Lists(Visitor[library.Node]):
+    """What the nodes of an snn_graph point into, one after the other."""
+
+    def __init__(self, graph: SpikingGraph) -> None:
+        self.graph = graph
+        self.number = {name: i for i, name in enumerate([INPUT, *(n.name for n in graph.nodes)])}
+        self.projections: list[library.Projection] = []
+        self.weights: list[npt.NDArray[Any]] = []
+        self.thresholds: list[npt.NDArray[Any]] = []
+
+    def population(self, node: Population) -> library.Node:
+        lowered = library.Node(
+            _KINDS["population"],
+            channels=len(node.threshold),
+            projections=len(node.projections),
+            positions=node.threshold.ndim > 1,
+            threshold=_size(self.thresholds),
+        )
+        self.thresholds.append(node.threshold)
+        for projection in node.projections:
+            self.projections.append(self.projection(projection))
+            self.weights.append(projection.weight)
+        return lowered
+
+    def pool(self, node: Pool) -> library.Node:
+        return library.Node(
+            _KINDS[node.kind], source=(self.number[node.source], 0), kernel=node.kernel
+        )
+
+    def projection(self, projection: Projection) -> library.Projection:
+        source, weight = self.number[projection.source], _size(self.weights)
+        if projection.weight.ndim == 2:
+            _, height, width = planes(self.graph.shapes[projection.source])
+            return library.Projection(source, height, width, 1, 1, 0, 0, 1, weight)
+        kernel = projection.weight.shape[2:]
+        steps = (*projection.stride, *projection.padding, projection.groups)
+        return library.Projection(source, *kernel, *steps, weight)
 
 
 def planes(shape: Shape) -> tuple[int, int, int]:
@@ -87,25 +110,8 @@ def _fill(lowered: Lowered, graph: SpikingGraph, readout: int, readout_weight: i
     struct.bias = lowered.bias.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
 
 
-def _population(node: Population, threshold: int) -> library.Node:
-    return library.Node(
-        _KINDS["population"],
-        channels=len(node.threshold),
-        projections=len(node.projections),
-        positions=node.threshold.ndim > 1,
-        threshold=threshold,
-    )
-
-
-def _projection(
-    projection: Projection, source: int, shape: Shape, weight: int
-) -> library.Projection:
-    if projection.weight.ndim == 2:
-        _, height, width = planes(shape)
-        return library.Projection(source, height, width, 1, 1, 0, 0, 1, weight)
-    kernel = projection.weight.shape[2:]
-    steps = (*projection.stride, *projection.padding, projection.groups)
-    return library.Projection(source, *kernel, *steps, weight)
+def _size(arrays: Iterable[npt.NDArray[Any]]) -> int:
+    return sum(array.size for array in arrays)
 
 
 def _flat(arrays: Iterable[npt.NDArray[Any]], dtype: Any) -> npt.NDArray[Any]:

@@ -1,30 +1,16 @@
-"""The one walk over a graph, for whatever makes another form of it.
+"""The one walk over a graph, for whatever makes another form of it."""
 
-Who lowers a graph writes a method for each kind of node; a kind that is new is a method that mypy
-and Python miss. `sent` holds what each node became.
-"""
-
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic, TypeVar
+from abc import abstractmethod
+from typing import TYPE_CHECKING, TypeVar
 
 from snn_runtime.graph.ends import Image
-from snn_runtime.graph.nodes import Pool, Population
+from snn_runtime.graph.nodes import Visitor
 from snn_runtime.graph.values import INPUT
 
 if TYPE_CHECKING:
     from snn_runtime.graph.graph import SpikingGraph
 
 T = TypeVar("T")
-
-
-class Visitor(ABC, Generic[T]):
-    """A method for each kind of node."""
-
-    @abstractmethod
-    def population(self, node: Population) -> T: ...
-
-    @abstractmethod
-    def pool(self, node: Pool) -> T: ...
 
 
 class Lowering(Visitor[T]):
