@@ -11,7 +11,6 @@ is float32 `[N, 3, H, W]`, so that no pixel preprocessing is on the twin's bill.
 """
 
 import logging
-import platform
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from snn_runtime.graph import (
     Projection,
     SpikingGraph,
 )
-from snn_runtime.machine.describe import instruction_sets
+from snn_runtime.machine.saturation import saturates_here
 from snn_runtime.onnx_build import BATCH, ModelProto, Operators, Value
 from snn_runtime.onnx_build.float32 import OUTPUT, flat, project
 
@@ -54,7 +53,7 @@ def quantise(model: Path, target: Path, inputs: FloatArray) -> None:
     """Write the INT8 form of an ONNX file: QDQ, per channel, by ONNX Runtime's own quantiser.
 
     Activations are uint8 and weights int8, calibrated on `inputs` `[N, 3, H, W]`, as its makers
-    advise for CPUs; weights keep 7 bits only on x86 without VNNI, where 8 would saturate.
+    advise for CPUs; weights keep 7 bits only where 8 would saturate.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -71,19 +70,13 @@ def quantise(model: Path, target: Path, inputs: FloatArray) -> None:
             _Calibration(inputs[:CALIBRATION_IMAGES]),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            reduce_range=saturates(),
+            reduce_range=saturates_here(),
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
     finally:
         logging.root.setLevel(level)
         prepared.unlink(missing_ok=True)
-
-
-def saturates() -> bool:
-    """Whether this processor adds products of uint8 and int8 in 16 bits, which 8 × 8 overflow."""
-    x86 = platform.machine() in ("x86_64", "AMD64", "i686")
-    return x86 and not any("vnni" in name for name in instruction_sets())
 
 
 def centred(projection: Projection) -> FloatArray:

@@ -1,6 +1,5 @@
 """The dense twin against ReLU networks by hand, and its INT8 form in ONNX Runtime."""
 
-import platform
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ from graphs import example, pictures, spiking_graphs
 from hypothesis import given, settings
 from onnx import ModelProto, numpy_helper
 
-from snn_bench import twin
 from snn_bench.topology import Design, build
 from snn_bench.twin import is_identity, quantise, relu_twin, twin_input
 from snn_runtime.graph import (
@@ -25,7 +23,6 @@ from snn_runtime.graph import (
     SpikingGraph,
 )
 from snn_runtime.image.scenes import random_scenes
-from snn_runtime.machine import describe as machine
 
 
 def evaluated(graph: SpikingGraph, model: ModelProto, inputs: np.ndarray) -> np.ndarray:
@@ -128,20 +125,3 @@ def test_weights_are_int8_per_channel(tmp_path: Path) -> None:
     tensors = {t.name: t for t in onnx.load(str(tmp_path / "int8.onnx")).graph.initializer}
     assert tensors["conv1/0/weight_quantized"].data_type == onnx.TensorProto.INT8
     assert list(tensors["conv1/0/weight_scale"].dims) == [4]
-
-
-@pytest.mark.parametrize(
-    ("architecture", "flags", "expected"),
-    [
-        ("x86_64", "sse avx2", True),
-        ("x86_64", "avx2 avx512_vnni", False),
-        ("x86_64", "avx2 avx_vnni", False),
-        ("aarch64", "asimd", False),
-    ],
-)
-def test_seven_bits_only_where_eight_saturate(
-    monkeypatch: pytest.MonkeyPatch, architecture: str, flags: str, expected: bool
-) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: architecture)
-    monkeypatch.setattr(machine, "_cpu_info", lambda keys: flags)
-    assert twin.saturates() is expected

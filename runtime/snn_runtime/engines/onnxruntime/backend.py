@@ -8,11 +8,9 @@ kernels can change a spike.
 """
 
 import math
-import os
 import re
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache, cached_property
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -21,19 +19,18 @@ import onnxruntime as ort
 
 from snn_runtime.engines.lifetime import Reopened
 from snn_runtime.engines.onnxruntime.integer import Integer
-from snn_runtime.engines.onnxruntime.operators import WeightType
 from snn_runtime.errors import DeviceError, ResourceError, SnnError, UsageError
 from snn_runtime.graph import INPUT, SpikingGraph
 from snn_runtime.graph.activations import MAX_KEPT, NUMBER
 from snn_runtime.graph.reference import Spikes
 from snn_runtime.machine.cores import thread_count
+from snn_runtime.machine.saturation import saturates_here
 from snn_runtime.onnx_build import ModelProto
 from snn_runtime.onnx_build.float32 import OUTPUT, Float32, spikes_of
 
 Optimisation = Literal["disable", "basic", "extended", "all"]
 Form = Literal["integer", "float"]
 
-CPUINFO = Path("/proc/cpuinfo")
 PROVIDERS = ["CPUExecutionProvider"]
 CHUNK_VALUES = 2**24
 """Values that the largest node may send for one chunk, 64 MiB in float32, whatever the batch."""
@@ -112,7 +109,7 @@ class OrtBackend(Reopened):
     def _lowered(self) -> Float32:
         if self.form == "float":
             return Float32(self._graph)
-        return Integer(self._graph, exact_weights())
+        return Integer(self._graph, np.uint8 if saturates_here() else np.int8)
 
     def _open(self, model: ModelProto) -> ort.InferenceSession:
         options = ort.SessionOptions()
@@ -169,38 +166,6 @@ def in_chunks(
     except Exception as error:  # ORT's own classes have no public base
         raise translated(error) from error
     return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
-
-
-def adds_in_32_bits(machine: str, cpuinfo: Iterable[str]) -> bool:
-    """Whether this processor's kernels add products of uint8 and int8 without saturating.
-
-    x86 without VNNI adds two of them in 16 bits: 2 · 255 · 127 > 32767. A processor that is not
-    known counts as one of those.
-
-    Args:
-        machine: As `uname -m` says.
-        cpuinfo: Lines of /proc/cpuinfo.
-    """
-    if machine in ("aarch64", "arm64"):
-        return True
-    lines = (line for line in cpuinfo if line.startswith("flags"))
-    flags = set(next(lines, "").partition(":")[2].split())
-    # ONNX Runtime prefers AVX-512 to AVX, and does so with VNNI only if all of these are there.
-    if "avx512f" in flags:
-        return flags >= {"avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}
-    return "avx_vnni" in flags
-
-
-@cache
-def exact_weights() -> WeightType:
-    """The type in which this machine multiplies 8-bit weights exactly."""
-    machine = os.uname().machine
-    try:
-        with CPUINFO.open() as lines:
-            exact = adds_in_32_bits(machine, lines)
-    except OSError:
-        exact = adds_in_32_bits(machine, ())
-    return np.int8 if exact else np.uint8
 
 
 def translated(error: Exception) -> SnnError:

@@ -21,8 +21,7 @@ class IntegerOperators(Operators):
     """Operators whose sums are rescaled, rounded and cut to 0 … 255, for weights of one type."""
 
     def __init__(self, weights: WeightType) -> None:
-        """Begin a graph; uint8 weights are the same numbers for processors that add products of
-        uint8 and int8 in 16 bits, where these saturate."""
+        """Begin a graph; uint8 weights are for processors whose products of int8 saturate."""
         super().__init__("integer_spiking_graph")
         self._weights = weights
         self.one = self.constant("/one", np.float32(1))

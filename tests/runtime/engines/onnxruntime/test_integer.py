@@ -1,8 +1,6 @@
 """The integer form: that it is one, that it is exact at every edge, and on every processor."""
 
-import os
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from onnx import ModelProto, TensorProto
 
 from snn_runtime import load
 from snn_runtime.engines.onnxruntime import backend as ort
-from snn_runtime.engines.onnxruntime.backend import OrtBackend, adds_in_32_bits
+from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.engines.onnxruntime.integer import Integer
 from snn_runtime.engines.onnxruntime.merge import merge, ungrouped
 from snn_runtime.engines.onnxruntime.operators import WeightType
@@ -33,11 +31,12 @@ from snn_runtime.graph import (
     SpikingGraph,
     reference,
 )
+from snn_runtime.machine.saturation import saturates_here
 
 FLOATS = {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "ConvInteger"}
 AROUND = ((1, 1), (1, 1))
 SIZE = 8
-KINDS: tuple[WeightType, ...] = tuple({ort.exact_weights(), np.uint8})
+KINDS: tuple[WeightType, ...] = (np.uint8,) if saturates_here() else (np.int8, np.uint8)
 """Types of weights. Where int8 weights saturate they are not used: only that can be tested."""
 
 
@@ -370,53 +369,19 @@ def test_groups_become_blocks() -> None:
     np.testing.assert_array_equal(whole.weight[:, :, 0, 0], expected)
 
 
-def flags(*present: str) -> Iterator[str]:
-    yield from ("processor\t: 0\n", f"flags\t\t: fpu sse2 {' '.join(present)}\n", "bogomips: 1\n")
-
-
-WIDE = ("avx2", "avx512f", "avx512bw", "avx512dq", "avx512vl")
-
-
-@pytest.mark.parametrize(
-    ("machine", "present", "exact"),
-    [
-        ("x86_64", (*WIDE, "avx512_vnni"), True),
-        ("x86_64", (*WIDE, "avx512_vnni", "avx_vnni"), True),
-        ("x86_64", ("avx2", "avx_vnni"), True),
-        ("x86_64", WIDE, False),
-        ("x86_64", ("avx2", "avx512f", "avx512_vnni"), False),
-        ("x86_64", ("avx2", "fma"), False),
-        ("x86_64", ("avx2", "avx512_vnni_of_the_future"), False),
-        ("aarch64", (), True),
-        ("riscv64", (), False),
-    ],
-)
-def test_which_processors_add_in_32_bits(
-    machine: str, present: tuple[str, ...], exact: bool
+@pytest.mark.parametrize("weights", [np.int8, np.uint8])
+def test_the_type_of_weights_is_the_processors(
+    weights: WeightType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert adds_in_32_bits(machine, flags(*present)) == exact
+    monkeypatch.setattr(ort, "saturates_here", lambda: weights is np.uint8)
+    stored = OrtBackend(example())._lowered().op.model().graph.initializer
+    kind = next(w.data_type for w in stored if w.name == "conv2/weight")
+    assert kind == (TensorProto.INT8 if weights is np.int8 else TensorProto.UINT8)
 
 
-def test_an_unknown_processor_is_not_trusted(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    assert not adds_in_32_bits("x86_64", ())
-    machine, exact_here = os.uname().machine, ort.exact_weights() is np.int8
-    for name, content in (("none", None), ("old", "flags\t: avx2\n"), ("new", "flags: avx_vnni\n")):
-        if content is not None:
-            (tmp_path / name).write_text(content)
-        monkeypatch.setattr(ort, "CPUINFO", tmp_path / name)
-        ort.exact_weights.cache_clear()
-        exact = machine == "aarch64" or (machine == "x86_64" and name == "new")
-        assert ort.exact_weights() is (np.int8 if exact else np.uint8)
-        weights = serving(example(), ort.exact_weights()).graph.initializer
-        kind = next(w.data_type for w in weights if w.name == "conv2/weight")
-        assert kind == (TensorProto.INT8 if exact else TensorProto.UINT8)
-        if exact and not exact_here:
-            continue  # this processor is not the one that the file tells of
-        graph = example()
-        images = pictures(graph.image, 2)
-        np.testing.assert_array_equal(
-            OrtBackend(graph).run(images), reference.run(graph, images).logits
-        )
-    ort.exact_weights.cache_clear()
+def test_this_processor_is_given_weights_that_it_multiplies_exactly() -> None:
+    graph = example()
+    images = pictures(graph.image, 2)
+    np.testing.assert_array_equal(
+        OrtBackend(graph).run(images), reference.run(graph, images).logits
+    )
