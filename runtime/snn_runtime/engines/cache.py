@@ -1,20 +1,19 @@
-"""Engines kept between runs, in a private directory, each authenticated.
+"""The engine cache: engines kept between runs, in a private directory, each authenticated.
 
     $IIR_SNN_CACHE, else $XDG_CACHE_HOME/iir-snn, else ~/.cache/iir-snn        0700
         <key>.engine      magic, HMAC-SHA256, length and JSON of the header, payload
         iir-snn.secret    magic, 32 random bytes                                0600
-        lock-0 … lock-f   who builds; sixteen, so that they need not be swept
-        quarantine/       entries that were not what they claim
+        lock-0 … lock-f   one builder at a time; sixteen, so that none is left over
+        quarantine/       entries that were not genuine
 
-An engine is code: whoever can make us load one runs what he likes. So nothing is deserialised but
-bytes whose HMAC proves that this user's runtime wrote them under this key. That catches damage
-(truncation, flipped bits, mixed-up files) and entries that come from elsewhere: another machine's
-backup, a download, a program tricked into writing a file of its choice. It does not keep out who
-can read the secret: root, and what runs as this user anyway.
+An engine is code. So only bytes are deserialised whose HMAC proves that this user's runtime wrote
+them under this key. That catches damage (truncation, flipped bits, mixed-up files) and entries from
+elsewhere: another machine's backup, a download, a program tricked into writing a file of its
+choice. It does not keep out a process that can read the secret: root's, or this user's own.
 
-Whatever is wrong with an entry, it is moved away and the engine is built again. Whatever is wrong
-with the directory, engines are built and not kept, and one line says so. The directory may be one
-in which somebody keeps files of his own: only what `ours` knows is ever removed.
+A bad entry is quarantined and the engine is built again. With a bad directory, engines are built
+and not kept, and one line is logged. The directory may hold files of the user's own: only those
+that `cache_files` lists are ever removed.
 """
 
 import hashlib
@@ -30,18 +29,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snn_runtime.engines import ours
-from snn_runtime.engines.ours import MAGIC, QUARANTINE, SECRET, SECRET_MAGIC
+from snn_runtime.engines import cache_files
+from snn_runtime.engines.cache_files import MAGIC, QUARANTINE, SECRET, SECRET_MAGIC
 from snn_runtime.errors import ResourceError
 from snn_runtime.files import sweep_temporary, write_atomic
-from snn_runtime.machine.private import Unusable, check_private, directory, read_own, take
+from snn_runtime.machine.private import Unusable, acquire, check_private, directory, read_own
 
 LOG = logging.getLogger(__name__)
 
 LARGEST = 2**31
 """Bytes of all entries; the least recently used go first."""
 QUARANTINED = 4
-"""Entries kept to be looked at."""
+"""Entries kept for inspection."""
 _SECRET = 32
 _MAC = hashlib.sha256().digest_size
 _LENGTH = 4
@@ -49,7 +48,7 @@ _LENGTH = 4
 
 @dataclass(frozen=True)
 class Entry:
-    """What was kept under a key."""
+    """An engine, or a choice of one, under its key."""
 
     header: Mapping[str, Any]
     payload: bytes
@@ -71,17 +70,17 @@ class Cache:
 
     @contextmanager
     def lock(self, key: str, what: str = "the engine") -> Iterator[None]:
-        """Be the only process at work on a key."""
+        """Keep other processes from working on a key."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self.path / f"lock-{key[0]}", flags, 0o600)
         try:
-            take(descriptor, what)
+            acquire(descriptor, what)
             yield
         finally:
             os.close(descriptor)  # which lets go of the lock
 
     def load(self, key: str) -> Entry | None:
-        """Return what is kept under `key`; what is not genuine is put away."""
+        """Return the entry of `key`; one that is not genuine is quarantined."""
         try:
             data = read_own(self._file(key))
         except FileNotFoundError:
@@ -95,7 +94,7 @@ class Cache:
         return entry
 
     def store(self, key: str, header: Mapping[str, Any], payload: bytes) -> None:
-        """Keep an entry, unless there is no room, which one line says."""
+        """Keep an entry; where the disk is full, log it and keep none."""
         text = json.dumps({**header, "key": key}, sort_keys=True).encode()
         rest = len(text).to_bytes(_LENGTH, "little") + text + payload
         try:
@@ -105,20 +104,20 @@ class Cache:
             LOG.warning("engines are not kept: %s", error)
 
     def quarantine(self, key: str, why: str) -> None:
-        """Move an entry to where nobody loads it."""
+        """Move an entry to where it is not loaded."""
         away = self.path / QUARANTINE
         try:
             away.mkdir(mode=0o700, exist_ok=True)
             check_private(away)
             os.replace(self._file(key), away / f"{key}-{time.time_ns()}")
-            for old in sorted(ours.put_away(self.path), key=_age)[:-QUARANTINED]:
+            for old in sorted(cache_files.quarantined(self.path), key=_age)[:-QUARANTINED]:
                 old.unlink(missing_ok=True)
         except (OSError, Unusable):
-            return  # another process was faster, or nothing can be moved: it is not used either way
-        LOG.warning("a kept engine is put away and built again: %s", why)
+            return  # another process was faster, or nothing can be moved; it is not used
+        LOG.warning("a cached engine is quarantined and built again: %s", why)
 
     def _file(self, key: str) -> Path:
-        return self.path / f"{key}{ours.SUFFIX}"
+        return self.path / f"{key}{cache_files.SUFFIX}"
 
     def _mac(self, rest: bytes) -> bytes:
         return hmac.digest(self._secret, MAGIC + rest, "sha256")
@@ -142,7 +141,7 @@ class Cache:
         file = self.path / SECRET
         if not os.path.lexists(file):
             return None
-        if not ours.carries(file, SECRET_MAGIC):
+        if not cache_files.begins_with(file, SECRET_MAGIC):
             raise Unusable(f"{file} is not the engines' secret: move it elsewhere")
         try:
             data = read_own(file, private=True).removeprefix(SECRET_MAGIC)
@@ -152,13 +151,13 @@ class Cache:
         return data if len(data) == _SECRET else None
 
     def _make_secret(self) -> bytes:
-        """A new one, which makes every older entry void."""
+        """Write a new secret, which makes every older entry void."""
         secret = secrets.token_bytes(_SECRET)
         write_atomic(self.path / SECRET, SECRET_MAGIC + secret, private=True)
         return secret
 
     def _make_room(self, newest: str) -> None:
-        entries = sorted(ours.engines(self.path), key=_age)
+        entries = sorted(cache_files.engines(self.path), key=_age)
         size = sum(map(_size, entries))
         for entry in entries:
             if size <= LARGEST or entry == self._file(newest):
@@ -168,7 +167,7 @@ class Cache:
 
 
 def open_cache() -> Cache | None:
-    """The user's cache; None where it cannot be used, which one line says."""
+    """Return the user's cache; None where it cannot be used, which is logged."""
     try:
         return Cache(directory())
     except Unusable as error:
@@ -177,19 +176,23 @@ def open_cache() -> Cache | None:
 
 
 def clear() -> str:
-    """Remove all that we keep, and nothing else; return what that was, as half a sentence.
+    """Remove the cache's files, and no others; return what that was, as half a sentence.
 
     Raises:
-        ResourceError: `unusable_cache`, where the directory is not ours to clear.
+        ResourceError: `unusable_cache`, where the directory is not this user's alone.
     """
     path = directory()
     if not os.path.lexists(path):
         return f"nothing is kept in {path}"
     try:
         check_private(path)
-        kept = [*ours.engines(path), *ours.put_away(path), *ours.of_onnxruntime(path)]
+        kept = [
+            *cache_files.engines(path),
+            *cache_files.quarantined(path),
+            *cache_files.onnxruntime_engines(path),
+        ]
         size = sum(map(_size, kept))
-        for file in (*kept, *ours.secret(path)):
+        for file in (*kept, *cache_files.secret(path)):
             file.unlink(missing_ok=True)
         sweep_temporary(path)
     except (OSError, Unusable) as error:

@@ -1,11 +1,11 @@
-"""What becomes of an engine when it is copied, pickled, or left behind by a fork.
+"""Copies, pickles and forks of an engine.
 
 An engine is memory and threads that Python does not see. A second object must not point at them, so
-a copy is opened anew from the graph, as asked for and not as found: it may come to another machine.
+a copy is opened again from the graph and the caller's arguments: it may be on another machine.
 
-A forked process has the memory but none of the threads. To take an engine down there is to wait for
-them for ever, at the end of the process too. So it is never taken down: another is opened when it
-is needed, or, on a GPU, which does not survive a fork, refused.
+A forked process has the memory but none of the threads. Destroying an engine there would wait for
+them for ever, at the end of the process too. So it is never destroyed: another is opened when it is
+needed or, on a GPU, which does not survive a fork, refused.
 """
 
 import ctypes
@@ -23,16 +23,16 @@ class Reopened:
     """Base of the backends: one whose copies are opened from the graph."""
 
     _opened: ClassVar[tuple[str, ...]] = ()
-    """Cached properties that hold an engine, and open one where there is none."""
+    """Cached properties that hold an engine, and open one when first read."""
 
-    def __init__(self, graph: SpikingGraph, **asked: Any) -> None:
+    def __init__(self, graph: SpikingGraph, **arguments: Any) -> None:
         """Remember the graph and the other arguments that the backend was made with."""
         self._graph = graph
-        self._asked = asked
+        self._arguments = arguments
         _alive.add(self)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[SpikingGraph]]:
-        return partial(type(self), **self._asked), (self._graph,)
+        return partial(type(self), **self._arguments), (self._graph,)
 
     def _forked(self) -> None:
         """Forget the engine: this process is a copy of the one that has its threads."""
@@ -41,7 +41,7 @@ class Reopened:
 
 
 def gpu_left_behind() -> DeviceError:
-    """What a forked process is told that asks an engine on a GPU."""
+    """Return the error of an engine on a GPU in a forked process."""
     return DeviceError("backend_failed", "the GPU does not survive a fork: load the model after it")
 
 
@@ -50,10 +50,10 @@ _alive: weakref.WeakSet[Reopened] = weakref.WeakSet()
 
 def _leave_engines_behind() -> None:
     for backend in _alive:
-        # One reference that nobody gives back: what the backend holds is never destroyed.
+        # One reference too many, so that what the backend holds is never destroyed.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(dict(vars(backend))))
         backend._forked()
 
 
-# A process id would not tell a fork: a container begins to count them anew.
+# A process id would not show a fork: a container counts them from 1 again.
 os.register_at_fork(after_in_child=_leave_engines_behind)

@@ -1,4 +1,4 @@
-"""A directory that nobody else may write to, files of ours in it, and one process at a time."""
+"""A directory that no other user may write to, files in it, and a lock between processes."""
 
 import fcntl
 import logging
@@ -9,15 +9,14 @@ from pathlib import Path
 
 LOG = logging.getLogger(__name__)
 
-
 SETTING = "IIR_SNN_CACHE"
 """Environment variable that names the directory."""
 WAITING = 3.0
-"""Seconds between two lines that say that another process builds."""
+"""Seconds between two lines that report that another process builds."""
 
 
 class Unusable(Exception):
-    """The directory cannot be trusted or written, and why."""
+    """The directory cannot be trusted or written, with the reason."""
 
 
 def directory() -> Path:
@@ -44,7 +43,7 @@ def check_private(path: Path) -> None:
 
 
 def read_own(path: Path, *, private: bool = False) -> bytes:
-    """Read a plain file of ours. O_NONBLOCK: a pipe put there must not make us wait for it."""
+    """Read a plain file of this user. O_NONBLOCK: a pipe in its place would be waited for."""
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     with open(os.open(path, flags), "rb") as file:
         state = os.fstat(file.fileno())
@@ -55,7 +54,8 @@ def read_own(path: Path, *, private: bool = False) -> bytes:
         return file.read()
 
 
-def take(descriptor: int, what: str) -> None:
+def acquire(descriptor: int, what: str) -> None:
+    """Wait for the lock of an open file; a line is logged now and then that names `what`."""
     next_line = time.monotonic() + WAITING
     while True:
         try:

@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from snn_runtime.engines import cache, ours
+from snn_runtime.engines import cache, cache_files
 from snn_runtime.engines.cache import Cache, clear
-from snn_runtime.engines.ours import MAGIC
-from snn_runtime.engines.tensorrt import entries
+from snn_runtime.engines.cache_files import MAGIC
+from snn_runtime.engines.tensorrt import spec
 from snn_runtime.engines.tensorrt.backend import TensorRtBackend
 from snn_runtime.engines.tensorrt.device import Device
 from snn_runtime.engines.tensorrt.library import find
@@ -69,7 +69,7 @@ def test_what_is_stored_is_loaded(kept: Cache) -> None:
     assert entry is not None and entry.payload == b"an engine" and entry.header["form"] == "int8"
     assert kept.load(OTHER) is None
     assert stat.S_IMODE(kept.path.stat().st_mode) == 0o700
-    assert stat.S_IMODE((kept.path / ours.SECRET).stat().st_mode) == 0o600
+    assert stat.S_IMODE((kept.path / cache_files.SECRET).stat().st_mode) == 0o600
 
 
 def truncate(path: Path) -> None:
@@ -140,7 +140,7 @@ def test_what_is_not_genuine_is_put_away(
 ) -> None:
     damage(file(kept))
     assert kept.load(KEY) is None and not os.path.lexists(file(kept))
-    assert caplog.text.count("put away and built again") == 1
+    assert caplog.text.count("quarantined and built again") == 1
     assert len(list((kept.path / "quarantine").iterdir())) == 1
     kept.store(KEY, {}, b"new")
     entry = kept.load(KEY)
@@ -200,7 +200,7 @@ class Kept(RuleBasedStateMachine):
 
     @rule()
     def lose_the_secret(self) -> None:
-        (Path(self.folder.name) / ours.SECRET).unlink(missing_ok=True)
+        (Path(self.folder.name) / cache_files.SECRET).unlink(missing_ok=True)
         self.cache = Cache(Path(self.folder.name))
 
     @rule(key=keys)
@@ -218,16 +218,16 @@ TestKept = Kept.TestCase
 
 
 def test_entries_of_another_secret_are_void(kept: Cache) -> None:
-    (kept.path / ours.SECRET).unlink()
+    (kept.path / cache_files.SECRET).unlink()
     assert Cache(kept.path).load(KEY) is None
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604])
 def test_a_secret_that_others_may_read_is_made_anew(kept: Cache, mode: int) -> None:
-    before = (kept.path / ours.SECRET).read_bytes()
-    (kept.path / ours.SECRET).chmod(mode)
+    before = (kept.path / cache_files.SECRET).read_bytes()
+    (kept.path / cache_files.SECRET).chmod(mode)
     assert Cache(kept.path).load(KEY) is None
-    assert (kept.path / ours.SECRET).read_bytes() != before
+    assert (kept.path / cache_files.SECRET).read_bytes() != before
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o1777])
@@ -284,7 +284,9 @@ def test_clear(kept: Cache) -> None:
     kept.store(OTHER, {}, bytes(10**6))
     truncate(file(kept))
     kept.load(KEY)
-    other = kept.path / ours.ONNXRUNTIME / f"{'0' * 16}-32" / "sums" / f"{THEIRS}_sm87.engine"
+    other = (
+        kept.path / cache_files.ONNXRUNTIME / f"{'0' * 16}-32" / "sums" / f"{THEIRS}_sm87.engine"
+    )
     other.parent.mkdir(parents=True)
     other.write_bytes(bytes(10**6))
     (kept.path / f"{MARK}abc.tmp").touch()
@@ -350,7 +352,7 @@ def test_what_is_not_ours_is_never_removed(
     assert texts(folder) == before
     assert clear().startswith("removed 2 kept files")
     assert texts(folder) == before
-    assert caplog.text.count("put away") == 2
+    assert caplog.text.count("quarantined") == 2
 
 
 def test_nothing_is_removed_through_a_link(
@@ -365,15 +367,15 @@ def test_nothing_is_removed_through_a_link(
     genuine.write_bytes(MAGIC)
     for name in ("quarantine", "onnxruntime-tensorrt"):
         (folder / name).symlink_to(elsewhere)
-    for name in (f"{KEY}.engine", f"{MARK}abc.tmp", ours.SECRET):
+    for name in (f"{KEY}.engine", f"{MARK}abc.tmp", cache_files.SECRET):
         (folder / name).symlink_to(genuine)
     monkeypatch.setenv(SETTING, str(folder))
     assert clear() == f"removed 0 kept files, 0.0 MB, from {folder}"
     with pytest.raises(Unusable, match="is not the engines' secret: move it elsewhere"):
         Cache(folder)
-    (folder / ours.SECRET).unlink()
+    (folder / cache_files.SECRET).unlink()
     opened = Cache(folder)
-    assert opened.load(KEY) is None and "put away" not in caplog.text
+    assert opened.load(KEY) is None and "quarantined" not in caplog.text
     assert len([path for path in elsewhere.rglob("*") if path.is_file()]) == 4
     assert len([path for path in folder.iterdir() if path.is_symlink()]) == 4
 
@@ -382,10 +384,10 @@ def test_nothing_is_removed_through_a_link(
 def test_a_file_with_the_name_of_the_secret_stays(tmp_path: Path, content: bytes) -> None:
     folder = tmp_path / "mine"
     folder.mkdir(mode=0o700)
-    (folder / ours.SECRET).write_bytes(content)
+    (folder / cache_files.SECRET).write_bytes(content)
     with pytest.raises(Unusable, match="move it elsewhere"):
         Cache(folder)
-    assert (folder / ours.SECRET).read_bytes() == content
+    assert (folder / cache_files.SECRET).read_bytes() == content
 
 
 def test_clear_where_nothing_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -494,22 +496,22 @@ def test_the_key_is_of_everything(gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch)
     def key(
         graph: SpikingGraph = GRAPH, hash_: str = "x", form: Form = "int8", **more: object
     ) -> str:
-        asked: Any = {"watched": False, **more}
-        piece = entries.Workpiece.of(graph, hash_, library, device, form, **asked)
+        asked: Any = {"debug": False, **more}
+        piece = spec.EngineSpec.of(graph, hash_, library, device, form, **asked)
         return piece.key
 
     keys = {
         key(),
         key(hash_="y"),
         key(form="fp16"),
-        key(watched=True),
+        key(debug=True),
         key(choice="int8,fp16"),
         key(replace(GRAPH, labels=("dog", "ship", "Straße"))),
         key(example(exact=False)),
     }
     for name, value in (("LARGEST_BATCH", 4), ("USUAL_BATCH", 2), ("LOWERING", 99)):
         with monkeypatch.context() as patch:
-            patch.setattr(entries, name, value)
+            patch.setattr(spec, name, value)
             keys.add(key())
     assert len(keys) == 10 and key() in keys
 
@@ -526,7 +528,7 @@ def test_without_a_cache_it_works_and_says_so_once(
     np.testing.assert_array_equal(engine.run(IMAGES), LOGITS)
     engine.spikes(IMAGES)
     assert caplog.text.count("engines are not kept") == 1
-    assert len(gpu.built()) == 3  # with nothing kept, the watched twin is built when asked for
+    assert len(gpu.built()) == 3  # with nothing kept, the debug engine is built when asked for
 
 
 def test_a_read_only_cache(

@@ -1,8 +1,9 @@
 """ONNX Runtime: the graph in integers on the CPU, in float32 on a GPU.
 
-backend       sessions on the CPU, in integers where the weights are
+backend       sessions on the CPU, in integers where the weights are int8
 integer       SpikingGraph to quantised ONNX without requantisation
-merge, nodes  what the lowering is written with
-providers     which execution providers are here, and what they are called with
+operators     the integer operators of ONNX Runtime
+merge         several projections as one convolution
+providers     which execution providers are installed, and why not
 gpu           the CUDA and TensorRT providers
 """

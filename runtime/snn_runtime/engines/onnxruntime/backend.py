@@ -35,7 +35,7 @@ PROVIDERS = ["CPUExecutionProvider"]
 CHUNK_VALUES = 2**24
 """Values that the largest node may send for one chunk, 64 MiB in float32, whatever the batch."""
 CHUNK_BYTES = MAX_KEPT
-"""Of all nodes together for one chunk: as much as one image may need."""
+"""Bytes that all nodes together may send for one chunk: as much as one image may need."""
 
 _LEVELS = {
     "disable": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -44,14 +44,14 @@ _LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 QUIET = 4
-"""Only fatal messages: what goes wrong reaches the caller as an exception."""
+"""Log only fatal messages: errors reach the caller as exceptions."""
 
 
 class OrtBackend(Reopened):
     """Runs a graph with ONNX Runtime's CPU kernels."""
 
     name = "onnxruntime"
-    _opened = ("_session", "_watching")
+    _opened = ("_session", "_debug_session")
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class OrtBackend(Reopened):
             form: None is `integer` for int8 weights; both forms answer alike.
 
         Raises:
-            UsageError: `bad_form`, integers were asked for and the weights are float32;
+            UsageError: `bad_form`, the form is integer and the weights are float32;
                 `bad_threads`.
             DeviceError: ONNX Runtime refuses.
         """
@@ -93,7 +93,7 @@ class OrtBackend(Reopened):
     def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
         names = [node.name for node in self._graph.populations]
         outputs = [spikes_of(name) for name in names]
-        return dict(zip(names, self._run(self._watching, outputs, images), strict=True))
+        return dict(zip(names, self._run(self._debug_session, outputs, images), strict=True))
 
     @cached_property
     def _session(self) -> ort.InferenceSession:
@@ -101,8 +101,8 @@ class OrtBackend(Reopened):
         return self._open(network.op.model(network.logits()))
 
     @cached_property
-    def _watching(self) -> ort.InferenceSession:
-        """The same network with its spikes as outputs, which costs some fusions and memory."""
+    def _debug_session(self) -> ort.InferenceSession:
+        """The same network with its spikes as outputs, which prevents some fusions."""
         network = self._lowered()
         return self._open(network.op.model(network.logits(), *network.spikes()))
 
@@ -115,7 +115,7 @@ class OrtBackend(Reopened):
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
-        # Spinning threads win microseconds and take the core from whoever reads the next image.
+        # Spinning threads save microseconds, and keep the core from reading the next image.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.graph_optimization_level = _LEVELS[self._optimisation]
         options.log_severity_level = QUIET

@@ -4,8 +4,8 @@ The graph is in float32 without TF32, where sums of integers below 2^24 are exac
 covered are kernels that transform their tiles by fractions (Winograd's): thresholds lie ½ from
 every integer, sums of the readout are rounded to whole numbers, and the self-test decides.
 
-What is asked for is obeyed or refused: no node may be computed by a CPU in silence. The readout's
-scale and bias are applied here, since a compiler that fuses a · x + b rounds once and not twice.
+A node that a CPU would compute is refused. The readout's scale and bias are applied here, since a
+compiler that fuses a · x + b rounds once and not twice.
 """
 
 import logging
@@ -19,10 +19,10 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from snn_runtime.engines.cache import open_cache
+from snn_runtime.engines.cache_files import ONNXRUNTIME, Shown
 from snn_runtime.engines.lifetime import Reopened, gpu_left_behind
 from snn_runtime.engines.onnxruntime.backend import QUIET, chunk_size, in_chunks
 from snn_runtime.engines.onnxruntime.providers import CUDA, TENSORRT, prepare, refusal
-from snn_runtime.engines.ours import ONNXRUNTIME, Shown
 from snn_runtime.errors import DeviceError
 from snn_runtime.graph import INPUT, SpikingGraph
 from snn_runtime.graph.reference import Spikes
@@ -35,9 +35,9 @@ LOG = logging.getLogger(__name__)
 Options: TypeAlias = dict[str, str]
 
 DEVICE = "cuda"
-"""Where ONNX Runtime keeps the outputs of either provider."""
+"""The memory that both providers keep outputs in, as ONNX Runtime calls it."""
 LARGEST_BATCH = 32
-"""That a TensorRT engine is built for; others are run in pieces of it."""
+"""The largest batch of a TensorRT engine; larger ones are cut."""
 WORKSPACE = 2**30
 """Bytes that TensorRT may use besides weights and activations; its own default is the whole GPU."""
 
@@ -48,9 +48,9 @@ class OrtCudaBackend(Reopened):
     name = "onnxruntime"
     kind: ClassVar[str] = "cuda"
     providers: ClassVar[tuple[str, ...]] = (CUDA,)
-    """That may compute, the one asked for first."""
+    """Those that may compute; the first is the one wanted."""
     _left_behind = False
-    """Whether this is a forked process, into which the GPU has not come along."""
+    """Whether this is a forked process, which has no GPU."""
 
     def __init__(self, graph: SpikingGraph, *, index: int = 0) -> None:
         """Make the graph ready to run on the GPU of number `index`, and run it once.
@@ -73,7 +73,7 @@ class OrtCudaBackend(Reopened):
 
     @property
     def details(self) -> str:
-        return f"{self.kind}:{self._index}, float32, {self._shares(self._session)}"
+        return f"{self.kind}:{self._index}, float32, {self._placed(self._session)}"
 
     def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         (sums,) = self._run(self._session, [SUMS], images)
@@ -82,11 +82,11 @@ class OrtCudaBackend(Reopened):
     def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
         names = [node.name for node in self._graph.populations]
         outputs = [spikes_of(name) for name in names]
-        return dict(zip(names, self._run(self._watching, outputs, images), strict=True))
+        return dict(zip(names, self._run(self._debug_session, outputs, images), strict=True))
 
     @cached_property
-    def _watching(self) -> ort.InferenceSession:
-        """The same network with its spikes as outputs, which costs some fusions and memory."""
+    def _debug_session(self) -> ort.InferenceSession:
+        """The same network with its spikes as outputs, which prevents some fusions."""
         network = Float32(self._graph)
         return self._open(network.op.model(network.sums(), *network.spikes()), "spikes")
 
@@ -97,8 +97,8 @@ class OrtCudaBackend(Reopened):
         return chunk_size(self._graph)
 
     def _options(self, shown: Shown) -> dict[str, Options]:
-        """Of each provider, in the order of `providers`, for a network with these outputs."""
-        # The usual search tries every kernel for every new batch size: seconds before an answer.
+        """The options of each provider, in the order of `providers`."""
+        # The default search tries every kernel for every new batch size, which needs seconds.
         settings = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
         return {CUDA: {"device_id": str(self._index), **settings}}
 
@@ -126,10 +126,10 @@ class OrtCudaBackend(Reopened):
             raise DeviceError(
                 "backend_unavailable",
                 f"onnxruntime would compute {len(nodes)} nodes ({', '.join(nodes[:3])}) with "
-                f"{other}, asked for {self.providers[0]}; use --device cpu",
+                f"{other}, expected {self.providers[0]}; use --device cpu",
             )
 
-    def _shares(self, session: ort.InferenceSession) -> str:
+    def _placed(self, session: ort.InferenceSession) -> str:
         """How many nodes each provider has: `all 30 nodes`, `28 of 30 nodes`."""
         counts = {name: len(nodes) for name, nodes in placement(session).items()}
         mine, every = counts[self.providers[0]], sum(counts.values())
@@ -182,23 +182,22 @@ class OrtTensorRtBackend(OrtCudaBackend):
             "trt_profile_opt_shapes": f"{INPUT}:1{shape}",
             "trt_profile_max_shapes": f"{INPUT}:{self._chunk}{shape}",
         }
-        return {TENSORRT: tensorrt | self._kept(shown)} | super()._options(shown)
+        return {TENSORRT: tensorrt | self._cache_options(shown)} | super()._options(shown)
 
-    def _kept(self, shown: Shown) -> Options:
-        """Where engines are kept, nowhere if there is no directory of which we can be sure.
+    def _cache_options(self, shown: Shown) -> Options:
+        """The folder of ONNX Runtime's own engines, if there is a safe one.
 
-        In a folder for each network, because ONNX Runtime knows an engine by the names in the
-        graph and not by its weights; by versions and GPU it tells them apart itself. It does not
-        authenticate them.
+        Each network has a folder, because ONNX Runtime identifies an engine by the names in the
+        graph and not by its weights. It checks versions and GPU itself, and authenticates nothing.
         """
         cache = open_cache()
         if cache is None:
             return {}
-        shared = cache.path / ONNXRUNTIME
-        network = shared / f"{self._graph.digest()[:16]}-{self._chunk}"
+        common = cache.path / ONNXRUNTIME
+        network = common / f"{self._graph.digest()[:16]}-{self._chunk}"
         folder = network / shown
         try:
-            for each in (shared, network, folder):
+            for each in (common, network, folder):
                 each.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             LOG.warning("engines are not kept: %s: %s", folder, error.strerror)
@@ -207,7 +206,7 @@ class OrtTensorRtBackend(OrtCudaBackend):
             "trt_engine_cache_enable": "1",
             "trt_engine_cache_path": str(folder),
             "trt_timing_cache_enable": "1",
-            "trt_timing_cache_path": str(shared),
+            "trt_timing_cache_path": str(common),
         }
 
 

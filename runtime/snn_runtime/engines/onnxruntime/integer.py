@@ -10,7 +10,7 @@ A spike is the 255 at which a quantiser saturates. With u = 255 for spikes, 1 fo
     sent = min(255, max(0, round((Σ w u s − u k) · f))),    k = floor(θ),  u f ≥ 255
 
 and θ = k + ½, so current > θ ⇔ current ≥ k + 1 ⇔ u · current − u k ≥ u: what fires saturates, and
-all else is 0 or less. Where the quantiser may round there is nothing to be rounded.
+all else is 0 or less: nothing is left to be rounded.
 
 The operators are written as they are executed: the QDQ form of the same fuses to them only where
 the optimiser is on and recognises the pattern. No integer operator compares the sum of several
@@ -28,7 +28,7 @@ from snn_runtime.onnx_build import Value
 from snn_runtime.onnx_build.float32 import READOUT, SUMS, Float32, flat, ones_of
 
 LARGEST_COUNT = 255
-"""Of a sum pool in uint8."""
+"""The largest count that a sum pool may send in uint8."""
 INTEGER_BOUND = 2**22
 """Currents below this: 255 · (|current| + |k|) < 2³¹, as k is never further out than a current."""
 
@@ -40,7 +40,7 @@ class Integer(Float32):
 
     def __init__(self, graph: SpikingGraph, weights: WeightType) -> None:
         self.unit = {INPUT: 1}
-        """The number that stands for one spike or one count, of all that is sent as uint8."""
+        """For each source of uint8 numbers, the one that stands for a spike or a count of one."""
         self._shapes = graph.shapes | {INPUT: (6, graph.image.height, graph.image.width)}
         super().__init__(graph, IntegerOperators(weights))
 
@@ -88,7 +88,7 @@ class Integer(Float32):
 
     def sums(self) -> Value:
         readout, unit = self.graph.readout, self.unit.get(self.graph.readout.source)
-        # Only spikes need a look: a sum of counts is below 2^24, or there would be no graph.
+        # A sum of counts is below 2^24 in any graph; one of spikes, times 255, may be too large.
         if not unit or reach(readout.weight).max() * unit >= 2**31:
             return super().sums()
         x = flat(self.op, self.sent[readout.source])

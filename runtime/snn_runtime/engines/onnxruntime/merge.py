@@ -4,8 +4,8 @@
 
 Sources are put side by side along their channels, and kernels are set into a common frame of zeros
 where every kernel meets the pixels it met alone. A group becomes a block of a dense kernel, and a
-strided 1×1 kernel an unstrided one on every stride-th pixel. What cannot be aligned is no error:
-the caller sums it otherwise.
+strided 1×1 kernel an unstrided one on every stride-th pixel. What cannot be aligned is left to
+the caller.
 """
 
 import math
@@ -19,7 +19,7 @@ from snn_runtime.graph import Projection, Shape, Weights
 Pair = tuple[int, int]
 
 PAYS = 2
-"""Zeros cost time: up to so many times the work, integers are faster than floats everywhere."""
+"""The most work, as a multiple of the separate kernels', at which one kernel still pays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Merged:
 def merge(
     projections: Sequence[Projection], shapes: Mapping[str, Shape], out: Shape
 ) -> Merged | None:
-    """Make one of many, or return None where their geometry or the cost forbids it.
+    """Return one projection for all, or None where their geometry or the cost forbids it.
 
     Args:
         projections: All into one population, which is of shape `out`.

@@ -12,7 +12,7 @@ from snn_runtime.graph import Weights
 from snn_runtime.onnx_build.operators import Operators, Pads, Pair, Value, convolved
 
 SPIKE = 255
-"""Where a uint8 quantiser saturates: what a spike is."""
+"""A spike: the number at which a uint8 quantiser saturates."""
 WeightType: TypeAlias = type[np.int8] | type[np.uint8]
 _ORT_DOMAIN = "com.microsoft"
 
@@ -80,6 +80,6 @@ class IntegerOperators(Operators):
         return self.node("MatMulInteger", made, x, weight, self.zero, self.weight_zero)
 
     def expand(self, name: str, x: Value, like: Value) -> Value:
-        """As often as the batch of `like` and at each of its positions, `[1, 1, 1, C]` pixels."""
+        """`x` of `[1, 1, 1, C]` repeated over the batch and the positions of `like`."""
         shape = self.node("Shape", Value(f"{name}/shape", np.int64, (len(like.shape),)), like)
         return self.node("Expand", Value(name, x.dtype, like.shape), x, shape)

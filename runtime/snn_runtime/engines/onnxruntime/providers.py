@@ -22,10 +22,10 @@ from snn_runtime.installing import ORT_WHEELS, TENSORRT_10, install_line
 
 CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
 EXTRAS = {CUDA: "cuda", TENSORRT: "onnxruntime-tensorrt"}
-"""What `install_line` calls them."""
+"""Their names for `install_line`."""
 LIBRARIES = {CUDA: "cuda", TENSORRT: "tensorrt"}
 PLACEMENT = "get_provider_graph_assignment_info"
-"""What of a session tells which node is whose."""
+"""The method of a session that says which provider computes a node."""
 DRIVER = "libcuda.so.1"
 
 _MISSING = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
@@ -50,7 +50,7 @@ def prepare(provider: str) -> None:
     if not hasattr(ort.InferenceSession, PLACEMENT):
         why = f"onnxruntime {ort.__version__} is too old to say where it computes"
         raise _unavailable(provider, f"{why}: {install_line(EXTRAS[provider])}")
-    ort.set_default_logger_severity(QUIET)  # what it would print we say ourselves
+    ort.set_default_logger_severity(QUIET)  # the errors raised here say the same
     if hasattr(ort, "preload_dlls"):  # from 1.21 on
         with redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -69,8 +69,8 @@ def refusal(provider: str, error: Exception | None) -> DeviceError:
     text = " ".join(str(error or "").split())
     cuda = re.search(r"CUDA failure (\d+): ([^;]*)", text)
     if cuda:
-        said = f"{cuda[2].strip()} (CUDA failure {cuda[1]})"
-        return _unavailable(provider, f"{said}: {_FAILURES.get(int(cuda[1]), 'see nvidia-smi')}")
+        failure = f"{cuda[2].strip()} (CUDA failure {cuda[1]})"
+        return _unavailable(provider, f"{failure}: {_FAILURES.get(int(cuda[1]), 'see nvidia-smi')}")
     unloadable = _load_error(provider)
     if unloadable is not None:
         return _unavailable(provider, _why_unloadable(provider, unloadable))
@@ -79,11 +79,11 @@ def refusal(provider: str, error: Exception | None) -> DeviceError:
 
 def installed_wheels() -> dict[str, str]:
     """Return the versions of those of `ORT_WHEELS` that are installed."""
-    found = {}
+    wheels = {}
     for name in ORT_WHEELS:
         with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+            wheels[name] = version(name)
+    return wheels
 
 
 def _why_not_built_in(provider: str) -> str:
@@ -102,9 +102,9 @@ def _why_not_built_in(provider: str) -> str:
 
 
 def _load_error(provider: str) -> str | None:
-    """What the loader says about the driver, or the provider's library.
+    """The loader's error for the driver or the provider's library, if there is one.
 
-    To be asked only after ONNX Runtime has tried: the library must not come up before its host.
+    To be called only after ONNX Runtime has tried: its library must be loaded by itself.
     """
     folder = Path(ort.__file__).parent / "capi"
     try:

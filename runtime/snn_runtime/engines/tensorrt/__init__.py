@@ -1,9 +1,10 @@
-"""TensorRT: the graph in its arithmetic, engines built, kept, proven and run.
+"""TensorRT on an NVIDIA GPU: engines built where they run, proven and cached.
 
-lowering, arithmetic, nodes   SpikingGraph to ONNX as TensorRT takes it: int8, fp16, fp32
-library                       one face for TensorRT 8.6 to 11
-build, builder                an engine made in a child process, and who waits for it
-cache, entries                engines kept in a private directory and authenticated
-device, engine                memory, streams and graphs of CUDA; an engine that runs
-choice, proof                 which engine is right, and which of those is fastest
+backend                      the graph as an engine, `snn_runtime.engines.Backend`
+choice, spec                 which engine serves, and everything that an engine depends on
+lowering, int8, half         SpikingGraph to ONNX for TensorRT: int8, fp16, fp32
+arithmetic                   why these arithmetics cannot change a spike
+build, build_child           builds an engine in a child process
+library                      one interface to TensorRT 8.6 to 11
+device, engine               CUDA's memory, streams and graphs; an engine that runs
 """

@@ -44,9 +44,9 @@ from snn_runtime.graph import Node, Population, SpikingGraph
 from snn_runtime.graph.values import reach
 
 SPIKE = 127
-"""Where an int8 quantiser saturates: what a spike is."""
+"""A spike: the number at which an int8 quantiser saturates."""
 LARGEST_COUNT = 127
-"""Of a sum pool in int8."""
+"""The largest count that a sum pool may send in int8."""
 SATURATING = np.float32(1 / 512)
 """The scale of a quantiser that makes 127 of ¼ and of all above."""
 HALF_BOUND = 2**11
@@ -62,7 +62,7 @@ def int8_limit(projections: int) -> int:
 
 
 def with_reachable_thresholds(graph: SpikingGraph) -> SpikingGraph:
-    """θ moved to ± (B + ½) where it lies beyond, which no current can tell."""
+    """θ moved to ± (B + ½) where it lies beyond: no current lies between."""
     return replace(graph, nodes=tuple(_reachable(graph, node) for node in graph.nodes))
 
 

@@ -1,7 +1,7 @@
-"""TensorRT on an NVIDIA GPU: the graph in int8, float16 or float32, whichever is fastest and right.
+"""TensorRT on an NVIDIA GPU: the graph in int8, float16 or float32, the fastest that is proven.
 
-The engine is built where it runs, on its first use, and kept; see the package's docstring. It has
-proven itself by the golden spikes before it answers. An engine file from elsewhere is never taken.
+The engine is built where it runs, on its first use, and cached. It is proven by the golden images
+before it is used. An engine file from elsewhere is never loaded.
 """
 
 from functools import cached_property
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from snn_runtime.engines.cache import open_cache
 from snn_runtime.engines.lifetime import Reopened, gpu_left_behind
 from snn_runtime.engines.tensorrt import library
-from snn_runtime.engines.tensorrt.choice import Workshop
+from snn_runtime.engines.tensorrt.choice import Engines
 from snn_runtime.engines.tensorrt.device import Device
 from snn_runtime.engines.tensorrt.engine import Engine
 from snn_runtime.engines.tensorrt.lowering import Form
@@ -37,17 +37,17 @@ class TensorRtBackend(Reopened):
     def __init__(
         self, graph: SpikingGraph, *, golden: str, index: int = 0, precision: str = "auto"
     ) -> None:
-        """Make the graph ready to run, which takes minutes the first time on a small board.
+        """Make the graph ready to run: minutes at the first time on a small board.
 
         Args:
             graph: Any; float32 weights run in float32.
             golden: Hash of the spikes that the golden images must cause.
             index: Number of the GPU.
-            precision: `int8`, `fp16`, `fp32`, or `auto` for the fastest that is right.
+            precision: `int8`, `fp16`, `fp32`, or `auto` for the fastest that is proven.
 
         Raises:
             UsageError: `bad_precision`, float32 weights in another precision than float32.
-            DeviceError: TensorRT or the GPU is not here, or makes no engine that is right.
+            DeviceError: TensorRT or the GPU is not here, or no engine can be proven.
         """
         forms = FORMS[precision]
         if not graph.exact:
@@ -58,12 +58,12 @@ class TensorRtBackend(Reopened):
                     "expected fp32 or auto",
                 )
             forms = FORMS["fp32"]
-        found = library.find()
+        tensorrt = library.find()
         self._device = device = Device(index)
         super().__init__(graph, golden=golden, index=index, precision=precision)
-        self._workshop = Workshop(graph, golden, found, device, open_cache())
-        self._chosen = self._workshop.choose(forms)
-        self._where = f"{found.described}, {device.traits.name}"
+        self._engines = Engines(graph, golden, tensorrt, device, open_cache())
+        self._chosen = self._engines.choose(forms)
+        self._where = f"{tensorrt.described}, {device.traits.name}"
 
     @property
     def details(self) -> str:
@@ -73,17 +73,17 @@ class TensorRtBackend(Reopened):
         return logits(self._graph, self._chosen.engine.run(images))
 
     def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
-        return dict(self._watching.answer(images).spikes)
+        return dict(self._debug_engine.outputs(images).spikes)
 
     def _forked(self) -> None:
         self._device.leave(gpu_left_behind())
 
     @cached_property
-    def _watching(self) -> Engine:
+    def _debug_engine(self) -> Engine:
         """The same network with its spikes as outputs, which cost some fusions and memory.
 
-        Float32 networks, whose spikes may round either way, are served by it from the start.
+        It also serves float32 networks, whose spikes may round either way in another engine.
         """
         if not self._graph.exact:
             return self._chosen.engine
-        return self._workshop.watched(self._chosen.form)
+        return self._engines.debug(self._chosen.form)

@@ -1,48 +1,124 @@
-"""The child process that builds an engine: `python -c … tensorrt.build`, see `builder`.
+"""Builds an engine in a child process, `build_child`, and waits for it.
 
-    stdin    a line of JSON, then the ONNX model
-    stdout   SHA-256 of the engine, then the engine
-    stderr   if there is none, the reason in the last line
-
-It may take gigabytes, be killed for them, hang or crash, and nobody but its parent's patience is
-the worse for it. It ends with its parent.
+A builder can be killed for memory, hang or crash inside TensorRT, and needs minutes on a small
+board. So it is a process of its own. It gets the model through one pipe and sends the engine
+through another: no file is left half-written, and its end, however it comes, is reported here.
 """
 
-import ctypes
 import hashlib
 import json
+import logging
 import os
 import signal
+import subprocess
 import sys
+import time
+from dataclasses import asdict, replace
 
-from snn_runtime.engines.tensorrt.device import Device
-from snn_runtime.engines.tensorrt.library import Refused, Request, find
-from snn_runtime.errors import SnnError
+from snn_runtime.engines.tensorrt.build_child import REFUSED
+from snn_runtime.engines.tensorrt.library import Request
 
-REFUSED = 3
-"""Exit code: no other attempt would end otherwise."""
-FAILED = 4
-"""Exit code: less memory may help."""
-_PR_SET_PDEATHSIG = 1
+LOG = logging.getLogger(__name__)
+
+PATIENCE = 1800.0
+"""Seconds that one engine may take. A VGG16 takes minutes on the smallest boards."""
+PROGRESS = 3.0
+"""Seconds between two lines that report progress."""
+LARGEST_WORKSPACE = 2**30
+"""Bytes. A layer of the largest networks here (VGG16 at 224 pixels, batch 8) asks for some 400 MB;
+with a quarter of the device's memory as the other limit, a board that shares its memory between
+CPU and GPU keeps room for two copies of the weights, the engine and everything else."""
+_DIGEST = 32
+_LAST_WORDS = 300
+_BOOT = """import json, sys
+sys.path = json.loads(sys.argv[1])
+from snn_runtime.engines.tensorrt.build_child import main
+sys.exit(main())"""
 
 
-def main() -> int:
-    """Build what standard input asks for and return the exit code."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    result = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # TensorRT's own prints are no engine
-    asked = json.loads(sys.stdin.buffer.readline())
-    model = sys.stdin.buffer.read()
+class Unbuilt(Exception):
+    """No engine could be built, with the reason."""
+
+
+def workspace(memory: int) -> int:
+    """Bytes of a device's memory that a layer may use while it is tried."""
+    return min(LARGEST_WORKSPACE, memory // 4)
+
+
+def build(module: str, index: int | None, model: bytes, request: Request) -> bytes:
+    """Return an engine; a builder that dies gets a second chance with half the workspace.
+
+    Args:
+        module: Name of the module, `tensorrt`.
+        index: Of the GPU to build for and on; None is TensorRT's choice.
+        model: ONNX.
+        request: How.
+
+    Raises:
+        Unbuilt: Naming what went wrong in the last attempt.
+    """
     try:
-        library = find(asked["module"])
-        if asked["index"] is not None:
-            Device(asked["index"]).use()
-        asked["request"]["size"] = tuple(asked["request"]["size"])
-        engine = library.build(model, Request(**asked["request"]))
-    except (Refused, SnnError) as error:
-        print(str(error), file=sys.stderr)
-        return FAILED if isinstance(error, Refused) and error.again else REFUSED
-    result.write(hashlib.sha256(engine).digest())
-    result.write(engine)
-    result.close()
-    return 0
+        return _attempt(module, index, model, request)
+    except _Died as error:
+        LOG.warning("building the TensorRT engine: %s; again with half the workspace", error)
+        smaller = replace(request, workspace=request.workspace // 2)
+    try:
+        return _attempt(module, index, model, smaller)
+    except _Died as error:
+        raise Unbuilt(f"{error}, also with half the workspace") from error
+
+
+class _Died(Exception):
+    pass
+
+
+def _attempt(module: str, index: int | None, model: bytes, request: Request) -> bytes:
+    job = {"module": module, "index": index, "request": asdict(request)}
+    # The child gets this process's path of modules: the folder it runs in, where a stranger's
+    # tensorrt.py may lie, is not on it.
+    paths = json.dumps([os.path.abspath(path) for path in sys.path])
+    with subprocess.Popen(
+        [sys.executable, "-I", "-c", _BOOT, paths],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as child:
+        try:
+            message = json.dumps(job).encode() + b"\n" + model
+            output, errors = _waited(child, message, request.form)
+        except BaseException:
+            child.kill()
+            raise
+    if child.returncode:
+        raise _failure(child.returncode, errors)
+    engine = output[_DIGEST:]
+    if not engine or hashlib.sha256(engine).digest() != output[:_DIGEST]:
+        raise _Died("the builder's engine is cut short")
+    return engine
+
+
+def _waited(child: subprocess.Popen[bytes], message: bytes, form: str) -> tuple[bytes, bytes]:
+    started = time.monotonic()
+    unsent: bytes | None = message
+    while True:
+        try:
+            return child.communicate(unsent, timeout=min(PROGRESS, PATIENCE))
+        except subprocess.TimeoutExpired:
+            seconds = time.monotonic() - started
+            if seconds >= PATIENCE:
+                raise Unbuilt(f"the builder is not done after {PATIENCE:.0f} s") from None
+            LOG.info("building the TensorRT engine, %s, %.0f s", form, seconds)
+            unsent = None  # communicate keeps its input, and accepts it only once
+
+
+def _failure(code: int, errors: bytes) -> Exception:
+    said = errors.decode(errors="replace").strip().splitlines()
+    reason = said[-1][-_LAST_WORDS:] if said else "it does not say why"
+    if code == REFUSED:
+        return Unbuilt(reason)
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        hint = ", as when memory runs out" if -code == signal.SIGKILL else ""
+        return _Died(f"the builder was ended by {name}{hint}")
+    return _Died(reason)

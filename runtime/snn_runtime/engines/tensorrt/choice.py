@@ -1,9 +1,9 @@
-"""Which engine serves: the fastest of those that are right, built once and kept.
+"""Which engine serves: the fastest of those that are proven, built once and kept in the cache.
 
-An engine that serves has passed three gates. The form's watched twin, which shows its spikes,
-caused the golden ones; the engine itself made the logits that follow from them; and whenever it is
-loaded again, it makes these logits again. A kept engine that fails is put away and built anew; a
-new one that fails is not used, and neither is its form.
+An engine is proven in three steps. A debug engine of its form, which outputs spikes, gave the
+golden ones. The engine itself gave the logits that follow from them. It gives them again whenever
+it is loaded. A cached engine that fails is quarantined and built again; a new engine that fails is
+not used, and neither is its form.
 """
 
 import logging
@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from snn_runtime.engines.cache import Cache, Entry
-from snn_runtime.engines.tensorrt.builder import Unbuilt, build
+from snn_runtime.engines.tensorrt.build import Unbuilt, build
 from snn_runtime.engines.tensorrt.device import Device
 from snn_runtime.engines.tensorrt.engine import Engine
-from snn_runtime.engines.tensorrt.entries import Workpiece
 from snn_runtime.engines.tensorrt.library import Library, Refused
 from snn_runtime.engines.tensorrt.lowering import Form, lower
+from snn_runtime.engines.tensorrt.spec import EngineSpec
 from snn_runtime.errors import DeviceError
 from snn_runtime.graph import FloatArray, SpikingGraph
 from snn_runtime.proof.forms import Wrong, prove_logits, prove_spikes
@@ -41,8 +41,8 @@ class Chosen:
     engine: Engine
 
 
-class Workshop:
-    """Makes the engines of one network on one device."""
+class Engines:
+    """The engines of one network on one device: cached, built and proven."""
 
     def __init__(
         self,
@@ -60,123 +60,123 @@ class Workshop:
         self._images = golden_images(graph.image)
 
     def choose(self, forms: Sequence[Form]) -> Chosen:
-        """Return the engine that serves: of the only form, or else the fastest.
+        """Return the engine that serves: the only form's, or that of the fastest form.
 
         Raises:
-            DeviceError: `backend_failed`: no engine can be built, or none is right.
+            DeviceError: `backend_failed`: no engine can be built, or none is proven.
         """
-        watched = not self._graph.exact
-        known = self._known(forms, watched)
+        debug = not self._graph.exact
+        known = self._remembered(forms, debug)
         if known is None:
-            with self._alone():  # whoever waited here finds what the other one made
-                known = self._known(forms, watched) or self._new_choice(forms, watched)
+            with self._locked():  # another process may have built it meanwhile
+                known = self._remembered(forms, debug) or self._new_choice(forms, debug)
         return known
 
-    def watched(self, form: Form) -> Engine:
-        """Return an engine of a form that shows its spikes.
+    def debug(self, form: Form) -> Engine:
+        """Return a form's debug engine, which outputs spikes.
 
         Raises:
-            DeviceError: `backend_failed`: it cannot be built, or is not right.
+            DeviceError: `backend_failed`: it cannot be built or proven.
         """
-        engine = self._kept(form, watched=True)
+        engine = self._cached(form, debug=True)
         if engine is None:
-            with self._alone():
-                engine = self._kept(form, watched=True) or self._first_right([form], True)[0].engine
+            with self._locked():
+                engine = self._cached(form, debug=True) or self._proven([form], True)[0].engine
         return engine
 
-    def _known(self, forms: Sequence[Form], watched: bool) -> Chosen | None:
-        """What an earlier choice came to."""
+    def _remembered(self, forms: Sequence[Form], debug: bool) -> Chosen | None:
+        """The engine that an earlier choice left in the cache."""
         if len(forms) > 1:
             entry = self._load(self._choice(forms))
             forms = [entry.header["form"]] if entry else []
-        engine = self._kept(forms[0], watched=watched) if forms else None
+        engine = self._cached(forms[0], debug=debug) if forms else None
         return None if engine is None else Chosen(forms[0], engine)
 
-    def _new_choice(self, forms: Sequence[Form], watched: bool) -> Chosen:
-        right = self._first_right(forms, watched)
+    def _new_choice(self, forms: Sequence[Form], debug: bool) -> Chosen:
+        proven = self._proven(forms, debug)
         if len(forms) == 1:
-            return right[0]
-        fastest = min(right, key=lambda chosen: self._latency(chosen.engine))
+            return proven[0]
+        fastest = min(proven, key=lambda chosen: self._latency(chosen.engine))
         if self._cache is not None:
             self._cache.store(self._choice(forms), {"form": fastest.form}, b"")
         return fastest
 
-    def _first_right(self, forms: Sequence[Form], watched: bool) -> list[Chosen]:
-        """Engines of all forms that are right; of fp32, which is last of several, if none is."""
-        right: list[Chosen] = []
+    def _proven(self, forms: Sequence[Form], debug: bool) -> list[Chosen]:
+        """Engines of all forms that can be proven; of fp32, the last, only if no other can."""
+        proven: list[Chosen] = []
         failed: list[str] = []
         for form in forms:
-            if right and form == "fp32":
+            if proven and form == "fp32":
                 break  # never faster than a form with a quarter or half of the bytes
             try:
-                engine = self._kept(form, watched=watched) or self._made(form, watched=watched)
-                right.append(Chosen(form, engine))
+                engine = self._cached(form, debug=debug) or self._built(form, debug=debug)
+                proven.append(Chosen(form, engine))
             except (Unbuilt, Refused, Wrong) as error:
                 failed.append(f"{form}: {error}")
-        if not right:
+        if not proven:
             raise DeviceError(
                 "backend_failed",
                 f"backend tensorrt has no engine for the network: {'; '.join(failed)}",
             )
         for failure in failed:
             LOG.warning("TensorRT's %s; another form is used", failure)
-        return right
+        return proven
 
-    def _kept(self, form: Form, *, watched: bool) -> Engine | None:
-        """An engine built before, if it is still right."""
-        piece = self._piece(form, watched)
-        entry = self._load(piece.key)
+    def _cached(self, form: Form, *, debug: bool) -> Engine | None:
+        """An engine built before, if it still proves itself."""
+        spec = self._spec(form, debug)
+        entry = self._load(spec.key)
         if entry is None or self._cache is None:
             return None
         try:
-            engine = self._opened(entry.payload, piece)
-            self._prove(engine, entry, watched)
+            engine = self._loaded(entry.payload, spec)
+            self._prove(engine, entry, debug)
         except (Refused, Wrong) as error:
-            self._cache.quarantine(piece.key, str(error))
+            self._cache.quarantine(spec.key, str(error))
             return None
         return engine
 
-    def _prove(self, engine: Engine, entry: Entry, watched: bool) -> None:
-        if watched:
-            prove_spikes(self._graph, self._golden, engine.answer(self._images).spikes)
+    def _prove(self, engine: Engine, entry: Entry, debug: bool) -> None:
+        if debug:
+            prove_spikes(self._graph, self._golden, engine.outputs(self._images).spikes)
             return
         expected = np.array(entry.header["logits"], np.float32)
         prove_logits(self._graph, expected, engine.run(self._images))
 
-    def _made(self, form: Form, *, watched: bool) -> Engine:
-        """A new engine, kept if it is right.
+    def _built(self, form: Form, *, debug: bool) -> Engine:
+        """A new engine, proven and put into the cache.
 
         Raises:
-            Unbuilt, Refused, Wrong: Saying why there is none.
+            Unbuilt, Refused, Wrong: There is none, and why.
         """
-        expected = None if watched else self._expected(form)
-        piece = self._piece(form, watched)
+        expected = None if debug else self._expected(form)
+        spec = self._spec(form, debug)
         network = lower(self._graph, form)
-        outputs = [network.sums(), *(network.spikes() if watched else ())]
+        outputs = [network.sums(), *(network.spikes() if debug else ())]
         model = network.op.model(*outputs).SerializeToString()
-        payload = build(self._library.name, self._device.index, model, piece.request)
-        engine = self._opened(payload, piece)
+        payload = build(self._library.name, self._device.index, model, spec.request)
+        engine = self._loaded(payload, spec)
         if expected is None:
-            expected = prove_spikes(self._graph, self._golden, engine.answer(self._images).spikes)
+            expected = prove_spikes(self._graph, self._golden, engine.outputs(self._images).spikes)
         prove_logits(self._graph, expected, engine.run(self._images))
         if self._cache is not None:
-            header: dict[str, Any] = {"is": piece.description, "logits": expected.tolist()}
-            self._cache.store(piece.key, header, payload)
+            header: dict[str, Any] = {"is": spec.description, "logits": expected.tolist()}
+            self._cache.store(spec.key, header, payload)
         return engine
 
     def _expected(self, form: Form) -> FloatArray:
-        """The logits that follow from the spikes of the form's watched twin."""
-        twin = self._kept(form, watched=True) or self._made(form, watched=True)
-        return prove_spikes(self._graph, self._golden, twin.answer(self._images).spikes)
+        """The logits that follow from the spikes of the form's debug engine."""
+        engine = self._cached(form, debug=True) or self._built(form, debug=True)
+        return prove_spikes(self._graph, self._golden, engine.outputs(self._images).spikes)
 
-    def _opened(self, payload: bytes, piece: Workpiece) -> Engine:
+    def _loaded(self, payload: bytes, spec: EngineSpec) -> Engine:
         return Engine(
             self._library,
             self._device,
             payload,
             self._graph,
-            largest=piece.request.largest,
-            watched=piece.watched,
+            largest=spec.request.largest,
+            debug=spec.debug,
         )
 
     def _latency(self, engine: Engine) -> float:
@@ -189,16 +189,16 @@ class Workshop:
     def _load(self, key: str) -> Entry | None:
         return None if self._cache is None else self._cache.load(key)
 
-    def _alone(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._cache is None else self._cache.lock(self._piece("fp32").key)
+    def _locked(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._cache is None else self._cache.lock(self._spec("fp32").key)
 
     def _choice(self, forms: Sequence[Form]) -> str:
         """The key under which the fastest of `forms` is remembered."""
-        return self._piece("fp32", choice=",".join(forms)).key
+        return self._spec("fp32", choice=",".join(forms)).key
 
-    def _piece(self, form: Form, watched: bool = False, choice: str = "") -> Workpiece:
-        return Workpiece.of(
-            self._graph, self._golden, self._library, self._device, form, watched, choice
+    def _spec(self, form: Form, debug: bool = False, choice: str = "") -> EngineSpec:
+        return EngineSpec.of(
+            self._graph, self._golden, self._library, self._device, form, debug, choice
         )
 
 

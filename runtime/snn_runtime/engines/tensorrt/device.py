@@ -1,7 +1,7 @@
 """A GPU through CUDA's runtime, as cuda-python gives it: memory, copies, a stream, graphs.
 
 An error that is not about memory leaves a process's CUDA broken for good (illegal addresses, a GPU
-that fell off its bus): whatever comes after it is refused with a sentence instead of guessed at.
+that fell off its bus). Every later call is refused.
 """
 
 import ctypes
@@ -21,12 +21,12 @@ MODULES = ("cuda.bindings.runtime", "cuda.cudart")
 """Where cuda-python keeps the runtime: from 12.6 on, and before."""
 OUT_OF_MEMORY = 2
 CAPTURE_ERRORS = (801, *range(900, 920))
-"""What a stream says that cannot be recorded: the one kind of failure that breaks nothing."""
+"""Errors of a stream that cannot be recorded, the only ones that break nothing."""
 
 
 @dataclass(frozen=True)
 class Traits:
-    """What an engine depends on: none runs where any of these differs."""
+    """The properties that an engine depends on: none runs where one of these differs."""
 
     name: str
     capability: str
@@ -45,7 +45,7 @@ class Device:
         self._cuda = _runtime()
         self._lost: DeviceError | None = None
         self.index = index
-        count = self._found()
+        count = self._count()
         if index >= count:
             raise DeviceError(
                 "backend_unavailable",
@@ -60,13 +60,13 @@ class Device:
 
         Raises:
             ResourceError: `out_of_memory`.
-            DeviceError: `device_lost`, now and at every later call, or what `leave` was told.
+            DeviceError: `device_lost`, now and at every later call, or the error given to `leave`.
         """
         if self._lost is not None:
             raise DeviceError(self._lost.code, self._lost.message)
         error, *results = getattr(self._cuda, function)(*arguments)
         if int(error) != 0:
-            raise self._ours(int(error))
+            raise self._translated(int(error))
         return results[0] if results else None
 
     def use(self) -> None:
@@ -78,7 +78,7 @@ class Device:
         weakref.finalize(owner, self._release, function, handle).atexit = False
 
     def _release(self, function: str, handle: Any) -> None:
-        if self._lost is None:  # else there is nobody left to give it to
+        if self._lost is None:  # a lost GPU takes nothing back
             self.call(function, handle)
 
     def lose(self, why: str) -> DeviceError:
@@ -88,7 +88,7 @@ class Device:
         return error
 
     def leave(self, error: DeviceError) -> None:
-        """Never ask the GPU again: whoever wants it to be asked is told `error`."""
+        """Never ask the GPU again: every later call raises `error`."""
         self._lost = error
 
     def send(self, target: int, source: int, size: int) -> None:
@@ -121,7 +121,7 @@ class Device:
     def replay(self, recorded: Any) -> None:
         self.call("cudaGraphLaunch", recorded, self.stream)
 
-    def _found(self) -> int:
+    def _count(self) -> int:
         error, count = self._cuda.cudaGetDeviceCount()
         if int(error) != 0 or count < 1:
             why = f" ({self._sentence(int(error))})" if int(error) else ""
@@ -129,18 +129,18 @@ class Device:
         return int(count)
 
     def _traits(self) -> Traits:
-        found = self.call("cudaGetDeviceProperties", self.index)
+        properties = self.call("cudaGetDeviceProperties", self.index)
         return Traits(
-            name=_text(found.name),
-            capability=f"{found.major}.{found.minor}",
-            processors=int(found.multiProcessorCount),
-            memory=int(found.totalGlobalMem),
-            uuid=bytes(found.uuid.bytes).hex(),
+            name=_text(properties.name),
+            capability=f"{properties.major}.{properties.minor}",
+            processors=int(properties.multiProcessorCount),
+            memory=int(properties.totalGlobalMem),
+            uuid=bytes(properties.uuid.bytes).hex(),
             driver=int(self.call("cudaDriverGetVersion")),
             runtime=int(self.call("cudaRuntimeGetVersion")),
         )
 
-    def _ours(self, error: int) -> SnnError:
+    def _translated(self, error: int) -> SnnError:
         sentence = self._sentence(error)
         if error == OUT_OF_MEMORY:
             return ResourceError("out_of_memory", f"the GPU is {sentence}")

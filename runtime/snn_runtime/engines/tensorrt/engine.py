@@ -1,4 +1,4 @@
-"""An engine at work: pinned uint8 pictures to the device, sums and spikes back.
+"""A loaded engine: pinned uint8 images to the device, sums and spikes back.
 
 Batches larger than the engine's are cut. A size of batch that comes a second time is recorded as a
 CUDA graph and replayed from then on, which saves the launch of every kernel. Every recorded size
@@ -21,17 +21,17 @@ from snn_runtime.graph import INPUT, FloatArray, SpikingGraph
 from snn_runtime.onnx_build.float32 import SUMS, spikes_of
 
 GRAPHS = 2
-"""Sizes of batch that are recorded: each takes a context's memory."""
+"""How many sizes of batch are recorded: each needs a context's memory."""
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What an engine makes of pictures."""
+class Outputs:
+    """The outputs of a debug engine."""
 
     sums: FloatArray
     """`[N, classes]`"""
     spikes: dict[str, npt.NDArray[np.bool_]]
-    """Of every population, in graph order."""
+    """`[N, O, H, W]` or `[N, O]` of every population, in graph order."""
 
 
 class Engine:
@@ -45,7 +45,7 @@ class Engine:
         graph: SpikingGraph,
         *,
         largest: int,
-        watched: bool,
+        debug: bool,
     ) -> None:
         """Raises Refused where TensorRT does not take the engine."""
         device.use()
@@ -55,7 +55,7 @@ class Engine:
         image = graph.image
         self._image = Buffer(device, (largest, image.height, image.width, 3), np.uint8)
         self._outputs = {SUMS: Buffer(device, (largest, len(graph.labels)), np.float32)}
-        if watched:
+        if debug:
             for node in graph.populations:
                 shape = (largest, *graph.shapes[node.name])
                 self._outputs[spikes_of(node.name)] = Buffer(device, shape, np.bool_)
@@ -64,22 +64,22 @@ class Engine:
         self._busy = threading.Lock()
 
     def run(self, images: npt.NDArray[np.uint8]) -> FloatArray:
-        """uint8 `[N, H, W, 3]` to what the readout sums, `[N, classes]`."""
+        """uint8 `[N, H, W, 3]` to the readout's sums, `[N, classes]`."""
         return self._run([SUMS], images)[0]
 
-    def answer(self, images: npt.NDArray[np.uint8]) -> Answer:
-        """The same with all spikes, of a watched engine."""
+    def outputs(self, images: npt.NDArray[np.uint8]) -> Outputs:
+        """The sums and all spikes of a debug engine."""
         names = list(self._outputs)
         sums, *spikes = self._run(names, images)
-        watched = (name.partition("/")[0] for name in names[1:])
-        return Answer(sums, dict(zip(watched, spikes, strict=True)))
+        populations = (name.partition("/")[0] for name in names[1:])
+        return Outputs(sums, dict(zip(populations, spikes, strict=True)))
 
     def _run(self, names: Sequence[str], images: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
         parts: list[list[npt.NDArray[Any]]] = [
             [self._outputs[name].array[:0].copy()] for name in names
         ]
         # The thread may be another than the one that loaded the engine. And before the lock: in a
-        # forked process, where this is refused, somebody may hold it who did not come along.
+        # forked process, where this is refused, a thread that was not copied may hold it.
         self._device.use()
         with self._busy:
             for start in range(0, len(images), self._largest):
@@ -104,11 +104,11 @@ class Engine:
             raise self._device.lose("TensorRT does not execute the engine")
 
     def _prepare(self, context: Any, rows: int) -> bool:
-        taken: bool = context.set_input_shape(INPUT, (rows, *self._image.array.shape[1:]))
+        accepted: bool = context.set_input_shape(INPUT, (rows, *self._image.array.shape[1:]))
         context.set_tensor_address(INPUT, self._image.address)
         for name, buffer in self._outputs.items():
             context.set_tensor_address(name, buffer.address)
-        return taken
+        return accepted
 
     def _launch(self, context: Any, names: Sequence[str], rows: int) -> bool:
         self._image.send(rows)

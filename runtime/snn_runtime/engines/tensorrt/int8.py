@@ -32,7 +32,7 @@ class Int8(Float32):
         self.saturating = op.constant("/saturating", SATURATING)
         self.spike = op.constant("/spike", np.float32(1 / SPIKE))
         self.scale: dict[str, Value] = {}
-        """Of the int8 numbers behind what is sent, where there are any."""
+        """For each source of int8 numbers, the scale by which they are read."""
         super().__init__(graph, op)
 
     def population(self, node: Population) -> Value:
@@ -48,7 +48,7 @@ class Int8(Float32):
         """`Σ_p W_p ∗ s_p − θ`."""
         name, first = node.name, node.projections[0]
         if len(node.projections) == 1 and self.in_int8(node, first):
-            # In the convolution's epilogue; of spikes thresholds are one a channel.
+            # In the convolution's epilogue. A threshold a position occurs only on pixels.
             bias = self.op.constant(f"{name}/bias", -node.threshold)
             return self.product_in_int8(f"{name}/current", name, first, bias)
         bias = self.op.constant(f"{name}/bias", -node.comparand)
@@ -73,8 +73,8 @@ class Int8(Float32):
             most = self.op.max_pool(f"{node.name}/most", source, window, window)
             return self.quantised(node.name, most, scale, scale)
         mean = self.op.average_pool(f"{node.name}/mean", source, window, window)
-        one_of_all = self.op.constant(f"{node.name}/one_of_all", np.float32(1 / node.kernel**2))
-        return self.quantised(node.name, mean, one_of_all, self.one)
+        reciprocal = self.op.constant(f"{node.name}/reciprocal", np.float32(1 / node.kernel**2))
+        return self.quantised(node.name, mean, reciprocal, self.one)
 
     def sums(self) -> Value:
         projection = projection_of(self.graph.readout)
@@ -93,7 +93,7 @@ class Int8(Float32):
         return project(self.op, name, projection, self.sent[projection.source], weight, *bias)
 
     def quantised(self, name: str, x: Value, scale: Value, unit: Value) -> Value:
-        """What `name` sends: cut to int8 by one scale and read by another."""
+        """x cut to int8 by one scale and read by another: the value that `name` sends."""
         self.scale[name] = unit
         stored = self.op.quantize(f"{name}/int8", x, scale, self.zero)
         return self.op.dequantize(f"{name}/sent", stored, unit, self.zero)

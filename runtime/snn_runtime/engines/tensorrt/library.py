@@ -1,11 +1,11 @@
-"""One face for TensorRT 8.6 to 11: what was added and removed in between stays in here.
+"""One interface to TensorRT 8.6 to 11, whose differences stay in here.
 
     8.6   explicit batch is a flag; types are the builder's choice, so the flag INT8 admits int8
-          where the network quantises, and for float16 every layer is told to keep its own type
+          where the network quantises, and for float16 every layer's type is fixed
     10    networks are strongly typed: tensors have the types the ONNX file gives them
     11    every network is, and the flags that chose types before are gone
 
-What a version has is asked of the module and not derived from its number: TensorRT-RTX, which
+The module is tested for its members, and not for the number of its version: TensorRT-RTX, which
 builds without a GPU and so serves the tests, counts its versions anew.
 """
 
@@ -22,11 +22,11 @@ from snn_runtime.installing import install_line
 MODULE = "tensorrt"
 OLDEST = (8, 6)
 _LETTERS = 300
-"""Of TensorRT's complaints, the first of which is the cause."""
+"""Letters of TensorRT's complaints that a message quotes; the first complaint is the cause."""
 
 
 class Refused(Exception):
-    """TensorRT makes no engine of it, and says why."""
+    """TensorRT refuses a model or an engine, with its reason."""
 
     def __init__(self, reason: str, *, again: bool = False) -> None:
         super().__init__(reason)
@@ -71,7 +71,7 @@ class Library:
         """Return the engine of an ONNX model, serialised.
 
         Raises:
-            Refused: With what TensorRT said.
+            Refused: With TensorRT's complaints.
         """
         self._log.complaints.clear()
         builder = self._trt.Builder(self._log)

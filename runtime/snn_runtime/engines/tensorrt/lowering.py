@@ -1,21 +1,19 @@
 """SpikingGraph to ONNX for TensorRT, in three forms that spike alike: see `arithmetic` for why.
 
-    image → Cast → Transpose → Sub(m)               the picture: uint8 may go nowhere but into Cast
-
     int8   Conv | Gemm (+ −θ) → Relu → Quantize(1/512) → Dequantize(1/127)        a population
            MaxPool → Quantize(s) → Dequantize(s)                                  a pool: OR
            AveragePool → Quantize(1/k²) → Dequantize(1)                           a pool: a count
     fp16   Conv | Gemm in float16 → Cast → Greater(θ) → Cast                      a population
-    fp32   Conv | Gemm → Greater(θ) → Cast                                        a population
-           MaxPool, or Conv with ones                                             pools of both
+    fp32   `Float32`, from which the other two differ in what is listed here; the image is always
+           its: uint8 is accepted by Cast alone
 
-    Gemm → sums                                     the readout, in float32 or int8
+TensorRT's rules, each with its test in `test_real_builder`:
 
-TensorRT's rules, each learnt by a refusal: zero points are 0 and of int8 (a uint8 one is read as
-int8 with no more than a warning), so spikes are not 255 but 127; what is negative must be cut off
-before it is quantised; a bias is float32, since DequantizeLinear takes no int32; QLinearConv and
-ConvInteger do not exist. Weights are float32 integers behind Quantize and Dequantize of scale 1,
-because TensorRT before 10 expects the pair.
+  * zero points are 0 and int8. A uint8 one is read as int8 with only a warning, so a spike is 127;
+  * negative values are cut off before they are quantised;
+  * a bias is float32, since DequantizeLinear takes no int32;
+  * QLinearConv and ConvInteger do not exist;
+  * before TensorRT 10, weights are float32 integers behind Quantize and Dequantize of scale 1.
 
 The readout's scale and bias are the caller's: a compiler that fuses a · x + b rounds once where the
 interpreter rounds twice.
@@ -33,7 +31,7 @@ from snn_runtime.onnx_build.float32 import Float32
 Form = Literal["int8", "fp16", "fp32"]
 
 LOWERING = 2
-"""Version of what this module makes; engines of another are built anew."""
+"""Version of these forms: a cached engine of another version is built again."""
 
 _FORMS: dict[Form, Callable[[SpikingGraph], Float32]] = {
     "int8": Int8,

@@ -157,7 +157,7 @@ def test_failures_become_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeviceError, match="onnxruntime failed: kernel lost"):
         engine.run(pictures(graph.image, 1))
     with pytest.raises(DeviceError, match="onnxruntime failed"):
-        engine._run(engine._watching, ["no/such"], pictures(graph.image, 1))
+        engine._run(engine._debug_session, ["no/such"], pictures(graph.image, 1))
     # No silent fall back to another provider than the one asked for.
     monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda _: ["OtherProvider"])
     with pytest.raises(DeviceError, match="OtherProvider"):

@@ -244,7 +244,9 @@ def test_a_node_on_the_cpu_is_refused_by_name(
     backend: type[OrtCudaBackend], gpu: type[Played], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Played, "elsewhere", ("Greater",))
-    said = r"would compute \d+ nodes \(Greater conv1/fires, .*\) with CPUExecutionProvider, asked"
+    said = (
+        r"would compute \d+ nodes \(Greater conv1/fires, .*\) with CPUExecutionProvider, exp"
+    )
     with pytest.raises(DeviceError, match=said):
         backend(example(), index=1)
 
@@ -263,7 +265,7 @@ def test_tensorrt_that_takes_no_node_is_refused(
     monkeypatch.setattr(
         ort_gpu, "placement", lambda session: {CUDA: ["Conv conv1/current", "Greater conv1/fires"]}
     )
-    with pytest.raises(DeviceError, match="2 nodes .* with CUDAExecutionProvider, asked for Tens"):
+    with pytest.raises(DeviceError, match="2 nodes .* with CUDAExecutionProvider, expected Tens"):
         OrtTensorRtBackend(example(), index=1)
 
 

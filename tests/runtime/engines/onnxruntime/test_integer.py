@@ -59,7 +59,7 @@ def serving(graph: SpikingGraph, weights: WeightType) -> ModelProto:
     return network.op.model(network.logits())
 
 
-def watched(graph: SpikingGraph, weights: WeightType) -> ModelProto:
+def debug(graph: SpikingGraph, weights: WeightType) -> ModelProto:
     network = Integer(graph, weights)
     return network.op.model(network.logits(), *network.spikes())
 
@@ -75,7 +75,7 @@ def assert_exact(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> None:
     activity = reference.run(graph, images)
     for weights in KINDS:
         for level in ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL"):
-            engine = session(watched(graph, weights), level)
+            engine = session(debug(graph, weights), level)
             logits, *fires = engine.run(None, {INPUT: images})
             for (name, bits), fired in zip(activity.spikes.items(), fires, strict=True):
                 np.testing.assert_array_equal(fired, bits, err_msg=name)

@@ -18,7 +18,7 @@ from fake_gpu import VERSIONS, FakeGpu, golden
 from graphs import example, pictures
 
 from snn_runtime import load
-from snn_runtime.engines.tensorrt import choice, entries
+from snn_runtime.engines.tensorrt import choice, spec
 from snn_runtime.engines.tensorrt.backend import TensorRtBackend
 from snn_runtime.engines.tensorrt.device import MODULES
 from snn_runtime.errors import DeviceError, ResourceError, UsageError
@@ -75,7 +75,7 @@ def test_auto_takes_the_fastest_and_remembers(gpu: FakeGpu, slow: str, fast: str
     gpu.become(slow=slow)
     assert backend("auto").details.startswith(fast)
     built = len(gpu.built())
-    assert built == 4  # an engine and its watched twin, twice
+    assert built == 4  # an engine and its debug engine, twice
     gpu.become(slow=fast)
     again = backend("auto")
     assert again.details.startswith(fast) and len(gpu.built()) == built
@@ -143,7 +143,7 @@ def test_another_golden_hash_is_another_engine(gpu: FakeGpu) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 21])
 def test_batches_are_cut(gpu: FakeGpu, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entries, "LARGEST_BATCH", 8)
+    monkeypatch.setattr(spec, "LARGEST_BATCH", 8)
     engine = backend()
     images = pictures(GRAPH.image, count)
     expected = reference.run(GRAPH, images)
@@ -153,11 +153,11 @@ def test_batches_are_cut(gpu: FakeGpu, count: int, monkeypatch: pytest.MonkeyPat
 
 
 def test_large_pictures_come_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert entries.largest_batch(GRAPH, False) == 32
-    monkeypatch.setattr(entries, "BATCH_VALUES", 256 * 3)
-    assert entries.largest_batch(GRAPH, False) == 3
-    monkeypatch.setattr(entries, "WATCHED_VALUES", 1)
-    assert entries.largest_batch(GRAPH, True) == 1
+    assert spec.largest_batch(GRAPH, False) == 32
+    monkeypatch.setattr(spec, "BATCH_VALUES", 256 * 3)
+    assert spec.largest_batch(GRAPH, False) == 3
+    monkeypatch.setattr(spec, "WATCHED_VALUES", 1)
+    assert spec.largest_batch(GRAPH, True) == 1
 
 
 @pytest.mark.parametrize("version", VERSIONS)

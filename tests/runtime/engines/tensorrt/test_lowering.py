@@ -52,7 +52,7 @@ def serving(graph: SpikingGraph, form: Form) -> ModelProto:
     return network.op.model(network.sums())
 
 
-def watched(graph: SpikingGraph, form: Form) -> ModelProto:
+def debug(graph: SpikingGraph, form: Form) -> ModelProto:
     network = lower(graph, form)
     return network.op.model(network.sums(), *network.spikes())
 
@@ -60,7 +60,7 @@ def watched(graph: SpikingGraph, form: Form) -> ModelProto:
 def assert_exact(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> None:
     activity = reference.run(graph, images)
     for form in FORMS:
-        sums, *fires = run(watched(graph, form), images)
+        sums, *fires = run(debug(graph, form), images)
         for (name, bits), fired in zip(activity.spikes.items(), fires, strict=True):
             np.testing.assert_array_equal(fired, bits, err_msg=f"{form} {name}")
         np.testing.assert_array_equal(logits(graph, sums), activity.logits, err_msg=form)
@@ -93,14 +93,14 @@ def test_corners(make: Callable[[], SpikingGraph]) -> None:
 def test_float_networks_have_one_form(graph: SpikingGraph) -> None:
     images = pictures(graph.image, 3)
     names = [node.name for node in graph.populations]
-    _, *fires = run(watched(graph, "fp32"), images)
+    _, *fires = run(debug(graph, "fp32"), images)
     spikes = {name: bits.astype(np.bool_) for name, bits in zip(names, fires, strict=True)}
     assert not any(unexplained(graph, images, spikes).values())
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_file_is_valid_onnx(form: Form) -> None:
-    model = watched(example(), form)
+    model = debug(example(), form)
     onnx.checker.check_model(model, full_check=True)
     assert model.ir_version == 8 and model.opset_import[0].version == 17
 
@@ -126,7 +126,7 @@ def test_weights_of_whole_networks_are_int8_but_for_the_first_layer(topology: st
 def test_quantisers_are_as_tensorrt_wants_them() -> None:
     """int8 zero points of 0, constant positive scales, nothing negative, no int32, uint8 cast."""
     for form in FORMS:
-        model = watched(example(), form)
+        model = debug(example(), form)
         constants = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
         made = {o: n.op_type for n in model.graph.node for o in n.output}
         for node in model.graph.node:

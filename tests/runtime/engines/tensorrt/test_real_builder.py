@@ -15,7 +15,7 @@ from graphs import example
 from onnx import TensorProto, helper, numpy_helper
 
 from snn_bench.topology import Design, build
-from snn_runtime.engines.tensorrt import builder
+from snn_runtime.engines.tensorrt import build as build_module
 from snn_runtime.engines.tensorrt.library import Library, Refused, Request
 from snn_runtime.engines.tensorrt.lowering import Form, lower
 from snn_runtime.graph import SpikingGraph
@@ -78,13 +78,13 @@ def test_float_weights(watch: bool) -> None:
 
 
 def test_in_a_child_process() -> None:
-    engine = builder.build("tensorrt_rtx", None, lowered(example(), "int8"), request())
+    engine = build_module.build("tensorrt_rtx", None, lowered(example(), "int8"), request())
     assert len(engine) > 100_000
 
 
 def test_a_child_says_what_the_builder_refuses() -> None:
-    with pytest.raises(builder.Unbuilt, match="does not parse the network"):
-        builder.build("tensorrt_rtx", None, b"no model", request())
+    with pytest.raises(build_module.Unbuilt, match="does not parse the network"):
+        build_module.build("tensorrt_rtx", None, b"no model", request())
 
 
 class Small:

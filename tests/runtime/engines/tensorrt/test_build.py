@@ -14,9 +14,9 @@ import pytest
 from fake_gpu import FAKES, FakeGpu, golden
 from graphs import example, pictures
 
-from snn_runtime.engines.tensorrt import builder
+from snn_runtime.engines.tensorrt import build as build_module
 from snn_runtime.engines.tensorrt.backend import TensorRtBackend
-from snn_runtime.engines.tensorrt.builder import Unbuilt, build, workspace
+from snn_runtime.engines.tensorrt.build import Unbuilt, build, workspace
 from snn_runtime.engines.tensorrt.library import Request
 from snn_runtime.engines.tensorrt.lowering import lower
 from snn_runtime.errors import DeviceError
@@ -68,7 +68,7 @@ def test_eight_processes_build_once(gpu: FakeGpu) -> None:
     crowd = [program() for _ in range(8)]
     answers = [process.communicate(timeout=120) for process in crowd]
     assert [out.strip() for out, _ in answers] == [expected] * 8, answers
-    assert len(gpu.built()) == 2  # the engine and its watched twin
+    assert len(gpu.built()) == 2  # the engine and its debug engine
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_builders_that_hang_are_ended(
     gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     gpu.become(fault="hang")
-    monkeypatch.setattr(builder, "PATIENCE", 6.0)
-    monkeypatch.setattr(builder, "PROGRESS", 1.0)
+    monkeypatch.setattr(build_module, "PATIENCE", 6.0)
+    monkeypatch.setattr(build_module, "PROGRESS", 1.0)
     caplog.set_level(logging.INFO, "snn_runtime")
     with pytest.raises(Unbuilt, match="not done after 6 s"):
         build("tensorrt", 0, MODEL, REQUEST)
