@@ -244,9 +244,7 @@ def test_a_node_on_the_cpu_is_refused_by_name(
     backend: type[OrtCudaBackend], gpu: type[Played], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Played, "elsewhere", ("Greater",))
-    said = (
-        r"would compute \d+ nodes \(Greater conv1/fires, .*\) with CPUExecutionProvider, exp"
-    )
+    said = r"would compute \d+ nodes \(Greater conv1/fires, .*\) with CPUExecutionProvider, exp"
     with pytest.raises(DeviceError, match=said):
         backend(example(), index=1)
 
