@@ -12,29 +12,28 @@ from snn_export.fold import FoldedNetwork
 from snn_train import checkpoint
 from snn_train.augment import Normalisation
 from snn_train.calibrate import set_thresholds
-from snn_train.choices import Recipe
+from snn_train.choices import RecipeName, Surrogate
 from snn_train.experiment import Experiment
-from snn_train.network import Architecture, Shift, SpikingNetwork
-from snn_train.schedule import Settings, Stage
+from snn_train.network import Shift, SpikingNetwork
+from snn_train.recipe import Recipe
+from snn_train.stage import Stage
 
 NORMALISATION = Normalisation((120, 119, 104), (63.0, 61.5, 66.25))
 
 
 def experiment(
     network: str = "vgg5",
-    recipe: Recipe = "iir-bn",
+    recipe: RecipeName = "iir-bn",
     size: tuple[int, int] = (8, 8),
     *,
     width: float = 0.1,
     hidden: int = 0,
 ) -> Experiment:
-    surrogate = "triangle" if recipe == "iir" else "rectangle"
-    architecture = Architecture(network, recipe, width, hidden, 3, *size, surrogate)
-    settings = Settings((Stage(0, 1), Stage(1, 1)))
+    surrogate: Surrogate = "triangle" if recipe == "iir" else "rectangle"
+    stages = (Stage(0, 1), Stage(1, 1))
+    chosen = Recipe(stages, recipe, network, width, hidden, surrogate)
     labels = ("cat", "dog", "frog")
-    return Experiment(
-        architecture, settings, "photos", "0" * 64, labels, "crop", NORMALISATION, "train-snn"
-    )
+    return Experiment(chosen, "photos", "0" * 64, labels, size, "crop", NORMALISATION, "train-snn")
 
 
 def network(described: Experiment, seed: int = 0) -> SpikingNetwork:

@@ -18,12 +18,12 @@ from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import Pool, SpikingGraph, reference
 from snn_runtime.model import load as load_model
-from snn_train.choices import BITS, Recipe
+from snn_train.choices import BITS, RecipeName
 from snn_train.experiment import Experiment
 from snn_train.integer import IntegerNetwork, in_integers
 from snn_train.network import SpikingNetwork
 
-CASES: list[tuple[str, Recipe, tuple[int, int], int]] = [
+CASES: list[tuple[str, RecipeName, tuple[int, int], int]] = [
     ("vgg5", "iir-bn", (8, 8), 0),
     ("vgg9", "iir-bn", (19, 17), 16),
     ("vgg9", "iir", (19, 17), 16),
@@ -79,7 +79,7 @@ def assert_on_grid(graph: SpikingGraph, bits: int) -> None:
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize(("name", "recipe", "size", "hidden"), CASES)
 def test_the_graph_is_what_was_trained(
-    name: str, recipe: Recipe, size: tuple[int, int], hidden: int, bits: int
+    name: str, recipe: RecipeName, size: tuple[int, int], hidden: int, bits: int
 ) -> None:
     """After a few steps of training, dropout and all."""
     described = networks.experiment(name, recipe, size, width=0.06, hidden=hidden)
@@ -109,7 +109,7 @@ def test_the_graph_is_what_was_trained(
 @settings(deadline=None, max_examples=5)
 @given(st.integers(0, 2**31), st.sampled_from(BITS), st.sampled_from(CASES[::2]))
 def test_the_stage_begins_where_quantisation_without_training_ends(
-    seed: int, bits: int, case: tuple[str, Recipe, tuple[int, int], int]
+    seed: int, bits: int, case: tuple[str, RecipeName, tuple[int, int], int]
 ) -> None:
     name, recipe, size, hidden = case
     described = networks.experiment(name, recipe, size, width=0.05, hidden=hidden)

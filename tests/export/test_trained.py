@@ -9,11 +9,12 @@ from snn_export.quantise import to_float32, to_int8
 from snn_export.trained import Trained, fold, load
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import Pool, Population, reference
-from snn_train import handover, layout
-from snn_train.choices import Recipe
+from snn_train import layout
+from snn_train.choices import RecipeName
 from snn_train.network import SpikingNetwork
+from snn_train.pretrained import Pretrained
 
-CASES: list[tuple[str, Recipe, tuple[int, int], int]] = [
+CASES: list[tuple[str, RecipeName, tuple[int, int], int]] = [
     ("vgg5", "iir-bn", (8, 8), 0),
     ("vgg9", "iir-bn", (19, 33), 16),
     ("vgg11", "iir", (32, 32), 16),
@@ -25,7 +26,7 @@ CASES: list[tuple[str, Recipe, tuple[int, int], int]] = [
 
 @pytest.mark.parametrize(("name", "recipe", "size", "hidden"), CASES)
 def test_the_folded_graph_does_what_the_network_does(
-    name: str, recipe: Recipe, size: tuple[int, int], hidden: int
+    name: str, recipe: RecipeName, size: tuple[int, int], hidden: int
 ) -> None:
     """Layer by layer in float64, wherever the current is not on the threshold itself."""
     described = networks.experiment(name, recipe, size, width=0.06, hidden=hidden)
@@ -59,7 +60,7 @@ def test_the_folded_graph_does_what_the_network_does(
 
 @pytest.mark.parametrize(("name", "recipe", "size", "hidden"), CASES)
 def test_int8_graphs_are_made_of_every_network(
-    name: str, recipe: Recipe, size: tuple[int, int], hidden: int
+    name: str, recipe: RecipeName, size: tuple[int, int], hidden: int
 ) -> None:
     described = networks.experiment(name, recipe, size, width=0.06, hidden=hidden)
     folded = fold(Trained(networks.network(described), described, {}, []))
@@ -107,4 +108,4 @@ def test_a_network_of_former_layers_is_refused_in_a_sentence(
     with pytest.raises(ModelError, match=says):
         load(tmp_path / "t1.pt")
     with pytest.raises(ModelError, match=says):
-        handover.take(tmp_path / "t1.pt")
+        Pretrained.load(tmp_path / "t1.pt")

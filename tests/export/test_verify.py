@@ -17,7 +17,6 @@ from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import VerifyError
 from snn_runtime.graph import SpikingGraph, reference
 from snn_runtime.graph.reference import Spikes
-from snn_train.augment import Augmentation
 from snn_train.data import DataSet
 
 
@@ -30,7 +29,7 @@ def a_data_set(trained: Trained) -> DataSet:
     images = torch.from_numpy(networks.pictures((12, 12), 60))
     labels = torch.arange(60) % 3
     names = trained.experiment.labels
-    return DataSet("photos", names, images, labels, images, labels, Augmentation())
+    return DataSet("photos", names, images, labels, images, labels)
 
 
 class LyingBackend(OrtBackend):

@@ -15,14 +15,14 @@ import torch
 from refusals import refused
 from torch import Tensor
 
-from snn_train import cli, run, saving
+from snn_train import cli, saving, state
 from snn_train.augment import Augmentation
-from snn_train.choices import Recipe
+from snn_train.choices import RecipeName
 from snn_train.data import DataSet
 from snn_train.experiment import Experiment, digest
-from snn_train.network import Architecture
-from snn_train.schedule import Settings, Stage
+from snn_train.recipe import Recipe
 from snn_train.signals import STOPPING
+from snn_train.stage import Stage
 
 torch.set_num_threads(1)
 
@@ -47,52 +47,46 @@ def tiny_data() -> DataSet:
         noise = torch.randint(0, 120, (count, 8, 8, 3), generator=generator)
         return (noise + 100 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels
 
-    augmentation = Augmentation(flip=True, shift=1)
-    return DataSet("tiny", ("dark", "bright"), *part(40), *part(12), augmentation)
+    return DataSet("tiny", ("dark", "bright"), *part(40), *part(12))
 
 
 @pytest.fixture
-def new_run(tiny_data: DataSet) -> Callable[..., run.Run]:
+def new_run(tiny_data: DataSet) -> Callable[..., state.Run]:
     """A run on `tiny_data`: 3 steps an epoch, 5 epochs, gradients, dropout and all."""
 
     def make(
         directory: Path,
-        recipe: Recipe = "iir-bn",
+        recipe: RecipeName = "iir-bn",
         network: str = "vgg5",
         dropout: float = 0.1,
         **settings: Any,
-    ) -> run.Run:
-        architecture = Architecture(
-            network=network,
-            recipe=recipe,
-            width=0.1,
-            hidden=8 if recipe == "iir" else 0,
-            classes=2,
-            image_height=8,
-            image_width=8,
-            dropout=dropout,
-        )
+    ) -> state.Run:
         # A network this small gives anything; only what a test is about may stop it.
         chosen: dict[str, Any] = {
+            "name": recipe,
+            "network": network,
+            "width": 0.1,
+            "hidden": 8 if recipe == "iir" else 0,
+            "dropout": dropout,
             "batch_size": 12,
-            "augmentation": tiny_data.augmentation,
+            "augmentation": Augmentation(flip=True, shift=1),
             "largest_drop": 1.0,
             "learning_rate": 5e-3,
             "distillation": 0.5,
             "percentile": 80.0 if recipe == "iir" else 60.0,
         }
         experiment = Experiment(
-            architecture,
-            Settings(**{"stages": STAGES} | chosen | settings),
+            Recipe(**{"stages": STAGES} | chosen | settings),
             "tiny",
             digest(tiny_data),
             tiny_data.labels,
+            (8, 8),
             tiny_data.fit,
             tiny_data.normalisation(),
             "train-snn",
         )
         directory.mkdir(exist_ok=True)
-        return run.start(experiment, directory, torch.device("cpu"))
+        return state.start(experiment, directory, torch.device("cpu"))
 
     return make
 

@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snn_train import processes
+from snn_train import parallel
 from snn_train.augment import Normalisation
-from snn_train.descent import Descent
+from snn_train.batches import Batch
 from snn_train.experiment import Experiment
-from snn_train.network import Architecture, SpikingNetwork
-from snn_train.run import Run, start
-from snn_train.schedule import Settings, Stage
+from snn_train.network import SpikingNetwork
+from snn_train.recipe import Recipe
+from snn_train.stage import Stage
+from snn_train.state import Run, start
+from snn_train.step import step
 from snn_train.validation import evaluate
 
 CASES: dict[str, dict[str, Any]] = {
@@ -34,12 +36,11 @@ BATCH, PART, STEPS = 12, 3, 4
 
 def made(case: dict[str, Any]) -> Run:
     recipe, network = case.get("recipe", "iir-bn"), case.get("network", "vgg5")
-    architecture = Architecture(network, recipe, 0.1, classes=2, image_height=8, image_width=8)
     chosen = {k: case[k] for k in ("optimiser", "distillation", "spike_rate", "ema") if k in case}
     stage = Stage(case["timesteps"], 1, case.get("bits", 0))
-    settings = Settings((stage,), batch_size=BATCH, **chosen)
+    whole = Recipe((stage,), recipe, network, width=0.1, batch_size=BATCH, **chosen)
     pixels = Normalisation((0, 0, 0), (1.0, 1.0, 1.0))
-    experiment = Experiment(architecture, settings, "none", "", ("a", "b"), "crop", pixels, "none")
+    experiment = Experiment(whole, "none", "", ("a", "b"), (8, 8), "crop", pixels, "none")
     run = start(experiment, Path(), torch.device("cpu"))
     run.network.double()
     # Without normalisation, or with the statistics that it begins with, currents are far below 1.
@@ -50,7 +51,7 @@ def made(case: dict[str, Any]) -> Run:
     return run
 
 
-def trained(case: dict[str, Any], team: processes.Team) -> dict[str, Any]:
+def trained(case: dict[str, Any], team: parallel.Team) -> dict[str, Any]:
     run = made(case)
     run.team = team
     if "parts" in case:  # as many in one process as in two
@@ -58,7 +59,8 @@ def trained(case: dict[str, Any], team: processes.Team) -> dict[str, Any]:
     teacher: SpikingNetwork | None = None
     if "distillation" in case:
         teacher = SpikingNetwork(run.experiment.architecture, 0).double().eval()
-    descent, losses = Descent(run, teacher), []
+    student = parallel.distribute(run.network, team, unused_parameters=run.stage.timesteps < 2)
+    losses = []
     generator = torch.Generator().manual_seed(1)
     for done in range(STEPS):
         images = torch.randn(BATCH, 3, 8, 8, generator=generator, dtype=torch.float64)
@@ -66,7 +68,7 @@ def trained(case: dict[str, Any], team: processes.Team) -> dict[str, Any]:
             images = images.mul(60).round()  # integers take whole pixels
         labels = torch.arange(BATCH) % 2
         mine = mine_of(team)
-        loss, _ = descent.step(images[mine], labels[mine], done, STEPS)
+        loss = step(run, student, teacher, Batch(images[mine], labels[mine]), done, STEPS)
         losses.append(float(team.mean(loss)))
     pixels = torch.randint(0, 256, (700, 8, 8, 3), generator=generator, dtype=torch.uint8)
     run.network.float()
@@ -77,20 +79,20 @@ def trained(case: dict[str, Any], team: processes.Team) -> dict[str, Any]:
     return {"losses": losses, "weights": weights, "accuracy": accuracy, "rates": rates}
 
 
-def mine_of(team: processes.Team) -> Tensor:
+def mine_of(team: parallel.Team) -> Tensor:
     """This process's pictures. One process alone takes them in the order in which two meet them
     part by part, since a part is what normalisations see."""
     if team.size == 1:
         return torch.arange(BATCH).view(2, 2, PART).transpose(0, 1).reshape(-1)
-    return torch.arange(BATCH)[team.share(BATCH)]
+    return torch.arange(BATCH)[team.part(BATCH)]
 
 
 def main() -> None:
-    team, _ = processes.join(torch.device("cpu"))
+    team, _ = parallel.join("cpu")
     found = {name: trained(case, team) for name, case in CASES.items()}
     if team.leads:
         torch.save(found, sys.argv[1])
-    processes.leave(team)
+    parallel.leave(team)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from snn_train.calibrate import LOWEST_FIRST, descend, fold_norm, set_thresholds, settle
-from snn_train.choices import Recipe
+from snn_train.calibrate import LOWEST_FIRST, convert, fold_norm, set_thresholds, settle
+from snn_train.choices import RecipeName
 from snn_train.network import Architecture, Shift, SpikingNetwork
 
 
-def network_of(recipe: Recipe, timesteps: int, name: str = "resnet12") -> SpikingNetwork:
+def network_of(recipe: RecipeName, timesteps: int, name: str = "resnet12") -> SpikingNetwork:
     torch.manual_seed(4)
     architecture = Architecture(
         name, recipe, 0.1, hidden=9, classes=5, image_height=16, image_width=16
@@ -48,7 +48,7 @@ def test_folding_puts_a_normalisation_into_its_convolution() -> None:
 def test_folding_leaves_the_anns_function_unchanged(name: str) -> None:
     before = network_of("iir", 0, name)
     unsettle(before)
-    after = descend(before, 5)
+    after = convert(before, 5)
     assert after.timesteps == 5
     assert not any(isinstance(module, Shift) for module in after.modules())
     after.timesteps = 0  # the folded weights, run as an ANN
@@ -60,13 +60,13 @@ def test_folding_leaves_the_anns_function_unchanged(name: str) -> None:
 @pytest.mark.parametrize("recipe", ["iir", "iir-bn"])
 @pytest.mark.parametrize("timesteps", [(2, 1), (5, 3)])
 def test_a_stage_starts_from_all_the_stage_before_it_learned(
-    recipe: Recipe, timesteps: tuple[int, int]
+    recipe: RecipeName, timesteps: tuple[int, int]
 ) -> None:
     before = network_of(recipe, timesteps[0])
     with torch.no_grad():
         for parameter in before.parameters():
             parameter.uniform_(0.1, 0.9)
-    after = descend(before, timesteps[1])
+    after = convert(before, timesteps[1])
     assert after.timesteps == timesteps[1]
     assert before.state_dict().keys() == after.state_dict().keys()
     for name, tensor in before.state_dict().items():
@@ -79,9 +79,9 @@ def test_a_stage_starts_from_all_the_stage_before_it_learned(
 @pytest.mark.parametrize("percentile", [50.0, 85.0, 99.0])
 @pytest.mark.parametrize("recipe", ["iir", "iir-bn"])
 def test_thresholds_lie_at_the_percentile_of_their_currents(
-    recipe: Recipe, percentile: float
+    recipe: RecipeName, percentile: float
 ) -> None:
-    network = descend(network_of(recipe, 0), 2)
+    network = convert(network_of(recipe, 0), 2)
     set_thresholds(network, images(), percentile)
     assert network.training
     network.eval()
@@ -109,7 +109,7 @@ def test_thresholds_lie_at_the_percentile_of_their_currents(
 
 
 def test_a_percentile_at_or_below_zero_is_replaced() -> None:
-    network = descend(network_of("iir-bn", 0), 1)
+    network = convert(network_of("iir-bn", 0), 1)
     set_thresholds(network, images(), 1.0)
     for layer in network.populations():
         assert layer.neuron.threshold.tolist() == pytest.approx(

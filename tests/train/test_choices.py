@@ -4,9 +4,9 @@ from typing import get_args
 
 from snn_train import choices
 from snn_train.neuron import SURROGATES
-from snn_train.recipes import RECIPES
+from snn_train.recipe import DEFAULTS
 
 
 def test_choices_are_what_can_be_carried_out() -> None:
     assert set(get_args(choices.Surrogate)) == set(SURROGATES)
-    assert set(get_args(choices.Recipe)) == set(RECIPES)
+    assert set(get_args(choices.RecipeName)) == set(DEFAULTS)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ import torch
 from bad_inputs.pictures import encoded, picture
 from refusals import refused
 
-from snn_train import checkpoint, report, training, validation
+from snn_train import api, checkpoint, validation
+from snn_train.progress import epoch_line
+from snn_train.records import EpochRecord
 
 if TYPE_CHECKING:
     from train.conftest import Answer
@@ -24,7 +27,7 @@ TINY = ("--network", "vgg5", "--width", "0.1", "--timesteps", "2,1", "--epochs",
 @pytest.fixture
 def idle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything but the training itself."""
-    monkeypatch.setattr(training, "train", lambda *_: None)
+    monkeypatch.setattr(api, "train_run", lambda *_: None)
 
 
 @pytest.fixture
@@ -299,13 +302,13 @@ def test_a_data_folder_of_any_name_can_be_drawn(train_snn: Command, tmp_path: Pa
 
 
 def test_an_epochs_line_says_what_matters() -> None:
-    record: dict[str, Any] = {
-        "stage": "t2", "epoch": 3, "epochs": 10, "loss": 0.51234, "validation": 0.987,
-        "images_per_second": 1234.5, "spike_rate": 0.123, "rates": {"a": 0.1, "b": 0.256},
-    }  # fmt: skip
-    line = report.epoch_line(record)
+    record = EpochRecord(
+        stage="t2", attempt=0, epoch=3, epochs=10, loss=0.51234, validation=0.987, seconds=1.0,
+        images_per_second=1234.5, spike_rate=0.123, rates={"a": 0.1, "b": 0.256},
+    )  # fmt: skip
+    line = epoch_line(record)
     assert line.split() == [
         "t2", "3/10", "loss", "0.5123", "validation", "98.70%", "1,234", "images/s",
         "spikes", "12.3%", "(%", "a", "layer:", "10", "26)",
     ]  # fmt: skip
-    assert "spikes" not in report.epoch_line(record | {"spike_rate": None})
+    assert "spikes" not in epoch_line(replace(record, spike_rate=None))

@@ -21,13 +21,16 @@ from snn_export import cli as export_cli
 from snn_runtime import image
 from snn_runtime.errors import InputError
 from snn_runtime.image import Fit
-from snn_train import checkpoint, training
+from snn_train import checkpoint, report
 from snn_train.augment import TRIES, Augmentation, Draws, Normalisation, augment, window
+from snn_train.batches import ahead
 from snn_train.data import DataSet, load
 from snn_train.experiment import digest
-from snn_train.on_disk import OnDisk, ahead
-from snn_train.recipes import FLAGS, RECIPES, settings_for
-from snn_train.schedule import Stage
+from snn_train.on_disk import OnDisk
+from snn_train.optimiser import method
+from snn_train.recipe import Recipe
+from snn_train.schedule import peak
+from snn_train.stage import Stage
 
 if TYPE_CHECKING:
     from train.conftest import Answer
@@ -101,7 +104,7 @@ def test_labels_are_the_folders_and_nothing_is_decoded_before_it_is_asked_for(
     assert data.train_labels.tolist() == [0] * 10 + [1] * 10
     assert data.test_labels.tolist() == [0] * 3 + [1] * 3
     assert data.train_images.shape == (20, 224, 224, 3) and data.test_images.shape[0] == 6
-    assert data.augmentation == RESIZED
+    assert Recipe.of("iir-bn", data.name).augmentation == RESIZED
     assert data.normalisation() == Normalisation((124, 116, 104), (58.395, 57.12, 57.375))
 
 
@@ -346,25 +349,17 @@ def test_the_digest_is_of_names_and_labels(root: Path) -> None:
 # From end to end
 
 
-def recipe(name: str, **flags: Any) -> Any:
-    return settings_for(
-        RECIPES[name],
-        "imagenet",
-        dict.fromkeys((*FLAGS, "timesteps", "epochs", "int_bits")) | flags,
-    )
-
-
 def test_the_papers_recipe_trains_the_ann_and_the_spiking_network_as_its_authors_do() -> None:
-    paper = recipe("iir", timesteps="5,3,1")
+    paper = Recipe.of("iir", "imagenet").change(timesteps=(5, 3, 1))
     assert paper.stages == (Stage(0, 101), Stage(5, 25), Stage(3, 25), Stage(1, 25))
     assert paper.batch_size == 128
-    assert (paper.method(0), paper.peak(0)) == (("sgd", 5e-4), 1e-2)
-    assert (paper.method(1), paper.peak(1)) == (("adam", 0.0), 2e-5)
-    chosen = recipe("iir", optimiser="adamw", weight_decay=0.3)
-    assert chosen.method(0) == chosen.method(1) == ("adamw", 0.3)
-    ours = recipe("iir-bn")
+    assert (method(paper, 0), peak(paper, paper.stages[0])) == (("sgd", 5e-4), 1e-2)
+    assert (method(paper, 1), peak(paper, paper.stages[-1])) == (("adam", 0.0), 2e-5)
+    chosen = Recipe.of("iir", "imagenet").change(optimiser="adamw", weight_decay=0.3)
+    assert method(chosen, 0) == method(chosen, 1) == ("adamw", 0.3)
+    ours = Recipe.of("iir-bn", "imagenet")
     assert sum(stage.epochs for stage in ours.stages) == 68
-    assert ours.method(0) == ours.method(1) == ("adamw", 0.05)
+    assert method(ours, 0) == method(ours, 1) == ("adamw", 0.05)
 
 
 def trained(train_snn: Command, out: Path, root: Path, *flags: str) -> "Answer":
@@ -422,7 +417,7 @@ def test_stopped_and_resumed_a_run_ends_with_the_same_bits(
     for steps in (1, 2, 5):
         out = tmp_path / str(steps)
         with monkeypatch.context() as patched:
-            patched.setattr(training, "Interruption", lambda steps=steps, **_: After(steps))
+            patched.setattr(report, "Interruption", lambda steps=steps, **_: After(steps))
             assert trained(train_snn, out, root, *flags).code == 143
         assert train_snn("--resume", out, "--threads", "1").code == 0
         assert_same(left(out), left(tmp_path / "whole"))

@@ -1,6 +1,7 @@
 """T = 1 in integers: what is computed, what is learnt from it, and the stage around it."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,21 +11,25 @@ from refusals import refused
 from same import assert_same
 from torch import Tensor
 
-from snn_train import checkpoint, descent, integer, loop, training
+from snn_train import api, checkpoint, integer
 from snn_train.augment import Normalisation
 from snn_train.calibrate import set_thresholds
-from snn_train.choices import BITS, Recipe
+from snn_train.choices import BITS, RecipeName
 from snn_train.data import DataSet
 from snn_train.experiment import Experiment
-from snn_train.handover import begin, carried_on, take
 from snn_train.integer import IntegerNetwork, grid_scale, in_integers
 from snn_train.muon import Muon
 from snn_train.network import Architecture, SpikingNetwork
 from snn_train.optimiser import make_optimiser
-from snn_train.processes import ALONE
-from snn_train.recipes import FLAGS
-from snn_train.run import Run, resume
-from snn_train.schedule import INTEGER_SHARE, Settings, Stage
+from snn_train.parallel import ALONE
+from snn_train.pretrained import Pretrained
+from snn_train.progress import Progress
+from snn_train.recipe import Recipe
+from snn_train.records import StageOutcome
+from snn_train.schedule import INTEGER_FACTOR, peak
+from snn_train.stage import Stage
+from snn_train.state import Run, resume
+from snn_train.training import Stopped, train_run
 
 if TYPE_CHECKING:
     from train.conftest import Answer
@@ -35,16 +40,6 @@ PIXELS = Normalisation((120, 119, 104), (63.0, 61.5, 66.25))
 STAGES = (Stage(0, 1), Stage(1, 1), Stage(1, 2, 4))
 STEPS = 12
 """Of a whole run of `STAGES`: 3 an epoch."""
-
-
-class Silent:
-    """A display that says nothing."""
-
-    def steps(self, items: Any, run: Run, total: int) -> Any:
-        return items
-
-    def epoch(self, record: dict[str, Any]) -> None: ...
-    def note(self, text: str) -> None: ...
 
 
 def never() -> bool:
@@ -62,7 +57,9 @@ class After:
         return self.left <= 0
 
 
-def networks(recipe: Recipe, name: str, bits: int) -> tuple[SpikingNetwork, IntegerNetwork, Tensor]:
+def networks(
+    recipe: RecipeName, name: str, bits: int
+) -> tuple[SpikingNetwork, IntegerNetwork, Tensor]:
     """A T = 1 network, the integer network that begins with it, and normalised pictures."""
     torch.manual_seed(3)
     architecture = Architecture(name, recipe, 0.06, 0, 3, 12, 12)
@@ -73,13 +70,13 @@ def networks(recipe: Recipe, name: str, bits: int) -> tuple[SpikingNetwork, Inte
     return network.eval(), in_integers(network, bits, PIXELS), images
 
 
-CASES: list[tuple[Recipe, str]] = [("iir-bn", "vgg5"), ("iir", "vgg5"), ("iir-bn", "resnet12"),
+CASES: list[tuple[RecipeName, str]] = [("iir-bn", "vgg5"), ("iir", "vgg5"), ("iir-bn", "resnet12"),
                                    ("iir", "resnet12")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("recipe", "name"), CASES)
 def test_a_fine_grid_computes_and_learns_what_the_network_does(
-    recipe: Recipe, name: str, monkeypatch: pytest.MonkeyPatch
+    recipe: RecipeName, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With 2²⁰ steps rounding is nothing: the same spikes, currents and gradients as T = 1."""
     network, made, images = networks(recipe, name, 8)
@@ -145,7 +142,7 @@ def test_other_bits_are_refused(bits: int) -> None:
 
 def test_muon_leaves_the_integer_stage_to_adamw() -> None:
     network, made, _ = networks("iir-bn", "resnet12", 4)
-    settings = Settings((Stage(0, 1),), optimiser="muon")
+    settings = Recipe((Stage(0, 1),), optimiser="muon")
     assert network.normalised_weights() and not made.normalised_weights()
     optimiser = make_optimiser(made, settings)
     assert isinstance(optimiser, Muon)
@@ -164,16 +161,17 @@ def test_muon_leaves_the_integer_stage_to_adamw() -> None:
 )
 def test_integers_come_after_t1_and_last(stages: tuple[Stage, ...]) -> None:
     with pytest.raises(ValueError, match="integers"):
-        Settings(stages)
+        Recipe(stages)
 
 
 def test_settings_come_back_with_their_bits_and_without() -> None:
-    settings = Settings(STAGES)
-    saved = settings.to_dict()
+    settings = Recipe(STAGES)
+    saved, network = settings.settings(), asdict(Architecture())
     assert saved["stages"] == [[0, 1], [1, 1], [1, 2, 4]]
-    assert Settings.from_dict(saved) == settings
-    assert Settings.from_dict(saved | {"stages": [[0, 1], [1, 2]]}).stages[1] == Stage(1, 2)
-    assert STAGES[2].name == "int4" and STAGES[2].share == INTEGER_SHARE
+    assert Recipe.from_dicts(network, saved) == settings
+    older = saved | {"stages": [[0, 1], [1, 2]]}
+    assert Recipe.from_dicts(network, older).stages[1] == Stage(1, 2)
+    assert STAGES[2].name == "int4"
 
 
 # The stage in a run
@@ -212,12 +210,12 @@ def test_stopped_after_every_step_a_run_ends_with_the_same_bits(
         return new_run(directory, recipe, network, stages=STAGES, **settings)
 
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
-    loop.train(make(whole), tiny_data, Silent(), never)
+    train_run(make(whole), tiny_data, Progress(), never)
     make(pieces).save()
     for _ in range(STEPS):
-        with pytest.raises(loop.Stopped):
-            loop.train(resume(pieces, CPU), tiny_data, Silent(), After(1))
-    loop.train(resume(pieces, CPU), tiny_data, Silent(), never)
+        with pytest.raises(Stopped):
+            train_run(resume(pieces, CPU), tiny_data, Progress(), After(1))
+    train_run(resume(pieces, CPU), tiny_data, Progress(), never)
     assert_same(left(pieces, "ann", "t1", "int4"), left(whole, "ann", "t1", "int4"))
     before, after = (checkpoint.load(whole / f"{n}.pt") for n in ("t1", "int4"))
     assert (before["bits"], after["bits"], after["timesteps"]) == (0, 4, 1)
@@ -231,22 +229,22 @@ def test_a_budget_of_spikes_holds_in_both_stages_at_t1(new_run: NewRun, tmp_path
     acting = []
     for stage in range(3):
         made.position.stage = stage
-        acting.append(made.budget is not None)
+        acting.append(made.active_budget is not None)
     assert acting == [False, True, True]
 
 
-def test_the_integer_stage_learns_at_a_share_of_the_rate(
-    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_integer_stage_learns_at_a_lower_rate(
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(descent, "learning_rate", lambda *_: 0.01)
-    made, rates = new_run(tmp_path, stages=STAGES), dict[str, float]()
+    made = new_run(tmp_path, stages=STAGES, constant=True, learning_rate=0.01)
+    rates: dict[str, float] = {}
 
     def stop() -> bool:
-        rates[made.stage.name] = made.optimiser.param_groups[0]["lr"]
+        rates.setdefault(made.stage.name, made.optimiser.param_groups[0]["lr"])
         return False
 
-    loop.train(made, tiny_data, Silent(), stop)
-    assert rates == {"ann": 0.01, "t1": 0.01, "int4": pytest.approx(0.01 * INTEGER_SHARE)}
+    train_run(made, tiny_data, Progress(), stop)
+    assert rates == {"ann": 0.01, "t1": 0.01, "int4": pytest.approx(0.01 * INTEGER_FACTOR)}
 
 
 # From another run's T = 1 network
@@ -255,13 +253,13 @@ def test_the_integer_stage_learns_at_a_share_of_the_rate(
 @pytest.fixture
 def t1(new_run: NewRun, tiny_data: DataSet, tmp_path: Path) -> Path:
     """Of a run that went on to integers itself."""
-    loop.train(new_run(tmp_path / "first", stages=STAGES), tiny_data, Silent(), never)
+    train_run(new_run(tmp_path / "first", stages=STAGES), tiny_data, Progress(), never)
     return tmp_path / "first" / "t1.pt"
 
 
 def onward(t1: Path, data: DataSet, **flags: Any) -> Experiment:
-    given = dict.fromkeys(FLAGS) | {"int_bits": 6, "epochs": "2"} | flags
-    return carried_on(take(t1), data, "tiny", given, "train-snn --from")
+    given: dict[str, Any] = {"int_bits": 6, "epochs": (2,)} | flags
+    return Pretrained.load(t1).continued(data, "tiny", "train-snn --from", **given)
 
 
 def test_a_run_begun_with_t1_goes_on_with_all_of_it(
@@ -271,7 +269,7 @@ def test_a_run_begun_with_t1_goes_on_with_all_of_it(
 
     def make(directory: Path) -> Run:
         directory.mkdir()
-        return begin(take(t1), onward(t1, tiny_data), directory, CPU, ALONE)
+        return Pretrained.load(t1).start(onward(t1, tiny_data), directory, CPU, ALONE)
 
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
     made = make(whole)
@@ -280,30 +278,34 @@ def test_a_run_begun_with_t1_goes_on_with_all_of_it(
     make(pieces).save()
     history = checkpoint.load(t1)["history"][:2]
     t1.unlink()
-    loop.train(made, tiny_data, Silent(), never)
-    assert [row["stage"] for row in made.outcomes] == ["ann", "t1", "int6"]
-    assert made.outcomes[:2] == history and made.outcomes[2]["test"] is not None
+    train_run(made, tiny_data, Progress(), never)
+    assert [outcome.stage for outcome in made.outcomes] == ["ann", "t1", "int6"]
+    assert made.outcomes[:2] == [StageOutcome.from_dict(row) for row in history]
+    assert made.outcomes[2].test is not None
     for _ in range(6):
-        with pytest.raises(loop.Stopped):
-            loop.train(resume(pieces, CPU), tiny_data, Silent(), After(1))
-    loop.train(resume(pieces, CPU), tiny_data, Silent(), never)
+        with pytest.raises(Stopped):
+            train_run(resume(pieces, CPU), tiny_data, Progress(), After(1))
+    train_run(resume(pieces, CPU), tiny_data, Progress(), never)
     assert_same(left(pieces, "t1", "int6"), left(whole, "t1", "int6"))
 
 
 def test_what_the_network_is_comes_from_the_file(t1: Path, tiny_data: DataSet) -> None:
-    before, after = take(t1).experiment, onward(t1, tiny_data, batch_size=7, learning_rate=0.5)
+    before, after = (
+        Pretrained.load(t1).experiment,
+        onward(t1, tiny_data, batch_size=7, learning_rate=0.5),
+    )
     for name in ("architecture", "labels", "fit", "normalisation"):
         assert getattr(after, name) == getattr(before, name)
-    assert after.settings.stages == (Stage(1, 2, 6),) and after.settings.teacher == "t1"
-    assert (after.settings.batch_size, after.settings.peak(1)) == (7, 0.5)
-    assert after.settings.seed == before.settings.seed
+    assert after.recipe.stages == (Stage(1, 2, 6),) and after.recipe.teacher == "t1"
+    assert (after.recipe.batch_size, peak(after.recipe, Stage(1, 2, 6))) == (7, 0.5)
+    assert after.recipe.seed == before.recipe.seed
     assert after.command == "train-snn && train-snn --from"
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"epochs": "2,3"}, "--epochs 2,3: expected one number"),
+        ({"epochs": (2, 3)}, "--epochs 2,3: expected one number"),
         ({"optimiser": "sgd"}, "--optimiser sgd: needs --learning-rate"),
         ({"regulariser": "hoyer"}, "--regulariser hoyer: needs the rate"),
     ],
@@ -372,7 +374,7 @@ def test_epochs_may_count_the_integer_stage(
     flags: list[str],
     stages: list[list[int]],
 ) -> None:
-    monkeypatch.setattr(training, "train", lambda *_: None)
+    monkeypatch.setattr(api, "train_run", lambda *_: None)
     answer = train_snn("--data", "digits", "--out", tmp_path, "--format", "json",
                        "--timesteps", "1", "--int-bits", 6, *flags)  # fmt: skip
     assert answer.code == 0, answer.err

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from snn_train.choices import Recipe
+from snn_train.choices import RecipeName
 from snn_train.layout import NETWORKS, RESNET, plan
 from snn_train.network import Architecture, SpikingNetwork
 
@@ -40,7 +40,7 @@ def test_networks_are_as_large_as_the_authors(
 @pytest.mark.parametrize("size", [(8, 8), (32, 32), (9, 13), (8, 41), (33, 17)])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_runs_and_sends_what_its_plan_says(
-    name: str, size: tuple[int, int], recipe: Recipe
+    name: str, size: tuple[int, int], recipe: RecipeName
 ) -> None:
     height, width = size
     architecture = Architecture(

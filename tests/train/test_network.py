@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snn_train.choices import Recipe
+from snn_train.choices import RecipeName
 from snn_train.network import Architecture, Layer, Shift, SpikingNetwork
 
 NETWORKS = ["vgg5", "vgg9", "resnet12", "resnet20"]
-RECIPES: list[Recipe] = ["iir", "iir-bn"]
+RECIPES: list[RecipeName] = ["iir", "iir-bn"]
 
 
 def random_network(
-    name: str, recipe: Recipe, timesteps: int, *, side: int = 16, hidden: int = 6
+    name: str, recipe: RecipeName, timesteps: int, *, side: int = 16, hidden: int = 6
 ) -> SpikingNetwork:
     """In float64, with thresholds, leaks and running statistics that differ everywhere."""
     torch.manual_seed(3)
@@ -104,7 +104,7 @@ def step_by_step(network: SpikingNetwork, images: Tensor) -> tuple[Tensor, dict[
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_all_timesteps_at_once_equal_one_after_another(
-    name: str, recipe: Recipe, timesteps: int
+    name: str, recipe: RecipeName, timesteps: int
 ) -> None:
     network = random_network(name, recipe, timesteps)
     expected, rates = step_by_step(network, images())
@@ -132,7 +132,7 @@ def test_the_images_current_is_computed_once(monkeypatch: pytest.MonkeyPatch) ->
 @torch.no_grad()
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_without_timesteps_it_is_an_ann(name: str, recipe: Recipe) -> None:
+def test_without_timesteps_it_is_an_ann(name: str, recipe: RecipeName) -> None:
     network = random_network(name, recipe, 0)
     sent = {"image": images()}
     for layer in network.populations():
@@ -151,7 +151,7 @@ def test_only_recipe_iir_is_without_normalisation_once_it_spikes() -> None:
         ("iir-bn", 0, True),
         ("iir-bn", 1, True),
     ]:
-        network = random_network("resnet12", cast(Recipe, recipe), timesteps, hidden=0)
+        network = random_network("resnet12", cast(RecipeName, recipe), timesteps, hidden=0)
         convolutions = network.populations()
         assert all((layer.norm is not None) == expected for layer in convolutions)
         assert all((layer.synapse.bias is None) == expected for layer in convolutions)
@@ -203,7 +203,7 @@ def test_gradients_reach_every_parameter() -> None:
 @pytest.mark.parametrize("size", [(8, 8), (32, 8), (9, 13), (16, 16)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_gradients_owe_nothing_to_what_memory_held_before(
-    name: str, recipe: Recipe, size: tuple[int, int], dtype: torch.dtype
+    name: str, recipe: RecipeName, size: tuple[int, int], dtype: torch.dtype
 ) -> None:
     """Faults of torch's CPU kernels: unwritten gradients where maps become one pixel wide."""
     torch.manual_seed(3)

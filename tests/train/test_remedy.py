@@ -12,10 +12,11 @@ import torch
 
 from snn_export import trained
 from snn_runtime.errors import UsageError
-from snn_train import calibrate, checkpoint, descent, loop, remedy, stages
+from snn_train import calibrate, checkpoint, remedy, stages, step, training
 from snn_train.choices import REMEDIES
 from snn_train.network import SpikingNetwork
-from snn_train.run import Best, Position, Run
+from snn_train.schedule import peak
+from snn_train.state import Best, Position, Run
 from snn_train.validation import evaluate
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def goes_on(train_snn: Command, words: list[str]) -> "Answer":
 
 def deafen(monkeypatch: pytest.MonkeyPatch, layers: slice, factor: float) -> None:
     """Let the layers of every network at T = 1 fire too rarely, whatever is learnt."""
-    true = calibrate.descend
+    true = calibrate.convert
 
     def deaf(before: SpikingNetwork, timesteps: int) -> SpikingNetwork:
         after = true(before, timesteps)
@@ -63,7 +64,7 @@ def deafen(monkeypatch: pytest.MonkeyPatch, layers: slice, factor: float) -> Non
                 layer.neuron.threshold.data.mul_(factor)
         return after
 
-    monkeypatch.setattr(stages, "descend", deaf)
+    monkeypatch.setattr(stages, "convert", deaf)
 
 
 def test_a_layer_out_of_its_limits(
@@ -96,7 +97,7 @@ def test_an_accuracy_that_fell_too_far(
     def worse(network: SpikingNetwork, *rest: Any) -> tuple[float, dict[str, float]]:
         return 0.9 - 0.25 * (network.timesteps == 2), evaluate(network, *rest)[1]
 
-    for module in (loop, stages):
+    for module in (training, stages):
         monkeypatch.setattr(module, "evaluate", worse)
     words, refused = failed("t2")
     assert words[2:4] == ["--largest-drop", "0.251"]
@@ -122,15 +123,14 @@ def test_a_loss_that_is_not_finite(
     failed: Callable[..., tuple[list[str], dict[str, Any]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    true = descent.Descent.step
+    true = step.step
 
-    def broken(self: descent.Descent, *rest: Any) -> Any:
-        settings = self.run.experiment.settings
-        loss, note = true(self, *rest)
-        bad = self.run.stage.timesteps and settings.peak(1) > 1e-3
-        return loss * (math.nan if bad else 1), note
+    def broken(run: Run, *rest: Any) -> Any:
+        loss = true(run, *rest)
+        bad = run.stage.timesteps and peak(run.recipe, run.stage) > 1e-3
+        return loss * (math.nan if bad else 1)
 
-    monkeypatch.setattr(descent.Descent, "step", broken)
+    monkeypatch.setattr(training, "step", broken)
     words, refused = failed("t2", "--largest-drop", "1")
     assert words[2] == "--spiking-learning-rate" and float(words[3]) < 1e-3
     assert refused["metrics"]["rates"] and math.isfinite(refused["metrics"]["validation"])
@@ -138,19 +138,19 @@ def test_a_loss_that_is_not_finite(
 
 
 def test_a_budget_that_is_missed(new_run: Callable[..., Run], tmp_path: Path) -> None:
-    flags: dict[str, Any] = dict.fromkeys(REMEDIES) | {"spike_rate": 0.31}
+    changes: dict[str, Any] = dict.fromkeys(REMEDIES) | {"spike_rate": 0.31}
     with pytest.raises(UsageError, match="--spike-rate: .* was begun without a budget"):
-        remedy.apply(new_run(tmp_path), flags)
+        remedy.apply(new_run(tmp_path), changes)
     run = new_run(tmp_path, spike_rate=0.1)
-    run.position = Position(len(run.experiment.settings.stages) - 1)
+    run.position = Position(len(run.recipe.stages) - 1)
     names = [layer.plan.name for layer in run.network.populations()]
     state = Best(0.9, 3, dict.fromkeys(names, 0.31), {})
     assert remedy.command(run, state, "spike rate is …") == (
         f"train-snn --resume {tmp_path} --spike-rate 0.31"
     )
-    remedy.apply(run, flags)
-    assert run.budget and not run.budget.problem(0.31)
-    assert run.experiment.settings.spike_rate == 0.31
+    remedy.apply(run, changes)
+    assert run.active_budget and not run.active_budget.problem(0.31)
+    assert run.recipe.spike_rate == 0.31
 
 
 def test_a_run_that_is_done_has_nothing_to_change(train_snn: Command, tmp_path: Path) -> None:

@@ -1,29 +1,21 @@
 """A disk that is full for a while costs no run, and one that stays full ends it with its state."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from snn_runtime.errors import ResourceError
 from snn_runtime.files import write_atomic
-from snn_train import checkpoint, loop, saving
+from snn_train import checkpoint, saving
 from snn_train.data import DataSet
-from snn_train.run import Run, resume
+from snn_train.progress import Progress
+from snn_train.state import Run, resume
+from snn_train.training import train_run
 
 NewRun = Callable[..., Run]
-
-
-class Quiet:
-    def steps(self, items: Iterable[int], run: Run, total: int) -> Iterable[int]:
-        return items
-
-    def epoch(self, record: dict[str, Any]) -> None: ...
-
-    def note(self, text: str) -> None: ...
 
 
 def weights(directory: Path) -> list[torch.Tensor]:
@@ -53,13 +45,14 @@ def test_a_disk_that_is_full_for_a_while_changes_no_bit(
     caplog: pytest.LogCaptureFixture,
     first: int,
 ) -> None:
-    loop.train(new_run(tmp_path / "whole"), tiny_data, Quiet(), lambda: False)
+    train_run(new_run(tmp_path / "whole"), tiny_data, Progress(), lambda: False)
     disk = Disk(lambda number: first <= number < first + saving.IN_A_ROW - 1)
     monkeypatch.setattr(checkpoint, "write_atomic", disk.write)
     with caplog.at_level(logging.WARNING):
-        loop.train(new_run(tmp_path / "full"), tiny_data, Quiet(), lambda: False)
-    assert disk.refused == saving.IN_A_ROW - 1 == len(caplog.records)
-    assert all("cannot write" in record.getMessage() for record in caplog.records)
+        train_run(new_run(tmp_path / "full"), tiny_data, Progress(), lambda: False)
+    warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert disk.refused == saving.IN_A_ROW - 1 == len(warnings)
+    assert all("cannot write" in record.getMessage() for record in warnings)
     same = zip(weights(tmp_path / "full"), weights(tmp_path / "whole"), strict=True)
     assert all(torch.equal(mine, theirs) for mine, theirs in same)
     assert resume(tmp_path / "full", torch.device("cpu")).finished
@@ -86,7 +79,7 @@ def test_a_run_that_is_stopped_never_says_saved_where_it_is_not(
     disk = Disk(lambda number: True)
     monkeypatch.setattr(checkpoint, "write_atomic", disk.write)
     with pytest.raises(ResourceError):
-        loop.train(new_run(tmp_path), tiny_data, Quiet(), lambda: True)
+        train_run(new_run(tmp_path), tiny_data, Progress(), lambda: True)
     assert disk.writes == saving.IN_A_ROW
 
 
@@ -94,7 +87,7 @@ def test_metrics_that_cannot_be_written_are_no_end_either(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(lambda number: number in (2, 3))
-    monkeypatch.setattr("snn_train.validation.write_atomic", disk.write)
-    loop.train(new_run(tmp_path), tiny_data, Quiet(), lambda: False)
+    monkeypatch.setattr("snn_train.saving.write_atomic", disk.write)
+    train_run(new_run(tmp_path), tiny_data, Progress(), lambda: False)
     assert disk.refused == 2
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 5

@@ -3,23 +3,29 @@
 import json
 import math
 from dataclasses import asdict
-from typing import Any
 
 import pytest
 
 from snn_train.augment import Augmentation
-from snn_train.recipes import FLAGS, RECIPES, settings_for
-from snn_train.schedule import Settings, Stage, gate, learning_rate
+from snn_train.choices import RecipeName
+from snn_train.cli import changes
+from snn_train.flags import parse_args
+from snn_train.network import Architecture
+from snn_train.recipe import Recipe
+from snn_train.schedule import learning_rate
+from snn_train.stage import Stage
+from snn_train.validation import gate
 
 ONE = (Stage(0, 1),)
 
 
-def rates(settings: Settings, steps: int, attempt: int = 0, timesteps: int = 0) -> list[float]:
-    return [learning_rate(settings, timesteps, step, steps, attempt) for step in range(steps)]
+def rates(recipe: Recipe, steps: int, attempt: int = 0, timesteps: int = 0) -> list[float]:
+    stage = Stage(timesteps, 1)
+    return [learning_rate(recipe, stage, step, steps, attempt) for step in range(steps)]
 
 
 def test_one_cycle_rises_to_the_peak_and_falls_to_nearly_nothing() -> None:
-    settings = Settings(ONE, learning_rate=0.8, warm_up=0.2)
+    settings = Recipe(ONE, learning_rate=0.8, warm_up=0.2)
     cycle = rates(settings, 1000)
     assert cycle[0] == pytest.approx(0.8 / 201)
     assert cycle[200] == pytest.approx(0.8) == max(cycle)
@@ -32,7 +38,7 @@ def test_one_cycle_rises_to_the_peak_and_falls_to_nearly_nothing() -> None:
 
 
 def test_spiking_stages_may_have_a_peak_of_their_own() -> None:
-    same, own = Settings(ONE), Settings(ONE, learning_rate=0.8, spiking_learning_rate=0.2)
+    same, own = Recipe(ONE), Recipe(ONE, learning_rate=0.8, spiking_learning_rate=0.2)
     assert rates(same, 10) == rates(same, 10, timesteps=2)
     assert max(rates(own, 1000)) == pytest.approx(0.8)
     for timesteps in (5, 1):
@@ -40,14 +46,14 @@ def test_spiking_stages_may_have_a_peak_of_their_own() -> None:
 
 
 def test_the_papers_schedule_is_constant_and_divided_by_5_three_times() -> None:
-    cycle = rates(Settings(ONE, learning_rate=1.0, constant=True), 100)
+    cycle = rates(Recipe(ONE, learning_rate=1.0, constant=True), 100)
     expected = [1.0] * 60 + [0.2] * 20 + [0.04] * 10 + [0.008] * 10
     assert cycle == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("constant", [False, True])
 def test_every_retry_halves_the_rate(constant: bool) -> None:
-    settings = Settings(ONE, constant=constant)
+    settings = Recipe(ONE, constant=constant)
     first = rates(settings, 37)
     for attempt in (1, 2, 3):
         assert rates(settings, 37, attempt) == pytest.approx([r / 2**attempt for r in first])
@@ -55,7 +61,7 @@ def test_every_retry_halves_the_rate(constant: bool) -> None:
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 10])
 def test_rates_are_positive_however_short_a_stage(steps: int) -> None:
-    assert all(0 < rate <= 2e-3 for rate in rates(Settings(ONE), steps))
+    assert all(0 < rate <= 2e-3 for rate in rates(Recipe(ONE), steps))
 
 
 HEALTHY = {"conv1": 0.2, "conv2": 0.1}
@@ -99,22 +105,24 @@ def test_the_gate_lets_only_healthy_stages_through(
 )
 def test_settings_refuse_stages_that_lead_nowhere(stages: tuple[Stage, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Settings(stages)
+        Recipe(stages)
 
 
 def test_settings_survive_plain_containers() -> None:
-    settings = Settings(
+    settings = Recipe(
         (Stage(0, 3), Stage(1, 2)), optimiser="sgd", augmentation=Augmentation(True, 2, 3)
     )
-    assert Settings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+    assert (
+        Recipe.from_dicts(asdict(Architecture()), json.loads(json.dumps(settings.settings())))
+        == settings
+    )
 
 
-NO_FLAGS: dict[str, Any] = dict.fromkeys((*FLAGS, "timesteps", "epochs", "int_bits"))
-
-
-def stages(recipe: str, data: str, **flags: str) -> list[tuple[int, int]]:
-    settings = settings_for(RECIPES[recipe], data, NO_FLAGS | flags)
-    return [(stage.timesteps, stage.epochs) for stage in settings.stages]
+def stages(recipe: RecipeName, data: str, **flags: str) -> list[tuple[int, int]]:
+    words = [word for name, value in flags.items() for word in (f"--{name}={value}",)]
+    args = parse_args(["--data", data, *words])
+    changed = Recipe.of(recipe, data).change(**changes(args))
+    return [(stage.timesteps, stage.epochs) for stage in changed.stages]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +140,7 @@ def stages(recipe: str, data: str, **flags: str) -> list[tuple[int, int]]:
     ],
 )  # fmt: skip
 def test_stages_are_those_asked_for(
-    recipe: str, data: str, flags: dict[str, str], expected: list[tuple[int, int]]
+    recipe: RecipeName, data: str, flags: dict[str, str], expected: list[tuple[int, int]]
 ) -> None:
     assert stages(recipe, data, **flags) == expected
 
@@ -157,12 +165,12 @@ def test_lists_that_cannot_be_obeyed_are_refused(flags: dict[str, str], message:
 
 
 def test_recipes_fill_in_what_the_flags_leave_open() -> None:
-    paper = settings_for(RECIPES["iir"], "cifar10", NO_FLAGS)
+    paper = Recipe.of("iir", "cifar10")
     assert (paper.optimiser, paper.learning_rate, paper.constant) == ("adam", 1e-4, True)
     assert (paper.batch_size, paper.percentile, paper.distillation) == (64, 90.0, 0.0)
-    ours = settings_for(RECIPES["iir-bn"], "cifar10", NO_FLAGS)
+    ours = Recipe.of("iir-bn", "cifar10")
     assert (ours.optimiser, ours.constant, ours.distillation) == ("adamw", False, 0.5)
-    digits = settings_for(RECIPES["iir-bn"], "digits", NO_FLAGS)
+    digits = Recipe.of("iir-bn", "digits")
     assert digits.batch_size == 64  # small data, small batches
-    chosen = settings_for(RECIPES["iir-bn"], "digits", NO_FLAGS | {"batch_size": 9, "seed": 0})
+    chosen = digits.change(batch_size=9, seed=0)
     assert asdict(chosen) == asdict(digits) | {"batch_size": 9}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from snn_train import checkpoint, threads, training
+from snn_train import api, checkpoint, threads
 from snn_train.threads import compute_with, crowded
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def test_a_run_keeps_the_threads_that_it_began_with(
 ) -> None:
     """Its sums depend on them; what `train` finds is what it computes with."""
     computed: list[int] = []
-    monkeypatch.setattr(training, "train", lambda *_: computed.append(torch.get_num_threads()))
+    monkeypatch.setattr(api, "train_run", lambda *_: computed.append(torch.get_num_threads()))
     monkeypatch.setattr(threads, "usable", lambda: 2)
     directory = tmp_path / "run"
 
@@ -69,7 +69,7 @@ def test_a_run_keeps_the_threads_that_it_began_with(
 def test_a_run_from_before_threads_were_recorded(
     train_snn: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(training, "train", lambda *_: None)
+    monkeypatch.setattr(api, "train_run", lambda *_: None)
     monkeypatch.setattr(threads, "usable", lambda: 2)
     latest = tmp_path / "run" / "latest.pt"
     json = ("--format", "json")

@@ -1,0 +1,73 @@
+"""Train spiking networks down to a single timestep.
+
+import snn_train
+
+run = snn_train.train("digits", out="runs/digits", width=0.25, timesteps=(1,), epochs=(4, 4))
+run.outcomes[-1].test, run.checkpoint("t1")
+
+The modules, as a run goes through them:
+
+what       recipe (all defaults), stage, augment, layout, network, neuron, integer, experiment
+loop       training (stages, epochs), step (one step), schedule (its learning rate), optimiser,
+           muon, teacher, spike_budget, average, batches
+stages     stages (how one ends and the next begins), calibrate, validation, remedy, pretrained
+state      state (what an interruption must not lose), records, saving, folder, lock, checkpoint,
+           torch_zip
+data       data, folders, imagefolder, archives, downloads, on_disk, doubles
+machine    parallel (processes), threads
+command    api, cli, flags, choices, progress, report, plot, signals
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snn_train.api import resume, train
+    from snn_train.augment import Augmentation
+    from snn_train.parallel import Machine
+    from snn_train.progress import Progress
+    from snn_train.recipe import Recipe
+    from snn_train.records import EpochRecord, StageOutcome
+    from snn_train.stage import Stage
+    from snn_train.state import Run
+    from snn_train.training import Stopped
+
+_HOMES = {
+    "train": "api",
+    "resume": "api",
+    "Machine": "parallel",
+    "Recipe": "recipe",
+    "Stage": "stage",
+    "Augmentation": "augment",
+    "Progress": "progress",
+    "Stopped": "training",
+    "Run": "state",
+    "EpochRecord": "records",
+    "StageOutcome": "records",
+}
+
+__all__ = [
+    "Augmentation",
+    "EpochRecord",
+    "Machine",
+    "Progress",
+    "Recipe",
+    "Run",
+    "Stage",
+    "StageOutcome",
+    "Stopped",
+    "resume",
+    "train",
+]
+
+
+def __getattr__(name: str) -> object:
+    # Lazy: whoever only reads flags or a checkpoint's container must not wait for torch.
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(f"snn_train.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

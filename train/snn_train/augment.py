@@ -36,15 +36,19 @@ class Augmentation:
     """A random window of each picture in place of all of it, see `window`; only where pictures are
     decoded while training, whose whole is larger than what the network sees."""
 
+    def __str__(self) -> str:
+        """As `augmentation` reads it."""
+        flags = [name for name in ("flip", "resized") if getattr(self, name)]
+        sizes = [f"{n}={getattr(self, n)}" for n in ("shift", "cutout") if getattr(self, n)]
+        return ",".join([*flags, *sizes]) or "none"
 
-def augmentation(text: str | None, default: Augmentation) -> Augmentation:
-    """Return what `--augment` says, or the default where it says nothing.
+
+def augmentation(text: str) -> Augmentation:
+    """Return what `--augment` says.
 
     Raises:
         ValueError: it says what no augmentation is.
     """
-    if text is None:
-        return default
     values: dict[str, Any] = {}
     for part in text.split(",") if text != "none" else []:
         name, _, number = part.partition("=")
@@ -55,6 +59,15 @@ def augmentation(text: str | None, default: Augmentation) -> Augmentation:
         else:
             raise ValueError(f"--augment {text}: expected e.g. flip,shift=4,cutout=8 or none")
     return Augmentation(**values)
+
+
+def check_augmentation(chosen: Augmentation, size: tuple[int, int], on_disk: bool) -> None:
+    """Raises: ValueError: it is for larger images than (height, width), or for those on a disk."""
+    height, width = size
+    if chosen.shift >= min(height, width):
+        raise ValueError(f"--augment shift={chosen.shift}: images are {height}x{width}")
+    if chosen.resized and not on_disk:
+        raise ValueError(f"--augment {chosen}: resized is for imagenet:DIR")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ LOWEST_FIRST = 0.1
 """A percentile at or below zero is no threshold; the authors' code puts 0.1 in its place."""
 
 
-def descend(before: SpikingNetwork, timesteps: int) -> SpikingNetwork:
+def convert(before: SpikingNetwork, timesteps: int) -> SpikingNetwork:
     """Return the network of the next stage, initialised from the stage `before`."""
     after = SpikingNetwork(before.architecture, timesteps)
     state = before.state_dict()

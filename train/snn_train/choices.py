@@ -10,7 +10,7 @@ DATA = ("digits", "imagefolder:DIR", "cifar10[:FILE]", "cifar100[:FILE]", "mnist
 OF_ANY_SIZE = ("imagefolder", "imagenet")
 """Data sets whose pictures are made as large as asked for."""
 
-Recipe = Literal["iir", "iir-bn"]
+RecipeName = Literal["iir", "iir-bn"]
 Surrogate = Literal["triangle", "rectangle", "tanh"]
 Optimiser = Literal["adam", "adamw", "muon", "sgd"]
 Regulariser = Literal["synaptic", "hoyer"]

@@ -2,18 +2,52 @@
 
 import argparse
 import io
+import shlex
 import sys
+from typing import TYPE_CHECKING, Any
 
 from snn_runtime.command import run_command
-from snn_train.flags import PROGRAM, parse_args
+from snn_runtime.errors import DivergedError, UsageError
+from snn_train.choices import REMEDIES
+from snn_train.flags import OF_A_RECIPE, PROGRAM, image_size, parse_args
+
+if TYPE_CHECKING:
+    from snn_train.parallel import Machine
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train as asked; returns an exit code."""
+    """Train or go on as the flags say; returns an exit code."""
     # Here, so that --help and a mistyped flag neither wait for torch nor need it.
-    from snn_train import training
+    from snn_train import api, report
+    from snn_train.training import Stopped
 
-    return training.run(args)
+    terminal = report.JsonLines() if args.format == "json" else report.Terminal()
+    try:
+        if args.resume:
+            run = api.resume(
+                args.resume, machine=machine(args), progress=terminal, **remedies(args)
+            )
+        else:
+            run = api.train(
+                args.data,
+                args.recipe,
+                args.out,
+                begin_with=vars(args)["from"],
+                image_size=image_size(args.image_size),
+                fit=args.fit,
+                machine=machine(args),
+                progress=terminal,
+                command=shlex.join([PROGRAM, *sys.argv[1:]]),
+                **changes(args),
+            )
+    except Stopped:
+        return terminal.stopped()
+    except BaseException as error:
+        # A stage that failed for good says itself what helps: it would fail again at once.
+        terminal.failed(go_on=not isinstance(error, DivergedError))
+        raise
+    terminal.end(run)
+    return 0
 
 
 def main() -> int:
@@ -21,3 +55,42 @@ def main() -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # an arrow must not end a run in a C locale
         sys.stdout.reconfigure(errors="backslashreplace")
     return run_command(PROGRAM, lambda: run(parse_args(None)))
+
+
+def changes(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the flags change of a recipe, as `Recipe.change` takes it.
+
+    Raises:
+        UsageError: `bad_flag`.
+    """
+    from snn_train.augment import augmentation  # here, since it loads torch
+
+    values = {name: getattr(args, name) for name in (*OF_A_RECIPE, *REMEDIES)}
+    for name in ("timesteps", "epochs"):
+        values[name] = _numbers(f"--{name}", getattr(args, name))
+    try:
+        values["augmentation"] = None if args.augment is None else augmentation(args.augment)
+    except ValueError as error:
+        raise UsageError("bad_flag", str(error)) from error
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def remedies(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the flags change of a run that goes on."""
+    return {name: getattr(args, name) for name in REMEDIES}
+
+
+def machine(args: argparse.Namespace) -> "Machine":
+    """Return where and how to compute."""
+    from snn_train.parallel import Machine
+
+    return Machine(args.device, args.threads, args.micro_batch, args.compile)
+
+
+def _numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UsageError("bad_flag", f"{flag} {text}: expected whole numbers from 1 such as 5,3,1")
+    return tuple(int(part) for part in parts)

@@ -20,14 +20,13 @@ from snn_runtime.errors import InputError, ModelError, UsageError
 from snn_runtime.image import Fit
 from snn_runtime.labels import check_labels
 from snn_train import archives, imagefolder
-from snn_train.augment import Augmentation, Normalisation
+from snn_train.augment import Normalisation
 from snn_train.choices import DATA, OF_ANY_SIZE
 from snn_train.doubles import digests, doubles
 from snn_train.folders import TEST, Progress, Survey, bad, parts, pictures, same_classes
 from snn_train.imagefolder import Labels, Pixels
 from snn_train.on_disk import Images, OnDisk, on_disk
 
-CROPPED_AND_FLIPPED = Augmentation(flip=True, shift=4, cutout=8)
 IMAGENET_SIZE = (224, 224)
 IMAGENET_COLOURS = Normalisation((124, 116, 104), (58.395, 57.12, 57.375))
 """The mean, rounded, and deviation that the field uses, 255 times those of torchvision."""
@@ -45,8 +44,6 @@ class DataSet:
     """int64 `(N,)`"""
     test_images: Images
     test_labels: Tensor
-    augmentation: Augmentation
-    """What suits these pictures; settings may say otherwise."""
     fit: Fit = "crop"
     """How pictures of another shape were made to fit; part of the exported model."""
     colours: Normalisation | None = None
@@ -66,17 +63,17 @@ class DataSet:
         assert isinstance(self.train_images, Tensor)  # nobody decodes a million files for this
         return Normalisation.of(self.train_images)
 
-    def split(self, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    def split(self, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
         """Return indices (to train on, to validate on) of the training set.
 
-        The validation images are `share` of it, at most 5,000, the same share of every class.
+        The validation images are `fraction` of it, at most 5,000, the same of every class.
         """
-        share = min(share, 5000 / len(self.train_labels))
+        fraction = min(fraction, 5000 / len(self.train_labels))
         generator = torch.Generator().manual_seed(seed)
         chosen = torch.zeros(len(self.train_labels), dtype=torch.bool)
         for label in range(len(self.labels)):
             members = (self.train_labels == label).nonzero()[:, 0]
-            count = max(1, round(share * len(members)))
+            count = max(1, round(fraction * len(members)))
             order = torch.randperm(len(members), generator=generator)
             chosen[members[order[:count]]] = True
         return (~chosen).nonzero()[:, 0], chosen.nonzero()[:, 0]
@@ -120,15 +117,13 @@ def load(
     parts = (
         archive.train_images, archive.train_labels, archive.test_images, archive.test_labels
     )  # fmt: skip
-    augmentation = Augmentation(shift=2) if "mnist" in name else CROPPED_AND_FLIPPED
-    return _data_set(name, archive.labels, parts, augmentation)
+    return _data_set(name, archive.labels, parts)
 
 
 def _data_set(
     name: str,
     labels: tuple[str, ...],
     parts: tuple[Pixels, Labels, Pixels, Labels],
-    augmentation: Augmentation,
     fit: Fit = "crop",
     *,
     names: Sequence[str] = (),
@@ -139,7 +134,7 @@ def _data_set(
     images, marks, test_images, test_marks = (torch.from_numpy(part) for part in parts)
     return _checked(
         DataSet(
-            name, labels, images, marks, test_images, test_marks, augmentation, fit,
+            name, labels, images, marks, test_images, test_marks, fit,
             notes=(*notes, *twice),
         )
     )  # fmt: skip
@@ -156,7 +151,7 @@ def _digits() -> DataSet:
     for digit in range(10):
         held_out[np.flatnonzero(labels == digit)[::5]] = True
     parts = (images[~held_out], labels[~held_out], images[held_out], labels[held_out])
-    return _data_set("digits", tuple(map(str, range(10))), parts, Augmentation(shift=1))
+    return _data_set("digits", tuple(map(str, range(10))), parts)
 
 
 def _image_folder(
@@ -164,11 +159,9 @@ def _image_folder(
 ) -> DataSet:
     found = imagefolder.read(root, progress, size, fit)
     train, test = found.train, found.test
-    side = min(train.images.shape[1:3])
-    augmentation = Augmentation(flip=True, shift=max(1, side // 8), cutout=side // 4)
     arrays = (train.images, train.labels, test.images, test.labels)
     return _data_set(
-        f"imagefolder:{root}", found.labels, arrays, augmentation, fit,
+        f"imagefolder:{root}", found.labels, arrays, fit,
         names=test.names, notes=found.notes,
     )  # fmt: skip
 
@@ -191,7 +184,7 @@ def _imagenet(root: Path, progress: Progress, size: tuple[int, int], fit: Fit) -
     return _checked(
         DataSet(
             "imagenet", tuple(here), train, train_labels, test, test_labels,
-            Augmentation(flip=True, resized=True), fit, IMAGENET_COLOURS, notes,
+            fit, IMAGENET_COLOURS, notes,
         )
     )  # fmt: skip
 

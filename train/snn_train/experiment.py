@@ -11,24 +11,34 @@ from snn_train.data import DataSet
 from snn_train.integer import IntegerNetwork
 from snn_train.network import Architecture, SpikingNetwork
 from snn_train.on_disk import fingerprint
-from snn_train.schedule import Settings
+from snn_train.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class Experiment:
     """What is trained on what: fixed for the whole run."""
 
-    architecture: Architecture
-    settings: Settings
+    recipe: Recipe
     data: str
     """As given to --data."""
     data_digest: str
     """SHA-256 of every pixel, or of a picture on disk its name, and label: a resumed run must see
     the same."""
     labels: tuple[str, ...]
+    size: tuple[int, int]
+    """Height and width of the images in pixels."""
     fit: Fit
     normalisation: Normalisation
     command: str
+
+    @property
+    def architecture(self) -> Architecture:
+        """The recipe's network, for these images and classes."""
+        recipe, (height, width) = self.recipe, self.size
+        return Architecture(
+            recipe.network, recipe.name, recipe.width, recipe.hidden, len(self.labels),
+            height, width, recipe.surrogate, recipe.dropout,
+        )  # fmt: skip
 
     def build(self, timesteps: int, bits: int) -> SpikingNetwork:
         """Return a new network for a stage; `bits` other than 0 for the integer stage."""
@@ -57,13 +67,13 @@ class Experiment:
         """Plain containers for a checkpoint."""
         return {
             "architecture": asdict(self.architecture),
-            "settings": self.settings.to_dict(),
+            "settings": self.recipe.settings(),
             "data": self.data,
             "data_digest": self.data_digest,
             "labels": list(self.labels),
             "input": {
-                "height": self.architecture.image_height,
-                "width": self.architecture.image_width,
+                "height": self.size[0],
+                "width": self.size[1],
                 "offset": list(self.normalisation.offset),
                 "deviation": list(self.normalisation.deviation),
                 "fit": self.fit,
@@ -73,18 +83,26 @@ class Experiment:
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> "Experiment":
-        """The inverse of `describe`."""
+        """The inverse of `describe`.
+
+        Raises:
+            KeyError, TypeError, ValueError: entries are missing, unknown or do not fit together.
+        """
+        network = asdict(Architecture(**content["architecture"]))
         pixels = content["input"]
-        return cls(
-            Architecture(**content["architecture"]),
-            Settings.from_dict(content["settings"]),
+        made = cls(
+            Recipe.from_dicts(network, content["settings"]),
             content["data"],
             content["data_digest"],
             tuple(content["labels"]),
+            (network["image_height"], network["image_width"]),
             pixels["fit"],
             Normalisation(tuple(pixels["offset"]), tuple(pixels["deviation"])),
             content["command"],
         )
+        if asdict(made.architecture) != network:
+            raise ValueError(f"its network has {network}, expected {asdict(made.architecture)}")
+        return made
 
 
 def _layers(weights: Mapping[str, Any]) -> int:

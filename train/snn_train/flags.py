@@ -18,7 +18,7 @@ from snn_train.choices import (
     REMEDIES,
     Optimiser,
     Precision,
-    Recipe,
+    RecipeName,
     Regulariser,
     Surrogate,
     takes_size,
@@ -53,6 +53,10 @@ OF_A_BEGINNING = ("data", "out", "network", "recipe", "width", "hidden", "surrog
                   "weight_decay", "label_smoothing", "distillation", "percentile", "augment",
                   "ema", "seed", "regulariser", "int_bits", "from", "precision")  # fmt: skip
 """The others."""
+OF_A_RECIPE = ("network", "width", "hidden", "surrogate", "dropout", "batch_size", "optimiser",
+               "weight_decay", "label_smoothing", "distillation", "percentile", "seed",
+               "precision", "regulariser", "ema", "int_bits")  # fmt: skip
+"""Flags that are fields of a recipe; so are `REMEDIES`."""
 
 RULES = (
     Rule(
@@ -169,9 +173,9 @@ def _add_network(group: Any) -> None:
         "--network", choices=NETWORKS, help="default vgg9; digits vgg5, imagenet vgg16"
     )
     group.add_argument(
-        "--recipe", choices=get_args(Recipe), default="iir-bn", help="default iir-bn"
+        "--recipe", choices=get_args(RecipeName), default="iir-bn", help="default iir-bn"
     )
-    group.add_argument("--width", type=width, default=1.0, help="factor on channels (default 1)")
+    group.add_argument("--width", type=width, help="factor on channels (default 1)")
     hidden = "neurons in each of two dense layers; 0: none"
     group.add_argument("--hidden", type=whole_number(0, 65536), help=hidden)
     group.add_argument("--surrogate", choices=get_args(Surrogate))

@@ -4,20 +4,20 @@ import os
 from pathlib import Path
 
 from snn_runtime.errors import ResourceError, UsageError
-from snn_train.schedule import Settings
+from snn_train.recipe import Recipe
 
 LATEST, PREVIOUS, DAMAGED = "latest.pt", "previous.pt", "damaged.pt"
 METRICS, PLOT = "metrics.jsonl", "training.png"
 
 
-def files_of(settings: Settings) -> list[str]:
+def files_of(recipe: Recipe) -> list[str]:
     """Names of all that a run with these stages writes into its folder."""
-    names = dict.fromkeys([settings.teacher, *(stage.name for stage in settings.stages)])
+    names = dict.fromkeys([recipe.teacher, *(stage.name for stage in recipe.stages)])
     stages = [f"{name}{what}.pt" for name in names for what in ("", "-refused")]
     return [LATEST, PREVIOUS, DAMAGED, METRICS, PLOT, *stages]
 
 
-def check_free(directory: Path, settings: Settings) -> None:
+def check_free(directory: Path, recipe: Recipe) -> None:
     """Refuse a folder in which a new run would take the place of what lies there.
 
     Raises:
@@ -29,7 +29,7 @@ def check_free(directory: Path, settings: Settings) -> None:
             f"{directory} holds a run already: go on with it (--resume {directory}) or name "
             "another folder (--out)",
         )
-    for name in files_of(settings):
+    for name in files_of(recipe):
         if os.path.lexists(directory / name):
             raise UsageError(
                 "bad_flag",

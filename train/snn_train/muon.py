@@ -15,8 +15,8 @@ from torch import Tensor
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 STEPS = 3
-ADAMW_SHARE = 0.04
-"""Of the learning rate, for what AdamW looks after: 0.002 beside 0.05."""
+ADAMW_FACTOR = 0.04
+"""On the learning rate of what AdamW updates: 0.002 beside 0.05."""
 MOMENTUM = 0.9
 """β"""
 

@@ -14,13 +14,14 @@ has batch normalisation too, folded into W and b before the first spiking stage.
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snn_train.choices import Recipe
+from snn_train.choices import RecipeName
 from snn_train.layout import LayerPlan, plan
 from snn_train.neuron import LIF
-from snn_train.processes import moments, together
+from snn_train.parallel import moments
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Architecture:
 
     network: str = "vgg9"
     """vgg5, vgg9, vgg11, vgg13, vgg16, vgg19, resnet12, resnet20, resnet34."""
-    recipe: Recipe = "iir-bn"
+    recipe: RecipeName = "iir-bn"
     width: float = 1.0
     """Factor on every convolution's channels."""
     hidden: int = 0
@@ -51,8 +52,8 @@ class Shift(nn.BatchNorm2d):
 
     def forward(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
         gain = torch.ones_like(self.shift) if gain is None else gain.expand_as(self.shift)
-        if self.training and together():
-            return self._shared(x, gain)
+        if self.training and dist.is_initialized():
+            return self._over_processes(x, gain)
         return F.batch_norm(
             x,
             self.running_mean,
@@ -64,7 +65,7 @@ class Shift(nn.BatchNorm2d):
             self.eps,
         )
 
-    def _shared(self, x: Tensor, gain: Tensor) -> Tensor:
+    def _over_processes(self, x: Tensor, gain: Tensor) -> Tensor:
         """The same by the statistics of all processes' parts of the batch."""
         mean, variance, count = moments(x)
         with torch.no_grad():

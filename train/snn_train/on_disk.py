@@ -10,8 +10,6 @@ photograph is as fine as that of one of twice the size needed, and large photogr
 """
 
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -131,30 +129,6 @@ def on_disk(
 def subset(images: Images, index: Tensor) -> Images:
     """Those of `index`, int64 `(B,)`, without decoding any."""
     return images.subset(index) if isinstance(images, OnDisk) else images[index]
-
-
-def ahead(images: Images, wanted: Iterable[tuple[Tensor, Draws]]) -> Iterator[tuple[Tensor, Draws]]:
-    """Yield the pictures of every (index, draws) and the draws; the next are decoded meanwhile.
-
-    Pictures in memory come as they are. Those on disk come in the windows that were drawn for
-    them, if any were; the rest of an augmentation is `augment`'s for both.
-    """
-    if not isinstance(images, OnDisk):
-        for index, draws in wanted:
-            yield images[index.to(images.device)], draws
-        return
-    begun: deque[tuple[Decoding, Draws]] = deque()
-    try:
-        for index, draws in wanted:
-            begun.append((images.begin(index, draws), draws))
-            if len(begun) > 1:
-                yield images.finish(begun[0][0]), begun.popleft()[1]
-        while begun:
-            yield images.finish(begun[0][0]), begun.popleft()[1]
-    finally:  # whoever asked may have stopped early
-        for decoding, _ in begun:
-            for each in decoding:
-                each.cancel()
 
 
 def fingerprint(images: Images) -> bytes | memoryview:

@@ -1,12 +1,14 @@
 """Saving while a disk may be full for a while: one failure must not end a run of days."""
 
+import json
 import logging
 import time
 from collections.abc import Callable
 
 from snn_runtime.errors import ResourceError
-from snn_train.run import Run
-from snn_train.validation import write_metrics
+from snn_runtime.files import write_atomic
+from snn_train.folder import METRICS
+from snn_train.state import Run
 
 LOG = logging.getLogger(__name__)
 
@@ -54,3 +56,10 @@ def insist(save: Callable[[], None]) -> None:
                 raise
             LOG.warning("%s; trying again", error.message)
             time.sleep(PAUSE * 2 ** (tried - 1))
+
+
+def write_metrics(run: Run) -> None:
+    """Write metrics.jsonl anew from the run's records, so that it never disagrees with them."""
+    if run.team.leads:
+        lines = "".join(f"{json.dumps(record.to_dict())}\n" for record in run.records)
+        write_atomic(run.directory / METRICS, lines.encode())

@@ -1,63 +1,35 @@
-"""How a stage begins and ends: what it takes over, what it leaves behind."""
+"""How a stage ends, and how the next one begins.
+
+A stage that may not pass on goes back to its best state with half the learning rate, at most three
+times.
+"""
 
 import math
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from snn_runtime.errors import DivergedError
 from snn_train import checkpoint, remedy
-from snn_train.calibrate import descend, set_thresholds, settle
+from snn_train.batches import Split, batches
+from snn_train.calibrate import convert, set_thresholds, settle
 from snn_train.data import DataSet
-from snn_train.descent import batches
 from snn_train.integer import in_integers
-from snn_train.network import SpikingNetwork
-from snn_train.on_disk import subset
 from snn_train.optimiser import make_optimiser
-from snn_train.processes import ALONE
-from snn_train.run import Best, Position, Run, first_best
+from snn_train.parallel import ALONE
+from snn_train.records import StageOutcome
 from snn_train.saving import insist, save_and_go_on
-from snn_train.schedule import RETRIES
+from snn_train.state import Best, Position, Run, first_best
+from snn_train.teacher import load_stage
 from snn_train.validation import evaluate, keep_if_best
 
+RETRIES = 3
 CALIBRATION_IMAGES = 512
 CALIBRATION_PIXELS = 512 * 64 * 64
 """At most; but 64 pictures, the authors' number for ImageNet, are always taken."""
 SETTLING_BATCHES = 24
-
-
-class Split:
-    """The training set on the training device, split into what is trained on and what selects."""
-
-    def __init__(self, run: Run, data: DataSet) -> None:
-        settings = run.experiment.settings
-        device = next(run.network.parameters()).device
-        trained, held_out = data.split(settings.validation, settings.seed)
-        self.images = subset(data.train_images, trained).to(device)
-        self.labels = data.train_labels[trained].to(device)
-        self.held_out = subset(data.train_images, held_out).to(device)
-        self.held_out_labels = data.train_labels[held_out].to(device)
-        batch = min(settings.batch_size, len(self.images))
-        self.batch = batch - batch % run.team.size
-        self.steps = len(self.images) // self.batch
-
-
-def teacher(run: Run) -> SpikingNetwork | None:
-    """The run's teacher, for the spiking stages of a recipe that distils."""
-    if not run.stage.timesteps or not run.experiment.settings.distillation:
-        return None
-    return network_of(run, run.experiment.settings.teacher).eval()
-
-
-def network_of(run: Run, stage: str) -> SpikingNetwork:
-    """The network that a finished stage left behind, on the run's device."""
-    device = next(run.network.parameters()).device
-    content = checkpoint.load(stage_file(run, stage), device)
-    network = run.experiment.build(content["timesteps"], content.get("bits", 0))
-    network.load_state_dict(content["network"])
-    return network.to(device)
 
 
 def retry(run: Run, problem: str, split: Split) -> str:
@@ -76,7 +48,7 @@ def retry(run: Run, problem: str, split: Split) -> str:
         )
     run.network.load_state_dict(run.best.weights)
     run.begin_average()
-    run.optimiser = make_optimiser(run.network, run.experiment.settings)
+    run.optimiser = make_optimiser(run.network, run.recipe)
     run.position = Position(run.position.stage, attempt + 1)
     save_and_go_on(run)
     return f"{stage.name}: {problem}; back to its best state, learning rate halved"
@@ -102,7 +74,7 @@ def finish(run: Run, split: Split) -> None:
     _settle(run, split)
     outcome = _outcome(run, run.best)
     run.outcomes.append(outcome)
-    _save(run, outcome, run.best.weights, stage_file(run, run.stage.name))
+    _save(run, outcome, run.best.weights, run.checkpoint(run.stage.name))
     if run.team.leads:
         refused_file(run).unlink(missing_ok=True)
     run.position = Position(run.position.stage + 1)
@@ -111,20 +83,20 @@ def finish(run: Run, split: Split) -> None:
     save_and_go_on(run)
 
 
-def _outcome(run: Run, state: Best) -> dict[str, Any]:
+def _outcome(run: Run, state: Best) -> StageOutcome:
     """What a state of the stage reached; the test set is not read yet."""
-    mine = [r for r in run.records if r["stage"] == run.stage.name]
-    return {
-        "stage": run.stage.name,
-        "timesteps": run.stage.timesteps,
-        "bits": run.stage.bits,
-        "validation": state.accuracy,
-        "test": None,
-        "spike_rate": run.network.spike_rate(state.rates) if run.stage.timesteps else None,
-        "rates": state.rates,
-        "epochs": len(mine),
-        "seconds": round(sum(r["seconds"] for r in mine), 1),
-    }
+    mine = [record for record in run.records if record.stage == run.stage.name]
+    return StageOutcome(
+        stage=run.stage.name,
+        timesteps=run.stage.timesteps,
+        bits=run.stage.bits,
+        validation=state.accuracy,
+        test=None,
+        spike_rate=run.network.spike_rate(state.rates) if run.stage.timesteps else None,
+        rates=state.rates,
+        epochs=len(mine),
+        seconds=round(sum(record.seconds for record in mine), 1),
+    )
 
 
 def _settle(run: Run, split: Split) -> None:
@@ -132,7 +104,7 @@ def _settle(run: Run, split: Split) -> None:
     if not run.network.normalised_weights():
         return
     order = torch.randperm(len(split.images), generator=run.random("settling"))
-    parts = torch.split(order, split.batch)[:SETTLING_BATCHES]
+    parts = torch.split(order, split.batch_size)[:SETTLING_BATCHES]
     settle(run.network, batches(run, split.images, parts))
     accuracy, rates = evaluate(run.network, split.held_out, split.held_out_labels, run)
     if not keep_if_best(run, accuracy, rates, run.best.epoch):
@@ -140,19 +112,19 @@ def _settle(run: Run, split: Split) -> None:
 
 
 def _begin(run: Run, split: Split) -> None:
-    settings, first = run.experiment.settings, run.network.timesteps == 0
+    first = run.network.timesteps == 0
     if run.stage.bits:
         run.network = in_integers(run.network, run.stage.bits, run.experiment.normalisation)
     else:
-        run.network = descend(run.network, run.stage.timesteps)
+        run.network = convert(run.network, run.stage.timesteps)
     if first:
         chosen = torch.randperm(len(split.images), generator=run.random("calibration"))
         most = max(64, CALIBRATION_PIXELS // math.prod(split.images.shape[1:3]))
         sample = [chosen[: min(CALIBRATION_IMAGES, most)]]
         (images,) = batches(run, split.images, sample, team=ALONE)  # all see the same
-        set_thresholds(run.network, images, settings.percentile)
+        set_thresholds(run.network, images, run.recipe.percentile)
     run.begin_average()
-    run.optimiser = make_optimiser(run.network, settings)
+    run.optimiser = make_optimiser(run.network, run.recipe)
     run.best, run.unhealthy = first_best(run.network), None
 
 
@@ -160,31 +132,28 @@ def test(run: Run, data: DataSet) -> None:
     """Read the test set, once, for every stage of this run, when nothing is left to choose."""
     device = next(run.network.parameters()).device
     images, labels = data.test_images.to(device), data.test_labels.to(device)
-    own = {stage.name for stage in run.experiment.settings.stages}
-    outcomes = [outcome for outcome in run.outcomes if outcome["stage"] in own]
-    for outcome in outcomes:
-        network = network_of(run, outcome["stage"])
-        outcome["test"], outcome["test_rates"] = evaluate(network, images, labels, run)
-    for outcome in outcomes:
-        weights = checkpoint.load(stage_file(run, outcome["stage"]))["network"]
-        _save(run, outcome, weights, stage_file(run, outcome["stage"]))
+    own = [stage.name for stage in run.recipe.stages]
+    for index, outcome in enumerate(run.outcomes):
+        if outcome.stage in own:
+            accuracy, rates = evaluate(load_stage(run, outcome.stage), images, labels, run)
+            run.outcomes[index] = replace(outcome, test=accuracy, test_rates=rates)
+    for outcome in run.outcomes:  # whose history holds what all of them reached
+        if outcome.stage in own:
+            file = run.checkpoint(outcome.stage)
+            _save(run, outcome, checkpoint.load(file)["network"], file)
     insist(run.save)
 
 
-def stage_file(run: Run, name: str) -> Path:
-    return run.directory / f"{name}.pt"
-
-
 def refused_file(run: Run) -> Path:
-    return stage_file(run, f"{run.stage.name}-refused")
+    return run.checkpoint(f"{run.stage.name}-refused")
 
 
-def _save(run: Run, outcome: dict[str, Any], weights: dict[str, Tensor], file: Path) -> None:
+def _save(run: Run, outcome: StageOutcome, weights: dict[str, Tensor], file: Path) -> None:
     content = run.experiment.describe() | {
-        "timesteps": outcome["timesteps"],
-        "bits": outcome.get("bits", 0),  # a stage from before there were integers
-        "metrics": outcome,
-        "history": run.outcomes,
+        "timesteps": outcome.timesteps,
+        "bits": outcome.bits,
+        "metrics": outcome.to_dict(),
+        "history": [each.to_dict() for each in run.outcomes],
         "network": {name: tensor.cpu() for name, tensor in weights.items()},
     }
     if run.team.leads:

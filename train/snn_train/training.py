@@ -1,246 +1,140 @@
-"""What `train-snn` does: the data, the experiment, the run, and what is said of it."""
+"""The training loop: stages, epochs, steps.
 
-import argparse
-import json
-import shlex
-import sys
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
-from pathlib import Path
+a run     its stages, one after another; at last the test set
+a stage   its epochs, begun again gentler where it may not pass on; then the next one begins
+an epoch  its steps; then what was reached is measured, noted, kept if it is the best, saved
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
 
-from snn_runtime.errors import DeviceError, DivergedError, ModelError, UsageError
-from snn_runtime.files import sweep_temporary
-from snn_train import processes, remedy, report
-from snn_train.augment import Augmentation, augmentation
-from snn_train.choices import takes_size
-from snn_train.data import DataSet, load
-from snn_train.experiment import Experiment, digest
-from snn_train.flags import image_size
-from snn_train.folder import check_free, make
-from snn_train.handover import Handover, begin, carried_on, take
-from snn_train.layout import plan
-from snn_train.lock import Lock
-from snn_train.loop import Stopped, train
-from snn_train.network import Architecture
-from snn_train.processes import Team
-from snn_train.recipes import RECIPES, settings_for
-from snn_train.run import Run, resume, start
-from snn_train.schedule import Settings
-from snn_train.signals import Interruption
-from snn_train.threads import compute_with, crowded
+from snn_train import stages
+from snn_train.batches import Batch, Split
+from snn_train.data import DataSet
+from snn_train.parallel import distribute
+from snn_train.progress import Progress
+from snn_train.saving import insist, save_and_go_on, write_metrics
+from snn_train.state import Position, Run
+from snn_train.step import OutOfMemory, halve_parts, step
+from snn_train.teacher import load_teacher
+from snn_train.validation import epoch_record, evaluate, keep_if_best, stage_problem
+
+SAVE_EVERY = 60.0
+"""Seconds of training that a power cut may cost."""
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train as asked; returns an exit code."""
-    team, device = processes.join(_device(args.device))
-    try:
-        return _run(args, team, device)
-    finally:
-        processes.leave(team)
+class Stopped(Exception):
+    """The run was asked to stop; its state is saved."""
 
 
-def _run(args: argparse.Namespace, team: Team, device: torch.device) -> int:
-    compute_with(args.threads)
-    terminal = report.JsonLines() if args.format == "json" else report.Terminal()
-    if not team.leads:
-        terminal = report.Silent()
-    # Looked up first, so that a run is never half made: nothing is written before the data is good.
-    if args.resume:
-        directory = args.resume
-        with _locked(directory, team):
-            current = resume(directory, device)
-            _check_compiled(current, args)
-            compute_with(args.threads, current.threads)
-            remedy.apply(current, vars(args))
-            data = _data_again(current, terminal)
-            return _carry_on(current, args, data, terminal, team)
-    file: Path | None = vars(args)["from"]
-    handed = take(file) if file else None
-    if handed:
-        data = _data_of(args.data, handed.experiment, terminal)
-        handed.check_data(data, args.data)
-    else:
-        data = load(args.data, terminal.files, image_size(args.image_size), args.fit)
-    name = data.name.split(":")[0].replace("/", "-")
-    directory = args.out or Path("runs") / (f"{name}-int{args.int_bits}" if handed else name)
-    experiment = _handed_on(args, handed, data) if handed else _experiment(args, data)
-    check_free(directory, experiment.settings)
-    make(directory)
-    team.wait()  # nobody looks for an old run in what another has begun
-    with _locked(directory, team):
-        current = (begin(handed, experiment, directory, device, team) if handed
-                   else start(experiment, directory, device))  # fmt: skip
-        return _carry_on(current, args, data, terminal, team)
+def train_run(
+    run: Run,
+    data: DataSet,
+    progress: Progress,
+    stop: Callable[[], bool],
+    compiled: bool = False,
+) -> None:
+    """Carry `run` on to its end, leaving `ann.pt`, `t5.pt`, … behind.
+
+    Args:
+        stop: called after every step; True saves the state and raises `Stopped`.
+        compiled: let torch.compile make the steps faster; changes roundings.
+
+    Raises:
+        Stopped: as asked.
+        DivergedError: a stage failed its gate three retries in a row.
+        ResourceError: a checkpoint cannot be written, or memory does not suffice.
+    """
+    write_metrics(run)  # a process that was killed may have saved its state alone
+    split = Split(run, data)
+    while not run.finished:
+        trainer = StageTrainer(run, split, progress, stop, *_models(run, compiled))
+        while problem := trainer.train():
+            progress.note(stages.retry(run, problem, split))
+        stages.finish(run, split)
+    stages.test(run, data)
 
 
-def _carry_on(
-    current: Run, args: argparse.Namespace, data: DataSet, terminal: report.Terminal, team: Team
-) -> int:
-    _join(current, args, team)
-    note = crowded(current.threads or 1) if args.resume and args.threads is None else None
-    if note:
-        terminal.note(note)
-    interruption = Interruption(patient=team.size > 1)
-    for line in (_title(current), *data.notes):
-        terminal.note(line)
-    current.save()
-    again = f"train-snn --resume {shlex.quote(str(current.directory))}"
-    try:
-        train(current, data, terminal, interruption, args.compile)
-    except Stopped:
-        terminal.note(f"stopped, everything is saved; to go on: {again}")
-        return 128 + (interruption.received or 0)
-    except BaseException as error:
-        if team.leads and (current.outcomes or current.records):
-            # A stage that failed for good says itself what helps: it would fail again at once.
-            last = "" if isinstance(error, DivergedError) else f"\nto go on: {again}"
-            print(f"{report.table(current.outcomes)}{last}", file=sys.stderr)
-        raise
-    finally:
-        if team.leads and current.records:
-            report.plot(current)
-    if team.leads:
-        _conclude(current, terminal)
-    return 0
+def _models(run: Run, compiled: bool) -> tuple[nn.Module, nn.Module | None]:
+    """The student and the teacher of a stage, as a step calls them."""
+    student: nn.Module = run.network
+    teacher: nn.Module | None = load_teacher(run)
+    if compiled and not run.stage.bits:  # whose rounding has to stay export's
+        student = torch.compile(student)  # type: ignore[assignment]  # a module of the same kind
+        teacher = torch.compile(teacher) if teacher is not None else None  # type: ignore[assignment]  # likewise
+    # At T = 1 nothing reaches a leak, and in the ANN no threshold.
+    return distribute(student, run.team, unused_parameters=run.stage.timesteps < 2), teacher
 
 
-def _join(current: Run, args: argparse.Namespace, team: Team) -> None:
-    """Make the run that of a team, computing as many pictures at once as asked."""
-    batch = current.experiment.settings.batch_size
-    if batch % team.size:
-        raise UsageError(
-            "bad_flag", f"--batch-size {batch}: {team.size} processes cannot share it evenly"
-        )
-    current.team = team
-    current.micro_batch = args.micro_batch or current.micro_batch
-    current.threads = torch.get_num_threads()
-    team.wait()  # until all have read what is to be resumed
-    if team.leads:
-        sweep_temporary(current.directory)
+@dataclass
+class StageTrainer:
+    """Trains the stage that a run is in."""
 
+    run: Run
+    split: Split
+    progress: Progress
+    stop: Callable[[], bool]
+    student: nn.Module
+    """The run's network, or what compiles or distributes it."""
+    teacher: nn.Module | None
 
-def _check_compiled(run: Run, args: argparse.Namespace) -> None:
-    """Refuse `--compile` where no stage is left that it is for."""
-    left = run.experiment.settings.stages[run.position.stage :]
-    if args.compile and all(stage.bits for stage in left):
-        raise UsageError(
-            "bad_flag", f"--compile is for floating point, none of which is left in {run.directory}"
-        )
+    def train(self) -> str:
+        """Train to the end of the stage; return why it may not pass on, or an empty string."""
+        run, split = self.run, self.split
+        while run.position.epoch < run.stage.epochs:
+            mean_loss = self.train_epoch()
+            if not math.isfinite(mean_loss):
+                return "loss is not finite"
+            accuracy, rates = evaluate(run.judged, split.held_out, split.held_out_labels, run)
+            record = epoch_record(run, mean_loss, accuracy, rates, split.steps * split.batch_size)
+            run.records.append(record)
+            if run.active_budget and record.spike_rate is not None:
+                run.active_budget.correct(record.spike_rate)
+            self.progress.epoch(record)
+            at = run.position
+            keep_if_best(run, accuracy, rates, at.epoch)
+            run.position = Position(at.stage, at.attempt, at.epoch + 1)
+            save_and_go_on(run)
+        return stage_problem(run)
 
+    def train_epoch(self) -> float:
+        """Train from the run's step to the end of its epoch and return the mean loss."""
+        run, split, team = self.run, self.split, self.run.team
+        at, device = run.position, split.labels.device
+        # Each process adds up its own; what was saved is of all, and counts in the first.
+        loss = torch.tensor(at.loss * team.leads, dtype=torch.float64, device=device)
+        begun = saved = time.monotonic() - at.seconds
+        run.network.train()
+        steps = self.progress.steps(range(at.step, split.steps), run, split.steps)
+        for number, batch in zip(steps, split.epoch(run), strict=False):
+            at.step = number
+            loss += self._step(batch) / team.size
+            at.step, at.seconds = number + 1, time.monotonic() - begun
+            stopping, late = team.any(self.stop(), time.monotonic() - saved > SAVE_EVERY)
+            if stopping or late:
+                at.loss, saved = float(team.sum(loss)), time.monotonic()
+                insist(run.save) if stopping else save_and_go_on(run)
+            if stopping:
+                raise Stopped
+        return float(team.sum(loss)) / split.steps
 
-def _locked(directory: Path, team: Team) -> AbstractContextManager[object]:
-    return Lock(directory) if team.leads else nullcontext()
-
-
-def _conclude(current: Run, terminal: report.Terminal) -> None:
-    if isinstance(terminal, report.JsonLines):
-        print(json.dumps({"event": "end", "stages": current.outcomes}))
-        return
-    last = current.directory / f"{current.outcomes[-1]['stage']}.pt"
-    print(f"\n{report.table(current.outcomes)}\n")
-    print(f"{last}  next: export-snn {shlex.quote(str(last))} model.onnx")
-
-
-def _title(current: Run) -> str:
-    architecture = current.experiment.architecture
-    own = [stage.name for stage in current.experiment.settings.stages]
-    others = [row["stage"] for row in current.outcomes if row["stage"] not in own]
-    stages = " → ".join([*others, *own])
-    parameters = sum(p.numel() for p in current.network.parameters())
-    return (
-        f"{architecture.network} width {architecture.width:g}, {parameters:,} parameters, recipe "
-        f"{architecture.recipe}, {stages}, on {current.experiment.data}, in {current.directory}"
-    )
-
-
-def _experiment(args: argparse.Namespace, data: DataSet) -> Experiment:
-    recipe = RECIPES[args.recipe]
-    height, width = data.train_images.shape[1:3]
-    chosen = {"surrogate": args.surrogate, "dropout": args.dropout, "hidden": args.hidden}
-    usual = {"digits": "vgg5", "imagenet": "vgg16"}.get(data.name, "vgg9")
-    try:
-        architecture = Architecture(
-            network=args.network or usual,
-            recipe=args.recipe,
-            width=args.width,
-            classes=len(data.labels),
-            image_height=height,
-            image_width=width,
-            **(recipe.network | {k: v for k, v in chosen.items() if v is not None}),
-        )
-        plan(architecture.network, architecture.width, architecture.hidden, (height, width))
-        settings = settings_for(recipe, data.name, vars(args))
-        settings = _augmented(settings, args.augment, data.augmentation, data)
-    except ValueError as error:
-        raise UsageError("bad_flag", str(error)) from error
-    return Experiment(
-        architecture,
-        settings,
-        args.data,
-        digest(data),
-        data.labels,
-        data.fit,
-        data.normalisation(),
-        _command(),
-    )
-
-
-def _handed_on(args: argparse.Namespace, handed: Handover, data: DataSet) -> Experiment:
-    try:
-        made = carried_on(handed, data, args.data, vars(args), _command())
-        usual = made.settings.augmentation
-        settings = _augmented(made.settings, args.augment, usual, data)
-    except ValueError as error:
-        raise UsageError("bad_flag", str(error)) from error
-    return replace(made, settings=settings)
-
-
-def _command() -> str:
-    return shlex.join(["train-snn", *sys.argv[1:]])
-
-
-def _data_of(spec: str, experiment: Experiment, terminal: report.Terminal) -> DataSet:
-    """Pictures as `experiment` wants them."""
-    architecture = experiment.architecture
-    size = (architecture.image_height, architecture.image_width)
-    return load(spec, terminal.files, size if takes_size(spec) else None, experiment.fit)
-
-
-def _data_again(current: Run, terminal: report.Terminal) -> DataSet:
-    experiment = current.experiment
-    data = _data_of(experiment.data, experiment, terminal)
-    if digest(data) != experiment.data_digest:
-        raise ModelError(
-            "bad_checkpoint", f"{experiment.data} has changed since the run in {current.directory}"
-        )
-    return data
-
-
-def _augmented(
-    settings: Settings, text: str | None, usual: Augmentation, data: DataSet
-) -> Settings:
-    chosen = augmentation(text, usual)
-    height, width = data.train_images.shape[1:3]
-    if chosen.shift >= min(height, width):
-        raise ValueError(f"--augment {text}: images are {height}x{width}")
-    if chosen.resized and not data.on_disk:
-        raise ValueError(f"--augment {text}: resized is for imagenet:DIR")
-    return replace(settings, augmentation=chosen)
-
-
-def _device(name: str) -> torch.device:
-    """Obey an explicit device or refuse; `auto` takes a GPU if torch can use one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError("bad_flag", f"--device {name}: expected auto, cpu or cuda") from error
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError("bad_flag", f"--device {name}: expected auto, cpu or cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        found = torch.cuda.device_count()
-        raise DeviceError("no_device", f"--device {name}: torch sees {found} CUDA devices")
-    return device
+    def _step(self, batch: Batch) -> Tensor:
+        """Take the run's step, in smaller and smaller parts until memory suffices."""
+        at, in_epoch = self.run.position, self.split.steps
+        done, total = at.epoch * in_epoch + at.step, self.run.stage.epochs * in_epoch
+        note = ""
+        while True:
+            try:
+                loss = step(self.run, self.student, self.teacher, batch, done, total)
+                break
+            except OutOfMemory:
+                pass  # by now whatever the failed try held is free
+            note = halve_parts(self.run, len(batch.labels))
+        if note:
+            self.progress.note(note)
+        return loss

@@ -1,18 +1,15 @@
 """What is measured of a network, which of its states is kept, and whether a stage may end so."""
 
-import json
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from snn_runtime.files import write_atomic
-from snn_train.folder import METRICS
+from snn_train.choices import RATE_LIMITS
 from snn_train.network import SpikingNetwork
 from snn_train.on_disk import Images
-from snn_train.run import Best, Run, copy_weights
-from snn_train.schedule import gate
+from snn_train.records import EpochRecord
+from snn_train.state import Best, Run, copy_weights
 
 EVALUATED_PIXELS = 500 * 32 * 32
 """In a batch: 500 pictures of CIFAR's size."""
@@ -39,42 +36,32 @@ def evaluate(
     return correct, dict(zip(names, rates, strict=True))
 
 
-def record(
+def epoch_record(
     run: Run, mean_loss: float, accuracy: float, rates: dict[str, float], images: int
-) -> dict[str, Any]:
-    """The line of an epoch of `images` pictures; tells the budget what was measured."""
-    at = run.position
-    rate = run.network.spike_rate(rates) if run.stage.timesteps else None
-    line = {
-        "stage": run.stage.name,
-        "attempt": at.attempt,
-        "epoch": at.epoch + 1,
-        "epochs": run.stage.epochs,
-        "loss": mean_loss,
-        "validation": accuracy,
-        "spike_rate": rate,
-        "rates": rates,
-        "seconds": round(at.seconds, 3),
-        "images_per_second": round(images / max(at.seconds, 1e-9), 1),
-    }
-    if run.budget and rate is not None:
-        line |= {"target": run.budget.target, "strength": float(run.budget.strength())}
-        run.budget.correct(rate)
-    return line
-
-
-def write_metrics(run: Run) -> None:
-    """Write metrics.jsonl anew from the run's records, so that it never disagrees with them."""
-    if run.team.leads:
-        lines = "".join(f"{json.dumps(record)}\n" for record in run.records)
-        write_atomic(run.directory / METRICS, lines.encode())
+) -> EpochRecord:
+    """What was measured of the run's epoch, of so many `images`."""
+    at, budget = run.position, run.active_budget
+    return EpochRecord(
+        stage=run.stage.name,
+        attempt=at.attempt,
+        epoch=at.epoch + 1,
+        epochs=run.stage.epochs,
+        loss=mean_loss,
+        validation=accuracy,
+        spike_rate=run.network.spike_rate(rates) if run.stage.timesteps else None,
+        rates=rates,
+        seconds=round(at.seconds, 3),
+        images_per_second=round(images / max(at.seconds, 1e-9), 1),
+        target=budget.target if budget else None,
+        strength=float(budget.strength()) if budget else None,
+    )
 
 
 def keep_if_best(run: Run, accuracy: float, rates: dict[str, float], epoch: int) -> bool:
     """Make the network's weights the stage's best state if they are healthy and no worse: nearer
     to the budget, or as near and as accurate. Until one is, the most accurate of the others is kept
     for whoever can use it all the same."""
-    limits = run.experiment.settings.rate_limits
+    limits = run.recipe.rate_limits
     healthy = not gate(run.stage.timesteps, rates, accuracy, None, 1.0, limits)
     distance, before = _distance(run, rates), _distance(run, run.best.rates)
     no_worse = accuracy >= run.best.accuracy if distance == before else distance < before
@@ -96,20 +83,54 @@ def _keep_unhealthy(run: Run, accuracy: float, rates: dict[str, float], epoch: i
 
 def _distance(run: Run, rates: dict[str, float]) -> float:
     """How far `rates` are from the budget; 0 where none was asked for."""
-    if not run.budget:
+    if not run.active_budget:
         return 0.0
-    return run.budget.distance(run.network.spike_rate(rates)) if rates else math.inf
+    return run.active_budget.distance(run.network.spike_rate(rates)) if rates else math.inf
 
 
-def problem(run: Run) -> str:
+def stage_problem(run: Run) -> str:
     """Why the stage may not pass on; empty if it may."""
-    limits = run.experiment.settings.rate_limits
+    limits = run.recipe.rate_limits
     if run.best.epoch < 0:  # no epoch was healthy: say what was wrong with the last one
         last = run.records[-1]
-        return gate(run.stage.timesteps, last["rates"], last["validation"], None, 1.0, limits)
-    before = run.outcomes[-1]["validation"] if run.stage.timesteps and run.outcomes else None
-    drop = run.experiment.settings.largest_drop
+        return gate(run.stage.timesteps, last.rates, last.validation, None, 1.0, limits)
+    before = run.outcomes[-1].validation if run.stage.timesteps and run.outcomes else None
+    drop = run.recipe.largest_drop
     found = gate(run.stage.timesteps, run.best.rates, run.best.accuracy, before, drop, limits)
-    if run.budget and not found:
-        found = run.budget.problem(run.network.spike_rate(run.best.rates))
+    if run.active_budget and not found:
+        found = run.active_budget.problem(run.network.spike_rate(run.best.rates))
     return found
+
+
+def gate(
+    timesteps: int,
+    rates: dict[str, float],
+    accuracy: float,
+    before: float | None,
+    drop: float,
+    limits: tuple[float, float] = RATE_LIMITS,
+) -> str:
+    """Return why a spiking stage may not pass on, or an empty string if it may.
+
+    Spikes vanish from layer to layer where timesteps are lowered carelessly, which is why the paper
+    lowers them one by one: a stage whose layers do not fire, or whose accuracy fell, is no start
+    for the next.
+
+    Args:
+        rates: firing rate a layer, per neuron and timestep.
+        accuracy: validation accuracy of the stage's best state, 0 to 1.
+        before: that of the stage before it, None for the first.
+        drop: the largest fall allowed.
+        limits: the lowest and the highest rate allowed.
+    """
+    if not math.isfinite(accuracy):
+        return "loss is not finite"
+    if timesteps == 0:
+        return ""
+    low, high = limits
+    for layer, rate in rates.items():
+        if not low <= rate <= high:
+            return f"{layer} fires at {rate:.2%}, expected {100 * low:g}% to {100 * high:g}%"
+    if before is not None and accuracy < before - drop:
+        return f"accuracy fell from {before:.2%} to {accuracy:.2%}, budget is {drop:.0%}"
+    return ""

@@ -1,7 +1,7 @@
-"""Training in several processes, as torchrun starts them; each computes its share of every batch.
+"""The machine: a device, threads, and several processes, as torchrun starts them.
 
 Every process holds the whole data set and the whole network, draws the same random numbers for a
-whole batch, and computes a share of it. Gradients are averaged by DistributedDataParallel, the
+whole batch, and computes a part of it. Gradients are averaged by DistributedDataParallel, the
 statistics of normalisations are those of the whole batch, and whatever is decided (stop, keep,
 retry) is decided from sums over all processes, so that all decide alike. Only the first one writes.
 """
@@ -12,9 +12,27 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from snn_runtime.errors import UsageError
+from snn_runtime.errors import DeviceError, UsageError
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how to compute. It changes no result, but for roundings."""
+
+    device: str = "auto"
+    """`auto` takes a GPU if torch can use one; `cpu`, `cuda`, `cuda:1`."""
+    threads: int | None = None
+    """Of the processor; None takes all that may be used, or what a resumed run began with."""
+    micro_batch: int | None = None
+    """Images computed at once; None halves a batch when memory runs out."""
+    compiled: bool = False
+    """Let torch.compile make the steps faster."""
+
+
+AUTOMATIC = Machine()
 
 
 @dataclass(frozen=True)
@@ -29,8 +47,8 @@ class Team:
         """Whether this is the process that writes and prints."""
         return self.rank == 0
 
-    def share(self, count: int) -> slice:
-        """This process's part of `count` pictures; all parts are alike."""
+    def part(self, count: int) -> slice:
+        """This process's part of `count` pictures; all parts are of one size."""
         return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
     def sum(self, values: Tensor) -> Tensor:
@@ -55,12 +73,28 @@ class Team:
 ALONE = Team()
 
 
-def join(device: torch.device) -> tuple[Team, torch.device]:
-    """Return this process's team and device, as torchrun's environment says.
+def distribute(model: nn.Module, team: Team, unused_parameters: bool) -> nn.Module:
+    """Return the model, its gradients averaged over all processes in every backward pass.
+
+    Args:
+        unused_parameters: whether some have no gradient.
+    """
+    if team.size == 1:
+        return model
+    return DistributedDataParallel(model, find_unused_parameters=unused_parameters)
+
+
+def join(name: str) -> tuple[Team, torch.device]:
+    """Return this process's team, as torchrun's environment says, and its device.
+
+    Args:
+        name: `auto`, which takes a GPU if torch can use one, `cpu`, `cuda` or `cuda:1`.
 
     Raises:
-        UsageError: `bad_flag`: a device that all processes would share.
+        UsageError: `bad_flag`: another name, or a device that all processes would share.
+        DeviceError: `no_device`: torch does not see it.
     """
+    device = _device(name)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return ALONE, device
     if device.type == "cuda":
@@ -74,6 +108,21 @@ def join(device: torch.device) -> tuple[Team, torch.device]:
     # Decisions travel between processors, gradients between GPUs.
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     return Team(dist.get_rank(), dist.get_world_size()), device
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError("bad_flag", f"--device {name}: expected auto, cpu or cuda") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError("bad_flag", f"--device {name}: expected auto, cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise DeviceError("no_device", f"--device {name}: torch sees {found} CUDA devices")
+    return device
 
 
 def leave(team: Team) -> None:
@@ -98,11 +147,6 @@ def _summed(values: Tensor) -> Tensor:
     values = values.clone(memory_format=torch.contiguous_format)
     dist.all_reduce(values)
     return values
-
-
-def together() -> bool:
-    """Whether this process trains with others."""
-    return dist.is_initialized() and dist.get_world_size() > 1
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor, int]:

@@ -1,4 +1,4 @@
-"""A budget of spikes: a penalty on them, and the control that finds how strong it has to be.
+"""A budget of spikes: a penalty on them, and the controller that finds how strong it has to be.
 
 What a spiking network costs is the MAC-weighted rate of its spikes, r = Σ cᵢ rᵢ / Σ cᵢ, with rᵢ the
 spikes a neuron and timestep of population i, and cᵢ the multiply-adds that they cause downstream.
@@ -14,7 +14,7 @@ In the last stage g Ω / w is added to the loss; w is the rate wanted at this st
 
 g is not chosen but controlled, from the rate r̄ of the last training batches:
 
-    w = R (r₀/R)^max(0, 1 − done/DESCENT)        from the stage's first rate r₀ to the target R
+    w = R (r₀/R)^max(0, 1 − done/TRANSITION)        from the stage's first rate r₀ to the target R
     e = log(r̄ / w), within ±1
     g = sinh(l + DAMPING e)                      l ← l + GAIN e / steps of the stage
 
@@ -31,14 +31,15 @@ from torch import Tensor
 
 from snn_train.choices import Regulariser
 from snn_train.network import SpikingNetwork
+from snn_train.parallel import Team
 
 TOLERANCE = 0.1
 """Relative distance from the target at which a run may end."""
 BAND = 0.05
 """Relative distance below which states differ by accuracy alone. Half of what is allowed: over
 other pictures than those of validation the rate is a little different."""
-DESCENT = 0.4
-"""Share of the stage in which the rate moves; in the rest the network recovers at its target."""
+TRANSITION = 0.4
+"""Fraction of the stage in which the rate moves; in the rest the network recovers at its target."""
 GAIN = 20.0
 DAMPING = 4.0
 LIMIT = 3.0
@@ -64,7 +65,7 @@ def hoyer_penalty(membranes: list[Tensor]) -> Tensor:
     return hoyer.sum() / sum(u.numel() for u in clipped)
 
 
-def watch(network: SpikingNetwork, regulariser: Regulariser) -> None:
+def start_recording(network: SpikingNetwork, regulariser: Regulariser) -> None:
     """Have the next forward pass record what the penalty is made of."""
     network.rates = {}
     if regulariser == "hoyer":
@@ -72,8 +73,8 @@ def watch(network: SpikingNetwork, regulariser: Regulariser) -> None:
             layer.neuron.membranes = []
 
 
-def recorded(network: SpikingNetwork) -> tuple[Tensor, Tensor]:
-    """Return Ω and the MAC-weighted rate of the pass since `watch`, and stop recording."""
+def stop_recording(network: SpikingNetwork) -> tuple[Tensor, Tensor]:
+    """Return Ω and the MAC-weighted rate of the pass since `start_recording`."""
     assert network.rates is not None
     rate = penalty = synaptic_penalty(network, network.rates)
     network.rates = None
@@ -87,11 +88,11 @@ def recorded(network: SpikingNetwork) -> tuple[Tensor, Tensor]:
 
 
 @dataclass
-class Budget:
-    """A target and the state of its control, in tensors so that no step waits for the device."""
+class SpikeBudget:
+    """A target and the state of its controller, in tensors so that no step waits for the device."""
 
     target: float
-    """R, as a share."""
+    """R, 0 to 1."""
     level: Tensor
     """l."""
     rate: Tensor
@@ -104,10 +105,23 @@ class Budget:
     """Rate in validation over rate in training."""
 
     @classmethod
-    def of(cls, target: float, device: torch.device) -> "Budget":
-        """Return a control that has seen nothing."""
+    def of(cls, target: float, device: torch.device) -> "SpikeBudget":
+        """Return a controller that has seen nothing."""
         rate = torch.tensor(target, dtype=torch.float64, device=device)
         return cls(target, torch.zeros_like(rate), rate, rate, rate)
+
+    def penalty(
+        self, network: SpikingNetwork, team: Team, done: int, steps: int, observe: bool
+    ) -> Tensor:
+        """g Ω / w of the forward pass since `start_recording`, to be added to the loss.
+
+        Args:
+            observe: let the controller see the pass, `done` of the stage's `steps` behind it.
+        """
+        omega, rate = stop_recording(network)
+        if observe:
+            self.observe(team.mean(rate), done, steps)
+        return self.price() * omega
 
     def observe(self, rate: Tensor, done: int, steps: int) -> None:
         """Take in the rate of a batch, `done` of the stage's `steps` behind it."""
@@ -115,7 +129,7 @@ class Budget:
         if done == 0:
             self.first = self.rate = rate.clamp(min=1e-4)
         self.rate = MEMORY * self.rate + (1 - MEMORY) * rate
-        left = max(0.0, 1 - done / steps / DESCENT)
+        left = max(0.0, 1 - done / steps / TRANSITION)
         self.wanted = self.target * (self.first / self.target) ** left
         self.level = (self.level + GAIN / steps * self._error()).clamp(-LIMIT, LIMIT)
 

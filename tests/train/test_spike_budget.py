@@ -1,8 +1,8 @@
-"""The budget of spikes: the penalties in closed form, the control, and runs that end on target."""
+"""The spike budget: penalties in closed form, the controller, and runs that end on target."""
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,22 @@ from torch import Tensor
 
 from snn_export import trained
 from snn_runtime.errors import DivergedError
-from snn_train import checkpoint, loop, report, training
-from snn_train.budget import Budget, hoyer_penalty, recorded, synaptic_penalty, watch
-from snn_train.choices import Recipe, Regulariser
+from snn_train import api, checkpoint
+from snn_train.choices import RecipeName, Regulariser
 from snn_train.data import DataSet
 from snn_train.network import Architecture, SpikingNetwork
-from snn_train.run import Run, resume
-from snn_train.schedule import Stage
+from snn_train.progress import Progress, epoch_line
+from snn_train.records import EpochRecord
+from snn_train.spike_budget import (
+    SpikeBudget,
+    hoyer_penalty,
+    start_recording,
+    stop_recording,
+    synaptic_penalty,
+)
+from snn_train.stage import Stage
+from snn_train.state import Run, resume
+from snn_train.training import Stopped, train_run
 from snn_train.validation import keep_if_best
 
 if TYPE_CHECKING:
@@ -30,7 +39,9 @@ Command = Callable[..., "Answer"]
 CPU = torch.device("cpu")
 
 
-def small(recipe: Recipe = "iir-bn", timesteps: int = 1, network: str = "vgg5") -> SpikingNetwork:
+def small(
+    recipe: RecipeName = "iir-bn", timesteps: int = 1, network: str = "vgg5"
+) -> SpikingNetwork:
     torch.manual_seed(1)
     architecture = Architecture(network, recipe, 0.1, image_height=8, image_width=8, classes=4)
     made = SpikingNetwork(architecture, timesteps)
@@ -86,9 +97,9 @@ def test_the_hoyer_penalty_is_least_where_one_membrane_holds_all() -> None:
 @pytest.mark.parametrize("regulariser", ["synaptic", "hoyer"])
 def test_penalties_raise_thresholds_and_lower_shifts(regulariser: Regulariser) -> None:
     network = small().train()
-    watch(network, regulariser)
+    start_recording(network, regulariser)
     network(images())
-    penalty, _ = recorded(network)
+    penalty, _ = stop_recording(network)
     last = network.populations()[-1]  # it alone drives no other
     assert last.norm is not None
     weights = [layer.synapse.weight for layer in network.populations()]
@@ -101,20 +112,20 @@ def test_penalties_raise_thresholds_and_lower_shifts(regulariser: Regulariser) -
 
 @pytest.mark.parametrize("timesteps", [1, 3])
 @pytest.mark.parametrize("recipe", ["iir", "iir-bn"])
-def test_a_recorded_pass_is_the_same_pass(recipe: Recipe, timesteps: int) -> None:
+def test_a_recorded_pass_is_the_same_pass(recipe: RecipeName, timesteps: int) -> None:
     network = small(recipe, timesteps, "resnet12").eval()
     network.rates = {}
     logits = network(images())
     rates = {name: rate.item() for name, rate in network.rates.items()}
     network.rates = None
     for regulariser in ("synaptic", "hoyer"):
-        watch(network, regulariser)
+        start_recording(network, regulariser)
         assert torch.equal(network(images()), logits)
         kept = [layer.neuron.membranes for layer in network.populations()]
         if regulariser == "hoyer":
             assert [len(m) for m in kept if m] == [timesteps] * len(network.populations())
             expected = hoyer_penalty([torch.stack(m) for m in kept if m])
-        penalty, rate = recorded(network)
+        penalty, rate = stop_recording(network)
         assert float(rate) == pytest.approx(network.spike_rate(rates))
         assert penalty.item() == float(rate if regulariser == "synaptic" else expected.detach())
         assert network.rates is None and not rate.requires_grad
@@ -127,7 +138,7 @@ def test_a_recorded_pass_is_the_same_pass(recipe: Recipe, timesteps: int) -> Non
 def controlled(target: float, natural: float, offset: float = 1.0) -> float:
     """The validated rate at the end of a stage whose network drifts back to its natural rate, can
     move only so fast, and less and less, and fires `offset` times as much in validation."""
-    budget, rate, steps = Budget.of(target, CPU), natural, 600
+    budget, rate, steps = SpikeBudget.of(target, CPU), natural, 600
     for done in range(steps):
         budget.observe(torch.tensor(rate), done, steps)
         force = 0.5 * math.log(natural / rate) - math.tanh(float(budget.strength()))
@@ -145,8 +156,8 @@ def test_the_control_reaches_a_target_from_either_side(
     assert controlled(target, natural, offset) == pytest.approx(target, rel=0.03)
 
 
-def test_the_wanted_rate_descends_from_where_the_stage_began() -> None:
-    budget, steps, wanted = Budget.of(0.05, CPU), 100, []
+def test_the_wanted_rate_falls_from_where_the_stage_began() -> None:
+    budget, steps, wanted = SpikeBudget.of(0.05, CPU), 100, []
     for done in range(steps):
         budget.observe(torch.tensor(0.2), done, steps)
         wanted.append(float(budget.wanted))
@@ -157,7 +168,7 @@ def test_the_wanted_rate_descends_from_where_the_stage_began() -> None:
 
 @pytest.mark.parametrize("rate", [0.0, math.nan, math.inf])
 def test_a_rate_that_is_none_leaves_the_strength_finite(rate: float) -> None:
-    budget = Budget.of(0.1, CPU)
+    budget = SpikeBudget.of(0.1, CPU)
     for done in range(50):
         budget.observe(torch.tensor(rate), done, 50)
         budget.correct(rate)
@@ -165,7 +176,7 @@ def test_a_rate_that_is_none_leaves_the_strength_finite(rate: float) -> None:
 
 
 def test_the_price_is_the_strength_over_the_wanted_rate() -> None:
-    budget = Budget.of(0.1, CPU)
+    budget = SpikeBudget.of(0.1, CPU)
     budget.observe(torch.tensor(0.2), 0, 10)
     for done in range(1, 10):
         budget.observe(torch.tensor(0.2), done, 10)
@@ -181,7 +192,7 @@ def test_states_are_judged_by_the_budget_first(new_run: NewRun, tmp_path: Path) 
     def offer(rate: float, accuracy: float) -> bool:
         return keep_if_best(run, accuracy, dict.fromkeys(names, rate), 0)
 
-    run.position.stage = len(run.experiment.settings.stages) - 1
+    run.position.stage = len(run.experiment.recipe.stages) - 1
     assert offer(0.3, 0.9)
     assert offer(0.15, 0.5)  # outside as well, but nearer
     assert not offer(0.26, 0.99)
@@ -195,16 +206,16 @@ def test_only_the_last_stage_has_to_meet_the_budget(new_run: NewRun, tmp_path: P
     run, budgets = new_run(tmp_path, spike_rate=0.2), []
     for stage in range(3):
         run.position.stage = stage
-        budgets.append(run.budget)
-    assert budgets == [None, None, run.control] and run.control is not None
+        budgets.append(run.active_budget)
+    assert budgets == [None, None, run.spike_budget] and run.spike_budget is not None
     run.position.stage = 3
-    assert run.finished and run.budget is None
+    assert run.finished and run.active_budget is None
     ann_alone = new_run(tmp_path, stages=(Stage(0, 1),), spike_rate=0.2)
-    assert ann_alone.budget is None
+    assert ann_alone.active_budget is None
 
 
 def test_a_tenth_either_way_may_end_a_run() -> None:
-    budget = Budget.of(0.2, CPU)
+    budget = SpikeBudget.of(0.2, CPU)
     assert [budget.problem(rate) for rate in (0.181, 0.2, 0.219)] == [""] * 3
     assert budget.problem(0.223) == "spike rate is 22.30%, expected 20.00% to within a tenth of it"
     assert budget.problem(0.17) and budget.problem(math.nan)
@@ -215,19 +226,9 @@ def test_a_tenth_either_way_may_end_a_run() -> None:
 # Runs.
 
 
-class Silent:
-    """A display that shows nothing."""
-
-    def steps(self, items: Iterable[int], run: Run, total: int) -> Iterable[int]:
-        return items
-
-    def epoch(self, record: dict[str, Any]) -> None: ...
-    def note(self, text: str) -> None: ...
-
-
 def finish(run: Run, data: DataSet) -> dict[str, Any]:
     """Carry the run to its end; what `latest.pt` then holds, without how long it took."""
-    loop.train(run, data, Silent(), lambda: False)
+    train_run(run, data, Progress(), lambda: False)
     content = checkpoint.load(run.directory / "latest.pt")
     for record in content["records"] + content["outcomes"]:
         record.pop("seconds")
@@ -244,7 +245,7 @@ def finish(run: Run, data: DataSet) -> dict[str, Any]:
         ("iir", "hoyer", 1),
     ],
 )
-def test_stopped_after_every_step_the_control_ends_with_the_same_bits(
+def test_stopped_after_every_step_the_controller_ends_with_the_same_bits(
     new_run: NewRun,
     tiny_data: DataSet,
     tmp_path: Path,
@@ -253,15 +254,15 @@ def test_stopped_after_every_step_the_control_ends_with_the_same_bits(
     regulariser: str,
     last: int,
 ) -> None:
-    monkeypatch.setattr(Budget, "problem", lambda *_: "")  # six steps are too few to get there
+    monkeypatch.setattr(SpikeBudget, "problem", lambda *_: "")  # six steps are too few to get there
     settings: dict[str, Any] = {"stages": (Stage(0, 2), Stage(3, 1), Stage(last, 2))}
     settings |= {"spike_rate": 0.3, "regulariser": regulariser}
     whole = finish(new_run(tmp_path / "whole", recipe, **settings), tiny_data)
     pieces = tmp_path / "pieces"
     new_run(pieces, recipe, **settings).save()
     for _ in range(15):
-        with pytest.raises(loop.Stopped):
-            loop.train(resume(pieces, CPU), tiny_data, Silent(), lambda: True)
+        with pytest.raises(Stopped):
+            train_run(resume(pieces, CPU), tiny_data, Progress(), lambda: True)
     assert_same(finish(resume(pieces, CPU), tiny_data), whole)
     assert whole["budget"]["target"] == 0.3 and float(whole["budget"]["level"]) != 0
     strengths = [record.get("strength") for record in whole["records"]]
@@ -273,8 +274,8 @@ def test_runs_from_before_there_were_budgets_go_on(
 ) -> None:
     whole = finish(new_run(tmp_path / "whole"), tiny_data)
     old = new_run(tmp_path / "old")
-    with pytest.raises(loop.Stopped):
-        loop.train(old, tiny_data, Silent(), lambda: True)
+    with pytest.raises(Stopped):
+        train_run(old, tiny_data, Progress(), lambda: True)
     content = checkpoint.load(old.directory / "latest.pt")
     assert content.pop("budget") is None
     for key in ("spike_rate", "regulariser"):
@@ -289,7 +290,7 @@ def test_a_run_that_misses_its_budget_says_so(
 ) -> None:
     expected = "stage t1 failed 4 times.*spike rate is .*expected 2.00% to within a tenth of it"
     with pytest.raises(DivergedError, match=expected):
-        loop.train(new_run(tmp_path, spike_rate=0.02), tiny_data, Silent(), lambda: False)
+        train_run(new_run(tmp_path, spike_rate=0.02), tiny_data, Progress(), lambda: False)
     assert (tmp_path / "t2.pt").exists() and not (tmp_path / "t1.pt").exists()
 
 
@@ -298,14 +299,14 @@ def test_a_run_that_misses_its_budget_leaves_what_it_reached(
 ) -> None:
     run, refused = new_run(tmp_path, spike_rate=0.02), tmp_path / "t1-refused.pt"
     with pytest.raises(DivergedError, match=f"its best state is in {refused};.*--spike-rate"):
-        loop.train(run, tiny_data, Silent(), lambda: False)
+        train_run(run, tiny_data, Progress(), lambda: False)
     kept = checkpoint.load(refused)
     assert_same(kept["network"], run.best.weights)
     assert kept["timesteps"] == 1 and kept["metrics"]["validation"] == run.best.accuracy
     assert kept["metrics"]["spike_rate"] == run.network.spike_rate(run.best.rates)
     assert trained.load(refused).metrics == kept["metrics"]  # good for export-snn
-    monkeypatch.setattr(Budget, "problem", lambda self, rate: "")  # the last try succeeds
-    loop.train(resume(tmp_path, CPU), tiny_data, Silent(), lambda: False)
+    monkeypatch.setattr(SpikeBudget, "problem", lambda self, rate: "")  # the last try succeeds
+    train_run(resume(tmp_path, CPU), tiny_data, Progress(), lambda: False)
     assert (tmp_path / "t1.pt").exists() and not refused.exists()
 
 
@@ -333,14 +334,12 @@ def test_digits_end_within_a_tenth_of_the_target(
 
 
 def test_an_epochs_line_shows_target_and_strength() -> None:
-    record: dict[str, Any] = {
-        "stage": "t1", "epoch": 3, "epochs": 10, "loss": 0.5, "validation": 0.987,
-        "images_per_second": 12.0, "spike_rate": 0.123, "rates": {"a": 0.1, "b": 0.256},
-        "target": 0.08, "strength": -0.0317,
-    }  # fmt: skip
-    assert "  spikes 12.3% for 8.0% at strength -0.0317 (% a layer: 10 26)" in report.epoch_line(
-        record
-    )
+    record = EpochRecord(
+        stage="t1", attempt=0, epoch=3, epochs=10, loss=0.5, validation=0.987, seconds=1.0,
+        images_per_second=12.0, spike_rate=0.123, rates={"a": 0.1, "b": 0.256},
+        target=0.08, strength=-0.0317,
+    )  # fmt: skip
+    assert "  spikes 12.3% for 8.0% at strength -0.0317 (% a layer: 10 26)" in epoch_line(record)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +359,7 @@ def test_flags_end_up_in_the_checkpoint(
     rate: float | None,
     regulariser: str,
 ) -> None:
-    monkeypatch.setattr(training, "train", lambda *_: None)
+    monkeypatch.setattr(api, "train_run", lambda *_: None)
     answer = train_snn("--data", "digits", "--out", tmp_path, "--format", "json", *flags)
     assert answer.code == 0, answer.err
     settings = checkpoint.load(tmp_path / "latest.pt")["settings"]

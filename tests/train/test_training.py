@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,20 @@ from torch import Tensor
 
 from snn_runtime.errors import DivergedError, ResourceError
 from snn_runtime.files import MARK, SUFFIX, write_atomic
-from snn_train import checkpoint, descent, loop, stages
+from snn_train import batches, checkpoint, stages, training
+from snn_train import step as steps_module
 from snn_train.augment import augment
-from snn_train.calibrate import descend
+from snn_train.calibrate import convert
 from snn_train.data import DataSet
-from snn_train.descent import Descent
 from snn_train.network import SpikingNetwork
-from snn_train.run import Run, resume
-from snn_train.schedule import RETRIES, Settings, Stage
+from snn_train.progress import Progress
+from snn_train.recipe import Recipe
+from snn_train.records import EpochRecord, StageOutcome
 from snn_train.schedule import learning_rate as rate_of
+from snn_train.stage import Stage
+from snn_train.stages import RETRIES
+from snn_train.state import Run, resume
+from snn_train.training import StageTrainer, Stopped, train_run
 from snn_train.validation import evaluate
 
 NewRun = Callable[..., Run]
@@ -34,16 +39,13 @@ TIMES = ("seconds", "images_per_second")
 
 
 @dataclass
-class Recorder:
-    """A display that remembers what it was told."""
+class Recorder(Progress):
+    """Remembers what it was told."""
 
-    records: list[dict[str, Any]] = field(default_factory=list)
+    records: list[EpochRecord] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def steps(self, items: Iterable[int], run: Run, total: int) -> Iterable[int]:
-        return items
-
-    def epoch(self, record: dict[str, Any]) -> None:
+    def epoch(self, record: EpochRecord) -> None:
         self.records.append(record)
 
     def note(self, text: str) -> None:
@@ -88,7 +90,7 @@ def outcome(directory: Path) -> dict[str, Any]:
 
 
 def go_on(directory: Path, data: DataSet, stop: Callable[[], bool] = never) -> None:
-    loop.train(resume(directory, torch.device("cpu")), data, Recorder(), stop)
+    train_run(resume(directory, torch.device("cpu")), data, Recorder(), stop)
 
 
 @pytest.mark.parametrize("recipe", ["iir-bn", "iir"])
@@ -96,12 +98,12 @@ def test_stopped_after_any_step_a_run_ends_with_the_same_bits(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path, recipe: str
 ) -> None:
     whole = tmp_path / "whole"
-    loop.train(new_run(whole, recipe), tiny_data, Recorder(), never)
+    train_run(new_run(whole, recipe), tiny_data, Recorder(), never)
     expected = outcome(whole)
     for steps in range(1, STEPS + 1):
         directory = tmp_path / str(steps)
-        with pytest.raises(loop.Stopped):
-            loop.train(new_run(directory, recipe), tiny_data, Recorder(), After(steps))
+        with pytest.raises(Stopped):
+            train_run(new_run(directory, recipe), tiny_data, Recorder(), After(steps))
         go_on(directory, tiny_data)
         assert_same(outcome(directory), expected)
 
@@ -126,10 +128,10 @@ def test_stopped_after_every_step_a_run_ends_with_the_same_bits(
     settings: dict[str, Any],
 ) -> None:
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
-    loop.train(new_run(whole, recipe, network, **settings), tiny_data, Recorder(), never)
+    train_run(new_run(whole, recipe, network, **settings), tiny_data, Recorder(), never)
     new_run(pieces, recipe, network, **settings).save()
     for _ in range(STEPS):
-        with pytest.raises(loop.Stopped):
+        with pytest.raises(Stopped):
             go_on(pieces, tiny_data, After(1))
     go_on(pieces, tiny_data)
     assert_same(outcome(pieces), outcome(whole))
@@ -150,7 +152,7 @@ def test_lost_at_any_write_a_run_ends_with_the_same_bits(
         write_atomic(path, data)
 
     monkeypatch.setattr(checkpoint, "write_atomic", count)
-    loop.train(made, tiny_data, Recorder(), never)
+    train_run(made, tiny_data, Recorder(), never)
     expected, total = outcome(whole), writes
 
     class Gone(BaseException):
@@ -172,7 +174,7 @@ def test_lost_at_any_write_a_run_ends_with_the_same_bits(
         writes = 0
         monkeypatch.setattr(checkpoint, "write_atomic", tear)
         with pytest.raises(Gone):
-            loop.train(made, tiny_data, Recorder(), never)
+            train_run(made, tiny_data, Recorder(), never)
         go_on(directory, tiny_data)
         assert_same(outcome(directory), expected)
     assert total > 10
@@ -182,13 +184,13 @@ def test_a_damaged_latest_state_costs_time_but_no_bits(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path
 ) -> None:
     whole = tmp_path / "whole"
-    loop.train(new_run(whole), tiny_data, Recorder(), never)
+    train_run(new_run(whole), tiny_data, Recorder(), never)
     for steps in (2, 8, 14):
         directory = tmp_path / str(steps)
-        with pytest.raises(loop.Stopped):
-            loop.train(new_run(directory), tiny_data, Recorder(), After(steps))
+        with pytest.raises(Stopped):
+            train_run(new_run(directory), tiny_data, Recorder(), After(steps))
         go_on_once = After(1)
-        with pytest.raises(loop.Stopped):
+        with pytest.raises(Stopped):
             go_on(directory, tiny_data, go_on_once)
         latest = directory / "latest.pt"
         latest.write_bytes(latest.read_bytes()[:-100])
@@ -199,7 +201,7 @@ def test_a_damaged_latest_state_costs_time_but_no_bits(
 def test_a_finished_run_can_be_resumed_and_changes_nothing(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path
 ) -> None:
-    loop.train(new_run(tmp_path), tiny_data, Recorder(), never)
+    train_run(new_run(tmp_path), tiny_data, Recorder(), never)
     before = outcome(tmp_path)
     go_on(tmp_path, tiny_data)
     assert_same(outcome(tmp_path), before)
@@ -209,25 +211,25 @@ def test_a_stages_checkpoint_says_what_was_reached(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path, recorder: Recorder
 ) -> None:
     made = new_run(tmp_path)
-    loop.train(made, tiny_data, recorder, never)
-    assert [r["stage"] for r in recorder.records] == ["ann", "ann", "t2", "t1", "t1"]
+    train_run(made, tiny_data, recorder, never)
+    assert [record.stage for record in recorder.records] == ["ann", "ann", "t2", "t1", "t1"]
     assert recorder.records == made.records
     for outcome in made.outcomes:
-        content = checkpoint.load(tmp_path / f"{outcome['stage']}.pt")
-        assert content["metrics"] == outcome and content["history"] == made.outcomes
+        content = checkpoint.load(made.checkpoint(outcome.stage))
+        assert StageOutcome.from_dict(content["metrics"]) == outcome
+        assert [StageOutcome.from_dict(row) for row in content["history"]] == made.outcomes
         assert content["labels"] == ["dark", "bright"]
         network = SpikingNetwork(made.experiment.architecture, content["timesteps"])
         network.load_state_dict(content["network"])
         pictures, labels = tiny_data.test_images, tiny_data.test_labels
         accuracy, rates = evaluate(network, pictures, labels, made)
-        assert (accuracy, rates) == (outcome["test"], outcome["test_rates"])
-        best = max(r["validation"] for r in made.records if r["stage"] == outcome["stage"])
-        settings = made.experiment.settings
-        _, held_out = tiny_data.split(settings.validation, settings.seed)
+        assert (accuracy, rates) == (outcome.test, outcome.test_rates)
+        best = max(r.validation for r in made.records if r.stage == outcome.stage)
+        _, held_out = tiny_data.split(made.recipe.validation, made.recipe.seed)
         pictures, labels = tiny_data.train_images[held_out], tiny_data.train_labels[held_out]
-        assert outcome["validation"] == evaluate(network, pictures, labels, made)[0]
-        assert outcome["validation"] >= best  # settling the normalisations may add to it
-        assert (outcome["spike_rate"] is None) == (outcome["stage"] == "ann")
+        assert outcome.validation == evaluate(network, pictures, labels, made)[0]
+        assert outcome.validation >= best  # settling the normalisations may add to it
+        assert (outcome.spike_rate is None) == (outcome.stage == "ann")
 
 
 class Watched:
@@ -247,7 +249,7 @@ def test_the_test_set_is_not_looked_at_before_the_end(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path, recorder: Recorder
 ) -> None:
     watched: Any = Watched(tiny_data, recorder)
-    loop.train(new_run(tmp_path), watched, recorder, never)
+    train_run(new_run(tmp_path), watched, recorder, never)
     assert watched.epochs_seen == [5, 5]  # its images and its labels, after all five epochs
 
 
@@ -263,8 +265,8 @@ def test_validation_images_are_never_trained_on(
         seen.update(marked[bytes(image.flatten().tolist())] for image in images)
         return augment(images, *rest)
 
-    monkeypatch.setattr(descent, "augment", spy)
-    loop.train(new_run(tmp_path), tiny_data, Recorder(), never)
+    monkeypatch.setattr(batches, "augment", spy)
+    train_run(new_run(tmp_path), tiny_data, Recorder(), never)
     assert seen == set(trained.tolist()) and not seen & set(held_out.tolist())
 
 
@@ -275,14 +277,14 @@ def break_loss(
     monkeypatch: pytest.MonkeyPatch, broken: Callable[[int], bool], value: float = math.nan
 ) -> list[int]:
     """Make the loss NaN at the steps that `broken` says, counted over the whole run."""
-    true_loss, steps = descent.loss_of, [0]
+    true_loss, steps = steps_module.loss_of, [0]
 
     def loss(logits: Tensor, *rest: Any) -> Tensor:
         steps[0] += 1
         result = true_loss(logits, *rest)
         return result * value if broken(steps[0]) else result
 
-    monkeypatch.setattr(descent, "loss_of", loss)
+    monkeypatch.setattr(steps_module, "loss_of", loss)
     return steps
 
 
@@ -302,23 +304,23 @@ def test_a_loss_that_is_not_finite_rolls_the_stage_back_and_halves_the_rate(
     epochs = [Stage(0, 2), Stage(0, 2), Stage(2, 1), Stage(1, 2), Stage(1, 2)]
     stage = epochs[(step - 1) // 3]
 
-    def spy(settings: Settings, timesteps: int, step: int, steps: int, attempt: int) -> float:
-        rate = rate_of(settings, timesteps, step, steps, attempt)
+    def spy(recipe: Recipe, stage_now: Stage, step: int, steps: int, attempt: int) -> float:
+        rate = rate_of(recipe, stage_now, step, steps, attempt)
         if made.stage == stage:
             rates[attempt, step] = rate
         return rate
 
-    monkeypatch.setattr(descent, "learning_rate", spy)
+    monkeypatch.setattr(steps_module, "learning_rate", spy)
     made = new_run(tmp_path)
-    loop.train(made, tiny_data, recorder, never)
+    train_run(made, tiny_data, recorder, never)
     assert recorder.notes == [
         f"{stage.name}: loss is not finite; back to its best state, learning rate halved"
     ]
     steps = 3 * stage.epochs
     for at in range(steps):
-        gentler = 0.5 * rate_of(made.experiment.settings, stage.timesteps, at, steps, 0)
+        gentler = 0.5 * rate_of(made.recipe, stage, at, steps, 0)
         assert rates[1, at] == pytest.approx(gentler)
-    attempts = {r["stage"]: r["attempt"] for r in made.records}
+    attempts = {record.stage: record.attempt for record in made.records}
     assert attempts == {"ann": 0, "t2": 0, "t1": 0} | {stage.name: 1}
     for name in ("ann", "t2", "t1"):
         weights = checkpoint.load(tmp_path / f"{name}.pt")["network"].values()
@@ -330,16 +332,16 @@ def test_a_retry_starts_from_the_best_state_with_a_new_optimiser(
 ) -> None:
     break_loss(monkeypatch, lambda now: now == 6)
     made, states = new_run(tmp_path), []
-    train_epoch = loop._train_epoch
+    train_epoch = StageTrainer.train_epoch
 
-    def spy(steps: Descent, *rest: Any) -> float:
-        run = steps.run
+    def spy(trainer: StageTrainer) -> float:
+        run = trainer.run
         weights = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
         states.append((run.position.attempt, weights, len(run.optimiser.state)))
-        return train_epoch(steps, *rest)
+        return train_epoch(trainer)
 
-    monkeypatch.setattr(loop, "_train_epoch", spy)
-    loop.train(made, tiny_data, Recorder(), never)
+    monkeypatch.setattr(StageTrainer, "train_epoch", spy)
+    train_run(made, tiny_data, Recorder(), never)
     # Epoch 1 was healthy and the best there was; epoch 2 broke; the retry begins after epoch 1.
     assert [attempt for attempt, _, _ in states[:3]] == [0, 0, 1]
     assert_same(states[2][1], states[1][1])
@@ -354,15 +356,15 @@ def test_metrics_are_on_disk_after_every_epoch(
 
     def check() -> bool:
         lines = written.read_text().splitlines()
-        assert [json.loads(line) for line in lines] == run.records
+        assert [EpochRecord.from_dict(json.loads(line)) for line in lines] == run.records
         return len(lines) == 3
 
-    with pytest.raises(loop.Stopped):
-        loop.train(run, tiny_data, Recorder(), check)
+    with pytest.raises(Stopped):
+        train_run(run, tiny_data, Recorder(), check)
     written.write_text("")  # killed after its state was saved and before this was
     run = resume(tmp_path, torch.device("cpu"))
-    with pytest.raises(loop.Stopped):
-        loop.train(run, tiny_data, Recorder(), check)
+    with pytest.raises(Stopped):
+        train_run(run, tiny_data, Recorder(), check)
     go_on(tmp_path, tiny_data)
     assert len(written.read_text().splitlines()) == STEPS // 3
 
@@ -376,7 +378,7 @@ def test_after_four_failures_the_run_ends_and_the_last_good_state_is_there(
 ) -> None:
     break_loss(monkeypatch, lambda now: now >= 8)  # from the second step at T = 2
     with pytest.raises(DivergedError, match="stage t2 failed 4 times.*loss is not finite"):
-        loop.train(new_run(tmp_path), tiny_data, recorder, never)
+        train_run(new_run(tmp_path), tiny_data, recorder, never)
     assert len(recorder.notes) == RETRIES == 3
     assert DivergedError.exit_code == 8
     for name in ("ann.pt", "latest.pt", "previous.pt"):
@@ -393,22 +395,22 @@ def test_a_rollback_that_is_interrupted_ends_with_the_same_bits(
     def broken_at_t2(run: Run) -> None:
         with monkeypatch.context() as patched:
             # By its place, not by a count: a resumed run must break where the whole one did.
-            true_loss = descent.loss_of
+            true_loss = steps_module.loss_of
 
             def loss(*arguments: Any) -> Tensor:
                 at = run.position
                 bad = (at.stage, at.attempt, at.step) in ((1, 0, 1), (1, 1, 2))
                 return true_loss(*arguments) * (math.nan if bad else 1)
 
-            patched.setattr(descent, "loss_of", loss)
-            loop.train(run, tiny_data, Recorder(), stop)
+            patched.setattr(steps_module, "loss_of", loss)
+            train_run(run, tiny_data, Recorder(), stop)
 
     stop: Callable[[], bool] = never
     whole = tmp_path / "whole"
     broken_at_t2(new_run(whole))
     for steps in range(6, 14):
         directory, stop = tmp_path / str(steps), After(steps)
-        with pytest.raises(loop.Stopped):
+        with pytest.raises(Stopped):
             broken_at_t2(new_run(directory))
         stop = never
         broken_at_t2(resume(directory, torch.device("cpu")))
@@ -424,16 +426,16 @@ def test_spikes_that_vanish_between_stages_are_caught(
 ) -> None:
 
     def deaf(before: SpikingNetwork, timesteps: int) -> SpikingNetwork:
-        after = descend(before, timesteps)
+        after = convert(before, timesteps)
         if timesteps == 1:
             for layer in after.populations():
                 layer.neuron.threshold.data.mul_(100)
         return after
 
-    monkeypatch.setattr(stages, "descend", deaf)
+    monkeypatch.setattr(stages, "convert", deaf)
     # From the iir recipe: without normalisation nothing brings the spikes back.
     with pytest.raises(DivergedError, match=r"stage t1 failed 4 times.* fires at 0\.\d+%"):
-        loop.train(new_run(tmp_path, "iir"), tiny_data, recorder, never)
+        train_run(new_run(tmp_path, "iir"), tiny_data, recorder, never)
     assert all("expected 0.5% to 60%" in note for note in recorder.notes)
     kept = checkpoint.load(tmp_path / "t2.pt")
     assert kept["timesteps"] == 2 and min(kept["metrics"]["rates"].values()) > 0.005
@@ -451,17 +453,17 @@ def test_an_accuracy_that_falls_past_the_budget_is_caught(
         accuracy, rates = evaluate(network, *rest)
         return (0.95 if network.timesteps == 0 else 0.8), rates
 
-    monkeypatch.setattr(loop, "evaluate", worse)
+    monkeypatch.setattr(training, "evaluate", worse)
     monkeypatch.setattr(stages, "evaluate", worse)
     with pytest.raises(DivergedError, match="t2 failed.*fell from 95.00% to 80.00%, budget is 10%"):
-        loop.train(new_run(tmp_path, largest_drop=0.1), tiny_data, recorder, never)
+        train_run(new_run(tmp_path, largest_drop=0.1), tiny_data, recorder, never)
 
 
 def test_a_full_disk_ends_the_run_and_leaves_the_last_state(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, directory = tmp_path / "whole", tmp_path / "full"
-    loop.train(new_run(whole), tiny_data, Recorder(), never)
+    train_run(new_run(whole), tiny_data, Recorder(), never)
     writes = [0]
 
     def full(path: Path, data: bytes) -> None:
@@ -472,7 +474,7 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_state(
 
     monkeypatch.setattr(checkpoint, "write_atomic", full)
     with pytest.raises(ResourceError):
-        loop.train(new_run(directory), tiny_data, Recorder(), never)
+        train_run(new_run(directory), tiny_data, Recorder(), never)
     monkeypatch.undo()
     go_on(directory, tiny_data)
     assert_same(outcome(directory), outcome(whole))
@@ -481,15 +483,15 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_state(
 def test_distillation_needs_its_teacher(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path
 ) -> None:
-    with pytest.raises(loop.Stopped):
-        loop.train(new_run(tmp_path), tiny_data, Recorder(), After(7))
+    with pytest.raises(Stopped):
+        train_run(new_run(tmp_path), tiny_data, Recorder(), After(7))
     shutil.move(tmp_path / "ann.pt", tmp_path / "elsewhere.pt")
     with pytest.raises(ValueError, match="ann.pt: no such file"):
         go_on(tmp_path, tiny_data)
 
 
 def test_the_loss_is_the_weighted_sum_it_says(new_run: NewRun, tmp_path: Path) -> None:
-    settings = new_run(tmp_path, label_smoothing=0.2, distillation=0.3).experiment.settings
+    settings = new_run(tmp_path, label_smoothing=0.2, distillation=0.3).recipe
     generator = torch.Generator().manual_seed(0)
     logits, wanted = torch.randn(2, 6, 4, generator=generator, dtype=torch.float64)
     labels = torch.arange(6) % 4
@@ -498,7 +500,7 @@ def test_the_loss_is_the_weighted_sum_it_says(new_run: NewRun, tmp_path: Path) -
     entropy = -(target * logits.log_softmax(1)).sum(1).mean()
     soft = (wanted / 2).softmax(1)
     divergence = (soft * (soft.log() - (logits / 2).log_softmax(1))).sum(1).mean()
-    alone = descent.loss_of(logits, labels, None, settings)
+    alone = steps_module.loss_of(logits, labels, None, settings)
     torch.testing.assert_close(alone, entropy)
-    both = descent.loss_of(logits, labels, wanted, settings)
+    both = steps_module.loss_of(logits, labels, wanted, settings)
     torch.testing.assert_close(both, 0.7 * entropy + 0.3 * 4 * divergence)

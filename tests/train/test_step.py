@@ -1,9 +1,12 @@
 """One step: in parts it is that of the whole batch; memory that runs out costs only time."""
 
 import copy
+import inspect
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -12,13 +15,17 @@ from same import assert_same
 from torch import Tensor
 
 from snn_runtime.errors import ResourceError
-from snn_train import checkpoint, loop
-from snn_train.choices import Recipe
+from snn_train import average, checkpoint
+from snn_train.batches import Batch
+from snn_train.choices import RecipeName
 from snn_train.data import DataSet
-from snn_train.descent import Descent, is_out_of_memory, parts
 from snn_train.network import SpikingNetwork
-from snn_train.run import Run, resume
-from snn_train.schedule import Stage
+from snn_train.progress import Progress
+from snn_train.records import EpochRecord
+from snn_train.stage import Stage
+from snn_train.state import Run, resume
+from snn_train.step import is_out_of_memory, parts, step
+from snn_train.training import Stopped, train_run
 
 NewRun = Callable[..., Run]
 CPU = torch.device("cpu")
@@ -26,18 +33,15 @@ WITHOUT_NORMS: dict[str, Any] = {"recipe": "iir", "stages": (Stage(0, 1), Stage(
 """In the second stage: only normalisations see a part of a batch at a time."""
 
 
-class Display:
+class Display(Progress):
     """Keeps the losses and the notes."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []
         self.notes: list[str] = []
 
-    def steps(self, items: Any, run: Run, total: int) -> Any:
-        return items
-
-    def epoch(self, record: dict[str, Any]) -> None:
-        self.losses.append(record["loss"])
+    def epoch(self, record: EpochRecord) -> None:
+        self.losses.append(record.loss)
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -58,8 +62,8 @@ def test_parts_cover_the_batch_once_and_are_alike(count: int, size: int) -> None
 
 
 def steps_of(run: Run, images: Tensor, labels: Tensor) -> list[float]:
-    descent = Descent(run, None)
-    return [float(descent.step(images, labels, done, 4)[0]) for done in range(4)]
+    batch = Batch(images, labels)
+    return [float(step(run, run.network, None, batch, done, 4)) for done in range(4)]
 
 
 @pytest.mark.parametrize("size", [2, 5, 11])
@@ -110,10 +114,10 @@ def test_out_of_memory_halves_the_parts_and_keeps_the_batch(
     small_memory: Callable[[int], list[int]],
 ) -> None:
     whole, halved = Display(), Display()
-    loop.train(new_run(tmp_path / "whole", **WITHOUT_NORMS, dropout=0.0), tiny_data, whole, never)
+    train_run(new_run(tmp_path / "whole", **WITHOUT_NORMS, dropout=0.0), tiny_data, whole, never)
     seen = small_memory(4)
     run = new_run(tmp_path / "halved", **WITHOUT_NORMS, dropout=0.0)
-    loop.train(run, tiny_data, halved, never)
+    train_run(run, tiny_data, halved, never)
     assert halved.notes == [
         "ran out of memory with 6 pictures at once; the batch goes on in parts of 3",
     ]
@@ -128,7 +132,7 @@ def test_a_network_too_large_for_two_pictures_is_refused(
 ) -> None:
     small_memory(1)
     with pytest.raises(ResourceError, match="out of memory with 2 pictures at once") as caught:
-        loop.train(new_run(tmp_path), tiny_data, Display(), never)
+        train_run(new_run(tmp_path), tiny_data, Display(), never)
     assert caught.value.exit_code == 7 and caught.value.code == "out_of_memory"
 
 
@@ -140,7 +144,7 @@ def test_other_errors_are_not_taken_for_memory(
 
     monkeypatch.setattr(SpikingNetwork, "forward", broken)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
-        loop.train(new_run(tmp_path), tiny_data, Display(), never)
+        train_run(new_run(tmp_path), tiny_data, Display(), never)
 
 
 def test_the_processors_own_allocator_is_understood() -> None:
@@ -156,11 +160,11 @@ def test_the_average_follows_the_weights(new_run: NewRun, tmp_path: Path) -> Non
     run = new_run(tmp_path, ema=0.9)
     assert run.judged is run.average is not None
     expected = {name: value.clone() for name, value in run.network.state_dict().items()}
-    for step in range(12):
+    for done in range(12):
         for parameter in run.network.parameters():
-            parameter.data.add_(1 + step)
-        run.follow(step)
-        decay = min(0.9, (1 + step) / (10 + step))
+            parameter.data.add_(1 + done)
+        average.follow(run.average, run.network, 0.9, done)
+        decay = min(0.9, (1 + done) / (10 + done))
         for name, value in run.network.state_dict().items():
             if value.is_floating_point():
                 expected[name] = decay * expected[name] + (1 - decay) * value
@@ -170,30 +174,31 @@ def test_the_average_follows_the_weights(new_run: NewRun, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("recipe", ["iir-bn", "iir"])
 def test_with_an_average_a_stopped_run_ends_with_the_same_bits(
-    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, recipe: Recipe
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, recipe: RecipeName
 ) -> None:
-    loop.train(new_run(tmp_path / "whole", recipe, ema=0.8), tiny_data, Display(), never)
+    train_run(new_run(tmp_path / "whole", recipe, ema=0.8), tiny_data, Display(), never)
     new_run(tmp_path / "pieces", recipe, ema=0.8).save()
     for _ in range(15):
-        with pytest.raises(loop.Stopped):
-            loop.train(resume(tmp_path / "pieces", CPU), tiny_data, Display(), lambda: True)
-    loop.train(resume(tmp_path / "pieces", CPU), tiny_data, Display(), never)
+        with pytest.raises(Stopped):
+            train_run(resume(tmp_path / "pieces", CPU), tiny_data, Display(), lambda: True)
+    train_run(resume(tmp_path / "pieces", CPU), tiny_data, Display(), never)
     kept = [checkpoint.load(tmp_path / name / "t1.pt")["network"] for name in ("whole", "pieces")]
     assert_same(kept[0], kept[1])
 
 
-def test_what_is_kept_is_the_average(new_run: NewRun, tiny_data: DataSet, tmp_path: Path) -> None:
+def test_what_is_kept_is_the_average(
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = new_run(tmp_path, "iir", ema=0.8, stages=(Stage(0, 1), Stage(1, 1)))
     averages: list[dict[str, Tensor]] = []
-    follow = run.follow
+    follow = average.follow
 
-    def spy(step: int) -> None:
-        follow(step)
-        assert run.average is not None
-        averages.append(copy.deepcopy(run.average.state_dict()))
+    def spy(mine: SpikingNetwork, *rest: Any) -> None:
+        follow(mine, *rest)
+        averages.append(copy.deepcopy(mine.state_dict()))
 
-    run.follow = spy  # type: ignore[method-assign]  # only of this run
-    loop.train(run, tiny_data, Display(), never)
+    monkeypatch.setattr(average, "follow", spy)
+    train_run(run, tiny_data, Display(), never)
     assert_same(dict(checkpoint.load(tmp_path / "t1.pt")["network"]), dict(averages[-1]))
 
 
@@ -215,9 +220,39 @@ def test_compiled_steps_learn_the_same(
         calls.append(module)
         return partial(real, backend="aot_eager")(module)
 
-    loop.train(new_run(tmp_path / "plain", dropout=0.0), tiny_data, plain, never)
+    train_run(new_run(tmp_path / "plain", dropout=0.0), tiny_data, plain, never)
     monkeypatch.setattr(torch, "compile", traced)
     run = new_run(tmp_path / "compiled", dropout=0.0, spike_rate=None)
-    loop.train(run, tiny_data, compiled, never, compiled=True)
+    train_run(run, tiny_data, compiled, never, compiled=True)
     assert len(calls) == 5  # three stages, and the teacher of two
     assert compiled.losses == pytest.approx(plain.losses, rel=0.02)
+
+
+# What it is made of
+
+
+def test_a_step_is_one_screen_in_the_order_it_names() -> None:
+    source = inspect.getsource(step)
+    assert len(source.splitlines()) <= 50
+    order = ["learning_rate(", "forward(student", "loss_of(", "budget.penalty(", ".backward()",
+             "optimiser.step()", "network.clamp()", "average.follow("]  # fmt: skip
+    places = [source.index(call) for call in order]
+    assert places == sorted(places)
+
+
+def test_a_step_runs_through_five_files(new_run: NewRun, tmp_path: Path) -> None:
+    run = new_run(tmp_path, stages=(Stage(1, 1),), dropout=0.0)
+    batch = Batch(torch.randn(12, 3, 8, 8), torch.arange(12) % 2)
+    files = set[str]()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and path.parent.name == "snn_train":
+            files.add(path.stem)
+
+    sys.setprofile(note)
+    try:
+        step(run, run.network, None, batch, 0, 4)
+    finally:
+        sys.setprofile(None)
+    assert files == {"step", "schedule", "state", "network", "neuron"}

@@ -13,7 +13,7 @@ from snn_runtime.errors import ModelError, ResourceError
 from snn_train import checkpoint
 from snn_train.data import DataSet
 from snn_train.experiment import Experiment, digest
-from snn_train.run import Position, Run, resume
+from snn_train.state import Position, Run, resume
 
 NewRun = Callable[..., Run]
 CPU = torch.device("cpu")

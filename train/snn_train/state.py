@@ -19,13 +19,15 @@ from torch import Tensor, nn
 
 from snn_runtime.errors import ModelError
 from snn_train import checkpoint
-from snn_train.budget import Budget
 from snn_train.experiment import Experiment
 from snn_train.folder import DAMAGED, LATEST, PREVIOUS, set_aside
 from snn_train.network import SpikingNetwork
-from snn_train.optimiser import make_optimiser
-from snn_train.processes import ALONE, Team
-from snn_train.schedule import Stage
+from snn_train.optimiser import load_state, make_optimiser
+from snn_train.parallel import ALONE, Team
+from snn_train.recipe import Recipe
+from snn_train.records import EpochRecord, StageOutcome
+from snn_train.spike_budget import SpikeBudget
+from snn_train.stage import Stage
 
 LOG = logging.getLogger(__name__)
 
@@ -62,16 +64,16 @@ class Run:
     optimiser: torch.optim.Optimizer
     best: Best
     position: Position = field(default_factory=Position)
-    records: list[dict[str, Any]] = field(default_factory=list)
+    records: list[EpochRecord] = field(default_factory=list)
     """One an epoch, as in metrics.jsonl."""
-    outcomes: list[dict[str, Any]] = field(default_factory=list)
+    outcomes: list[StageOutcome] = field(default_factory=list)
     """One a finished stage."""
-    control: Budget | None = None
-    """The budget of spikes, where one was asked for."""
+    spike_budget: SpikeBudget | None = None
+    """Where the recipe has a spike rate to end at."""
     average: SpikingNetwork | None = None
     """Follows the network slowly, where that was asked for."""
     micro_batch: int | None = None
-    """Pictures that a process computes at once; None for its whole share of a batch."""
+    """Pictures that a process computes at once; None for its whole part of a batch."""
     threads: int | None = None
     """That torch computes with; None where nothing was recorded."""
     team: Team = ALONE
@@ -86,21 +88,29 @@ class Run:
         return self.average or self.network
 
     @property
-    def stage(self) -> Stage:
-        return self.experiment.settings.stages[self.position.stage]
+    def recipe(self) -> Recipe:
+        return self.experiment.recipe
 
     @property
-    def budget(self) -> Budget | None:
-        """The budget, in the stages that have to meet it: those at the last number of timesteps,
-        where they spike. There are two where the last one trains T = 1 in integers."""
-        last = self.experiment.settings.stages[-1].timesteps
-        if self.finished or not last or self.stage.timesteps != last:
-            return None
-        return self.control
+    def stage(self) -> Stage:
+        return self.recipe.stages[self.position.stage]
 
     @property
     def finished(self) -> bool:
-        return self.position.stage == len(self.experiment.settings.stages)
+        return self.position.stage == len(self.recipe.stages)
+
+    @property
+    def active_budget(self) -> SpikeBudget | None:
+        """The budget, in the stages that have to meet it: those at the last number of timesteps,
+        where they spike. There are two where the last one trains T = 1 in integers."""
+        last = self.recipe.stages[-1].timesteps
+        if self.finished or not last or self.stage.timesteps != last:
+            return None
+        return self.spike_budget
+
+    def checkpoint(self, stage: str) -> Path:
+        """Where a stage's best state is, e.g. `t1`, once the stage is finished."""
+        return self.directory / f"{stage}.pt"
 
     def save(self) -> None:
         """Write the whole state; whatever was complete before stays until this is."""
@@ -114,11 +124,11 @@ class Run:
             "position": asdict(self.position),
             "best": vars(self.best),
             "unhealthy": vars(self.unhealthy) if self.unhealthy else None,
-            "records": self.records,
-            "outcomes": self.outcomes,
+            "records": [record.to_dict() for record in self.records],
+            "outcomes": [outcome.to_dict() for outcome in self.outcomes],
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "budget": vars(self.control) if self.control else None,
+            "budget": vars(self.spike_budget) if self.spike_budget else None,
             "average": self.average.state_dict() if self.average else None,
             "micro_batch": self.micro_batch,
             "threads": self.threads,
@@ -133,32 +143,12 @@ class Run:
         purpose = f"dropout{self.team.rank or ''}"
         torch.manual_seed(self._seed(purpose, self.position.epoch, self.position.step))
 
-    @torch.no_grad()
-    def follow(self, step: int) -> None:
-        """Move the average towards the network, after `step` steps of the stage:
-
-            a ← d a + (1 − d) w        d = min(decay, (1 + step) / (10 + step))
-
-        The second term lets it forget where the stage began.
-        """
-        decay = self.experiment.settings.ema
-        if self.average is None or decay is None:
-            return
-        share = 1 - min(decay, (1 + step) / (10 + step))
-        mine, now = self.average.state_dict(), self.network.state_dict()
-        for name, value in mine.items():
-            if value.is_floating_point():
-                value.lerp_(now[name], share)
-            else:
-                value.copy_(now[name])
-
     def begin_average(self) -> None:
         """Let the average start from what the network is now."""
-        if self.experiment.settings.ema is not None:
-            self.average = copy.deepcopy(self.network)
+        self.average = None if self.recipe.ema is None else copy.deepcopy(self.network)
 
     def _seed(self, purpose: str, epoch: int, step: int) -> int:
-        at = (self.experiment.settings.seed, self.position.stage, self.position.attempt, epoch)
+        at = (self.recipe.seed, self.position.stage, self.position.attempt, epoch)
         key = json.dumps([purpose, *at, step])
         return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big")
 
@@ -168,7 +158,7 @@ def start(
     directory: Path,
     device: torch.device,
     weights: dict[str, Tensor] | None = None,
-    outcomes: Sequence[dict[str, Any]] = (),
+    outcomes: Sequence[StageOutcome] = (),
 ) -> Run:
     """Return a run at its very beginning.
 
@@ -176,17 +166,21 @@ def start(
         weights: of its first network; None draws them.
         outcomes: of the stages that another run did for this one.
     """
-    torch.manual_seed(experiment.settings.seed)
-    first = experiment.settings.stages[0]
+    recipe = experiment.recipe
+    torch.manual_seed(recipe.seed)
+    first = recipe.stages[0]
     network = experiment.build(first.timesteps, first.bits).to(device)
     if weights is not None:
         network.load_state_dict(weights)
-    optimiser = make_optimiser(network, experiment.settings)
-    target = experiment.settings.spike_rate
-    control = None if target is None else Budget.of(target, device)
-    best = first_best(network)
+    target = recipe.spike_rate
     run = Run(
-        experiment, directory, network, optimiser, best, outcomes=[*outcomes], control=control
+        experiment,
+        directory,
+        network,
+        make_optimiser(network, recipe),
+        first_best(network),
+        outcomes=[*outcomes],
+        spike_budget=None if target is None else SpikeBudget.of(target, device),
     )
     run.begin_average()
     return run
@@ -218,12 +212,13 @@ def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> 
         experiment = Experiment.of(content)
         bits = content.get("bits", 0)
         network = experiment.restore(content["timesteps"], bits, content["network"]).to(device)
-        optimiser = make_optimiser(network, experiment.settings)
-        optimiser.load_state_dict(content["optimiser"])
+        optimiser = make_optimiser(network, experiment.recipe)
+        load_state(optimiser, content["optimiser"])
         best, position = Best(**content["best"]), Position(**content["position"])
-        records, outcomes = content["records"], content["outcomes"]
+        records = [EpochRecord.from_dict(row) for row in content["records"]]
+        outcomes = [StageOutcome.from_dict(row) for row in content["outcomes"]]
         # Older runs have none of these keys.
-        control = Budget(**content["budget"]) if content.get("budget") else None
+        budget = SpikeBudget(**content["budget"]) if content.get("budget") else None
         unhealthy = Best(**content["unhealthy"]) if content.get("unhealthy") else None
         average = None
         if content.get("average"):
@@ -234,7 +229,7 @@ def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> 
             "bad_checkpoint", f"{directory}: holds no resumable run ({error})"
         ) from error
     return Run(
-        experiment, directory, network, optimiser, best, position, records, outcomes, control,
+        experiment, directory, network, optimiser, best, position, records, outcomes, budget,
         average, content.get("micro_batch"), content.get("threads"), unhealthy=unhealthy,
     )  # fmt: skip
 

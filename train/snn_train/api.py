@@ -1,0 +1,236 @@
+"""What the package does for whoever imports it: `train` and `resume`."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from snn_runtime.errors import ModelError, UsageError
+from snn_runtime.files import sweep_temporary
+from snn_runtime.image import Fit
+from snn_train import parallel, remedy, state
+from snn_train.augment import check_augmentation
+from snn_train.choices import RecipeName, takes_size
+from snn_train.data import DataSet, load
+from snn_train.experiment import Experiment, digest
+from snn_train.folder import check_free, make
+from snn_train.layout import plan
+from snn_train.lock import Lock
+from snn_train.parallel import AUTOMATIC, Machine, Team
+from snn_train.plot import plot
+from snn_train.pretrained import Pretrained
+from snn_train.progress import Progress, told
+from snn_train.recipe import Recipe
+from snn_train.state import Run
+from snn_train.threads import compute_with, crowded
+from snn_train.training import train_run
+
+
+def train(
+    data: str,
+    recipe: Recipe | RecipeName = "iir-bn",
+    out: str | Path | None = None,
+    *,
+    begin_with: str | Path | None = None,
+    image_size: tuple[int, int] | None = None,
+    fit: Fit = "crop",
+    machine: Machine = AUTOMATIC,
+    progress: Progress | None = None,
+    command: str | None = None,
+    **changes: Any,
+) -> Run:
+    """Train an ANN, turn it into a spiking network, and lower its timesteps to 1.
+
+    Args:
+        data: `digits`, `imagefolder:DIR`, `cifar10`, …: what `train-snn --data` takes.
+        recipe: the name of one, whose defaults for the data are taken, or one of your own.
+        out: the run's folder; `runs/<data>` where none is given.
+        begin_with: the T = 1 checkpoint of an earlier run, to be trained on in integers: its own
+            recipe is taken, and the changes say `int_bits`.
+        image_size: height and width in pixels, only for folders and ImageNet.
+        fit: how images of another shape are made to fit.
+        progress: is told what happens, and may stop the run; None logs to `snn_train`.
+        command: noted in every checkpoint; None notes this call.
+        changes: to the recipe, see `Recipe.change`.
+
+    Returns:
+        The finished run: `records` of its epochs, `outcomes` of its stages, `checkpoint(stage)`.
+
+    Raises:
+        UsageError: arguments that do not go together, or a folder that holds a run already.
+        InputError: the data is missing or damaged.
+        ModelError: `begin_with` is no T = 1 checkpoint.
+        DivergedError: a stage failed four times; its best state is kept.
+        ResourceError: a file cannot be written, or memory does not suffice.
+        Stopped: as `progress` wanted; the state is saved.
+    """
+    command = command or _call(data, changes)
+    with _joined(machine) as (team, device):
+        progress = told(progress, team)
+        # Looked up first, so that a run is never half made: nothing is written before it is good.
+        pretrained = None if begin_with is None else Pretrained.load(Path(begin_with))
+        if pretrained:
+            experiment, loaded = _continued(pretrained, data, progress, command, changes)
+        else:
+            loaded = load(data, progress.files, image_size, fit)
+            experiment = _experiment(recipe, data, loaded, command, changes)
+        directory = Path(out) if out else _usual_folder(loaded, experiment.recipe)
+        with _new_folder(directory, experiment.recipe, team):
+            if pretrained:
+                run = pretrained.start(experiment, directory, device, team)
+            else:
+                run = state.start(experiment, directory, device)
+            return _finish(run, loaded, progress, machine, team)
+
+
+def resume(
+    directory: str | Path,
+    *,
+    machine: Machine = AUTOMATIC,
+    progress: Progress | None = None,
+    **changes: Any,
+) -> Run:
+    """Go on with the run in a folder, to the same bits as if it had never been stopped.
+
+    Args:
+        directory: the `out` of `train`.
+        progress: as in `train`.
+        changes: to the recipe, for a stage that failed: `largest_drop`, `rate_limits`,
+            `spike_rate`, `learning_rate`, `spiking_learning_rate`.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ModelError: there is nothing to resume, or its data has changed.
+        SnnError: as `train`.
+        Stopped: likewise.
+    """
+    directory = Path(directory)
+    with _joined(machine) as (team, device), _locked(directory, team):
+        progress = told(progress, team)
+        run = state.resume(directory, device)
+        left = run.recipe.stages[run.position.stage :]
+        if machine.compiled and all(stage.bits for stage in left):
+            raise UsageError(
+                "bad_flag", f"--compile is for floating point, none of which is left in {directory}"
+            )
+        compute_with(machine.threads, run.threads)
+        remedy.apply(run, changes)
+        data = _data_of(run.experiment.data, run.experiment, progress)
+        if digest(data) != run.experiment.data_digest:
+            raise ModelError(
+                "bad_checkpoint", f"{run.experiment.data} has changed since the run in {directory}"
+            )
+        if machine.threads is None and (note := crowded(torch.get_num_threads())):
+            progress.note(note)
+        return _finish(run, data, progress, machine, team)
+
+
+def _finish(run: Run, data: DataSet, progress: Progress, machine: Machine, team: Team) -> Run:
+    """Carry a run on to its end, on this machine and in this team."""
+    batch = run.recipe.batch_size
+    if batch % team.size:
+        raise UsageError(
+            "bad_flag", f"--batch-size {batch}: {team.size} processes cannot share it evenly"
+        )
+    run.team, run.threads = team, torch.get_num_threads()
+    run.micro_batch = machine.micro_batch or run.micro_batch
+    team.wait()  # until all have read what is to be resumed
+    if team.leads:
+        sweep_temporary(run.directory)
+    progress.begin(run)
+    for line in data.notes:
+        progress.note(line)
+    run.save()
+    try:
+        train_run(run, data, progress, progress.stop, machine.compiled)
+    finally:
+        if team.leads and run.records:
+            plot(run)
+    return run
+
+
+@contextmanager
+def _joined(machine: Machine) -> Iterator[tuple[Team, torch.device]]:
+    """This process's team and device, with so many threads."""
+    team, device = parallel.join(machine.device)
+    try:
+        compute_with(machine.threads)
+        yield team, device
+    finally:
+        parallel.leave(team)
+
+
+@contextmanager
+def _new_folder(directory: Path, recipe: Recipe, team: Team) -> Iterator[None]:
+    """A folder for a new run, and locked."""
+    check_free(directory, recipe)
+    make(directory)
+    team.wait()  # nobody looks for an old run in what another has begun
+    with _locked(directory, team):
+        yield
+
+
+def _locked(directory: Path, team: Team) -> AbstractContextManager[object]:
+    return Lock(directory) if team.leads else nullcontext()
+
+
+def _experiment(
+    recipe: Recipe | RecipeName, spec: str, data: DataSet, command: str, changes: dict[str, Any]
+) -> Experiment:
+    """What a new run trains. Raises: UsageError: values that do not go together."""
+    height, width = data.train_images.shape[1:3]
+    with _refused():
+        if not isinstance(recipe, Recipe):
+            recipe = Recipe.of(recipe, data.name, min(height, width))
+        recipe = recipe.change(**changes)
+        plan(recipe.network, recipe.width, recipe.hidden, (height, width))
+        check_augmentation(recipe.augmentation, (height, width), data.on_disk)
+    return Experiment(
+        recipe,
+        spec,
+        digest(data),
+        data.labels,
+        (height, width),
+        data.fit,
+        data.normalisation(),
+        command,
+    )
+
+
+def _continued(
+    pretrained: Pretrained, spec: str, progress: Progress, command: str, changes: dict[str, Any]
+) -> tuple[Experiment, DataSet]:
+    """What a run trains that begins with another's network. Raises: UsageError, InputError."""
+    data = _data_of(spec, pretrained.experiment, progress)
+    pretrained.check_data(data, spec)
+    with _refused():
+        return pretrained.continued(data, spec, command, **changes), data
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """A recipe's complaints, as a command ends with them."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError("bad_flag", str(error)) from error
+
+
+def _data_of(spec: str, experiment: Experiment, progress: Progress) -> DataSet:
+    """Pictures as `experiment` wants them."""
+    size = experiment.size if takes_size(spec) else None
+    return load(spec, progress.files, size, experiment.fit)
+
+
+def _usual_folder(data: DataSet, recipe: Recipe) -> Path:
+    name = data.name.split(":")[0].replace("/", "-")
+    return Path("runs") / (f"{name}-{recipe.stages[0].name}" if recipe.stages[0].bits else name)
+
+
+def _call(data: str, changes: dict[str, Any]) -> str:
+    values = "".join(f", {name}={value!r}" for name, value in changes.items())
+    return f"snn_train.train({data!r}{values})"

@@ -1,0 +1,103 @@
+"""Batches of a run: which images, in which order, augmented and normalised.
+
+Order and augmentation are drawn from the place in the run alone. All numbers of a whole batch are
+drawn, and this process takes its part of them, so that a batch is the same for any number of
+processes.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from snn_train.augment import Draws, augment
+from snn_train.data import DataSet
+from snn_train.on_disk import Decoding, Images, OnDisk, subset
+from snn_train.parallel import Team
+from snn_train.state import Run
+
+
+class Batch(NamedTuple):
+    """This process's part of a batch."""
+
+    images: Tensor
+    """float32 `(B, 3, H, W)`, normalised."""
+    labels: Tensor
+    """int64 `(B,)`"""
+
+
+class Split:
+    """The training set on the training device, split into what is trained on and what selects."""
+
+    def __init__(self, run: Run, data: DataSet) -> None:
+        recipe, device = run.recipe, next(run.network.parameters()).device
+        trained, held_out = data.split(recipe.validation, recipe.seed)
+        self.images = subset(data.train_images, trained).to(device)
+        self.labels = data.train_labels[trained].to(device)
+        self.held_out = subset(data.train_images, held_out).to(device)
+        self.held_out_labels = data.train_labels[held_out].to(device)
+        size = min(recipe.batch_size, len(self.images))
+        self.batch_size = size - size % run.team.size
+        self.steps = len(self.images) // self.batch_size
+        """Batches in an epoch; what is left over is another one's turn in the next."""
+
+    def epoch(self, run: Run) -> Iterator[Batch]:
+        """Yield the batches of the run's epoch, from its step on."""
+        first = run.position.step
+        order = torch.randperm(len(self.images), generator=run.random("order"))
+        chosen = torch.split(order, self.batch_size)[: self.steps]
+        mine = run.team.part(self.batch_size)
+        for step, images in enumerate(batches(run, self.images, chosen, first), first):
+            yield Batch(images, self.labels[chosen[step][mine].to(self.labels.device)])
+
+
+def batches(
+    run: Run,
+    images: Images,
+    chosen: Sequence[Tensor],
+    first: int = 0,
+    team: Team | None = None,
+) -> Iterator[Tensor]:
+    """Yield this process's part of every batch from the `first` on, augmented and normalised.
+
+    Args:
+        chosen: which images each batch is made of, int64 `(B,)`.
+        team: whose processes divide the batches; None for those that train together.
+    """
+    team = team or run.team
+    normalisation, how = run.experiment.normalisation, run.recipe.augmentation
+
+    def drawn() -> Iterator[tuple[Tensor, Draws]]:
+        for step, index in enumerate(chosen[first:], first):
+            mine = team.part(len(index) - len(index) % team.size)
+            draws = Draws.of(how, len(index), run.random("augmentation", step))
+            yield index[mine], draws.part(mine)
+
+    for pixels, draws in ahead(images, drawn()):
+        yield normalisation(augment(pixels, how, normalisation.offset, draws))
+
+
+def ahead(images: Images, wanted: Iterable[tuple[Tensor, Draws]]) -> Iterator[tuple[Tensor, Draws]]:
+    """Yield the pictures of every (index, draws) and the draws; the next are decoded meanwhile.
+
+    Pictures in memory come as they are. Those on disk come in the windows that were drawn for
+    them, if any were; the rest of an augmentation is `augment`'s for both.
+    """
+    if not isinstance(images, OnDisk):
+        for index, draws in wanted:
+            yield images[index.to(images.device)], draws
+        return
+    begun: deque[tuple[Decoding, Draws]] = deque()
+    try:
+        for index, draws in wanted:
+            begun.append((images.begin(index, draws), draws))
+            if len(begun) > 1:
+                yield images.finish(begun[0][0]), begun.popleft()[1]
+        while begun:
+            yield images.finish(begun[0][0]), begun.popleft()[1]
+    finally:  # whoever asked may have stopped early
+        for decoding, _ in begun:
+            for each in decoding:
+                each.cancel()

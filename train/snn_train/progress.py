@@ -1,0 +1,102 @@
+"""What a run tells while it goes on. Here it is logged; commands print it, see `report`."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from snn_train.parallel import Team
+from snn_train.records import EpochRecord
+from snn_train.state import Run
+
+LOG = logging.getLogger("snn_train")
+
+
+class Progress:
+    """Logs epochs and notes at level INFO. Override what shall be shown otherwise.
+
+    For example, to see the loss alone::
+
+        class Losses(snn_train.Progress):
+            def epoch(self, record):
+                print(record.stage, record.epoch, record.loss)
+
+        snn_train.train("digits", progress=Losses())
+    """
+
+    def files(self, items: Iterable[Path], title: str, total: int) -> Iterable[Path]:
+        """Yield the files of the data as they are read, `total` of them."""
+        return items
+
+    def begin(self, run: Run) -> None:
+        """The run begins or goes on; its folder is locked."""
+        self.note(title(run))
+
+    def steps(self, items: Iterable[int], run: Run, total: int) -> Iterable[int]:
+        """Yield the numbers of the steps of an epoch, which has `total`."""
+        return items
+
+    def epoch(self, record: EpochRecord) -> None:
+        """An epoch is over."""
+        LOG.info("%s", epoch_line(record))
+
+    def note(self, text: str) -> None:
+        """Something that whoever trains should know."""
+        LOG.info("%s", text)
+
+    def stop(self) -> bool:
+        """Whether to save the state and end; called after every step, in every process."""
+        return False
+
+
+class _Follower(Progress):
+    """Of a process that the first one speaks for: it may stop, and is silent."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def begin(self, run: Run) -> None:
+        self.progress.begin(run)
+
+    def epoch(self, record: EpochRecord) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+    def stop(self) -> bool:
+        return self.progress.stop()
+
+
+def told(progress: Progress | None, team: Team) -> Progress:
+    """Return what a process of the team reports to."""
+    progress = progress or Progress()
+    return progress if team.leads else _Follower(progress)
+
+
+def title(run: Run) -> str:
+    """What is trained on what, in which stages, and where it is saved."""
+    recipe = run.recipe
+    own = [stage.name for stage in recipe.stages]
+    earlier = [outcome.stage for outcome in run.outcomes if outcome.stage not in own]
+    stages = " → ".join([*earlier, *own])
+    parameters = sum(p.numel() for p in run.network.parameters())
+    return (
+        f"{recipe.network} width {recipe.width:g}, {parameters:,} parameters, recipe "
+        f"{recipe.name}, {stages}, on {run.experiment.data}, in {run.directory}"
+    )
+
+
+def epoch_line(record: EpochRecord) -> str:
+    """One line for an epoch, with every layer's firing rate in per cent."""
+    line = (
+        f"{record.stage:>4} {record.epoch:>3}/{record.epochs:<3} "
+        f"loss {record.loss:.4f}  validation {record.validation:.2%}  "
+        f"{record.images_per_second:,.0f} images/s"
+    )
+    if record.spike_rate is None:
+        return line
+    rates = " ".join(f"{100 * rate:.0f}" for rate in record.rates.values())
+    wanted = ""
+    if record.target is not None:
+        wanted = f" for {record.target:.1%} at strength {record.strength:.3g}"
+    return f"{line}  spikes {record.spike_rate:.1%}{wanted} (% a layer: {rates})"

@@ -1,0 +1,76 @@
+"""What a run writes down: a record an epoch, an outcome a stage. In files they are plain dicts."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """One epoch; a line of metrics.jsonl."""
+
+    stage: str
+    attempt: int
+    """Retries of the stage before this epoch."""
+    epoch: int
+    """From 1."""
+    epochs: int
+    """Of the stage."""
+    loss: float
+    """Mean over the epoch, without the penalty on spikes."""
+    validation: float
+    """Accuracy, 0 to 1."""
+    spike_rate: float | None
+    """MAC-weighted; None for the ANN."""
+    rates: dict[str, float]
+    """Of each layer, per neuron and timestep."""
+    seconds: float
+    images_per_second: float
+    target: float | None = None
+    """Spike rate to end at; None where there is no budget."""
+    strength: float | None = None
+    """g of the penalty on spikes at the end of the epoch; None likewise."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers, without what is None for want of a budget."""
+        return _without_none(self, ("target", "strength"))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "EpochRecord":
+        """The inverse of `to_dict`. Raises: TypeError: missing or unknown keys."""
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageOutcome:
+    """What the best state of a finished stage reached."""
+
+    stage: str
+    timesteps: int
+    bits: int = 0
+    """Of the integers it computes in; 0 for floating point."""
+    validation: float
+    """Accuracy, 0 to 1."""
+    test: float | None
+    """Accuracy; None until all stages are done."""
+    spike_rate: float | None
+    """MAC-weighted, over the validation images; None for the ANN."""
+    rates: dict[str, float]
+    """Of each layer there, per neuron and timestep."""
+    epochs: int
+    """Trained, retries included."""
+    seconds: float
+    test_rates: dict[str, float] | None = None
+    """Of each layer over the test images."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain containers, without the test's rates where there are none yet."""
+        return _without_none(self, ("test_rates",))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "StageOutcome":
+        """The inverse of `to_dict`. Raises: TypeError: missing or unknown keys."""
+        return cls(**values)
+
+
+def _without_none(row: EpochRecord | StageOutcome, optional: tuple[str, ...]) -> dict[str, Any]:
+    return {k: v for k, v in asdict(row).items() if v is not None or k not in optional}

@@ -1,0 +1,160 @@
+"""One step of training, in the order in which things happen.
+
+    rate       η, from the schedule
+    forward    logits of the student, and of the teacher where there is one
+    loss       L = (1 − α) CE(logits, label) + α τ² KL(teacher/τ ‖ logits/τ)
+    penalty    P = g Ω / w, where spikes have a budget
+    backward   ∇ Σ_parts n_part / n (L + P)
+    update     w ← w − η · what the optimiser makes of the gradient
+    clamp      leaks to [0, 1], thresholds above 0
+    average    a ← d a + (1 − d) w, where one is kept
+
+A batch that memory does not hold at once is computed in parts: their gradients add up to that of
+the whole, only normalisations see a part at a time.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from snn_runtime.errors import ResourceError
+from snn_train import average
+from snn_train.batches import Batch
+from snn_train.recipe import Recipe
+from snn_train.schedule import learning_rate
+from snn_train.spike_budget import start_recording
+from snn_train.state import Run
+
+TEMPERATURE = 2.0
+"""τ: softens both outputs in distillation (Hinton et al. 2015)."""
+SMALLEST_PART = 2
+"""Normalisation over a batch of one says nothing."""
+
+
+def step(
+    run: Run, student: nn.Module, teacher: nn.Module | None, batch: Batch, done: int, total: int
+) -> Tensor:
+    """Take one step and return the mean loss of this process's part of the batch, float64.
+
+    Args:
+        student: the run's network, or what compiles or distributes it.
+        teacher: whose logits are learnt beside the labels; None where nothing is distilled.
+        batch: this process's part, images `(B, 3, H, W)` normalised, labels int64 `(B,)`.
+        done: steps of the stage before this one.
+        total: steps of the stage.
+
+    Raises:
+        OutOfMemory: the gradient did not fit into memory; nothing has been changed yet.
+    """
+    network, recipe, optimiser, budget = run.network, run.recipe, run.optimiser, run.active_budget
+    size = len(batch.labels)
+    mean_loss = torch.zeros((), dtype=torch.float64, device=batch.images.device)
+    rate = learning_rate(recipe, run.stage, done, total, run.position.attempt)
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["lr_factor"]
+    optimiser.zero_grad(set_to_none=True)
+    run.seed_dropout()
+    with _watching_memory():
+        for part in parts(size, run.micro_batch or size):
+            images, labels = batch.images[part], batch.labels[part]
+            with _gradients_exchanged(student, last=part.stop == size):
+                if budget is not None:
+                    start_recording(network, recipe.regulariser)
+                logits = forward(student, images, recipe)
+                with torch.no_grad():
+                    wanted = None if teacher is None else forward(teacher, images, recipe)
+                loss = cost = loss_of(logits, labels, wanted, recipe)
+                if budget is not None:  # which the first part speaks to for all of them
+                    cost = loss + budget.penalty(network, run.team, done, total, part.start == 0)
+                (cost * (len(labels) / size)).backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
+            mean_loss += loss.detach() * (len(labels) / size)
+    optimiser.step()
+    network.clamp()
+    if run.average is not None and recipe.ema is not None:
+        average.follow(run.average, network, recipe.ema, done)
+    return mean_loss
+
+
+def forward(model: nn.Module, images: Tensor, recipe: Recipe) -> Tensor:
+    """Return logits `(B, classes)` in float32 or more, computed in the recipe's precision."""
+    bfloat16 = recipe.precision == "bfloat16"
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
+        logits: Tensor = model(images).float()
+    return logits
+
+
+def loss_of(logits: Tensor, labels: Tensor, wanted: Tensor | None, recipe: Recipe) -> Tensor:
+    """(1 − α) CE(logits, label) + α τ² KL(wanted/τ ‖ logits/τ), α the recipe's distillation."""
+    loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+    if wanted is None:
+        return loss
+    divergence = F.kl_div(
+        F.log_softmax(logits / TEMPERATURE, 1),
+        F.log_softmax(wanted / TEMPERATURE, 1),
+        reduction="batchmean",
+        log_target=True,
+    )
+    alpha = recipe.distillation
+    return (1 - alpha) * loss + alpha * TEMPERATURE**2 * divergence
+
+
+# Memory
+
+
+class OutOfMemory(Exception):
+    """The gradient of a part did not fit into memory."""
+
+
+def parts(count: int, size: int) -> list[slice]:
+    """Cut `count` pictures into parts of about `size`, as alike as can be."""
+    number = max(1, min(math.ceil(count / size), count // SMALLEST_PART))
+    return [slice(i * count // number, (i + 1) * count // number) for i in range(number)]
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch could not have the memory it asked for, on whichever device."""
+    signs = ("can't allocate memory", "not enough memory", "ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(s in str(error) for s in signs)
+
+
+@contextmanager
+def _watching_memory() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # torch's own class is one; a CPU's allocator raises no other
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory from error
+
+
+def _gradients_exchanged(student: nn.Module, last: bool) -> AbstractContextManager[object]:
+    """Processes exchange gradients once a step, after the last part."""
+    if isinstance(student, DistributedDataParallel) and not last:
+        return student.no_sync()
+    return nullcontext()
+
+
+def halve_parts(run: Run, count: int) -> str:
+    """Let the run compute half as many of `count` pictures at once; returns what there is to say.
+
+    Raises:
+        ResourceError: `out_of_memory`: there is no smaller part, or others wait for this process.
+    """
+    tried = min(run.micro_batch or count, count)
+    advice = f"ran out of memory with {tried} pictures at once"
+    if run.team.size > 1:  # the others already wait for this one's gradients
+        raise ResourceError(
+            "out_of_memory", f"{advice} a process; resume with --micro-batch {-(-tried // 2)}"
+        )
+    if tried <= SMALLEST_PART:
+        raise ResourceError("out_of_memory", f"{advice}; expected room for that many")
+    run.micro_batch = max(SMALLEST_PART, math.ceil(tried / 2))
+    run.optimiser.zero_grad(set_to_none=True)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return f"{advice}; the batch goes on in parts of {run.micro_batch}"
