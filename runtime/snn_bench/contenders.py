@@ -13,6 +13,7 @@ from snn_bench.timing import Call, warm_up
 from snn_runtime.errors import DeviceError, SnnError, UsageError
 from snn_runtime.graph import INPUT, FloatArray
 from snn_runtime.machine.describe import gpu_here
+from snn_runtime.onnx_build.messages import FREE
 
 Engine = Literal["onnxruntime", "openvino"]
 Ready: TypeAlias = tuple[str, Call]
@@ -142,7 +143,7 @@ def _ort_run(model: Path, threads: int, batch: int) -> Callable[[FloatArray], ob
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    options.add_free_dimension_override_by_name("batch", batch)
+    options.add_free_dimension_override_by_name(FREE, batch)
     # Its threads spin while they work, as by default, but not on into the next contender's turn.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])

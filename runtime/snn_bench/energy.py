@@ -21,7 +21,7 @@ import numpy.typing as npt
 from snn_bench.limit import reads
 from snn_bench.propagation import propagate
 from snn_bench.twin import is_identity
-from snn_runtime.graph import INPUT, Node, Population, Readout, Shape, SpikingGraph
+from snn_runtime.graph import INPUT, READOUT, Node, Population, Readout, Shape, SpikingGraph
 
 SOURCE = "45 nm, M. Horowitz, ISSCC 2014"
 
@@ -173,4 +173,4 @@ def _weightless(node: Node, sent: Sent, pictures: int) -> Layer:
 def _readout(readout: Readout, sent: Mapping[str, Sent], pictures: int) -> Layer:
     classes = len(readout.weight)
     additions = float(sent[readout.source].sum()) * classes / pictures
-    return Layer("readout", Operations(classes, additions), Operations(readout.weight.size))
+    return Layer(READOUT, Operations(classes, additions), Operations(readout.weight.size))

@@ -21,7 +21,16 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_bench.propagation import propagate
-from snn_runtime.graph import INPUT, Population, Projection, Readout, Shape, SpikingGraph, Weights
+from snn_runtime.graph import (
+    INPUT,
+    READOUT,
+    Population,
+    Projection,
+    Readout,
+    Shape,
+    SpikingGraph,
+    Weights,
+)
 
 Events: TypeAlias = npt.NDArray[np.float64]
 """Share of the pictures for which a place sends anything, in the shape of its node."""
@@ -102,4 +111,4 @@ def _readout(readout: Readout, events: Mapping[str, Events]) -> Traffic:
     weight = readout.weight
     each = _bytes_each([weight])
     row_bytes = float(events[readout.source].sum(dtype=np.float64)) * len(weight) * each
-    return Traffic("readout", row_bytes, math.ceil(weight.size * each), 0)
+    return Traffic(READOUT, row_bytes, math.ceil(weight.size * each), 0)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from snn_runtime.graph import (
     INPUT,
+    OUTPUT,
     FloatArray,
     Image,
     Lowering,
@@ -29,7 +30,7 @@ from snn_runtime.graph import (
 )
 from snn_runtime.machine.saturation import saturates_here
 from snn_runtime.onnx_build import BATCH, ModelProto, Operators, Value
-from snn_runtime.onnx_build.float32 import OUTPUT, flat, project
+from snn_runtime.onnx_build.float32 import flat, project
 
 SPREAD = 64.0
 """Pixels are divided by this after the offset is subtracted: about their standard deviation."""

@@ -1,4 +1,4 @@
-"""Engines that run a SpikingGraph: one module each, one protocol for all.
+"""Engines that run a SpikingGraph: a folder each, one protocol for all.
 
 Every engine must agree with `reference` spike for spike; `Model.self_test` proves it where it runs.
 """
@@ -10,7 +10,10 @@ import numpy.typing as npt
 
 from snn_runtime.graph.reference import Spikes
 
-__all__ = ["Backend"]
+__all__ = ["LARGEST_BATCH", "Backend"]
+
+LARGEST_BATCH = 32
+"""Images that `snn-infer` labels at once, and the largest batch of an engine on a GPU."""
 
 
 class Backend(Protocol):
@@ -18,7 +21,7 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """What actually runs, as commands report it."""
+        """Name of the backend, as commands report it."""
         ...
 
     @property
@@ -31,5 +34,5 @@ class Backend(Protocol):
         ...
 
     def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
-        """What every population sends, in graph order: for verification, not for speed."""
+        """The spikes of every population, in graph order: for verification, not for speed."""
         ...

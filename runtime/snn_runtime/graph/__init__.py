@@ -20,7 +20,7 @@ from snn_runtime.graph.graph import INT16_BOUND, SpikingGraph
 from snn_runtime.graph.lowering import Lowering
 from snn_runtime.graph.nodes import Node, Pool, Population, Visitor, Weightless
 from snn_runtime.graph.projection import Projection
-from snn_runtime.graph.values import INPUT, FloatArray, Numbers, Shape, Weights
+from snn_runtime.graph.values import INPUT, OUTPUT, READOUT, FloatArray, Numbers, Shape, Weights
 
 __all__ = [
     "INPUT",
@@ -32,9 +32,11 @@ __all__ = [
     "Lowering",
     "Node",
     "Numbers",
+    "OUTPUT",
     "Pool",
     "Population",
     "Projection",
+    "READOUT",
     "Readout",
     "Shape",
     "SpikingGraph",

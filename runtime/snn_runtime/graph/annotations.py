@@ -5,15 +5,17 @@ import re
 from typing import NoReturn
 
 from snn_runtime.errors import ModelError
+from snn_runtime.graph.values import INPUT, OUTPUT, READOUT
 
 MAX_JSON = 2**20
 """Bytes of provenance; more is not a description but an attack."""
-RESERVED = frozenset({"image", "logits", "readout"})
+RESERVED = frozenset({INPUT, OUTPUT, READOUT})
+"""Names of an image, a readout and its output, in files and messages."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
 def check_name(name: str) -> None:
-    """Names become tensor names in files and lines in messages; a slash is ours to add.
+    """Names become tensor names in files and lines in messages; a slash is the writer's to add.
 
     Raises:
         ModelError: `bad_graph`.

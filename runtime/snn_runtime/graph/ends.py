@@ -12,6 +12,7 @@ from snn_runtime.graph.values import (
     FLOAT_BOUND,
     INPUT,
     MAX_SIDE,
+    READOUT,
     FloatArray,
     Numbers,
     Shape,
@@ -80,7 +81,7 @@ class Image:
     def describe(self) -> list[object]:
         """What a digest says of it."""
         offset = [int(m) if m == int(m) else m for m in self.offset]
-        return ["image", self.height, self.width, offset, self.fit]
+        return [INPUT, self.height, self.width, offset, self.fit]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,26 +103,26 @@ class Readout:
 
     def check(self, classes: int, shapes: Mapping[str, Shape], sent: Mapping[str, int]) -> None:
         """Raises: ModelError: `bad_graph`."""
-        source = source_shape("readout", self.source, shapes)
+        source = source_shape(READOUT, self.source, shapes)
         if self.source == INPUT:
-            raise refuse("readout", "reads the image, expected spikes")
+            raise refuse(READOUT, "reads the image, expected spikes")
         if self.weight.shape != (classes, math.prod(source)):
             problem = f"weights {self.weight.shape} for {classes} labels, source {source}"
-            raise refuse("readout", problem)
+            raise refuse(READOUT, problem)
         if self.weight.dtype not in (np.int8, np.float32):
-            raise refuse("readout", f"weights are {self.weight.dtype}, expected int8 or float32")
-        check_events("readout", self.weight.shape[1] * sent[self.source])
-        check_weight("readout", self.weight, self.exact)
+            raise refuse(READOUT, f"weights are {self.weight.dtype}, expected int8 or float32")
+        check_events(READOUT, self.weight.shape[1] * sent[self.source])
+        check_weight(READOUT, self.weight, self.exact)
         for what, array in (("scale", self.scale), ("bias", self.bias)):
             if array.shape != (classes,) or array.dtype != np.float32:
                 problem = f"{what} is {array.dtype}{array.shape}, expected {classes}"
-                raise refuse("readout", problem)
-            check_floats("readout", what, array)
+                raise refuse(READOUT, problem)
+            check_floats(READOUT, what, array)
         furthest = reach(self.weight) * sent[self.source]
-        checked_bound("readout", float(furthest.max()), self.exact)
+        checked_bound(READOUT, float(furthest.max()), self.exact)
         largest = np.abs(self.scale.astype(np.float64)) * furthest + np.abs(self.bias)
         if largest.max() > FLOAT_BOUND:
-            raise refuse("readout", "a logit can leave the range of float32")
+            raise refuse(READOUT, "a logit can leave the range of float32")
 
     def logits(self, sent: Numbers) -> FloatArray:
         """Return `[N, C]`: a product of two 24-bit numbers is exact in float64, so it rounds once
@@ -132,7 +133,7 @@ class Readout:
 
     def describe(self) -> list[object]:
         """What a digest says of it besides its arrays."""
-        return ["readout", self.source, self.weight.shape]
+        return [READOUT, self.source, self.weight.shape]
 
     @property
     def arrays(self) -> tuple[Weights | FloatArray, ...]:

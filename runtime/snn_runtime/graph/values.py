@@ -16,7 +16,9 @@ Shape: TypeAlias = tuple[int, ...]
 """Of one example: `(C, H, W)` or `(O,)`."""
 
 INPUT = "image"
-"""Name under which projections refer to the picture itself."""
+"""Name under which projections refer to the image itself."""
+OUTPUT = "logits"
+READOUT = "readout"
 EXACT_BOUND = 2**24
 """Integers below this are exact in float32, so any order of addition gives the same sum."""
 FLOAT_BOUND = float(np.finfo(np.float32).max)

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 
 from snn_runtime.command import say
+from snn_runtime.engines import LARGEST_BATCH
 from snn_runtime.errors import InputError
 from snn_runtime.image import Limits, Prepared, Waiting, read_file, read_stream
 from snn_runtime.image.behind import ANOTHER_FOLLOWS, another_follows
@@ -19,7 +20,6 @@ from snn_runtime.infer.sources import STANDARD_INPUT, Source, find
 from snn_runtime.machine.cores import usable
 from snn_runtime.model import Model, load
 
-LARGEST_BATCH = 32
 DECODERS = 2
 """Large pictures decoded at once: each may take 400 MB at the default --max-pixels."""
 LARGE = 1 << 15

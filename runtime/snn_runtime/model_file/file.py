@@ -33,11 +33,11 @@ _KEYS = ("schema", "labels", "fit", "provenance", "digest", "golden")
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What a model file says."""
+    """The content of a model file."""
 
     graph: SpikingGraph
     digest: str
-    """`graph.digest()`: what computes, whoever trained it and however it is called."""
+    """`graph.digest()`: identifies what computes, without provenance."""
     golden: str
     """Hash of the spikes that the golden images cause: see `golden`."""
 
@@ -46,7 +46,7 @@ def to_bytes(graph: SpikingGraph, *, golden: str | None = None) -> bytes:
     """Return the file for `graph`, always the same bytes.
 
     Args:
-        golden: The golden hash, from somebody faster than the reference, which is run if None.
+        golden: The golden hash, where it is known; None has the reference compute it.
 
     Raises:
         ModelError: The gate would not read it back; `too_large`, most likely.
@@ -114,15 +114,15 @@ def _from_bytes(data: bytes) -> ModelFile:
     for tensor in model.graph.initializer:
         if tensor.name in rewriting.same:
             tensor.raw_data = b""
-    # Messages and not bytes are compared: another order of fields is as good as ours.
+    # Messages and not bytes are compared: the order of fields does not matter.
     if _serialised(expected) != _serialised(model):
         raise ModelError("bad_model", f"is not a network of export-snn: {_odd(model, expected)}")
     return file
 
 
 class Rewriting(Operators):
-    """Leaves out constants that are the file's own bytes, read where they lie: copying weights
-    twice to compare them with themselves would be half the time of a start."""
+    """Leaves out constants that are the file's own bytes, read where they lie. Copying weights
+    twice, to compare them with themselves, would be half of the loading time."""
 
     def __init__(self, graph: SpikingGraph, read: Mapping[str, Array]) -> None:
         super().__init__(NAME, str(graph.schema))
@@ -180,12 +180,12 @@ def _odd(given: ModelProto, expected: ModelProto) -> str:
     """Name the first thing in `given` that the graph read from it does not explain."""
     for one, other in ((given.graph, expected.graph), (given, expected)):
         for field in one.DESCRIPTOR.fields:
-            mine, theirs = getattr(one, field.name), getattr(other, field.name)
-            if field.name == "graph" or mine == theirs:
+            a, b = getattr(one, field.name), getattr(other, field.name)
+            if field.name == "graph" or a == b:
                 continue
             if field.name in ("node", "initializer"):
-                pairs = zip(mine, theirs, strict=False)
-                name = next((a.name for a, b in pairs if a != b), "the last")
+                pairs = zip(a, b, strict=False)
+                name = next((x.name for x, y in pairs if x != y), "the last")
                 return f"unexpected {field.name} {name!r:.80}"
             return f"unexpected {field.name}"
     return "it holds unknown fields"

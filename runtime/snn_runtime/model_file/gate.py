@@ -1,7 +1,7 @@
-"""The door: what a file must be before anybody looks for a network in it.
+"""The model gate: what a file must be before a network is looked for in it.
 
-Everything here refuses. A model is data: it names no other file, defines no function, holds no
-loop, and uses only the operations that `writer` writes.
+A model is data: it names no other file, defines no function, holds no loop, and uses only the
+operations that `writer` writes. All else is refused.
 """
 
 import math
@@ -124,17 +124,17 @@ def _check_versions(model: ModelProto) -> None:
     if domains:
         raise ModelError("forbidden", f"uses operations of the custom domain {domains[0]!r:.80}")
     opset = max(entry.version for entry in model.opset_import)
-    for what, version, ours in (
+    for what, version, supported in (
         ("IR version", model.ir_version, IR_VERSION),
         ("opset", opset, OPSET),
     ):
-        if version > ours:
+        if version > supported:
             raise ModelError(
                 "needs_newer_runtime",
-                f"needs a newer runtime: {what} {version}, this one reads {ours}",
+                f"needs a newer runtime: {what} {version}, this one reads {supported}",
             )
-        if version < ours:
-            raise ModelError("forbidden", f"has {what} {version}, expected {ours}")
+        if version < supported:
+            raise ModelError("forbidden", f"has {what} {version}, expected {supported}")
 
 
 def _check_parts(model: ModelProto) -> None:

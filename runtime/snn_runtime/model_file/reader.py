@@ -1,8 +1,8 @@
 """The nodes and tensors of ONNX to a SpikingGraph: the inverse of `writer`.
 
 What a node of the graph sends is a tensor without a slash in its name, so the operations up to and
-including the one that makes it are that node. Here only what cannot be guessed is looked up; that
-all the rest is as it must be is proved afterwards, by writing the graph again and comparing.
+including the one that makes it are that node. Only what a graph needs is read here. That
+all the rest is as it must be is proved afterwards: the graph is written again and compared.
 """
 
 import math
@@ -16,6 +16,8 @@ from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import (
     INPUT,
+    OUTPUT,
+    READOUT,
     Fit,
     Image,
     Node,
@@ -25,11 +27,11 @@ from snn_runtime.graph import (
     Readout,
     SpikingGraph,
 )
-from snn_runtime.onnx_build.float32 import CENTRED, OFFSET, OUTPUT, READOUT
+from snn_runtime.onnx_build.float32 import CENTRED, OFFSET
 
 Array: TypeAlias = npt.NDArray[Any]
 _Block: TypeAlias = Mapping[str, NodeProto]
-"""The operations of one node of the graph, by what they make."""
+"""The operations of one node of the graph, by their outputs."""
 
 _DTYPES: dict[int, np.dtype[Any]] = {
     TensorProto.INT8: np.dtype("<i1"),
@@ -43,7 +45,7 @@ def to_graph(
     """Recognise the network in `proto`, whose initializers are `tensors`.
 
     Raises:
-        ModelError: `bad_model` if it is not in our form, `bad_graph` if it is not sound.
+        ModelError: `bad_model`, it is not a network of export-snn; `bad_graph`, it is not sound.
     """
     image = _image(proto, tensors, fit)
     nodes: list[Node] = []
@@ -67,7 +69,7 @@ def _refuse(problem: str) -> ModelError:
 
 
 class Tensors:
-    """The initializers by name. Each is used once: a thousand users of one large tensor cost us."""
+    """The initializers by name. Each is used once, so that a small file is no large network."""
 
     def __init__(self, proto: GraphProto) -> None:
         self._protos = {tensor.name: tensor for tensor in proto.initializer}
@@ -75,9 +77,9 @@ class Tensors:
             raise _refuse("two tensors have the same name")
         self._windows: dict[str, tuple[int, ...]] = {}
         self.read: dict[str, Array] = {}
-        """What was taken: views of the file's bytes."""
+        """The arrays that were used: views of the file's bytes."""
 
-    def take(self, name: str) -> Array:
+    def use(self, name: str) -> Array:
         tensor = self._protos.pop(name, None)
         if tensor is None:
             raise _refuse(f"tensor {name!r:.80} is missing or used twice")
@@ -91,16 +93,16 @@ class Tensors:
         self.read[name] = array = array.reshape(shape)
         return array
 
-    def take_window(self, name: str) -> int:
+    def use_window(self, name: str) -> int:
         """The side of the window of ones with which the pool `name` counts."""
-        shape = self.take(f"{name}/weight").shape
+        shape = self.use(f"{name}/weight").shape
         if len(shape) != 4:
             raise _refuse(f"pool {name!r:.80} has a window of shape {shape}")
         self._windows[name] = shape
         return int(shape[2])
 
     def check_windows(self, graph: SpikingGraph) -> None:
-        """A small window must not make us write a huge one when files are compared."""
+        """A window must have the shape that the writer gives it, before the writer makes one."""
         for node in graph.nodes:
             if node.name in self._windows and isinstance(node, Pool):
                 expected = (graph.shapes[node.source][0], 1, node.kernel, node.kernel)
@@ -118,7 +120,7 @@ def _image(proto: GraphProto, tensors: Tensors, fit: Fit) -> Image:
     if kind != TensorProto.UINT8 or len(dims) != 4 or dims[0] or dims[3] != 3 or 0 in dims[1:]:
         shape = [size or "?" for size in dims[:6]]
         raise _refuse(f"input of shape {shape}, expected uint8 [batch, height, width, 3]")
-    offset = tensors.take(OFFSET)
+    offset = tensors.use(OFFSET)
     if offset.shape != (1, 3, 1, 1) or not all(0 <= m <= 255 for m in offset.flat):
         raise _refuse("the offset is not three numbers from 0 to 255")
     red, green, blue = (int(m) if m == int(m) else float(m) for m in offset.flat)
@@ -149,7 +151,7 @@ def _node(name: str, block: _Block, tensors: Tensors) -> Node:
     if last.op_type == "MaxPool":
         return Pool(name, _input(last, 0), "max", _attribute(last, "kernel_shape", 2)[0])
     if last.op_type == "Conv":
-        return Pool(name, _input(last, 0), "sum", tensors.take_window(name))
+        return Pool(name, _input(last, 0), "sum", tensors.use_window(name))
     if last.op_type != "Cast":
         raise _refuse(f"{name!r:.80} ends in {last.op_type}, expected a population or a pool")
     projections = tuple(
@@ -157,7 +159,7 @@ def _node(name: str, block: _Block, tensors: Tensors) -> Node:
         for node in block.values()
         if node.op_type in ("Conv", "Gemm")
     )
-    theta = tensors.take(f"{name}/threshold")
+    theta = tensors.use(f"{name}/threshold")
     positions = theta.ndim == 4 and theta.shape[0] == 1 and theta.shape[2:] != (1, 1)
     return Population(name, projections, theta[0] if positions else theta.reshape(-1))
 
@@ -182,7 +184,7 @@ def _source(node: NodeProto, block: _Block) -> str:
 
 def _weight(node: NodeProto, block: _Block, tensors: Tensors) -> Array:
     name = _input(node, 1)
-    return tensors.take(_input(block[name], 0) if name in block else name)
+    return tensors.use(_input(block[name], 0) if name in block else name)
 
 
 def _readout(block: _Block, tensors: Tensors) -> Readout:
@@ -190,7 +192,7 @@ def _readout(block: _Block, tensors: Tensors) -> Readout:
     if gemm is None:
         raise _refuse("the output is not a weighted sum")
     weight = _weight(gemm, block, tensors)
-    scale, bias = tensors.take(f"{READOUT}/scale"), tensors.take(f"{READOUT}/bias")
+    scale, bias = tensors.use(f"{READOUT}/scale"), tensors.use(f"{READOUT}/bias")
     return Readout(_source(gemm, block), weight, scale, bias)
 
 

@@ -1,4 +1,4 @@
-"""A first look at a protobuf's bytes, before the parser allocates anything for them.
+"""A check of a protobuf's bytes before the parser allocates memory for them.
 
 Two bytes can stand for an empty message of a hundred bytes in memory, so half a gigabyte of them
 would take all the memory of a server. Only `raw_data` may be large: everything else is counted.
@@ -11,13 +11,13 @@ from snn_runtime.errors import ModelError
 MAX_STRUCTURE = 4 * 2**20
 """Bytes outside of raw_data; 4,096 nodes with their names take a quarter of it."""
 MAX_FIELDS = 100_000
-"""Fields looked at, which bounds the time this takes."""
+"""Fields that are read, which bounds the time."""
 _PATH = (7, 5, 9)
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def check_wire(data: bytes) -> None:
-    """Refuse what is no protobuf or holds too much besides weights.
+    """Refuse bytes that are not a protobuf, or hold too much besides weights.
 
     Raises:
         ModelError: `not_a_model` or `too_large`.

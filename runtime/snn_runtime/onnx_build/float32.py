@@ -16,6 +16,8 @@ import numpy as np
 
 from snn_runtime.graph import (
     INPUT,
+    OUTPUT,
+    READOUT,
     FloatArray,
     Image,
     Lowering,
@@ -30,8 +32,6 @@ from snn_runtime.onnx_build.operators import BATCH, Operators, Value
 
 CENTRED = f"{INPUT}/centred"
 OFFSET = f"{INPUT}/offset"
-OUTPUT = "logits"
-READOUT = "readout"
 SUMS = f"{READOUT}/sum"
 """What the readout's scale and bias are applied to, `[N, classes]`."""
 

@@ -26,7 +26,9 @@ IR_VERSION = 8
 PRODUCER = "iir-snn"
 
 BATCH = -1
-"""The free dimension in a shape; a model calls it `batch`."""
+"""The free dimension in a shape,"""
+FREE = "batch"
+"""and what models call it."""
 
 Attribute: TypeAlias = int | tuple[int, ...]
 
@@ -86,7 +88,7 @@ def element(dtype: npt.DTypeLike) -> int:
 
 def _dimension(size: int) -> TensorShapeProto.Dimension:
     if size == BATCH:
-        return TensorShapeProto.Dimension(dim_param="batch")
+        return TensorShapeProto.Dimension(dim_param=FREE)
     return TensorShapeProto.Dimension(dim_value=size)
 
 

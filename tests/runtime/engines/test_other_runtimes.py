@@ -14,11 +14,11 @@ import pytest
 from graphs import example, pictures, spiking_graphs
 from hypothesis import given, settings
 
-from snn_runtime.graph import INPUT, Population, SpikingGraph, reference
+from snn_runtime.graph import INPUT, OUTPUT, READOUT, Population, SpikingGraph, reference
 from snn_runtime.model import BUNDLED, read
 from snn_runtime.model_file import to_bytes
 from snn_runtime.model_file.writer import Stored
-from snn_runtime.onnx_build.float32 import OUTPUT, READOUT, SUMS, spikes_of
+from snn_runtime.onnx_build.float32 import SUMS, spikes_of
 
 OPENVINO = {"EXECUTION_MODE_HINT": "ACCURACY"}
 SHOWN = [SUMS, f"{READOUT}/scaled"]

@@ -20,13 +20,13 @@ import onnxruntime as ort
 from snn_runtime.engines.lifetime import Reopened
 from snn_runtime.engines.onnxruntime.integer import Integer
 from snn_runtime.errors import DeviceError, ResourceError, SnnError, UsageError
-from snn_runtime.graph import INPUT, SpikingGraph
+from snn_runtime.graph import INPUT, OUTPUT, SpikingGraph
 from snn_runtime.graph.activations import MAX_KEPT, NUMBER
 from snn_runtime.graph.reference import Spikes
 from snn_runtime.machine.cores import thread_count
 from snn_runtime.machine.saturation import saturates_here
 from snn_runtime.onnx_build import ModelProto
-from snn_runtime.onnx_build.float32 import OUTPUT, Float32, spikes_of
+from snn_runtime.onnx_build.float32 import Float32, spikes_of
 
 Optimisation = Literal["disable", "basic", "extended", "all"]
 Form = Literal["integer", "float"]

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from snn_runtime.engines import LARGEST_BATCH
 from snn_runtime.engines.cache import open_cache
 from snn_runtime.engines.cache_files import ONNXRUNTIME, Shown
 from snn_runtime.engines.lifetime import Reopened, gpu_left_behind
@@ -36,8 +37,6 @@ Options: TypeAlias = dict[str, str]
 
 DEVICE = "cuda"
 """The memory that both providers keep outputs in, as ONNX Runtime calls it."""
-LARGEST_BATCH = 32
-"""The largest batch of a TensorRT engine; larger ones are cut."""
 WORKSPACE = 2**30
 """Bytes that TensorRT may use besides weights and activations; its own default is the whole GPU."""
 

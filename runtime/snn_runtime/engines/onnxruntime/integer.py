@@ -22,10 +22,10 @@ import numpy as np
 
 from snn_runtime.engines.onnxruntime.merge import Merged, merge, six_planes
 from snn_runtime.engines.onnxruntime.operators import SPIKE, IntegerOperators, WeightType
-from snn_runtime.graph import INPUT, Image, Pool, Population, SpikingGraph
+from snn_runtime.graph import INPUT, READOUT, Image, Pool, Population, SpikingGraph
 from snn_runtime.graph.values import reach
 from snn_runtime.onnx_build import Value
-from snn_runtime.onnx_build.float32 import READOUT, SUMS, Float32, flat, ones_of
+from snn_runtime.onnx_build.float32 import SUMS, Float32, flat, ones_of
 
 LARGEST_COUNT = 255
 """The largest count that a sum pool may send in uint8."""

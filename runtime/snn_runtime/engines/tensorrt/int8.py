@@ -9,11 +9,10 @@ from snn_runtime.engines.tensorrt.arithmetic import (
     SPIKE,
     int8_limit,
 )
-from snn_runtime.graph import Pool, Population, Projection, SpikingGraph
+from snn_runtime.graph import READOUT, Pool, Population, Projection, SpikingGraph
 from snn_runtime.graph.values import reach
 from snn_runtime.onnx_build import Operators, Value
 from snn_runtime.onnx_build.float32 import (
-    READOUT,
     SUMS,
     Float32,
     prefix_of,

@@ -10,13 +10,13 @@ import json
 import math
 from dataclasses import asdict, dataclass
 
+from snn_runtime.engines import LARGEST_BATCH
 from snn_runtime.engines.tensorrt.build import workspace
 from snn_runtime.engines.tensorrt.device import Device
 from snn_runtime.engines.tensorrt.library import Library, Request
 from snn_runtime.engines.tensorrt.lowering import LOWERING, Form
 from snn_runtime.graph import SpikingGraph
 
-LARGEST_BATCH = 32
 USUAL_BATCH = 1
 """The batch that engines are tuned for: one image from a camera."""
 BATCH_VALUES = 2**25
