@@ -66,13 +66,18 @@ def run(args: argparse.Namespace) -> int:
     # Here, so that --help and a mistyped flag neither wait for torch nor need it.
     from snn_export.exporting import check_bits, export, read_data
     from snn_export.importers import Foreign
-    from snn_export.labels import renamed
+    from snn_export.labels import labels_of, renamed, repeated
     from snn_runtime.files import check_target
     from snn_train.threads import compute_with
 
     check_target(args.model)
     compute_with(args.threads)
     network = read_network(args)
+    for name, places in repeated(labels_of(args.labels) if args.labels else ()).items():
+        say(
+            f"{PROGRAM}: warning: --labels: {name!r} is the name of {len(places)} classes: "
+            f"{', '.join(map(str, places))}"
+        )
     check_bits(network, args.int_bits, f"--int-bits {args.int_bits}: {args.checkpoint}")
     own_names = args.labels and not isinstance(network, Foreign)
     data = read_data(args.data, network, _shown) if args.data else None

@@ -37,6 +37,14 @@ def labels_of(text: str) -> tuple[str, ...]:
     return labels
 
 
+def repeated(labels: Sequence[str]) -> dict[str, list[int]]:
+    """Return the names that several classes have, and the numbers of these."""
+    places: dict[str, list[int]] = {}
+    for number, name in enumerate(labels):
+        places.setdefault(name, []).append(number)
+    return {name: found for name, found in places.items() if len(found) > 1}
+
+
 def renamed(given: str, trained: Sequence[str]) -> tuple[str, ...]:
     """Return the names given for the classes that were trained under other names.
 

@@ -30,6 +30,14 @@ def test_classes_trained_here_get_the_names_given(t1: Path) -> None:
     assert load(model).labels == ("katt", "Nº\u00a05", "Hund")
 
 
+def test_a_name_that_stands_twice_is_said(t1: Path) -> None:
+    """ImageNet has two cranes; elsewhere it is a slip of the pen."""
+    model = t1.with_name("model.onnx")
+    said = "export-snn: warning: --labels: 'crane' is the name of 2 classes: 0, 2\n"
+    assert refusal([t1, model, "--labels", "crane,heron,crane"]) == (0, said)
+    assert load(model).labels == ("crane", "heron", "crane")
+
+
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [

@@ -190,7 +190,7 @@ def test_missing_data_is_refused_before_anything_is_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     refused(train_snn("--data", "imagefolder:none"), 3, "none: no such folder", "[bad_data]")
-    refused(train_snn("--data", "mnist:none"), 3, "none: has neither")
+    refused(train_snn("--data", "mnist:none"), 3, "none: is no folder, expected one that holds")
     refused(train_snn("--data", "cifar10:none.tar.gz"), 3, "none.tar.gz")
     assert list(tmp_path.iterdir()) == []
 

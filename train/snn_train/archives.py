@@ -170,7 +170,9 @@ def _idx(
         else:
             found = next((p for p in (folder / file, folder / f"{file}.gz") if p.exists()), None)
             if found is None:
-                raise _bad(folder, f"has neither {file} nor {file}.gz")
+                if not folder.is_dir():
+                    raise _bad(folder, f"is no folder, expected one that holds {file}.gz")
+                raise _bad(folder, f"has neither {file} nor {file}.gz: its files belong there")
             arrays.append(_idx_array(found))
     for images, marks in (arrays[:2], arrays[2:]):
         if images.ndim != 3 or marks.ndim != 1 or len(images) != len(marks):

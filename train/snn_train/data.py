@@ -198,7 +198,11 @@ def _checked(data: DataSet) -> DataSet:
         raise InputError("bad_data", f"{data.name}: {error.message}; rename the class") from error
     if len(data.train_labels) < 10 * classes:
         found = len(data.train_labels)
-        raise InputError("bad_data", f"{data.name}: {found} training images for {classes} classes")
+        raise InputError(
+            "bad_data",
+            f"{data.name}: {found} training images for {classes} classes, expected {10 * classes} "
+            "or more: add pictures",
+        )
     for part, labels in (("train", data.train_labels), ("test", data.test_labels)):
         if bool(((labels < 0) | (labels >= classes)).any()):
             raise InputError("bad_data", f"{data.name}: a {part} label is not 0 to {classes - 1}")

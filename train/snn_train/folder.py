@@ -43,7 +43,10 @@ def make(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error  # ValueError: a zero byte in its name
-        raise ResourceError("unwritable", f"{directory}: {reason}") from error
+        raise ResourceError(
+            "unwritable",
+            f"{directory}: cannot be made ({reason}): name another with --out",
+        ) from error
 
 
 def set_aside(file: Path, place: Path) -> None:

@@ -31,6 +31,11 @@ another suffix than a picture's, what systems leave behind, and links that lead 
 
 RULES = (
     Rule(
+        ("follow",),
+        lambda args: not args.inputs or any(map(os.path.isdir, args.inputs)),
+        "is for links in folders, and no INPUT is a folder",
+    ),
+    Rule(
         ("top_k", "format", "strict", "follow", "max_pixels", "max_bytes"),
         lambda args: args.inputs,
         "is for pictures, and no INPUT is given",

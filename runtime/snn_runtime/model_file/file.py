@@ -5,6 +5,7 @@ unexplained, and engines are made from the graph, never from the stranger's byte
 """
 
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,9 +26,10 @@ from snn_runtime.model_file import gate
 from snn_runtime.model_file.reader import Tensors, to_graph
 from snn_runtime.model_file.writer import NAME, emit
 from snn_runtime.onnx_build.operators import Array, Operators
-from snn_runtime.proof.golden import golden_hash, golden_images
+from snn_runtime.proof.golden import golden_hash, golden_images, is_cheap
 from snn_runtime.text import printable
 
+LOG = logging.getLogger(__name__)
 _KEYS = ("schema", "labels", "fit", "provenance", "digest", "golden")
 
 
@@ -46,12 +48,15 @@ def to_bytes(graph: SpikingGraph, *, golden: str | None = None) -> bytes:
     """Return the file for `graph`, always the same bytes.
 
     Args:
-        golden: The golden hash, where it is known; None has the reference compute it.
+        golden: The golden hash, where it is known; None has the reference compute it, which for
+            large networks takes minutes: the log says so first.
 
     Raises:
         ModelError: The gate would not read it back; `too_large`, most likely.
     """
     if golden is None:
+        if not is_cheap(graph):
+            LOG.info("computing the golden hash with the reference; it may take minutes")
         golden = golden_hash(run(graph, golden_images(graph.image)).spikes)
     file = ModelFile(graph, graph.digest(), golden)
     data = _serialised(_with_metadata(emit(graph), file))
