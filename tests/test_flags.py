@@ -1,51 +1,14 @@
 """Every flag of every command that the command line alone tells to be without effect is refused in
 that mode, and no other. The flags are those that the parsers know: a new one has to be added."""
 
-from importlib import import_module
-from typing import Any
-
 import pytest
+from flag_values import PARSERS, SYNTHETIC, VALUES, parsed
 
 from snn_runtime.engines.choice import Choice
 from snn_runtime.errors import UsageError
 from snn_train.choices import OF_THE_FILE
 from snn_train.flags import OF_A_BEGINNING
 
-VALUES = {
-    "train-snn": {
-        "data": "digits", "resume": "begun", "out": "elsewhere", "format": "json",
-        "network": "vgg11", "recipe": "iir", "width": "0.2", "hidden": "8", "surrogate": "tanh",
-        "dropout": "0.3", "image_size": "9x9", "fit": "stretch", "timesteps": "3,1",
-        "epochs": "7", "batch_size": "10", "optimiser": "sgd --learning-rate 0.1",
-        "learning_rate": "0.01", "spiking_learning_rate": "0.02", "weight_decay": "0.3",
-        "label_smoothing": "0.2", "distillation": "0.1", "percentile": "77",
-        "augment": "cutout=2", "ema": "0.9", "largest_drop": "0.3", "seed": "3",
-        "spike_rate": "0.2", "regulariser": "hoyer", "int_bits": "6", "from": "t1.pt",
-        "device": "cuda:7", "threads": "3", "precision": "bfloat16", "micro_batch": "5",
-        "compile": "", "rate_limits": "0.001,0.7",
-    },
-    "export-snn": {
-        "weights": "float32", "int_bits": "4", "data": "digits", "threads": "3",
-        "format": "json", "framework": "nir", "labels": "d,e,f", "image_size": "9x9",
-        "mean": "0.3", "std": "0.3", "fit": "stretch", "module": "net.py:other", "dt": "0.01",
-    },
-    "snn-infer": {
-        "model": "m.onnx", "backend": "onnxruntime", "device": "cuda:1", "precision": "fp16",
-        "threads": "3", "top_k": "2", "format": "csv", "strict": "", "follow": "",
-        "max_pixels": "777", "max_bytes": "777", "self_test": "", "clear_cache": "",
-    },
-    "snn-bench": {
-        "model": "m.onnx", "images": "photos", "topology": "resnet20", "rates": "7",
-        "pooling": "average", "hidden": "8", "width": "0.3", "weight_bits": "4",
-        "backends": "event", "threads": "2", "batch": "3", "against": "dnn", "rounds": "3",
-        "duration": "9", "warm_up": "9", "energy": "", "no_memory": "", "format": "csv",
-        "plot": "sweep.svg",
-    },
-    "snn-doctor": {"model": "m.onnx", "json": "", "output": "report.json", "timeout": "5"},
-}  # fmt: skip
-"""A value of every flag that is not its default."""
-
-SYNTHETIC = {"rates", "pooling", "hidden", "width", "weight_bits"}
 OF_PICTURES = {"top_k", "format", "strict", "follow", "max_pixels", "max_bytes"}
 OF_A_MODEL = {"model", "backend", "device", "precision", "threads"}
 MODES: list[tuple[str, set[str]]] = [
@@ -77,18 +40,6 @@ MODES: list[tuple[str, set[str]]] = [
     ("snn-doctor", set()),
 ]
 """A command line for every mode, and the flags that have no effect in it."""
-PARSERS = {
-    "train-snn": "snn_train.flags",
-    "export-snn": "snn_export.cli",
-    "snn-infer": "snn_runtime.infer.cli",
-    "snn-bench": "snn_bench.cli",
-    "snn-doctor": "snn_runtime.doctor.cli",
-}
-
-
-def parsed(line: str) -> Any:
-    command, *words = line.split()
-    return import_module(PARSERS[command]).parse_args(words)
 
 
 @pytest.mark.parametrize(("line", "without_effect"), MODES)

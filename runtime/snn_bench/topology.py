@@ -69,7 +69,7 @@ class Design:
         if given is None:
             published = {"vgg16": HIDDEN if self.pooling == "average" else 0, "resnet20": 0}
             given = published.get(self.topology, HIDDEN)
-        return round(given * self.width)
+        return max(1, round(given * self.width)) if given else 0
 
     @property
     def largest_weight(self) -> int:

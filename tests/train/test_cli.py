@@ -12,6 +12,7 @@ import torch
 from bad_inputs.pictures import encoded, picture
 from refusals import refused
 
+from snn_runtime.errors import InputError
 from snn_train import api, checkpoint, validation
 from snn_train.progress import epoch_line
 from snn_train.records import EpochRecord
@@ -76,6 +77,8 @@ def photos(root: Path, height: int = 24, width: int = 32) -> Path:
         (["--largest-drop", "0.5"], ["settings", "largest_drop"], 0.5),
         (["--rate-limits", "0,0.75"], ["settings", "rate_limits"], (0.0, 0.75)),
         (["--seed", "11"], ["settings", "seed"], 11),
+        (["--ema", "0.9"], ["settings", "ema"], 0.9),
+        (["--micro-batch", "8"], ["micro_batch"], 8),
         (["--precision", "bfloat16"], ["settings", "precision"], "bfloat16"),
         (["--augment", "none"], ["settings", "augmentation", "shift"], 0),
         (["--augment", "flip"], ["settings", "augmentation", "flip"], True),
@@ -114,6 +117,18 @@ def test_threads_and_device_are_obeyed(
     flags = ("--data", "digits", "--format", "json", "--out", tmp_path / "run")
     assert train_snn(*flags, "--threads", "3", "--device", "cpu").code == 0
     assert asked == [3]
+
+
+def test_the_steps_are_compiled_where_that_is_asked(
+    train_snn: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def compiled(*_: object, **__: object) -> None:
+        raise InputError("stopped", "torch.compile is asked")
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    flags = ("--data", "digits", *TINY, "--out", tmp_path / "run")
+    answer = train_snn(*flags, "--compile")
+    assert answer.code == 3 and "torch.compile is asked" in answer.err
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:3"])
