@@ -22,9 +22,9 @@ from PIL import Image
 
 from snn_bench import experiment
 from snn_export import exporting
-from snn_runtime import model as model_module
 from snn_runtime.command import run_command
 from snn_runtime.doctor import checks, facts
+from snn_runtime.engines.choice import make_backend
 from snn_runtime.errors import InputError
 from snn_runtime.model_file import write
 
@@ -140,8 +140,6 @@ def observed(
         seen.extend(what)
         raise InputError("stopped", "the work is left out")
 
-    make_backend = model_module.make_backend
-
     def recorded(file: Any, choice: Any) -> Any:
         seen.append(choice)
         return make_backend(file, choice)
@@ -150,7 +148,7 @@ def observed(
         seen.extend(asked)
         return iter(())
 
-    monkeypatch.setattr(model_module, "make_backend", recorded)
+    monkeypatch.setattr("snn_runtime.model.make_backend", recorded)
     monkeypatch.setattr(checks, "check_all", check_all)
     monkeypatch.setattr(facts, "ALWAYS", {})
     monkeypatch.setattr(

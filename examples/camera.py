@@ -1,0 +1,29 @@
+"""Label the frames of a camera or a film, and print a line whenever the label changes.
+
+    ffmpeg -loglevel error -i /dev/video0 -f rawvideo -pix_fmt bgr24 - | python camera.py 640 480
+
+Frames come as raw bytes, one channel after another in the order of OpenCV. They are handed to the
+network as they are: `classify` crops and resizes them as the network was trained.
+"""
+
+import sys
+
+import numpy as np
+
+import snn_runtime as snn
+
+
+def main(width: int, height: int) -> None:
+    model = snn.load()
+    number, shown = 0, ""
+    while len(data := sys.stdin.buffer.read(height * width * 3)) == height * width * 3:
+        frame = np.frombuffer(data, np.uint8).reshape(height, width, 3)
+        answer = model.classify(frame, colour="bgr")
+        label = "?" if answer.unsure else answer.label
+        if label != shown:
+            print(f"frame {number}: {label} {answer.probability:.1%}", flush=True)
+        number, shown = number + 1, label
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
