@@ -1,4 +1,4 @@
-"""What every node sends, in float32 through ONNX Runtime and BLAS: the interpreter, but fast.
+"""The values of all nodes, in float32 through ONNX Runtime and BLAS: the interpreter, but fast.
 
 Integers below 2²⁴, and no others occur with int8 weights, are exact in float32: the spikes are the
 interpreter's. With float32 weights a current on the edge may fall either way, which no rate shows.

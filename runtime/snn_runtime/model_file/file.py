@@ -149,7 +149,7 @@ def _recognised(model: ModelProto, metadata: Mapping[str, str], tensors: Tensors
     if not isinstance(labels, list) or fit is None:
         raise ModelError("bad_model", "is not a network of export-snn: its labels or fit are odd")
     if not re.fullmatch("[0-9a-f]{64}", metadata["golden"]):
-        raise ModelError("bad_model", "is not a network of export-snn: its golden hash is none")
+        raise ModelError("bad_model", "is not a network of export-snn: its golden hash is not one")
     graph = to_graph(model.graph, tensors, tuple(labels), fit, metadata["provenance"])
     digest = graph.digest()
     if digest != metadata["digest"]:

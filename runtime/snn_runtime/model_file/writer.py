@@ -36,7 +36,7 @@ class Stored(Float32):
     def product(self, name: str, prefix: str, projection: Projection) -> Value:
         source = self.floats(projection.source)
         if projection.weight.ndim == 2:
-            # Under the name of the reader, and before its weights: so it stands in all files.
+            # Named after the projection and before its weights: part of the format.
             source = self.op.flatten(f"{prefix}/flat", source)
         weight = self.weight(prefix, projection.weight)
         return project(self.op, name, projection, source, weight)

@@ -8,8 +8,8 @@
 θ is `[1, O, 1, 1]`, `[1, O]` for a dense population or, where each position has its own,
 `[1, O, H, W]`.
 
-What a node of the graph sends on is the value of its name; everything else is called `name/what`,
-and names hold no slash.
+The value that a node sends has the node's name. All others are called `name/what`; names of nodes
+hold no slash.
 """
 
 import numpy as np
@@ -18,7 +18,6 @@ from snn_runtime.graph import (
     INPUT,
     OUTPUT,
     READOUT,
-    FloatArray,
     Image,
     Lowering,
     Pool,
@@ -33,7 +32,7 @@ from snn_runtime.onnx_build.operators import BATCH, Operators, Value
 CENTRED = f"{INPUT}/centred"
 OFFSET = f"{INPUT}/offset"
 SUMS = f"{READOUT}/sum"
-"""What the readout's scale and bias are applied to, `[N, classes]`."""
+"""The readout's weighted sums, before its scale and bias, `[N, classes]`."""
 
 
 def spikes_of(population: str) -> str:
@@ -47,12 +46,12 @@ def projection_of(readout: Readout) -> Projection:
 
 
 def ones_of(node: Pool, graph: SpikingGraph) -> Weights:
-    """What a sum pool convolves with, a channel at a time, `[C, 1, k, k]`."""
+    """The kernel of a sum pool, `[C, 1, k, k]`, one group a channel."""
     return np.ones((graph.shapes[node.source][0], 1, node.kernel, node.kernel), np.int8)
 
 
 def prefix_of(node: Population, index: int) -> str:
-    """What the values of a projection are called: as the population, where it is alone."""
+    """Begins the names of a projection's values; a single one has its population's name."""
     return node.name if len(node.projections) == 1 else f"{node.name}/{index}"
 
 
@@ -78,13 +77,13 @@ def flat(op: Operators, x: Value) -> Value:
 
 
 class Float32(Lowering[Value]):
-    """The operators of a graph, node by node; those of the readout come with the outputs."""
+    """The operators of a graph, node by node. The outputs are made when they are called for."""
 
     def __init__(self, graph: SpikingGraph, op: Operators | None = None) -> None:
         super().__init__(graph)
         self.op = op or Operators("spiking_graph")
         size = (graph.image.height, graph.image.width)
-        self.picture = self.op.input(INPUT, np.uint8, (BATCH, *size, 3))
+        self.pixels = self.op.input(INPUT, np.uint8, (BATCH, *size, 3))
         self.fires: dict[str, Value] = {}
         """`[current > θ]` of the populations that compare."""
         self.walk()
@@ -105,7 +104,7 @@ class Float32(Lowering[Value]):
         return [self.fired(node.name) for node in self.graph.populations]
 
     def fired(self, population: str) -> Value:
-        """Its comparison or, where it has none, whether what it sends is other than 0."""
+        """Its comparison or, where it has none, whether its values are other than 0."""
         if population in self.fires:
             return self.fires[population]
         return self.op.cast(spikes_of(population), self.sent[population], np.bool_)
@@ -113,14 +112,14 @@ class Float32(Lowering[Value]):
     def image(self, image: Image) -> Value:
         """`x − m`, `[N, 3, H, W]`."""
         offset = np.array(image.offset, np.float32).reshape(1, 3, 1, 1)
-        floats = self.op.cast(f"{INPUT}/float", self.picture, np.float32)
+        floats = self.op.cast(f"{INPUT}/float", self.pixels, np.float32)
         planes = self.op.transpose(f"{INPUT}/planes", floats, (0, 3, 1, 2))
         return self.op.sub(CENTRED, planes, self.op.constant(OFFSET, offset))
 
     def population(self, node: Population) -> Value:
         """`[Σ_p W_p ∗ s_p > θ]`."""
         current = self.current(node)
-        theta = self.op.constant(f"{node.name}/threshold", self.threshold(node))
+        theta = self.op.constant(f"{node.name}/threshold", node.comparand)
         self.fires[node.name] = self.op.greater(spikes_of(node.name), current, theta)
         return self.send(node.name, self.fires[node.name])
 
@@ -156,21 +155,17 @@ class Float32(Lowering[Value]):
         return self.product(f"{prefix}/current", prefix, node.projections[index])
 
     def product(self, name: str, prefix: str, projection: Projection) -> Value:
-        """`W ∗ s` in float32, whatever the source sends."""
+        """`W ∗ s`, float32."""
         source, weight = self.floats(projection.source), self.weight(prefix, projection.weight)
         return project(self.op, name, projection, source, weight)
 
     def floats(self, source: str) -> Value:
-        """What a source sends, as float32."""
+        """The values of a source, as float32."""
         sent = self.sent[source]
         if sent.dtype == np.float32:
             return sent
         return self.op.cast(f"{source}/float", sent, np.float32)
 
-    def threshold(self, node: Population) -> FloatArray:
-        """θ in the shape of its comparison."""
-        return node.comparand
-
     def weight(self, prefix: str, weight: Weights) -> Value:
-        """Weights that float32 numbers are multiplied with."""
+        """Weights for float32 values."""
         return self.op.constant(f"{prefix}/weight", weight.astype(np.float32, copy=False))

@@ -426,7 +426,7 @@ EDITS: dict[str, tuple[Edit, str]] = {
     ),
     "fit": (set_metadata("fit", "pad"), "labels or fit are odd"),
     "provenance NaN": (set_metadata("provenance", '{"a": NaN}'), "NaN is no JSON number"),
-    "golden": (set_metadata("golden", "0" * 63), "its golden hash is none"),
+    "golden": (set_metadata("golden", "0" * 63), "its golden hash is not one"),
     "doc string": (lambda m: setattr(m, "doc_string", "hi"), "unexpected doc_string"),
     "producer": (lambda m: setattr(m, "producer_name", "me"), "unexpected producer_name"),
     "value info": (lambda m: m.graph.value_info.pop(), "unexpected value_info"),

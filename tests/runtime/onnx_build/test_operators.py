@@ -1,6 +1,7 @@
 """Operators as functions of values: what ONNX Runtime computes of them, types, shapes, names."""
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,14 @@ def test_bytes_depend_on_the_calls_alone() -> None:
     assert hashlib.sha256(data).hexdigest() == (
         "c24783ba256432383da74ff33570b1d15942fddd8b9471340b50543806fcf21d"
     )
+
+
+def test_the_example_in_the_documents() -> None:
+    page = Path(__file__).parents[3] / "docs" / "explanation" / "lowering.md"
+    names: dict[str, Any] = {}
+    exec(page.read_text().split("```python\n")[1].split("```")[0], names)
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    np.testing.assert_array_equal(run(names["model"], x=x)[0], run(line(), x=x)[0])
 
 
 def everything(op: Operators) -> dict[str, Value]:

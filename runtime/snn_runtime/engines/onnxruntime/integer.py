@@ -50,8 +50,8 @@ class Integer(Float32):
         As m has planes of its own, padding them with zeros is padding after the subtraction.
         """
         m = self.op.constant(f"{INPUT}/m", np.array(image.offset, np.uint8).reshape(1, 1, 1, 3))
-        offsets = self.op.expand(f"{INPUT}/offsets", m, self.picture)
-        both = self.op.concat(f"{INPUT}/both", [self.picture, offsets], axis=3)
+        offsets = self.op.expand(f"{INPUT}/offsets", m, self.pixels)
+        both = self.op.concat(f"{INPUT}/both", [self.pixels, offsets], axis=3)
         return self.op.transpose(f"{INPUT}/six_planes", both, (0, 3, 1, 2))
 
     def population(self, node: Population) -> Value:
@@ -108,7 +108,7 @@ class Integer(Float32):
         return super().floats(source)
 
     def merged(self, node: Population) -> Merged | None:
-        """All projections as one, where one convolution can sum and compare them."""
+        """All projections as one, if one operator can sum and compare them."""
         integers = all(p.source in self.unit for p in node.projections)
         if not integers or node.threshold.ndim > 1:
             return None
@@ -118,10 +118,10 @@ class Integer(Float32):
         return merge(projections, self._shapes, self._shapes[node.name])
 
     def fired_at_once(self, node: Population, merged: Merged) -> Value:
-        """255 where the current exceeds the threshold, of one operator."""
+        """255 where the current exceeds the threshold, in one operator."""
         name, bound = node.name, self.graph.bounds[node.name]
         unit = min(self.unit[source] for source in merged.sources)
-        # A threshold that no current reaches may as well be nearer.
+        # A threshold that no current reaches is moved to where none reaches it either.
         k = np.clip(np.floor(node.threshold).astype(np.int64), -bound - 1, bound)
         bias = self.op.constant(f"{name}/bias", (-unit * k).astype(np.int32))
         scale = self.op.one if unit == SPIKE else self.op.saturating

@@ -147,7 +147,7 @@ class Engines:
         """A new engine, proven and put into the cache.
 
         Raises:
-            Unbuilt, Refused, Wrong: There is none, and why.
+            Unbuilt, Refused, Wrong: It cannot be built, loaded or proven, with the reason.
         """
         expected = None if debug else self._expected(form)
         spec = self._spec(form, debug)

@@ -18,7 +18,7 @@ from snn_runtime.errors import DeviceError, ResourceError, SnnError
 from snn_runtime.installing import install_line, on_jetson
 
 MODULES = ("cuda.bindings.runtime", "cuda.cudart")
-"""Where cuda-python keeps the runtime: from 12.6 on, and before."""
+"""The runtime's module in cuda-python: from 12.6 on, and before."""
 OUT_OF_MEMORY = 2
 CAPTURE_ERRORS = (801, *range(900, 920))
 """Errors of a stream that cannot be recorded, the only ones that break nothing."""
@@ -183,7 +183,7 @@ class _Uncaptured(DeviceError):
 
 
 def _recordable(work: Callable[[], bool]) -> bool:
-    """Do the work; a stream in which it fails must still be told that the recording is over."""
+    """Do the work. Its failure must not keep the caller from ending the recording."""
     try:
         return work()
     except _Uncaptured:
