@@ -25,7 +25,8 @@ exclude_patterns = ["_build"]
 nitpicky = False
 html_theme = "furo"
 html_title = "iir-snn"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"

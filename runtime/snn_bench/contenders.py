@@ -31,9 +31,9 @@ class Contender:
 
     kind: Literal["snn", "dnn"]
     engine: str
-    """Of ours a backend, or a backend and where it runs: `onnxruntime@cuda`."""
+    """A backend, perhaps with its device as in `onnxruntime@cuda`; a dense engine of a twin."""
     precision: str = ""
-    """`fp32` or `int8` of a dense twin."""
+    """`fp32` or `int8` for a dense twin; empty for a spiking network."""
 
     @property
     def name(self) -> str:

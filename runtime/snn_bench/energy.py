@@ -40,17 +40,17 @@ class Cost:
 
 COSTS = (Cost("fp32", 4.6, 0.9), Cost("fp16", 1.5, 0.4), Cost("int8", 0.23, 0.03))
 WIDE = Cost("int8, 32-bit sums", 0.3, 0.1)
-"""By the same source 8-bit products in 32-bit sums: 8 bits do not hold a layer's."""
+"""8-bit products in 32-bit sums, by the same source: 8 bits do not hold the sums of a layer."""
 
 
 @dataclass(frozen=True)
 class Operations:
-    """Of one picture."""
+    """Operations for one image, the mean over all images."""
 
     macs: float = 0.0
     additions: float = 0.0
     padding: float = 0.0
-    """Those of the MACs that are with zero padding."""
+    """Multiply-adds, among `macs`, whose input is zero padding."""
 
     @property
     def unpadded(self) -> "Operations":
@@ -69,13 +69,13 @@ class Operations:
 
 @dataclass(frozen=True)
 class Layer:
-    """What one layer, pool or readout takes, on average over the pictures."""
+    """Operations of one layer, pool or readout for one image, the mean over all images."""
 
     layer: str
     snn: Operations
     dnn: Operations
     comparisons: int = 0
-    """In each of the two."""
+    """Comparisons with thresholds, as many as ReLUs in the twin."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ class Priced:
     ratio: float
     """DNN ÷ SNN."""
     ratio_unpadded: float
-    """The same without multiply-adds with zero padding in either."""
+    """DNN ÷ SNN, without multiply-adds whose input is zero padding."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Operations of one picture and what they would cost."""
+    """Operations for one image and their estimated energy."""
 
     source: str
     layers: list[Layer]

@@ -67,7 +67,7 @@ class Zone:
 
     part: str
     path: str
-    """Of the file with microjoules."""
+    """File that holds the counter, in microjoules."""
     span: int
     """The largest count, after which it begins again at 0."""
 

@@ -1,7 +1,7 @@
 """The physical limit: bytes of weight rows that the spikes make necessary.
 
 A neuron that fired adds, at every output pixel its kernel taps reach, a row of one weight an output
-channel. Whoever skips all the zeros still has to bring those rows from the cache to the core. A
+channel. An engine that skips all zeros still has to bring those rows from the cache to the core. A
 weight is half a byte in a layer where all are −8 to 7:
 
     bytes = Σ_fired taps that reach an output · output channels / groups · bytes a weight
@@ -33,12 +33,12 @@ from snn_runtime.graph import (
 )
 
 Events: TypeAlias = npt.NDArray[np.float64]
-"""Share of the pictures for which a place sends anything, in the shape of its node."""
+"""Fraction of the images for which a position sends anything, in the shape of its node."""
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What one layer makes necessary, on average over the pictures."""
+    """Memory traffic that one layer makes necessary, the mean over all images."""
 
     layer: str
     row_bytes: float

@@ -25,14 +25,14 @@ class Spent:
     part: str
     """`package`, `dram`, `GPU 0` or a rail's name."""
     pictures: int
-    """In all rounds."""
+    """Images labelled in all rounds."""
     joules: float
-    """A picture: all that was spent, whoever caused it."""
+    """Joules an image: everything behind the meter, whatever caused it."""
     joules_min: float
-    """Of the rounds."""
+    """Least and most joules an image among the rounds."""
     joules_max: float
     above_idle: float
-    """A picture, less what is spent in the same time while nobody has a turn."""
+    """Joules an image, less what the machine spends in the same time while nothing runs."""
     watts: float
     idle_watts: float
 

@@ -32,7 +32,7 @@ METHOD = {
     "energy estimate": "operations of one picture, counted on these pictures, times published "
     "energies of one operation; moving data is not in it",
     "energy measured": "in turns of their own after the race, each contender after the other, one "
-    "call before each turn not counted; joules of everything behind the meter, whoever caused "
+    "call before each turn not counted; joules of everything behind the meter, whatever caused "
     "them; above_idle less what it spends in the same time while this process sleeps",
 }
 
@@ -42,17 +42,17 @@ class Row:
     """One contender with one thread count and batch size."""
 
     contender: str
-    """Such as `snn event` or `dnn int8 openvino`."""
+    """Name, such as `snn event` or `dnn int8 openvino`."""
     threads: int
     batch: int
     variant: str
     """How it ran the batch."""
     latency: Latency
-    """Of a whole batch."""
+    """Seconds for a whole batch."""
     peak_bytes: int | None
-    """None if not asked for."""
+    """Largest resident size of its process; None with `--no-memory`."""
     activation_bytes: int | None
-    """Of `peak_bytes`, what running a batch took; None also where the system does not tell."""
+    """Part of `peak_bytes` that running a batch added; None also if the system does not say."""
     load_seconds: float | None
     limit_share: float | None
     """Time at the physical limit ÷ p50, for an SNN where the bandwidth was measured."""
@@ -82,7 +82,7 @@ class Energy:
     estimate: Estimate
     measured: list[Spent]
     unmeasured: dict[str, str]
-    """Why, by meter."""
+    """Reason for each meter that could not be read."""
 
 
 @dataclass(frozen=True)
@@ -90,27 +90,27 @@ class Report:
     """One network at one rate."""
 
     network: str
-    """Such as `vgg16, max pooling`, or the model's path."""
+    """Name, such as `vgg16, max pooling`, or the path of the model."""
     rate: float | None
-    """The asked one; None for a given model."""
+    """Requested spike rate of a synthetic network; None for a given model."""
     rates: dict[str, float]
-    """Measured, of the spikes that enter each layer, by source."""
+    """Measured fraction of ones among the bits that enter each layer, by source."""
     parameters: int
     activation_bytes: int
-    """By arithmetic, of one picture."""
+    """Values of one image needed at once, in float32, computed from the graph."""
     images: int
-    """Pictures that were answered in turn."""
+    """Different images, cycled through."""
     traffic: list[Traffic]
     bandwidth: dict[int, float] | str
-    """Bytes a nanosecond by bytes of weights, or why there is none."""
+    """Bytes a nanosecond by bytes of weights, or why it was not measured."""
     limit_ns: float | None
-    """A picture's time at the limit, one thread."""
+    """Nanoseconds an image at the memory limit, one thread."""
     rows: list[Row]
     comparisons: list[Comparison]
     unavailable: dict[str, str]
-    """Reason by contender."""
+    """Reason for each contender that cannot run here."""
     energy: Energy | None = None
-    """None if not asked for."""
+    """None without `--energy`."""
 
     @property
     def mean_rate(self) -> float:

@@ -1,4 +1,4 @@
-"""What the networks look at: the pictures of a folder."""
+"""Input images from a folder of pictures."""
 
 from pathlib import Path
 

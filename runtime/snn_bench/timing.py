@@ -14,7 +14,7 @@ Call: TypeAlias = Callable[[int], object]
 Samples: TypeAlias = npt.NDArray[np.float64]
 """Seconds of each call."""
 MOST_CALLS = 10_000
-"""Of one contender in one round."""
+"""Largest number of calls of one contender in one round."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def race(calls: Sequence[Call], protocol: Protocol) -> list[list[Samples]]:
     numbers = [0] * len(calls)
     samples: list[list[Samples]] = [[] for _ in calls]
     was_collecting = gc.isenabled()
-    gc.disable()  # a collection would be charged to whoever happens to run
+    gc.disable()  # a collection would be charged to the contender that happens to run
     try:
         for turn in range(protocol.rounds):
             for step in range(len(calls)):

@@ -1,4 +1,4 @@
-"""What is to be measured: a given model, or synthetic networks at asked rates."""
+"""What is measured: a given model, or synthetic networks at requested rates."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -19,20 +19,20 @@ from snn_runtime.model import BUNDLED
 from snn_runtime.model_file import read
 
 IMAGES = 16
-"""Pictures answered in turn."""
+"""Different images, cycled through."""
 LARGE_IMAGES = 4
-"""The same at 224 pixels: the thresholds are set by all of them at once."""
+"""Different images of 224 pixels: fewer, because all are held at once to set thresholds."""
 LARGE_SIDE = 128
 
 
 @dataclass(frozen=True, eq=False)
 class Workload:
-    """A network and what it is to look at."""
+    """A network and its input images."""
 
     network: str
-    """What it is called in reports."""
+    """Name in reports."""
     rate: float | None
-    """The asked one; None for a given model."""
+    """Requested spike rate; None for a given model."""
     graph: SpikingGraph
     images: npt.NDArray[np.uint8]
     """`[N, H, W, 3]`"""

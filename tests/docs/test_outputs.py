@@ -1,30 +1,20 @@
 """What commands print for programs is what docs/reference/outputs.md publishes, key by key."""
 
-import contextlib
-import io
 import json
-import sys
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import torch
+from pages import run
 
 from snn_runtime.model import read
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "reference" / "schemas"
 PHOTOS = ROOT / "runtime" / "photos"
-MAINS = {
-    "train-snn": "snn_train.cli",
-    "export-snn": "snn_export.cli",
-    "snn-infer": "snn_runtime.infer.cli",
-    "snn-bench": "snn_bench.cli",
-    "snn-doctor": "snn_runtime.doctor.cli",
-}
 # A run with a budget and all kinds of stages.
 TINY = """train-snn --data digits --network vgg5 --width 0.1 --timesteps 1 --epochs 1,1,1
 --int-bits 4 --spike-rate 0.15 --rate-limits 0,1 --largest-drop 1 --threads 1 --format json
@@ -64,18 +54,8 @@ def check(value: object, name: str, part: str = "") -> None:
 
 
 def printed(line: str, codes: Sequence[int] = (0,)) -> list[Any]:
-    """Run a command in this process; the JSON that it prints, line by line."""
-    out, said, before = io.TextIOWrapper(io.BytesIO()), io.StringIO(), sys.argv
-    sys.argv = line.split()
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
-            code = import_module(MAINS[sys.argv[0]]).main()
-            out.flush()
-    finally:
-        sys.argv = before
-    assert code in codes, said.getvalue()
-    assert isinstance(out.buffer, io.BytesIO)
-    return [json.loads(each) for each in out.buffer.getvalue().splitlines()]
+    """The JSON that a command prints, line by line."""
+    return [json.loads(each) for each in run(line, codes).splitlines()]
 
 
 @pytest.fixture(scope="module")
