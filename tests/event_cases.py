@@ -1,7 +1,8 @@
 """Cases for the driver in tests/runtime/engines/event, which is built together with the engine."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from corner_graphs import CORNERS
@@ -64,6 +65,39 @@ def write_cases(folder: Path, wide: int = 12, small: int = 12) -> list[Path]:
     graphs |= {f"wide{i}": graph for i, graph in enumerate(drawn(wide_graphs(), wide))}
     graphs |= {name: make() for name, make in CORNERS.items() if name not in SLOW}
     return [write_case(folder / f"{name}.case", graph, 3) for name, graph in graphs.items()]
+
+
+def build_kernel_tests(
+    test: str,
+    folder: Path,
+    compiler: Compiler,
+    flags: Mapping[str, Sequence[str]],
+    *,
+    sources: Path = event_build.SOURCES,
+) -> list[Path]:
+    """Compile `simd_test` or `kernels_test` once for each instruction set, with its flags.
+
+    Raises:
+        BuildError: The compiler refuses.
+    """
+    parts = ("plan", "pack", "bounds", "layout", "schedule") if test == "kernels_test" else ()
+    common = [*compiler.command, *event_build.FLAGS, "-O1", f"-I{sources}"]
+    objects = [folder / f"{part}.o" for part in parts]
+    programs = [folder / f"{test}_{name}" for name in flags]
+
+    def compile_part(part: str) -> None:
+        source, target = sources / f"{part}.cpp", folder / f"{part}.o"
+        event_build.run([*common, "-c", str(source), "-o", str(target)])
+
+    def link(name: str, program: Path) -> None:
+        units = map(str, (DRIVER.with_name(f"{test}.cpp"), *objects))
+        own = (f"-DSNN_ISA={name}", *flags[name])
+        event_build.run([*common, *own, *units, "-o", str(program)])
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(compile_part, parts))
+        list(pool.map(link, flags, programs))
+    return programs
 
 
 def build_driver(folder: Path, compiler: Compiler, flags: Sequence[str]) -> Path:

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from event_cases import build_driver, write_cases
+from event_cases import build_driver, build_kernel_tests, write_cases
 
 import event_build
 from event_build import BuildError, Compiler
@@ -41,6 +41,17 @@ def test_aarch64(tmp_path: Path, cases: list[Path]) -> None:
     compiler = Compiler((ARM[0],), "aarch64", "")
     driver = build_driver(tmp_path, compiler, (*FAST, "-static"))
     check([ARM[1]], driver, cases, "neon")
+
+
+@pytest.mark.parametrize("test", ["simd_test", "kernels_test"])
+def test_kernels_of_aarch64(test: str, tmp_path: Path) -> None:
+    needed(*ARM)
+    compiler = Compiler((ARM[0],), "aarch64", "")
+    (program,) = build_kernel_tests(test, tmp_path, compiler, {"neon": ("-static",)})
+    done = subprocess.run(
+        [ARM[1], program], capture_output=True, text=True, check=False, timeout=900
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,216 @@
+// Every vector operation of one instruction set (SNN_ISA) against scalar code: extremes, all lanes,
+// sums at the limits of their lanes.
+#include <limits>
+#include <vector>
+
+#include "expect.h"
+#include "kernels.h"
+#include "simd-inl.h"
+
+namespace snn {
+namespace SNN_ISA {
+namespace {
+
+constexpr Kernels kLayout = {"",      kVectorBytes, kMaxTileWidth, kInterleaved, kInputsPerLane,
+                             nullptr, nullptr,      nullptr};
+constexpr uint32_t kUntouched = 0xdeadbeef;
+
+// Every pair of extremes in every lane, once beside lanes that all exceed and once beside none.
+template <typename Vector, typename Lane>
+void test_greater_mask(const char *what) {
+  constexpr int kLanes = sizeof(Vector) / sizeof(Lane);
+  using Limits = std::numeric_limits<Lane>;
+  const Lane ends[] = {Limits::min(), Limits::min() + 1, -256,         -1, 0, 1, 255,
+                       256,           Limits::max() - 1, Limits::max()};
+  for (const Lane left : ends) {
+    for (const Lane right : ends) {
+      for (int lane = 0; lane < kLanes; lane++) {
+        for (const Lane others : {Lane{0}, Lane{1}}) {
+          Lane a[kLanes], b[kLanes];
+          uint64_t expected = 0;
+          for (int i = 0; i < kLanes; i++) {
+            a[i] = i == lane ? left : others;
+            b[i] = i == lane ? right : Lane{0};
+            expected |= static_cast<uint64_t>(a[i] > b[i]) << i;
+          }
+          const uint64_t got = greater_mask(load<Vector>(a), load<Vector>(b));
+          expect(what, lane, static_cast<int64_t>(got), static_cast<int64_t>(expected));
+        }
+      }
+    }
+  }
+}
+
+// One weight at a time in every lane and place, the others random, with elements at their extremes.
+void test_multiply_add(Random &random) {
+  constexpr int kWeightBytes = 4 / kInputsPerLane;
+  const int64_t low = kInputsPerLane == 4 ? 0 : -255;
+  for (int place = 0; place < kLanes32 * kInputsPerLane; place++) {
+    for (const int64_t weight : {-128, -127, -1, 0, 1, 126, 127}) {
+      for (const int64_t element : {low, int64_t{0}, int64_t{1}, int64_t{254}, int64_t{255}}) {
+        int8_t weights[kVectorBytes] = {};
+        ImageElement inputs[kInputsPerLane];
+        int32_t sums[kLanes32];
+        int64_t expected[kLanes32];
+        for (ImageElement &input : inputs) input = static_cast<ImageElement>(element);
+        inputs[random.between(0, kInputsPerLane - 1)] =
+            static_cast<ImageElement>(random.between(low, 255));
+        for (int i = 0; i < kLanes32; i++) {
+          sums[i] = static_cast<int32_t>(random.between(-(1 << 30), 1 << 30));
+          expected[i] = sums[i];
+          for (int j = 0; j < kInputsPerLane; j++) {
+            const int at = i * kInputsPerLane + j;
+            const int16_t w =
+                static_cast<int16_t>(at == place ? weight : random.between(-128, 127));
+            memcpy(weights + at * kWeightBytes, &w, kWeightBytes);
+            expected[i] += int64_t{w} * inputs[j];
+          }
+        }
+        const VecI32 got = multiply_add(load<VecI32>(sums), weights, load<int32_t>(inputs));
+        store(sums, got);
+        for (int i = 0; i < kLanes32; i++) expect("multiply_add", i, sums[i], expected[i]);
+      }
+    }
+  }
+}
+
+void check_append(const std::vector<uint64_t> &mask, uint32_t base) {
+  constexpr int64_t kBefore = 4, kTooFar = 16, kAfter = 8;
+  std::vector<uint32_t> expected;
+  const int64_t words = static_cast<int64_t>(mask.size());
+  for (int64_t i = 0; i < 64 * words; i++) {
+    if (mask[i / 64] >> (i % 64) & 1) expected.push_back(base + static_cast<uint32_t>(i));
+  }
+  const int64_t count = static_cast<int64_t>(expected.size());
+  std::vector<uint32_t> list(kBefore + count + kTooFar + kAfter, kUntouched);
+  uint32_t *const to = list.data() + kBefore;
+  expect("append_set_bits, count", words, append_set_bits(to, mask.data(), words, base) - to,
+         count);
+  for (int64_t i = 0; i < count; i++) expect("append_set_bits", i, to[i], expected[i]);
+  for (int64_t i = 0; i < kBefore; i++) expect("before the list", i, list[i], kUntouched);
+  for (int64_t i = 0; i < kAfter; i++) expect("too far", i, to[count + kTooFar + i], kUntouched);
+}
+
+void test_append_set_bits(Random &random) {
+  for (int64_t words = 1; words <= 9; words++) {
+    std::vector<uint64_t> mask(words);
+    check_append(mask, 5);
+    for (int64_t bit = 0; bit < 64 * words; bit++) {  // alone, and alone not
+      mask.assign(words, 0);
+      mask[bit / 64] = uint64_t{1} << (bit % 64);
+      check_append(mask, 0);
+      for (uint64_t &word : mask) word = ~word;
+      check_append(mask, 1U << 31);
+    }
+    check_append(std::vector<uint64_t>(words, ~uint64_t{0}), 0);
+    for (int eighths = 1; eighths < 8; eighths++) {
+      for (uint64_t &word : mask) word = random.mask(eighths);
+      check_append(mask, static_cast<uint32_t>(random.bits()) >> 4);
+    }
+  }
+}
+
+// Weight rows as Packer lays them out.
+template <class Acc, int Bits>
+class Rows {
+ public:
+  explicit Rows(int64_t count) : bytes_(static_cast<size_t>(count * Acc::kRowBytes)) {}
+  const int8_t *row(int64_t r) const { return bytes_.get() + r * Acc::kRowBytes; }
+  void set(int64_t r, int64_t channel, int64_t weight) {
+    int8_t *const row = bytes_.get() + r * Acc::kRowBytes;
+    if (Bits == 8) {
+      row[lane_offset(kLayout, channel)] =
+          static_cast<int8_t>(weight + even_lane_bias(kLayout, channel));
+      return;
+    }
+    const NibbleOffset at = nibble_offset(kLayout, channel);
+    const int64_t rest = row[at.byte] & ~(15 << at.shift);
+    row[at.byte] = static_cast<int8_t>(rest | (weight + 8) << at.shift);
+  }
+
+ private:
+  Array<int8_t> bytes_;
+};
+
+// Adds `count` rows, in turn those of `rows`, and compares with `expected` sums.
+template <class Acc, int Bits>
+void check_sums(const char *what, const Rows<Acc, Bits> &rows, int64_t different, int64_t count,
+                const std::vector<int64_t> &expected) {
+  Acc sum;
+  for (int64_t r = 0; r < count; r++) {
+    if (r && r % Acc::kRowsBeforeWidening == 0) sum.widen();
+    sum.add(rows.row(r % different));
+  }
+  VecI16 vectors[2 * Acc::kWidth / kVectorBytes];
+  sum.finish(count, vectors);
+  int16_t sums[Acc::kWidth];
+  memcpy(sums, vectors, sizeof sums);
+  for (int c = 0; c < Acc::kWidth; c++) expect(what, c, sums[c], expected[c]);
+}
+
+template <class Acc, int Bits>
+void test_accumulator(const char *what, Random &random) {
+  constexpr int64_t kLow = Bits == 8 ? -128 : -8, kHigh = -kLow - 1;
+  // Each channel alone at one extreme and all others at the other.
+  for (const int64_t count : {0, 1, 2, 15, 16, 17, 32, 33}) {
+    for (int channel = 0; channel < Acc::kWidth; channel++) {
+      const int64_t alone = channel % 2 ? kLow : kHigh, others = kLow + kHigh - alone;
+      Rows<Acc, Bits> rows(1);
+      std::vector<int64_t> expected(Acc::kWidth, count * others);
+      for (int c = 0; c < Acc::kWidth; c++) rows.set(0, c, c == channel ? alone : others);
+      expected[channel] = count * alone;
+      check_sums(what, rows, 1, count, expected);
+    }
+  }
+  // As many rows as 16 bits hold.
+  for (const int64_t weight : {kLow, kHigh}) {
+    const int64_t count = weight < 0 ? INT16_MIN / weight : INT16_MAX / weight;
+    Rows<Acc, Bits> rows(1);
+    for (int c = 0; c < Acc::kWidth; c++) rows.set(0, c, weight);
+    check_sums(what, rows, 1, count, std::vector<int64_t>(Acc::kWidth, count * weight));
+  }
+  for (int64_t count = 1; count < 60; count++) {
+    Rows<Acc, Bits> rows(count);
+    std::vector<int64_t> expected(Acc::kWidth);
+    for (int64_t r = 0; r < count; r++) {
+      for (int c = 0; c < Acc::kWidth; c++) {
+        const int64_t weight = random.between(kLow, kHigh);
+        rows.set(r, c, weight);
+        expected[c] += weight;
+      }
+    }
+    check_sums(what, rows, count, count, expected);
+  }
+}
+
+// All tiles that kernels_test and the engine may meet.
+template <int Width>
+void test_accumulators(Random &random) {
+  if constexpr (Width <= kMaxTileWidth) {
+    if constexpr (Width >= kVectorBytes) {
+      test_accumulator<Accumulator8<Width / kVectorBytes>, 8>("Accumulator8", random);
+    }
+    if constexpr (Width >= 2 * kVectorBytes) {
+      test_accumulator<Accumulator4<Width / kVectorBytes / 2>, 4>("Accumulator4", random);
+    }
+    test_accumulators<2 * Width>(random);
+  }
+}
+
+void test_all() {
+  Random random;
+  test_greater_mask<VecI16, int16_t>("greater_mask of 16 bits");
+  test_greater_mask<VecI32, int32_t>("greater_mask of 32 bits");
+  test_multiply_add(random);
+  test_append_set_bits(random);
+  test_accumulators<64>(random);
+}
+
+}  // namespace
+}  // namespace SNN_ISA
+}  // namespace snn
+
+int main() {
+  snn::SNN_ISA::test_all();
+  std::puts("all operations agree");
+}
