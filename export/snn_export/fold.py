@@ -87,7 +87,7 @@ class FoldedNetwork:
     readout: FoldedReadout
     labels: tuple[str, ...]
     bits: int = 8
-    """Of the integers to be made of the weights: 8, 6 or 4."""
+    """Bits of the integers that weights are rounded to: 8, 6 or 4."""
 
 
 def fold_norm(synapse: Synapse, norm: Norm) -> Synapse:

@@ -16,7 +16,7 @@ class Origin(Protocol):
 
     @property
     def bits(self) -> int:
-        """Of the integers it was trained in, which its file then has to have; 0 for any."""
+        """Bits of the integers it was trained in, which its file must have; 0 for any."""
 
     @property
     def image(self) -> Image:

@@ -41,7 +41,7 @@ class Parity:
     spikes: int
     """Neurons compared, one by one."""
     rounded: int
-    """Of those, how many differ because float32 rounds."""
+    """How many of them differ because float32 rounds."""
     layerwise: int
     """How many differ in the exported file, int8 or not, each layer fed the original's spikes."""
     running: int
@@ -52,7 +52,7 @@ class Parity:
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one layer."""
+    """How many neurons of one layer differ."""
 
     total: int
     rounded: int
@@ -80,9 +80,8 @@ def compare(
                 "the exported graph, beyond what rounding explains",
             )
     _check_logits(origin, images, theirs, logits.double().numpy())
-    ours = engine.spikes(images)
     running = 0
-    for watched, spikes in _pooled_spikes(origin, graph, ours):
+    for watched, spikes in _pooled_spikes(origin, graph, engine.spikes(images)):
         wanted = theirs[watched.layer]
         running += int((spikes.reshape(wanted.shape) != wanted).sum())
     exported = differing(origin, graph, images, theirs) if graph.exact else differences
@@ -167,12 +166,12 @@ def _check_logits(
     sent = _sent_by_original(origin, graph, images, theirs)[graph.readout.source]
     flat = sent.reshape(len(images), -1)
     weight = graph.readout.weight.astype(np.float64)
-    ours = flat @ weight.T + graph.readout.bias
+    exported = flat @ weight.T + graph.readout.bias
     operations = weight.shape[1] + FEW
     gamma = operations * UNIT_ROUNDOFF / (1 - operations * UNIT_ROUNDOFF)
     constants = origin.lowered.constants["readout"] + np.abs(graph.readout.bias)
     margin = gamma * (flat @ np.abs(weight).T + constants)
-    wrong = np.abs(ours - logits.reshape(ours.shape)) > margin
+    wrong = np.abs(exported - logits.reshape(exported.shape)) > margin
     if wrong.any():
         raise VerifyError(
             "parity",

@@ -40,7 +40,7 @@ class Trained:
 
     @property
     def bits(self) -> int:
-        """Of the integers it was trained in; 0 where it was trained in floating point."""
+        """Bits of the integers it was trained in; 0 for floating point."""
         return self.network.bits
 
     @property

@@ -46,9 +46,9 @@ class Accuracy:
 
     images: int
     trained: float
-    """Of the torch network in float32, 0 to 1."""
+    """Accuracy of the torch network in float32, 0 to 1."""
     exported: float
-    """Of the graph in its engine."""
+    """Accuracy of the graph in its engine."""
     agreement: float
     """Share of images for which both say the same."""
     rates: dict[str, float]

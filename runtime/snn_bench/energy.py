@@ -68,7 +68,7 @@ class Operations:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerCost:
     """Operations of one layer, pool or readout for one image, the mean over all images."""
 
     layer: str
@@ -98,7 +98,7 @@ class Estimate:
     """Operations for one image and their estimated energy."""
 
     source: str
-    layers: list[Layer]
+    layers: list[LayerCost]
     snn: Operations
     dnn: Operations
     comparisons: int
@@ -130,7 +130,7 @@ def price(cost: Cost, snn: Operations, dnn: Operations) -> Priced:
     return Priced(cost.precision, cost.mac, cost.addition, ours, other, other / ours, unpadded)
 
 
-def count(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> list[Layer]:
+def count(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> list[LayerCost]:
     """Every node's operations in graph order; the readout comes last."""
     sent: dict[str, Sent] = {}
     layers = []
@@ -145,7 +145,7 @@ def count(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> list[Layer]:
 
 def _population(
     node: Population, shapes: Mapping[str, Shape], sent: Mapping[str, Sent], pictures: int
-) -> Layer:
+) -> LayerCost:
     outputs = prod(shapes[node.name])
     snn, dnn = Operations(), Operations()
     for projection in node.projections:
@@ -157,20 +157,20 @@ def _population(
             snn += dense
         else:
             snn += Operations(additions=float((sent[projection.source] * reached).sum()) / pictures)
-    return Layer(node.name, snn, dnn, outputs)
+    return LayerCost(node.name, snn, dnn, outputs)
 
 
-def _weightless(node: Node, sent: Sent, pictures: int) -> Layer:
+def _weightless(node: Node, sent: Sent, pictures: int) -> LayerCost:
     """A count of c took c additions, in the twin one a value; a maximum compares each but one."""
     joined = sum(count for _, count in node.fan_in)
     if not node.counts:
         comparisons = sent.size * (joined - 1)
-        return Layer(node.name, Operations(), Operations(), comparisons=comparisons)
+        return LayerCost(node.name, Operations(), Operations(), comparisons=comparisons)
     counted = Operations(additions=float(sent.sum()) / pictures)
-    return Layer(node.name, counted, Operations(additions=sent.size * joined))
+    return LayerCost(node.name, counted, Operations(additions=sent.size * joined))
 
 
-def _readout(readout: Readout, sent: Mapping[str, Sent], pictures: int) -> Layer:
+def _readout(readout: Readout, sent: Mapping[str, Sent], pictures: int) -> LayerCost:
     classes = len(readout.weight)
     additions = float(sent[readout.source].sum()) * classes / pictures
-    return Layer(READOUT, Operations(classes, additions), Operations(readout.weight.size))
+    return LayerCost(READOUT, Operations(classes, additions), Operations(readout.weight.size))

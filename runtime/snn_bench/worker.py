@@ -168,13 +168,13 @@ def _loader(
     if contender.kind == "dnn":
         return lambda: open_twin(contender.engine, path, task.threads, inputs)
     from snn_runtime.engines.choice import BackendName, Choice, make_backend
-    from snn_runtime.model import load, read
+    from snn_runtime.model import load, read_model_file
 
     def ready() -> Ready:
         backend, device = named(contender.engine)
         threads = None if on_gpu(contender.engine) else task.threads
         if not prove:
-            engine = make_backend(read(path), Choice(backend, device, threads=threads))
+            engine = make_backend(read_model_file(path), Choice(backend, device, threads=threads))
             return engine.details, cyclic(engine.run, inputs)
         model = load(path, backend=cast(BackendName, backend), device=device, threads=threads)
         if check and not model.self_tested:

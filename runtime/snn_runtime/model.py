@@ -193,14 +193,14 @@ def load(
         VerifyError: `self_test` or `golden_hash`, the engine and the file do not agree.
     """
     choice = Choice(backend, device, precision, threads)
-    file = read(path)
+    file = read_model_file(path)
     model = Model(file.graph, file.golden, make_backend(file, choice))
     on_gpu = choice.device not in ("auto", "cpu") and file.graph.exact
     proven = model.backend.name == "tensorrt"  # or it would not be here
     return _proved(model) if proven or on_gpu or is_cheap(file.graph) else model
 
 
-def read(path: Path | str | None) -> ModelFile:
+def read_model_file(path: Path | str | None) -> ModelFile:
     """Pass a model file through the gate; None is the model that comes with the package."""
     return _bundled() if path is None else read_file(Path(path))
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from pages import run
 
-from snn_runtime.model import read
+from snn_runtime.model import read_model_file
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "reference" / "schemas"
@@ -116,7 +116,7 @@ def test_train_snn_and_what_is_exported(place: Path) -> None:
     for data in ("", "--data digits"):
         (facts,) = printed(f"export-snn run/int4.pt model.onnx {data} --format json")
         check(facts, "export-snn")
-        check(json.loads(read(place / "model.onnx").graph.provenance), "provenance")
+        check(json.loads(read_model_file(place / "model.onnx").graph.provenance), "provenance")
 
 
 def test_an_imported_network(place: Path) -> None:
@@ -129,4 +129,4 @@ def test_an_imported_network(place: Path) -> None:
         f"--labels {labels} --mean 0 --std 1 --format json"
     )
     check(facts, "export-snn")
-    check(json.loads(read(place / "imported.onnx").graph.provenance), "provenance")
+    check(json.loads(read_model_file(place / "imported.onnx").graph.provenance), "provenance")

@@ -233,11 +233,11 @@ def test_a_copy_proves_itself_as_the_first_did(path: Path) -> None:
 
 def test_what_is_cheap() -> None:
     """15 million parameters at 32 pixels are, a picture of 224 is not, nor many floats."""
-    assert golden.is_cheap(model_module.read(None).graph)
+    assert golden.is_cheap(model_module.read_model_file(None).graph)
     assert golden.is_cheap(build(Design("vgg16"), 0.1))
     assert not golden.is_cheap(build(Design("vgg16-224", width=0.25), 0.1))
     assert golden.is_cheap(example(exact=False))
-    assert not golden.is_cheap(in_floats(model_module.read(None).graph))
+    assert not golden.is_cheap(in_floats(model_module.read_model_file(None).graph))
 
 
 def in_floats(graph: SpikingGraph) -> SpikingGraph:

@@ -29,7 +29,7 @@ class Check:
     reason: str | None = None
     """Why it does not work, or why its self-test failed."""
     code: str | None = None
-    """Of the error: `backend_unavailable`, `crashed`, `hangs`, `self_test`, `golden_hash`, …"""
+    """The error: `backend_unavailable`, `crashed`, `hangs`, `self_test`, `golden_hash`, …"""
     details: str | None = None
     """How it runs: `avx512, 2 threads`."""
     self_test: str | None = None
@@ -38,11 +38,11 @@ class Check:
     milliseconds: float | None = None
     """Median for one picture at a time."""
     runs: int | None = None
-    """Of how many."""
+    """How many pictures the median is of."""
 
     @property
     def flags(self) -> str:
-        """What makes `snn-infer` take this engine."""
+        """The flags with which `snn-infer` takes this engine."""
         only = (self.backend, self.device) in Choice(self.backend).candidates
         return f"--backend {self.backend}" + ("" if only else f" --device {self.device}")
 
@@ -76,7 +76,7 @@ def check(model: Path | None, backend: str, device: str, patience: float) -> Che
 
 
 def fastest(checks: Sequence[Check]) -> Check | None:
-    """Of those that work and proved themselves."""
+    """Return the fastest of the engines that work and passed the self-test."""
     timed = [(c.milliseconds, i) for i, c in enumerate(checks) if c.self_test == "passed"]
     known = [(time, i) for time, i in timed if time is not None]
     return checks[min(known)[1]] if known else None

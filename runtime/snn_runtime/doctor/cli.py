@@ -13,7 +13,7 @@ from snn_runtime.files import check_target
 from snn_runtime.flags import Parser, whole_number
 
 if TYPE_CHECKING:
-    from snn_runtime.doctor.report import Report
+    from snn_runtime.doctor.report import Diagnosis
 
 PROGRAM = "snn-doctor"
 REPORT = Path("snn-doctor-report.json")
@@ -68,16 +68,16 @@ def main() -> int:
     return run_command(PROGRAM, lambda: run(parse_args(None)))
 
 
-def _examine(args: argparse.Namespace) -> "Report":
+def _examine(args: argparse.Namespace) -> "Diagnosis":
     # Here, so that --help and a mistyped flag do not wait for a model to be read.
     import snn_runtime
     from snn_runtime.doctor.checks import check_all
     from snn_runtime.doctor.facts import gather
-    from snn_runtime.doctor.report import Examined, Report
+    from snn_runtime.doctor.report import Diagnosis, Examined
     from snn_runtime.machine.system import System
-    from snn_runtime.model import read
+    from snn_runtime.model import read_model_file
 
-    file = read(args.model)  # refused here and not by every engine
+    file = read_model_file(args.model)  # refused here and not by every engine
     graph = file.graph
     examined = Examined(
         name="bundled" if args.model is None else "given",
@@ -89,10 +89,10 @@ def _examine(args: argparse.Namespace) -> "Report":
     )
     facts = gather(System())
     checks = list(check_all(args.model, args.timeout))
-    return Report(snn_runtime.__version__, examined, facts, checks)
+    return Diagnosis(snn_runtime.__version__, examined, facts, checks)
 
 
-def _write(report: "Report", output: Path | None) -> None:
+def _write(report: "Diagnosis", output: Path | None) -> None:
     """Write the report file where one is asked for, and on a Jetson where one can be written."""
     from snn_runtime.doctor.report import as_file
     from snn_runtime.files import write_atomic

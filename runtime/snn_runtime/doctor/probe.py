@@ -16,7 +16,7 @@ from snn_runtime.engines.choice import Choice, make_backend
 from snn_runtime.errors import SnnError, VerifyError
 from snn_runtime.image.scenes import random_scenes
 from snn_runtime.machine.children import leave_with_parent
-from snn_runtime.model import Model, read
+from snn_runtime.model import Model, read_model_file
 
 PICTURES = 8
 WARM_UP = 3
@@ -45,7 +45,7 @@ def examine(path: Path | None, backend: str, device: str) -> dict[str, Any]:
     """
     try:
         start = time.perf_counter()
-        file = read(path)
+        file = read_model_file(path)
         engine = make_backend(file, Choice(backend, device))  # `load` would let no liar in
         model = Model(file.graph, file.golden, engine)
         loaded = time.perf_counter() - start

@@ -25,7 +25,7 @@ class Examined:
     """`bundled` or `given`: where it lies is the owner's business."""
     digest: str
     size: str
-    """Of its pictures, such as 32x32."""
+    """Width and height of its images: `32x32`."""
     parameters: int
     int8: bool
     weight_bits: int
@@ -33,7 +33,7 @@ class Examined:
 
 
 @dataclass(frozen=True)
-class Report:
+class Diagnosis:
     """Everything that one run found."""
 
     version: str
@@ -72,9 +72,9 @@ class Report:
         return "\n".join(lines) + "\n"
 
 
-def as_file(report: Report) -> bytes:
+def as_file(diagnosis: Diagnosis) -> bytes:
     """The JSON form to be read by people too."""
-    return (json.dumps(report.as_json(), indent=2) + "\n").encode("ascii")
+    return (json.dumps(diagnosis.as_json(), indent=2) + "\n").encode("ascii")
 
 
 def _facts(value: dict[str, Any]) -> Iterator[str]:

@@ -33,7 +33,7 @@ class Choice:
     device: str = "auto"
     """`auto`, `cpu`, or `cuda` or `tensorrt`, which may name a GPU as in `cuda:1`."""
     precision: str = "auto"
-    """Of TensorRT's arithmetic; every one gives the same spikes, or is not used."""
+    """Arithmetic of TensorRT. Every precision gives the same spikes, or is not used."""
     threads: int | None = None
     """How many a CPU engine may use; None is `cores.usable`, which see."""
 

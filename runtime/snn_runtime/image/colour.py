@@ -30,7 +30,7 @@ _DEEP = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _EXTRA_SAMPLES = 258, 262, 338
 _WHITE = 255
 _DIM = 64
-"""Of 256: 14 bits in 16 stay below it."""
+"""A high byte below it, of 256, is that of 14 bits stored in 16."""
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

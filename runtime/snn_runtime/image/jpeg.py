@@ -40,7 +40,7 @@ _PROBES = 16
 _OUT_OF_MEMORY = -9
 
 
-def load(
+def decode(
     data: bytes, layout: Layout, needed: tuple[int, int] | None
 ) -> tuple[Image.Image, tuple[str, ...]]:
     """Return the pixels of a JPEG, L, RGB or CMYK, and what is to be said about them.

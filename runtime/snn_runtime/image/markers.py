@@ -44,17 +44,17 @@ class Layout:
     head: bytearray
     """What stands before the first scan, less what does not bear on pixels."""
     start: int = 0
-    """Of the first scan, with its header."""
+    """Where the first scan begins, with its header."""
     ends: list[int] = field(default_factory=list)
-    """Of the data of each scan; only of the first if `one_pass`."""
+    """Where the data of each scan end; only of the first if `one_pass`."""
     end: int = 0
     """Behind the end marker; 0 where there is none."""
     frame: int = 0
     """The second byte of the frame's marker: the kind of coding."""
     bits: int = 8
-    """Of a sample."""
+    """Bits of a sample."""
     sampling: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """Of each component, across and down."""
+    """Sampling factors of each component, across and down."""
     components: int = 0
     size: tuple[int, int] = (0, 0)
     """Width and height."""

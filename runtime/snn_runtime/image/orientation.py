@@ -24,7 +24,7 @@ BAD_ORIENTATION = "the EXIF or XMP data is damaged, its orientation is ignored"
 _TAG = 0x0112
 _ENTRY = 12
 _TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
-"""Of EXIF: all integers."""
+"""Sizes of EXIF's integer types."""
 
 _RAW_PROFILE = "Raw profile type exif"
 _IN_XMP = re.compile(rb"""tiff:Orientation(?:\s*=\s*["']|>)\s*([0-9])(?![0-9])""")

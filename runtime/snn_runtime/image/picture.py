@@ -150,7 +150,7 @@ def _decode_jpeg(data: bytes, limits: Limits, needed: tuple[int, int] | None) ->
     orientation, bad = find_orientation(layout.info)
     if needed and swaps_sides(orientation):
         needed = needed[::-1]
-    image, remarks = jpeg.load(data, layout, needed)
+    image, remarks = jpeg.decode(data, layout, needed)
     return Decoded(upright(to_rgb(image), orientation), (BAD_ORIENTATION,) * bad + remarks)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 MEAN, CONTRAST = 118.0, 55.0
-"""Of a photograph's pixels, of 255."""
+"""Standard deviation of a photograph's pixels, which go to 255."""
 FALL = 1.6
 """Amplitudes fall as 1/f to this power: neighbours are then as alike as in small photographs."""
 GREY = 0.9

@@ -3,7 +3,7 @@
 cli         the flags
 sources     which pictures the command line means
 labelling   prepares and labels them, in threads
-report      prints the answers
+printers    the answers, for people and for programs
 """
 
 PROGRAM = "snn-infer"

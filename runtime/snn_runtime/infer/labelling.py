@@ -1,4 +1,4 @@
-"""What `snn-infer` does: find pictures, prepare and label them in threads, report."""
+"""What `snn-infer` does: find pictures, prepare and label them in threads, printer."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ from snn_runtime.image import Limits, Prepared, Waiting, read_file, read_stream
 from snn_runtime.image.behind import ANOTHER_FOLLOWS, another_follows
 from snn_runtime.image.intake import GLANCE
 from snn_runtime.infer import PROGRAM, TOP_K
-from snn_runtime.infer.report import CsvReport, JsonReport, Report, TextReport
+from snn_runtime.infer.printers import CsvPrinter, JsonPrinter, Printer, TextPrinter
 from snn_runtime.infer.sources import STANDARD_INPUT, Source, find
 from snn_runtime.machine.cores import usable
 from snn_runtime.model import Model, load
@@ -41,38 +41,38 @@ def run(args: argparse.Namespace) -> int:
         say(f"{PROGRAM}: self-test passed ({model.engine})")
         if not args.inputs:
             return 0
-    report = _report(args, model.engine)
-    report.self_tested = model.self_tested or args.self_test
+    printer = _printer(args, model.engine)
+    printer.self_tested = model.self_tested or args.self_test
     with _Threads(1) as worker:
         # Signals are seen by the main thread alone, between two calls of C: so it only waits, and
         # looks again and again for one that came just before a wait began.
-        work = worker.submit(_label_all, args, model, report)
+        work = worker.submit(_label_all, args, model, printer)
         while wait([work], GLANCE).not_done:
             pass
         work.result()
-    return report.end()
+    return printer.end()
 
 
-def _label_all(args: argparse.Namespace, model: Model, report: Report) -> None:
+def _label_all(args: argparse.Namespace, model: Model, printer: Printer) -> None:
     """Prepare and label, each in threads of its own, one batch after the other."""
     limits = Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels, flags=True)
-    label = partial(_label, model, report, top=args.top_k or TOP_K)
+    label = partial(_label, model, printer, top=args.top_k or TOP_K)
     prepare = partial(_prepare, model=model, limits=limits)
     with _Threads(1) as labeller:
-        labelled = labeller.submit(report.flush)
-        for batch in _batches(find(args.inputs, follow=args.follow, tally=report.passed_over)):
+        labelled = labeller.submit(printer.flush)
+        for batch in _batches(find(args.inputs, follow=args.follow, tally=printer.passed_over)):
             prepared = _prepare_all(prepare, batch)
             labelled.result()
             labelled = labeller.submit(label, batch, prepared)  # while the next batch is decoded
         labelled.result()
 
 
-def _report(args: argparse.Namespace, engine: str) -> Report:
+def _printer(args: argparse.Namespace, engine: str) -> Printer:
     if args.format == "json":
-        return JsonReport(PROGRAM, engine, strict=args.strict)
+        return JsonPrinter(PROGRAM, engine, strict=args.strict)
     if args.format == "csv":
-        return CsvReport(PROGRAM, engine, strict=args.strict)
-    return TextReport(PROGRAM, engine, strict=args.strict, everything=args.top_k is not None)
+        return CsvPrinter(PROGRAM, engine, strict=args.strict)
+    return TextPrinter(PROGRAM, engine, strict=args.strict, everything=args.top_k is not None)
 
 
 def _batches(sources: Iterator[Source]) -> Iterator[list[Source]]:
@@ -130,7 +130,7 @@ def _prepare(source: Source, model: Model, limits: Limits) -> Prepared | InputEr
 
 def _label(
     model: Model,
-    report: Report,
+    printer: Printer,
     batch: list[Source],
     prepared: list[Prepared | InputError],
     *,
@@ -140,9 +140,9 @@ def _label(
     answers = iter(model.answers(good, top=top))
     for source, each in zip(batch, prepared, strict=True):
         if source.skipped:
-            report.skip(source.name, source.skipped)
+            printer.skip(source.name, source.skipped)
         elif isinstance(each, InputError):
-            report.failure(source.name, each)
+            printer.failure(source.name, each)
         else:
-            report.answer(source.name, next(answers))
-    report.flush()
+            printer.answer(source.name, next(answers))
+    printer.flush()

@@ -25,7 +25,7 @@ from snn_runtime import model_file as onnx_file
 from snn_runtime.doctor import checks, cli, private
 from snn_runtime.doctor.checks import Check, check, fastest
 from snn_runtime.doctor.facts import ALWAYS, ON_A_JETSON, Facts, gather
-from snn_runtime.doctor.report import Examined, Report
+from snn_runtime.doctor.report import Diagnosis, Examined
 from snn_runtime.errors import ModelError, ResourceError, UsageError
 from snn_runtime.machine import cores, system
 from snn_runtime.machine.system import System, Unknown, output_of
@@ -500,8 +500,8 @@ def test_the_fastest_has_proven_itself() -> None:
 # Reports
 
 
-def report(facts: Facts, *found: Check) -> Report:
-    return Report(
+def report(facts: Facts, *found: Check) -> Diagnosis:
+    return Diagnosis(
         "0.1.0", Examined("bundled", "ab" * 32, "32x32", 1_700_000, True, 8), facts, found
     )
 

@@ -15,7 +15,7 @@ from graphs import example, pictures, spiking_graphs
 from hypothesis import given, settings
 
 from snn_runtime.graph import INPUT, OUTPUT, READOUT, Population, SpikingGraph, reference
-from snn_runtime.model import BUNDLED, read
+from snn_runtime.model import BUNDLED, read_model_file
 from snn_runtime.model_file import to_bytes
 from snn_runtime.model_file.writer import Stored
 from snn_runtime.onnx_build.float32 import SUMS, spikes_of
@@ -57,7 +57,7 @@ def test_the_file_gives_the_same_logits(
 
 @pytest.mark.parametrize("run", RUNTIMES)
 def test_the_bundled_file_gives_the_same_logits(run: Callable[[bytes, Any], Any]) -> None:
-    graph = read(None).graph
+    graph = read_model_file(None).graph
     images = pictures(graph.image, 4)
     data = resources.files("snn_runtime").joinpath(BUNDLED).read_bytes()
     expected = reference.run(graph, images).logits

@@ -16,7 +16,7 @@ from snn_runtime.image.folder import Tally
 from snn_runtime.text import printable
 
 
-class Report:
+class Printer:
     """Answers to standard output, everything else to standard error, and the exit code.
 
     Each form of output is a subclass that fills in the `_put` methods.
@@ -85,7 +85,7 @@ class Report:
         """Most forms need no last line."""
 
 
-class TextReport(Report):
+class TextPrinter(Printer):
     """One line a picture: its name, the label, how sure; alternatives where it is unsure."""
 
     def __init__(
@@ -102,7 +102,7 @@ class TextReport(Report):
         _write(line.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
 
 
-class JsonReport(Report):
+class JsonPrinter(Printer):
     """One object a line and input, and a summary last; ASCII only."""
 
     summarises = True
@@ -128,7 +128,7 @@ class JsonReport(Report):
         _write(json.dumps(fields).encode("ascii") + b"\n")
 
 
-class CsvReport(Report):
+class CsvPrinter(Printer):
     """One row a prediction, in UTF-8; undecodable file names as the bytes they are, text as
     `cells.cell` defuses it."""
 
