@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,26 @@ def test_what_is_more_than_its_layers_say_is_refused_and_not_written(
     with pytest.raises(VerifyError, match="neurons differ between snntorch and the exported graph"):
         export(imported(made), tmp_path / "m.onnx", weights=weights)
     assert list(tmp_path.iterdir()) == []
+
+
+class Centred(nn.Conv2d):
+    """A convolution with a forward of its own."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return F.conv2d(input, weight, self.bias)
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, Centred])
+@pytest.mark.parametrize("normal", [torch.nn.utils.parametrizations.weight_norm, lambda conv: conv])
+def test_a_forward_of_ones_own_is_followed_whatever_makes_its_weights(
+    kind: type[nn.Conv2d], normal: Callable[[nn.Module], nn.Module], tmp_path: Path
+) -> None:
+    """A parametrisation of torch lays a class of its own over the module's."""
+    made = network()
+    made[0] = normal(kind(3, 4, 3))
+    parity = export(imported(made.eval()), tmp_path / "m.onnx").parity
+    assert parity is not None and parity.same_label == 1
 
 
 def test_our_own_networks_give_the_commands_facts_and_file(tmp_path: Path) -> None:

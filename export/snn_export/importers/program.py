@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from snn_export.importers.spiking import Framework, several_steps, within
 from snn_runtime.errors import ModelError
@@ -47,8 +48,12 @@ class _Tracer(fx.Tracer):
             return True
         if type(m).__name__ in (*CONTAINERS, "ConvBatchNorm2d"):
             return False
-        library = any(within(type(m).__module__, package) for package in LIBRARY)
-        return library or super().is_leaf_module(m, module_qualified_name)
+        kind = type(m)
+        if is_parametrized(m):  # weight_norm and its like put a class of torch's over the module's
+            kind = kind.__bases__[0]
+        if any(within(kind.__module__, package) for package in LIBRARY):
+            return True
+        return within(kind.__module__, "torch.nn") and not isinstance(m, nn.Sequential)
 
     def call_module(
         self,
