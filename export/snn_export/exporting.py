@@ -21,7 +21,7 @@ from snn_runtime.graph import SpikingGraph
 from snn_runtime.model_file import write
 from snn_train import data as data_sets
 from snn_train.choices import BITS, takes_size
-from snn_train.folders import Progress
+from snn_train.folders import FileProgress
 
 Weights: TypeAlias = Literal["int8", "float32"]
 
@@ -91,7 +91,7 @@ def check_bits(origin: Origin, bits: int | None, what: str = "") -> None:
 
 
 def read_data(
-    spec: str, origin: Origin, progress: Progress = lambda items, *_: items
+    spec: str, origin: Origin, progress: FileProgress = lambda items, *_: items
 ) -> data_sets.DataSet:
     """Return the data set that `spec` names, its images of `origin`'s size.
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from snn_train.choices import RecipeName
 from snn_train.network import Architecture, Layer, Shift, SpikingNetwork
+from snn_train.neuron import LIF
 
 NETWORKS = ["vgg5", "vgg9", "resnet12", "resnet20"]
 RECIPES: list[RecipeName] = ["iir", "iir-bn"]
@@ -35,6 +36,7 @@ def random_network(
         for layer in network.populations():
             layer.synapse.weight.mul_(4)  # or few would fire
             layer.neuron.threshold.uniform_(0.1, 0.6)
+            assert isinstance(layer.neuron, LIF)
             layer.neuron.leak.uniform_(0.5, 1)
     return network
 
@@ -83,6 +85,7 @@ def step_by_step(network: SpikingNetwork, images: Tensor) -> tuple[Tensor, dict[
             name = layer.plan.name
             current = current_of(layer, sent)
             theta = layer.neuron.threshold.view(1, -1, *[1] * (current.dim() - 2))
+            assert isinstance(layer.neuron, LIF)
             membrane = layer.neuron.leak * membranes.get(name, torch.zeros(())) + current
             spikes = (membrane > theta).double()
             membranes[name] = membrane - theta * spikes

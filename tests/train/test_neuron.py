@@ -1,6 +1,7 @@
 """The neuron against the equations of the paper, written out once more."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
-from snn_train.neuron import LIF, SURROGATES, fire, rectangle, sech2, triangle
+from snn_export import trained
+from snn_train import network
+from snn_train.data import DataSet
+from snn_train.neuron import LIF, SURROGATES, Neuron, fire, rectangle, sech2, triangle
+from snn_train.progress import Progress
+from snn_train.spike_budget import SpikeBudget
+from snn_train.stage import Stage
+from snn_train.state import Run
+from snn_train.training import train_run
 
 Float64 = npt.NDArray[np.float64]
 CHANNELS = 3
@@ -182,3 +191,34 @@ def test_clamp_keeps_leaks_and_thresholds_in_range() -> None:
 def test_an_unknown_surrogate_is_refused() -> None:
     with pytest.raises(ValueError, match="'sigmoid' is none of triangle, rectangle, tanh"):
         LIF(1, "sigmoid")
+
+
+class HardReset(Neuron):
+    """A neuron of another kind: no leak, and back to 0 after a spike."""
+
+    def over_time(self, drive: Tensor) -> Tensor:
+        membrane, spikes = torch.zeros_like(drive[0]), []
+        for current in drive:
+            membrane = membrane + current
+            self.record(membrane)
+            spikes.append(fire(membrane, self.surrogate))
+            membrane = membrane * (1 - spikes[-1].detach())
+        return torch.stack(spikes)
+
+
+def test_a_neuron_of_another_kind_brings_its_dynamics_and_nothing_else(
+    new_run: Callable[..., Run],
+    tiny_data: DataSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every stage, the Hoyer penalty on its membranes, integers, and what is exported."""
+    monkeypatch.setattr(network, "neurons", HardReset)
+    monkeypatch.setattr(SpikeBudget, "problem", lambda *_: "")
+    stages = (Stage(0, 1), Stage(2, 1), Stage(1, 1), Stage(1, 1, 4))
+    run = new_run(tmp_path, stages=stages, spike_rate=0.3, regulariser="hoyer")
+    train_run(run, tiny_data, Progress(), lambda: False)
+    for stage in ("t1", "int4"):
+        exported = trained.load(run.checkpoint(stage))
+        assert exported.fold() is not None
+        assert all(isinstance(p.neuron, HardReset) for p in exported.network.populations())

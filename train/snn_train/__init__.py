@@ -61,7 +61,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # Lazy: whoever only reads flags or a checkpoint's container must not wait for torch.
+    # Lazy: reading flags or a checkpoint's container must not wait for torch.
     if name in _HOMES:
         from importlib import import_module
 

@@ -1,4 +1,4 @@
-"""What the package does for whoever imports it: `train` and `resume`."""
+"""The package's own functions: `train` and `resume`."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -21,7 +21,7 @@ from snn_train.lock import Lock
 from snn_train.parallel import AUTOMATIC, Machine, Team
 from snn_train.plot import plot
 from snn_train.pretrained import Pretrained
-from snn_train.progress import Progress, told
+from snn_train.progress import Progress, reporter
 from snn_train.recipe import Recipe
 from snn_train.state import Run
 from snn_train.threads import compute_with, crowded
@@ -50,8 +50,9 @@ def train(
         begin_with: the T = 1 checkpoint of an earlier run, to be trained on in integers: its own
             recipe is taken, and the changes say `int_bits`.
         image_size: height and width in pixels, only for folders and ImageNet.
-        fit: how images of another shape are made to fit.
-        progress: is told what happens, and may stop the run; None logs to `snn_train`.
+        fit: crop or stretch images of another shape.
+        machine: device, threads and the like.
+        progress: its methods are called as the run goes on; None logs to `snn_train`.
         command: noted in every checkpoint; None notes this call.
         changes: to the recipe, see `Recipe.change`.
 
@@ -68,8 +69,8 @@ def train(
     """
     command = command or _call(data, changes)
     with _joined(machine) as (team, device):
-        progress = told(progress, team)
-        # Looked up first, so that a run is never half made: nothing is written before it is good.
+        progress = reporter(progress, team)
+        # First, so that no run is left half begun: nothing is written before all is checked.
         pretrained = None if begin_with is None else Pretrained.load(Path(begin_with))
         if pretrained:
             experiment, loaded = _continued(pretrained, data, progress, command, changes)
@@ -110,7 +111,7 @@ def resume(
     """
     directory = Path(directory)
     with _joined(machine) as (team, device), _locked(directory, team):
-        progress = told(progress, team)
+        progress = reporter(progress, team)
         run = state.resume(directory, device)
         left = run.recipe.stages[run.position.stage :]
         if machine.compiled and all(stage.bits for stage in left):

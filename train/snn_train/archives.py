@@ -37,7 +37,7 @@ FASHION_LABELS = ("T-shirt/top", "trouser", "pullover", "dress", "coat",
 LARGEST = 512 * 2**20
 """Bytes of a file, packed and unpacked; CIFAR's have 186 million."""
 MOST_MEMBERS = 64
-"""Of CIFAR's archives there are eight and three."""
+"""CIFAR's archives hold eight and three files."""
 
 
 @dataclass(frozen=True)
@@ -168,12 +168,12 @@ def _idx(
             path = cache_folder() / name / f"{file}.gz"
             arrays.append(_idx_array(download(f"{url}{file}.gz", path, checksum)))
         else:
-            found = next((p for p in (folder / file, folder / f"{file}.gz") if p.exists()), None)
-            if found is None:
+            place = next((p for p in (folder / file, folder / f"{file}.gz") if p.exists()), None)
+            if place is None:
                 if not folder.is_dir():
                     raise _bad(folder, f"is no folder, expected one that holds {file}.gz")
                 raise _bad(folder, f"has neither {file} nor {file}.gz: its files belong there")
-            arrays.append(_idx_array(found))
+            arrays.append(_idx_array(place))
     for images, marks in (arrays[:2], arrays[2:]):
         if images.ndim != 3 or marks.ndim != 1 or len(images) != len(marks):
             raise _bad(folder or cache_folder() / name, "images and labels do not match")

@@ -111,7 +111,7 @@ class Draws:
     corner: Tensor
     """`(2, B)`: the middle of the square that is cut out, in shares of height and width."""
     windows: Tensor
-    """float64 `(tries, 4, B)`, from 0 to 1, for `window`; no tries where none are asked for."""
+    """float64 `(tries, 4, B)`, from 0 to 1, for `window`; no tries without `resized`."""
 
     @classmethod
     def of(cls, augmentation: Augmentation, batch: int, generator: torch.Generator) -> "Draws":

@@ -97,7 +97,7 @@ def ahead(images: Images, wanted: Iterable[tuple[Tensor, Draws]]) -> Iterator[tu
                 yield images.finish(begun[0][0]), begun.popleft()[1]
         while begun:
             yield images.finish(begun[0][0]), begun.popleft()[1]
-    finally:  # whoever asked may have stopped early
+    finally:  # the caller may have stopped early
         for decoding, _ in begun:
             for each in decoding:
                 each.cancel()

@@ -1,7 +1,7 @@
 """Checkpoints that describe themselves: everything needed to build, judge and export the network.
 
 A file is a torch zip of plain containers and tensors, read with `weights_only=True` and nothing
-else, and carries a SHA-256 over all it holds, so a damaged file is told from a whole one.
+else, and carries a SHA-256 over all it holds, so a damaged file is recognised.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
     """Return what `save` wrote.
 
     Raises:
-        ModelError: missing, not ours, damaged, or written by a newer version.
+        ModelError: missing, not of this format, damaged, or written by a newer version.
     """
     return _validated(path, read(path, "name a checkpoint of train-snn", device))
 
@@ -50,10 +50,10 @@ def _validated(path: Path, content: object) -> dict[str, Any]:
         )
     digest = content.pop("digest", None)
     try:
-        found = _digest(content)
+        actual = _digest(content)
     except (TypeError, ValueError, RuntimeError) as error:  # too deep a nest is a RuntimeError
         raise refuse(path, f"holds what no checkpoint holds ({_first_line(error)})") from error
-    if digest != found:
+    if digest != actual:
         raise refuse(path, "is damaged: its content does not match its checksum")
     return content
 

@@ -8,7 +8,7 @@ from typing import Literal
 DATA = ("digits", "imagefolder:DIR", "cifar10[:FILE]", "cifar100[:FILE]", "mnist[:DIR]",
         "fashion-mnist[:DIR]", "imagenet:DIR")  # fmt: skip
 OF_ANY_SIZE = ("imagefolder", "imagenet")
-"""Data sets whose pictures are made as large as asked for."""
+"""Data sets whose pictures are resized to the requested size."""
 
 RecipeName = Literal["iir", "iir-bn"]
 Surrogate = Literal["triangle", "rectangle", "tanh"]
@@ -17,7 +17,7 @@ Regulariser = Literal["synaptic", "hoyer"]
 Precision = Literal["float32", "bfloat16"]
 
 BITS = (8, 6, 4)
-"""Of integer weights."""
+"""Bits of integer weights that can be chosen."""
 RATE_LIMITS = (0.005, 0.6)
 """Share of a layer's neurons that may fire; outside it a layer says almost nothing."""
 
@@ -30,5 +30,5 @@ REMEDIES = ("largest_drop", "rate_limits", "spike_rate", "learning_rate", "spiki
 
 
 def takes_size(spec: str) -> bool:
-    """Whether the pictures of a data set, as given to `--data`, are made as large as asked for."""
+    """Whether a data set, as given to `--data`, is resized to the requested size."""
     return spec.partition(":")[0] in OF_ANY_SIZE

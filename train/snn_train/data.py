@@ -23,7 +23,7 @@ from snn_train import archives, imagefolder
 from snn_train.augment import Normalisation
 from snn_train.choices import DATA, OF_ANY_SIZE
 from snn_train.doubles import digests, doubles
-from snn_train.folders import TEST, Progress, Survey, bad, parts, pictures, same_classes
+from snn_train.folders import TEST, FileProgress, Survey, bad, parts, pictures, same_classes
 from snn_train.imagefolder import Labels, Pixels
 from snn_train.on_disk import Images, OnDisk, on_disk
 
@@ -34,7 +34,7 @@ IMAGENET_COLOURS = Normalisation((124, 116, 104), (58.395, 57.12, 57.375))
 
 @dataclass(frozen=True)
 class DataSet:
-    """Photographs and labels, whole and decoded, or decoded when they are asked for."""
+    """Photographs and labels, whole and decoded, or decoded when they are indexed."""
 
     name: str
     labels: tuple[str, ...]
@@ -49,7 +49,7 @@ class DataSet:
     colours: Normalisation | None = None
     """Where the field has agreed on one; else it is measured."""
     notes: tuple[str, ...] = ()
-    """What whoever trains on it should know: what was passed over, what stands in it twice."""
+    """Messages for the user: what was skipped, what is in it twice."""
 
     @property
     def on_disk(self) -> bool:
@@ -80,7 +80,7 @@ class DataSet:
 
 
 def load(
-    spec: str, progress: Progress, size: tuple[int, int] | None = None, fit: Fit = "crop"
+    spec: str, progress: FileProgress, size: tuple[int, int] | None = None, fit: Fit = "crop"
 ) -> DataSet:
     """Return the data set that `spec` names, its pictures `size` (height, width) pixels large.
 
@@ -155,18 +155,18 @@ def _digits() -> DataSet:
 
 
 def _image_folder(
-    root: Path, progress: Progress, size: tuple[int, int] | None, fit: Fit
+    root: Path, progress: FileProgress, size: tuple[int, int] | None, fit: Fit
 ) -> DataSet:
-    found = imagefolder.read(root, progress, size, fit)
-    train, test = found.train, found.test
+    folder = imagefolder.read(root, progress, size, fit)
+    train, test = folder.train, folder.test
     arrays = (train.images, train.labels, test.images, test.labels)
     return _data_set(
-        f"imagefolder:{root}", found.labels, arrays, fit,
-        names=test.names, notes=found.notes,
+        f"imagefolder:{root}", folder.labels, arrays, fit,
+        names=test.names, notes=folder.notes,
     )  # fmt: skip
 
 
-def _imagenet(root: Path, progress: Progress, size: tuple[int, int], fit: Fit) -> DataSet:
+def _imagenet(root: Path, progress: FileProgress, size: tuple[int, int], fit: Fit) -> DataSet:
     first, second, notes = parts(root, ("val", *(name for name in TEST if name != "val")))
     if second is None:
         raise bad(root / "val", "no such folder, expected it beside train")
@@ -197,10 +197,10 @@ def _checked(data: DataSet) -> DataSet:
     except ModelError as error:
         raise InputError("bad_data", f"{data.name}: {error.message}; rename the class") from error
     if len(data.train_labels) < 10 * classes:
-        found = len(data.train_labels)
+        count = len(data.train_labels)
         raise InputError(
             "bad_data",
-            f"{data.name}: {found} training images for {classes} classes, expected {10 * classes} "
+            f"{data.name}: {count} training images for {classes} classes, expected {10 * classes} "
             "or more: add pictures",
         )
     for part, labels in (("train", data.train_labels), ("test", data.test_labels)):

@@ -19,13 +19,13 @@ def doubles(
     test: Sequence[Hashable],
     names: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """Return what there is to say of pictures that are the same.
+    """Return messages about pictures that are the same.
 
     Args:
         train, test: what tells pictures apart, one each: digests, or files.
         names: of the test pictures, where they have any.
     """
-    said = []
+    notes = []
     first: dict[Hashable, int] = {}
     odd = {
         key
@@ -34,12 +34,12 @@ def doubles(
     }
     if odd:
         count = sum(key in odd for key in train)
-        said.append(f"warning: {count:,} pictures to train on stand in two classes or more")
+        notes.append(f"warning: {count:,} pictures to train on stand in two classes or more")
     common = [index for index, key in enumerate(test) if key in first]
     if common:
         example = f" ({names[common[0]]}{', …' if len(common) > 1 else ''})" if names else ""
-        said.append(
+        notes.append(
             f"warning: {len(common):,} of {len(test):,} test pictures also stand among those to "
             f"train on{example}: accuracy on the test set is too high by them"
         )
-    return tuple(said)
+    return tuple(notes)

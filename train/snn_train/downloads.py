@@ -22,12 +22,12 @@ def download(url: str, path: Path, md5: str) -> Path:
         InputError: `bad_data`, for a host that does not answer or a wrong checksum.
     """
     if path.is_file():
-        found = _md5(path)
-        if found != md5:
+        checksum = _md5(path)
+        if checksum != md5:
             raise InputError(
                 "bad_data",
-                f"{path}: is damaged: its checksum is {found}, expected {md5}; delete it, and it "
-                "is downloaded again",
+                f"{path}: is damaged: its checksum is {checksum}, expected {md5}; delete it, "
+                "and it is downloaded again",
             )
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,9 +43,9 @@ def download(url: str, path: Path, md5: str) -> Path:
                     bar.update(len(chunk))
     except (OSError, ValueError, HTTPException) as error:
         raise InputError("bad_data", f"{url}: cannot be downloaded ({error})") from error
-    found = hashlib.md5(received, usedforsecurity=False).hexdigest()
-    if found != md5:
-        raise InputError("bad_data", f"{url}: checksum is {found}, expected {md5}")
+    checksum = hashlib.md5(received, usedforsecurity=False).hexdigest()
+    if checksum != md5:
+        raise InputError("bad_data", f"{url}: checksum is {checksum}, expected {md5}")
     write_atomic(path, bytes(received))
     return path
 

@@ -11,7 +11,7 @@ from snn_train.data import DataSet
 from snn_train.integer import IntegerNetwork
 from snn_train.network import Architecture, SpikingNetwork
 from snn_train.on_disk import fingerprint
-from snn_train.recipe import Recipe
+from snn_train.recipe import NETWORK_FIELDS, Recipe
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,14 @@ class Experiment:
     @property
     def architecture(self) -> Architecture:
         """The recipe's network, for these images and classes."""
-        recipe, (height, width) = self.recipe, self.size
+        fields = {name: getattr(self.recipe, name) for name in NETWORK_FIELDS if name != "name"}
         return Architecture(
-            recipe.network, recipe.name, recipe.width, recipe.hidden, len(self.labels),
-            height, width, recipe.surrogate, recipe.dropout,
-        )  # fmt: skip
+            recipe=self.recipe.name,
+            classes=len(self.labels),
+            image_height=self.size[0],
+            image_width=self.size[1],
+            **fields,
+        )
 
     def build(self, timesteps: int, bits: int) -> SpikingNetwork:
         """Return a new network for a stage; `bits` other than 0 for the integer stage."""
@@ -54,11 +57,11 @@ class Experiment:
             RuntimeError: the weights do not fit otherwise.
         """
         network = self.build(timesteps, bits)
-        given, made = _layers(weights), _layers(network.state_dict())
-        if given != made:
+        given, expected = _layers(weights), _layers(network.state_dict())
+        if given != expected:
             raise ValueError(
-                f"its {self.architecture.network} has {given} layers, this version's has {made}; "
-                "train it again, or use the version that trained it"
+                f"its {self.architecture.network} has {given} layers, this version's has "
+                f"{expected}; train it again, or use the version that trained it"
             )
         network.load_state_dict(weights)
         return network
@@ -90,7 +93,7 @@ class Experiment:
         """
         network = asdict(Architecture(**content["architecture"]))
         pixels = content["input"]
-        made = cls(
+        experiment = cls(
             Recipe.from_dicts(network, content["settings"]),
             content["data"],
             content["data_digest"],
@@ -100,9 +103,11 @@ class Experiment:
             Normalisation(tuple(pixels["offset"]), tuple(pixels["deviation"])),
             content["command"],
         )
-        if asdict(made.architecture) != network:
-            raise ValueError(f"its network has {network}, expected {asdict(made.architecture)}")
-        return made
+        if asdict(experiment.architecture) != network:
+            raise ValueError(
+                f"its network has {network}, expected {asdict(experiment.architecture)}"
+            )
+        return experiment
 
 
 def _layers(weights: Mapping[str, Any]) -> int:

@@ -190,7 +190,7 @@ def _add_training(group: Any) -> None:
     group.add_argument(
         "--epochs", metavar="LIST", help="the ANN's, then each stage's; the last one repeats"
     )
-    # Two, because normalisation over a batch of one says nothing.
+    # Two, because normalisation needs more than one picture.
     group.add_argument("--batch-size", type=whole_number(2))
     group.add_argument("--optimiser", choices=get_args(Optimiser))
     positive = _number("above 0", lambda value: 0 < value < math.inf)

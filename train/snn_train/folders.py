@@ -16,7 +16,7 @@ from typing import TypeAlias
 from snn_runtime.errors import InputError
 from snn_runtime.image.folder import Tally, is_named_by_systems, walk
 
-Progress = Callable[[Iterable[Path], str, int], Iterable[Path]]
+FileProgress = Callable[[Iterable[Path], str, int], Iterable[Path]]
 """(items, what is going on, how many) ↦ the items, shown as they pass."""
 Classes: TypeAlias = dict[str, Path]
 """Names, composed (NFC) and sorted as their folders are, and where their pictures lie."""
@@ -55,7 +55,7 @@ class Part:
     name: str
     folder: Path
     names: tuple[str, ...]
-    """Of the files, relative to the folder; a class at a time."""
+    """Paths of the files below the folder, class by class."""
     labels: tuple[int, ...]
 
     @property
@@ -127,7 +127,7 @@ def same_classes(root: Path, first: Path, second: Path) -> tuple[Classes, Classe
     return here, there
 
 
-def pictures(folder: Path, places: Classes, progress: Progress, survey: Survey) -> Part:
+def pictures(folder: Path, places: Classes, progress: FileProgress, survey: Survey) -> Part:
     """Return the pictures of the classes in `folder`; no file is opened."""
     names: list[str] = []
     labels: list[int] = []

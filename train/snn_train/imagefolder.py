@@ -11,7 +11,7 @@ from snn_runtime import image as picture
 from snn_runtime.errors import InputError
 from snn_runtime.image import Fit
 from snn_train.doubles import digests
-from snn_train.folders import Part, Progress, Survey, classes, parts, pictures, same_classes
+from snn_train.folders import FileProgress, Part, Survey, classes, parts, pictures, same_classes
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Labels: TypeAlias = npt.NDArray[np.int64]
@@ -30,7 +30,7 @@ class Pictures:
     labels: Labels
     """`(N,)`"""
     names: tuple[str, ...]
-    """Of their files, with the part's own."""
+    """Names of their files, beginning with the part's own."""
 
     def those(self, chosen: npt.NDArray[np.bool_]) -> "Pictures":
         names = tuple(name for name, mine in zip(self.names, chosen, strict=True) if mine)
@@ -47,7 +47,7 @@ class ImageFolder:
     notes: tuple[str, ...]
 
 
-def read(root: Path, progress: Progress, size: tuple[int, int] | None, fit: Fit) -> ImageFolder:
+def read(root: Path, progress: FileProgress, size: tuple[int, int] | None, fit: Fit) -> ImageFolder:
     """Return the pictures in `root`, `size` (height, width) pixels large; None: as the first is.
 
     Raises:
@@ -65,8 +65,8 @@ def read(root: Path, progress: Progress, size: tuple[int, int] | None, fit: Fit)
         here = classes(first)
         listed = [pictures(first, here, progress, survey)]
     if size is None:
-        size, said = _first_size(listed[0], survey)
-        notes = (said, *notes)
+        size, note = _first_size(listed[0], survey)
+        notes = (note, *notes)
     decoded = [_decoded(part, progress, size, fit, survey) for part in listed]
     survey.refuse_bad()
     if second is None:
@@ -107,17 +107,17 @@ def _first_size(part: Part, survey: Survey) -> tuple[tuple[int, int], str]:
         except InputError as error:
             refused.append(f"{path}: {error.message}")
             continue
-        said = f"pictures are {height}x{width} pixels, the size of {path}; --image-size is another"
+        note = f"pictures are {height}x{width} pixels, the size of {path}; --image-size is another"
         if height * width > LARGE:
-            said = f"warning: {said}, and more than 256x256 takes very long"
-        return (height, width), said
+            note = f"warning: {note}, and more than 256x256 takes very long"
+        return (height, width), note
     survey.bad += refused
     survey.refuse_bad()
     raise InputError("bad_data", f"{part.folder}: has no picture")
 
 
 def _decoded(
-    part: Part, progress: Progress, size: tuple[int, int], fit: Fit, survey: Survey
+    part: Part, progress: FileProgress, size: tuple[int, int], fit: Fit, survey: Survey
 ) -> Pictures:
     images = np.empty((len(part.names), *size, 3), np.uint8)
     for index, path in enumerate(progress(part.paths, f"reading {part.name}", len(part.names))):

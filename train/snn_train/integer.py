@@ -109,7 +109,7 @@ class IntegerNetwork(SpikingNetwork):
         return layer.neuron.fire_beyond(excess, broadcast(grid.unit.float(), current))
 
     def pixels(self, images: Tensor) -> Tensor:
-        """The integers x − m that normalised images were made of, in float32."""
+        """The integers x − m that were normalised, in float32."""
         deviation = torch.tensor(self.deviation, dtype=torch.float32, device=images.device)
         return (images.float() * broadcast(deviation, images)).round()
 
@@ -155,9 +155,9 @@ class IntegerNetwork(SpikingNetwork):
 
 def in_integers(network: SpikingNetwork, bits: int, pixels: Normalisation) -> IntegerNetwork:
     """Return the integer network that begins where the T = 1 `network` ended."""
-    made = IntegerNetwork(network.architecture, bits, pixels)
-    made.load_state_dict(network.state_dict())
-    return made.to(next(network.parameters()).device)
+    integers = IntegerNetwork(network.architecture, bits, pixels)
+    integers.load_state_dict(network.state_dict())
+    return integers.to(next(network.parameters()).device)
 
 
 @torch.no_grad()

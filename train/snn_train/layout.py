@@ -35,7 +35,7 @@ class LayerPlan:
     """Channels of the source, or values for a dense layer."""
     channels: int
     height: int
-    """Of the current, before pooling; 1 for dense layers."""
+    """Rows of the current, before pooling; 1 for dense layers."""
     width: int
     stride: int = 1
     pool: int = 1

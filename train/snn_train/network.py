@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from snn_train.choices import RecipeName
 from snn_train.layout import LayerPlan, plan
-from snn_train.neuron import LIF
+from snn_train.neuron import neurons
 from snn_train.parallel import moments
 
 
@@ -103,10 +103,10 @@ class Layer(nn.Module):
             inputs, stride = described.shortcut_channels, described.shortcut_stride
             self.shortcut = nn.Conv2d(inputs, channels, 1, stride, bias=not normalised)
             self.shortcut_norm = Shift(channels) if normalised else None
-        self.neuron = LIF(1 if faithful else channels, architecture.surrogate)
+        self.neuron = neurons(1 if faithful else channels, architecture.surrogate)
 
     def normalised_weights(self) -> list[Tensor]:
-        """Weights whose size says nothing, because a normalisation follows."""
+        """Weights whose norm has no effect, because a normalisation follows."""
         pairs = ((self.synapse, self.norm), (self.shortcut, self.shortcut_norm))
         return [synapse.weight for synapse, norm in pairs if synapse and norm]
 
@@ -164,7 +164,7 @@ class SpikingNetwork(nn.Module):
         self.architecture = architecture
         self.timesteps = timesteps
         self.bits = 0
-        """Of the integers it computes in; 0 where it computes in floating point."""
+        """Bits of the integers it computes in; 0 for floating point."""
         plans = plan(
             architecture.network,
             architecture.width,
@@ -214,7 +214,7 @@ class SpikingNetwork(nn.Module):
         return layer.pool(spikes.flatten(0, 1))
 
     def normalised_weights(self) -> list[Tensor]:
-        """Weights whose size says nothing, because a normalisation follows."""
+        """Weights whose norm has no effect, because a normalisation follows."""
         return [weight for layer in self.populations() for weight in layer.normalised_weights()]
 
     def clamp(self) -> None:

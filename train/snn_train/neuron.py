@@ -82,8 +82,9 @@ class _FireBeyond(torch.autograd.Function):
         return ctx.surrogate(u).mul_(gradients[0]), None, None
 
 
-class LIF(nn.Module):
-    """A population of LIF neurons with trainable threshold and leak, and a soft reset.
+class Neuron(nn.Module):
+    """A population of neurons with trainable thresholds. At T = 1 that is all there is to it; what
+    happens from one timestep to the next is a subclass's own, in `over_time`.
 
     Args:
         channels: thresholds, one a channel; 1 for one scalar a layer, as in the paper.
@@ -96,24 +97,19 @@ class LIF(nn.Module):
             raise ValueError(f"surrogate {surrogate!r} is none of {', '.join(SURROGATES)}")
         self.surrogate = surrogate
         self.threshold = nn.Parameter(torch.ones(channels))
-        self.leak = nn.Parameter(torch.ones(1))
         self.membranes: list[Tensor] | None = None
         """Set to a list to have U recorded at every timestep, before the reset."""
 
     def forward(self, drive: Tensor) -> Tensor:
         """Return spikes `(T, B, C, …)` for drives I/θ of the same shape."""
-        if len(drive) == 1:
-            self._record(drive[0])
-            return fire(drive, self.surrogate)
-        leak = self.leak.to(drive.dtype)
-        membrane = torch.zeros_like(drive[0])
-        spikes = []
-        for current in drive:
-            membrane = leak * membrane + current
-            self._record(membrane)
-            spikes.append(fire(membrane, self.surrogate))
-            membrane = membrane - spikes[-1].detach()
-        return torch.stack(spikes)
+        if len(drive) > 1:
+            return self.over_time(drive)
+        self.record(drive[0])
+        return fire(drive, self.surrogate)
+
+    def over_time(self, drive: Tensor) -> Tensor:
+        """The same for T > 1; `record` gets each timestep's U."""
+        raise NotImplementedError
 
     def fire_beyond(self, excess: Tensor, unit: Tensor) -> Tensor:
         """Return the spikes at T = 1 of integer currents, `(B, C, …)`.
@@ -124,16 +120,46 @@ class LIF(nn.Module):
             unit: the neuron's threshold in the same units; broadcasts to `excess`.
         """
         u = excess / unit
-        self._record(u + 1)
+        self.record(u + 1)
         spikes: Tensor = _FireBeyond.apply(u, excess.detach(), SURROGATES[self.surrogate])  # type: ignore[no-untyped-call]  # torch leaves apply untyped
         return spikes
 
-    def _record(self, membrane: Tensor) -> None:
+    def record(self, membrane: Tensor) -> None:
+        """Keep U of a timestep, if membranes are recorded."""
         if self.membranes is not None:
             self.membranes.append(membrane)
 
     @torch.no_grad()
     def clamp(self) -> None:
-        """Keep 0 ≤ λ ≤ 1 and θ > 0; to be called after every optimiser step."""
-        self.leak.clamp_(0, 1)
+        """Keep parameters in their ranges, here θ > 0; called after every optimiser step."""
         self.threshold.clamp_(min=LOWEST_THRESHOLD)
+
+
+class LIF(Neuron):
+    """Leaky integrate-and-fire neurons with a trainable leak and a soft reset."""
+
+    def __init__(self, channels: int, surrogate: str) -> None:
+        super().__init__(channels, surrogate)
+        self.leak = nn.Parameter(torch.ones(1))
+
+    def over_time(self, drive: Tensor) -> Tensor:
+        leak = self.leak.to(drive.dtype)
+        membrane = torch.zeros_like(drive[0])
+        spikes = []
+        for current in drive:
+            membrane = leak * membrane + current
+            self.record(membrane)
+            spikes.append(fire(membrane, self.surrogate))
+            membrane = membrane - spikes[-1].detach()
+        return torch.stack(spikes)
+
+    @torch.no_grad()
+    def clamp(self) -> None:
+        """Keep 0 ≤ λ ≤ 1 and θ > 0."""
+        super().clamp()
+        self.leak.clamp_(0, 1)
+
+
+def neurons(channels: int, surrogate: str) -> Neuron:
+    """Return the neurons of a layer. Only here a kind of them is named."""
+    return LIF(channels, surrogate)

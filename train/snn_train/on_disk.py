@@ -36,16 +36,17 @@ Inode: TypeAlias = tuple[int, int]
 class OnDisk:
     """Pictures in files, to be had by index like those of a uint8 tensor `(N, H, W, 3)`.
 
-    A file that cannot be decoded is found when it is met: `InputError`, `bad_data`, with its name.
+    A file that cannot be decoded is noticed when it is indexed: `InputError`, `bad_data`, with its
+    name.
     """
 
     folder: Path
     names: tuple[str, ...]
-    """Of all files below the folder, `class/file`; subsets share them."""
+    """All files below the folder, `class/file`; subsets have the same."""
     size: tuple[int, int]
     """Height and width of what is decoded, in pixels."""
     fit: picture.Fit
-    """How pictures of another shape are made to fit where no random window is asked for."""
+    """How pictures of another shape are made to fit where no random window is drawn."""
     chosen: Tensor
     """int64 `(N,)`: which of the names these pictures are."""
     device: torch.device = torch.device("cpu")
@@ -105,7 +106,7 @@ class OnDisk:
 
 
 Images: TypeAlias = Tensor | OnDisk
-"""uint8 pictures `(N, H, W, 3)`: all in memory, or decoded when they are asked for."""
+"""uint8 pictures `(N, H, W, 3)`: all in memory, or decoded when they are indexed."""
 
 
 def on_disk(

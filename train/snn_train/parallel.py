@@ -25,7 +25,7 @@ class Machine:
     device: str = "auto"
     """`auto` takes a GPU if torch can use one; `cpu`, `cuda`, `cuda:1`."""
     threads: int | None = None
-    """Of the processor; None takes all that may be used, or what a resumed run began with."""
+    """Threads of the processor; None takes all available, or what a resumed run began with."""
     micro_batch: int | None = None
     """Images computed at once; None halves a batch when memory runs out."""
     compiled: bool = False
@@ -120,8 +120,8 @@ def _device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise UsageError("bad_flag", f"--device {name}: expected auto, cpu or cuda")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        found = torch.cuda.device_count()
-        raise DeviceError("no_device", f"--device {name}: torch sees {found} CUDA devices")
+        count = torch.cuda.device_count()
+        raise DeviceError("no_device", f"--device {name}: torch sees {count} CUDA devices")
     return device
 
 

@@ -1,7 +1,7 @@
 """A run that begins with the T = 1 network of another, to train it on in integers.
 
 What the network is comes from its file: network, labels, picture size, normalisation, the seed that
-chose the validation split, and the recipe it was trained with where nothing else is asked for.
+chose the validation split, and the recipe it was trained with, but for what is changed.
 The file is kept in the run's folder, where it is the teacher and a resumed run finds it.
 """
 
@@ -30,7 +30,7 @@ class Pretrained:
 
     path: Path
     content: dict[str, Any]
-    """Of its checkpoint."""
+    """What its checkpoint holds."""
     experiment: Experiment
     """What was trained on what."""
     history: list[StageOutcome]

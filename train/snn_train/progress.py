@@ -40,7 +40,7 @@ class Progress:
         LOG.info("%s", epoch_line(record))
 
     def note(self, text: str) -> None:
-        """Something that whoever trains should know."""
+        """A message for the user."""
         LOG.info("%s", text)
 
     def stop(self) -> bool:
@@ -49,7 +49,7 @@ class Progress:
 
 
 class _Follower(Progress):
-    """Of a process that the first one speaks for: it may stop, and is silent."""
+    """For the processes beside the first, which reports for all: they may stop, and are silent."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -67,8 +67,8 @@ class _Follower(Progress):
         return self.progress.stop()
 
 
-def told(progress: Progress | None, team: Team) -> Progress:
-    """Return what a process of the team reports to."""
+def reporter(progress: Progress | None, team: Team) -> Progress:
+    """Return what this process reports to: only the first one of a team is heard."""
     progress = progress or Progress()
     return progress if team.leads else _Follower(progress)
 

@@ -69,7 +69,7 @@ class Recipe:
     distillation: float = 0.0
     """Weight of the teacher's output in the loss, 0 to 1; the label has the rest."""
     percentile: float = 85.0
-    """Of a layer's pre-activations, taken as its first threshold."""
+    """Percentile of a layer's pre-activations that is its first threshold."""
     augmentation: Augmentation = Augmentation()
     largest_drop: float = 0.1
     """Validation accuracy a spiking stage may end below the stage before it."""
@@ -84,9 +84,9 @@ class Recipe:
     ema: float | None = None
     """Decay of the moving average of the weights that is measured and kept; None: the weights."""
     spiking_optimiser: Optimiser | None = None
-    """Of the spiking stages; None: the same as the ANN's."""
+    """The spiking stages' optimiser; None: the same as the ANN's."""
     spiking_weight_decay: float | None = None
-    """Of the spiking stages; None: the same as the ANN's."""
+    """The spiking stages' weight decay; None: the same as the ANN's."""
     rate_limits: tuple[float, float] = RATE_LIMITS
     """Lowest and highest firing rate that a layer may have."""
 
@@ -158,7 +158,7 @@ class Recipe:
 
     @property
     def integer_epochs(self) -> int:
-        """Of the stage in integers; it starts from weights that need little more."""
+        """Epochs of the stage in integers; it starts from weights that need little more."""
         return 10 if self.name == "iir" else 4
 
     @property
@@ -246,4 +246,4 @@ DEFAULTS: dict[str, dict[str, Recipe]] = {
         ),
     },
 }
-"""Of the two recipes, by data set; whatever is not here is trained like CIFAR-10."""
+"""Both recipes by data set; a data set without an entry is trained like CIFAR-10."""

@@ -14,7 +14,7 @@ class EpochRecord:
     epoch: int
     """From 1."""
     epochs: int
-    """Of the stage."""
+    """Epochs of the stage."""
     loss: float
     """Mean over the epoch, without the penalty on spikes."""
     validation: float
@@ -22,7 +22,7 @@ class EpochRecord:
     spike_rate: float | None
     """MAC-weighted; None for the ANN."""
     rates: dict[str, float]
-    """Of each layer, per neuron and timestep."""
+    """Firing rate of each layer, per neuron and timestep."""
     seconds: float
     images_per_second: float
     target: float | None = None
@@ -31,7 +31,7 @@ class EpochRecord:
     """g of the penalty on spikes at the end of the epoch; None likewise."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain containers, without what is None for want of a budget."""
+        """Return plain containers, without the budget's fields where there is no budget."""
         return _without_none(self, ("target", "strength"))
 
     @classmethod
@@ -47,7 +47,7 @@ class StageOutcome:
     stage: str
     timesteps: int
     bits: int = 0
-    """Of the integers it computes in; 0 for floating point."""
+    """Bits of the integers it computes in; 0 for floating point."""
     validation: float
     """Accuracy, 0 to 1."""
     test: float | None
@@ -55,12 +55,12 @@ class StageOutcome:
     spike_rate: float | None
     """MAC-weighted, over the validation images; None for the ANN."""
     rates: dict[str, float]
-    """Of each layer there, per neuron and timestep."""
+    """Firing rate of each layer there, per neuron and timestep."""
     epochs: int
     """Trained, retries included."""
     seconds: float
     test_rates: dict[str, float] | None = None
-    """Of each layer over the test images."""
+    """Firing rate of each layer over the test images."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain containers, without the test's rates where there are none yet."""

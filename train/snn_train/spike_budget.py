@@ -43,11 +43,12 @@ TRANSITION = 0.4
 GAIN = 20.0
 DAMPING = 4.0
 LIMIT = 3.0
-"""Of |l| and of what g is the sinh of. At sinh 3 = 10 the penalty outweighs every other loss."""
+"""Bound of |l| and of sinh's argument. At sinh 3 = 10 the penalty outweighs every other loss."""
 MEMORY = 0.9
-"""Of r̄, from one batch to the next."""
+"""Weight of r̄ when a new batch is averaged in."""
 LARGEST_CORRECTION = 1.15
-"""Of r̄, either way: in mid-stage validation is noisier than the normalisations differ."""
+"""Bound of r̄'s correction, either way: in mid-stage validation is noisier than the normalisations
+differ."""
 
 
 def synaptic_penalty(network: SpikingNetwork, rates: dict[str, Tensor]) -> Tensor:
@@ -66,7 +67,7 @@ def hoyer_penalty(membranes: list[Tensor]) -> Tensor:
 
 
 def start_recording(network: SpikingNetwork, regulariser: Regulariser) -> None:
-    """Have the next forward pass record what the penalty is made of."""
+    """Let the next forward pass record rates, and membranes if the regulariser needs them."""
     network.rates = {}
     if regulariser == "hoyer":
         for layer in network.populations():

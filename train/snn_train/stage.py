@@ -15,7 +15,7 @@ class Stage:
     """0 is the ANN."""
     epochs: int
     bits: int = 0
-    """Of the integers that T = 1 is trained in; 0 for floating point."""
+    """Bits of the integers that T = 1 is trained in; 0 for floating point."""
 
     @property
     def name(self) -> str:
@@ -64,8 +64,8 @@ def changed(
     elif len(counts) > len(steps):
         counts = [*counts[: len(steps) - 1], counts[-1]]
     counts += [counts[-1]] * (len(steps) - len(counts))
-    made = tuple(Stage(t, n) for t, n in zip(steps, counts, strict=True))
-    return (*made, Stage(1, integer_epochs, bits)) if bits else made
+    result = tuple(Stage(t, n) for t, n in zip(steps, counts, strict=True))
+    return (*result, Stage(1, integer_epochs, bits)) if bits else result
 
 
 def check(stages: Sequence[Stage]) -> None:

@@ -33,7 +33,7 @@ SETTLING_BATCHES = 24
 
 
 def retry(run: Run, problem: str, split: Split) -> str:
-    """Go back to the stage's best state, to try again, gentler; returns what there is to say.
+    """Go back to the stage's best state, to try again, gentler; returns a message.
 
     Raises:
         DivergedError: it was the last try.
@@ -55,7 +55,7 @@ def retry(run: Run, problem: str, split: Split) -> str:
 
 
 def _keep_refused(run: Run, split: Split) -> Best:
-    """Keep the best state of a stage that failed, for whoever can use it all the same: the best
+    """Keep the best state of a stage that failed, which may be usable all the same: the best
     healthy one, or else the most accurate, or else the one that the stage began with."""
     state = run.best if run.best.epoch >= 0 else run.unhealthy or run.best
     if not state.rates:

@@ -71,7 +71,7 @@ class Run:
     spike_budget: SpikeBudget | None = None
     """Where the recipe has a spike rate to end at."""
     average: SpikingNetwork | None = None
-    """Follows the network slowly, where that was asked for."""
+    """The moving average of the network, where the recipe has `ema`."""
     micro_batch: int | None = None
     """Pictures that a process computes at once; None for its whole part of a batch."""
     threads: int | None = None

@@ -33,7 +33,7 @@ from snn_train.state import Run
 TEMPERATURE = 2.0
 """τ: softens both outputs in distillation (Hinton et al. 2015)."""
 SMALLEST_PART = 2
-"""Normalisation over a batch of one says nothing."""
+"""Normalisation needs more than one picture."""
 
 
 def step(
@@ -117,7 +117,7 @@ def parts(count: int, size: int) -> list[slice]:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch could not have the memory it asked for, on whichever device."""
+    """Whether torch failed to allocate memory, on any device."""
     signs = ("can't allocate memory", "not enough memory", "ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or any(s in str(error) for s in signs)
 
@@ -140,7 +140,7 @@ def _gradients_exchanged(student: nn.Module, last: bool) -> AbstractContextManag
 
 
 def halve_parts(run: Run, count: int) -> str:
-    """Let the run compute half as many of `count` pictures at once; returns what there is to say.
+    """Let the run compute half as many of `count` pictures at once; returns a message.
 
     Raises:
         ResourceError: `out_of_memory`: there is no smaller part, or others wait for this process.

@@ -6,10 +6,10 @@ from snn_runtime.machine.cores import usable
 
 
 def compute_with(wanted: int | None, recorded: int | None = None) -> int:
-    """Let torch, and whoever decodes pictures for it, take so many threads; return the number.
+    """Let torch and the decoders of pictures use so many threads; return the number.
 
     Args:
-        wanted: What somebody asks for; None is what was `recorded`.
+        wanted: The requested number; None is what was `recorded`.
         recorded: What a run began with, which it has to keep to go on to the same bits; None is
             torch's own choice, but no more than `cores.usable`: torch sees no quota.
     """
@@ -19,7 +19,7 @@ def compute_with(wanted: int | None, recorded: int | None = None) -> int:
 
 
 def crowded(count: int) -> str | None:
-    """What there is to say where a run goes on with more threads than there is room for."""
+    """A message, where a run goes on with more threads than there are cores."""
     here = usable()
     if count <= here:
         return None

@@ -1,4 +1,4 @@
-"""Torch files, ours and strangers': whole, and of tensors and plain containers, or refused.
+"""Torch files of any origin: whole, and of tensors and plain containers, or refused.
 
 A torch file is a zip, and a zip holds a CRC-32 of every member. torch does not compare them, so a
 byte that flipped would be another weight.
@@ -144,12 +144,12 @@ def _no_whole_zip(path: Path, remedy: str) -> str:
 
 
 def _more_than_tensors(path: Path, error: Exception, remedy: str) -> str:
-    said = " ".join(str(error).split())
-    found = re.search(r"(?:GLOBAL|class|function) ([\w.]+)", said)
-    if found is None:
-        problem = "".join(filter(str.isprintable, said.partition(" This file can")[0]))
+    message = " ".join(str(error).split())
+    match = re.search(r"(?:GLOBAL|class|function) ([\w.]+)", message)
+    if match is None:
+        problem = "".join(filter(str.isprintable, message.partition(" This file can")[0]))
         return f"cannot be read safely ({problem[:120]})"
-    kind = found[1]
+    kind = match[1]
     never = "which is never loaded, because loading runs whatever it says"
     key = _key_before(pickled(path), kind)
     if key is None:

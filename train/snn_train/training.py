@@ -29,7 +29,7 @@ SAVE_EVERY = 60.0
 
 
 class Stopped(Exception):
-    """The run was asked to stop; its state is saved."""
+    """`Progress.stop` stopped the run; its state is saved."""
 
 
 def train_run(
@@ -46,7 +46,7 @@ def train_run(
         compiled: let torch.compile make the steps faster; changes roundings.
 
     Raises:
-        Stopped: as asked.
+        Stopped: `stop` returned True.
         DivergedError: a stage failed its gate three retries in a row.
         ResourceError: a checkpoint cannot be written, or memory does not suffice.
     """

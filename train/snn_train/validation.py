@@ -22,7 +22,7 @@ def evaluate(
     """Return accuracy (0 to 1) and each layer's firing rate, in float32."""
     network.eval()
     names = [population.plan.name for population in network.populations()]
-    found = torch.zeros(1 + len(names), dtype=torch.float64)
+    sums = torch.zeros(1 + len(names), dtype=torch.float64)
     size = max(16, min(500, EVALUATED_PIXELS // math.prod(images.shape[1:3])))
     for start in range(run.team.rank * size, len(labels), run.team.size * size):
         part = slice(start, start + size)
@@ -30,9 +30,9 @@ def evaluate(
         logits = network(run.experiment.normalisation(images[part]))
         correct = int((logits.argmax(1) == labels[part]).sum())
         rates = [float(network.rates[name]) * len(logits) for name in names]
-        found += torch.tensor([correct, *rates], dtype=torch.float64)
+        sums += torch.tensor([correct, *rates], dtype=torch.float64)
     network.rates = None
-    correct, *rates = (run.team.sum(found) / len(labels)).tolist()
+    correct, *rates = (run.team.sum(sums) / len(labels)).tolist()
     return correct, dict(zip(names, rates, strict=True))
 
 
@@ -60,7 +60,7 @@ def epoch_record(
 def keep_if_best(run: Run, accuracy: float, rates: dict[str, float], epoch: int) -> bool:
     """Make the network's weights the stage's best state if they are healthy and no worse: nearer
     to the budget, or as near and as accurate. Until one is, the most accurate of the others is kept
-    for whoever can use it all the same."""
+    in case it is usable all the same."""
     limits = run.recipe.rate_limits
     healthy = not gate(run.stage.timesteps, rates, accuracy, None, 1.0, limits)
     distance, before = _distance(run, rates), _distance(run, run.best.rates)
@@ -82,7 +82,7 @@ def _keep_unhealthy(run: Run, accuracy: float, rates: dict[str, float], epoch: i
 
 
 def _distance(run: Run, rates: dict[str, float]) -> float:
-    """How far `rates` are from the budget; 0 where none was asked for."""
+    """How far `rates` are from the budget; 0 where there is none."""
     if not run.active_budget:
         return 0.0
     return run.active_budget.distance(run.network.spike_rate(rates)) if rates else math.inf
@@ -96,10 +96,10 @@ def stage_problem(run: Run) -> str:
         return gate(run.stage.timesteps, last.rates, last.validation, None, 1.0, limits)
     before = run.outcomes[-1].validation if run.stage.timesteps and run.outcomes else None
     drop = run.recipe.largest_drop
-    found = gate(run.stage.timesteps, run.best.rates, run.best.accuracy, before, drop, limits)
-    if run.active_budget and not found:
-        found = run.active_budget.problem(run.network.spike_rate(run.best.rates))
-    return found
+    problem = gate(run.stage.timesteps, run.best.rates, run.best.accuracy, before, drop, limits)
+    if run.active_budget and not problem:
+        problem = run.active_budget.problem(run.network.spike_rate(run.best.rates))
+    return problem
 
 
 def gate(
