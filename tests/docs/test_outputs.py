@@ -101,7 +101,7 @@ def test_snn_doctor() -> None:
 
 def test_snn_bench() -> None:
     small = "--duration 0.01 --rounds 1 --warm-up 1 --format json --backends event"
-    for more in ("--topology vgg16 --width 0.05 --against dnn --energy", "--no-memory"):
+    for more in ("--topology vgg16 --width 0.05 --against dnn --energy --no-memory", ""):
         (report,) = printed(f"snn-bench {small} {more}")
         check(report, "snn-bench")
 

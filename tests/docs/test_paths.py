@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("docs", "train", "export", "runtime", "tests", "docker")
+PARTS = ("docs", "train", "export", "runtime", "tests", "docker", "examples")
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(page for part in PARTS for page in (ROOT / part).rglob("*.md"))]
 )

@@ -7,7 +7,7 @@ import pytest
 from prose import GLOSSARY, Measured, avoided_words, main, measure, without_table
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("docs", "train", "export", "runtime", "tests", "docker")
+PARTS = ("docs", "train", "export", "runtime", "tests", "docker", "examples")
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(page for part in PARTS for page in (ROOT / part).rglob("*.md"))]
 )

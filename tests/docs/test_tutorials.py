@@ -1,6 +1,8 @@
 """The tutorials, followed from top to bottom, where training is shortened."""
 
+import logging
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +89,14 @@ def test_an_snntorch_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "against snntorch itself, 24,576 neurons of 24 images: with unrounded weights 0 differ"
         in (exported)
     )
+
+
+def test_embedding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logging.getLogger("snn_runtime"), "level", logging.WARNING)
+    runtime = DOCS.parent / "runtime"
+    shutil.copy(runtime / "snn_runtime" / "models" / "default.onnx", "model.onnx")
+    names: dict[str, object] = {"request_body": (runtime / "photos" / "cat.jpg").read_bytes()}
+    for language, text in blocks("how-to/embedding.md"):
+        assert language == "python" and example(text, names) == ""
+    assert repr(names["answer"]) == "<Answer 'cat' 76.9%>"
