@@ -7,8 +7,11 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from snn_runtime.graph import Node, Population
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {
@@ -20,6 +23,7 @@ PACKAGES = {
 MODULES = sorted(path for name, root in PACKAGES.items() for path in (root / name).rglob("*.py"))
 LONGEST_MODULE, LONGEST_FUNCTION = 250, 60
 FILES_OF_A_PICTURE = 20
+MODULES_OF_A_KIND, QUESTIONS_OF_A_KIND = 12, 2
 CAT = ROOT / "runtime" / "photos" / "cat.jpg"
 
 COUNTED = """
@@ -138,6 +142,29 @@ def test_modules_and_functions_are_short(path: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
             assert node.end_lineno - node.lineno < LONGEST_FUNCTION, node.name
+
+
+KINDS = [kind.__name__ for kind in get_args(Node) if kind is not Population]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_few_modules_know_a_kind_of_node(kind: str) -> None:
+    """Outside the graph: what lowers it to another form, and what makes such nodes.
+
+    Whatever else asks a node does not ask which kind it is, see `graph.kind`.
+    """
+    named, asked = set(), []
+    for path in MODULES:
+        if path.parent.name == "graph":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Name) and node.id == kind:
+                named.add(module_of(path))
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance":
+                if kind in {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}:
+                    asked.append(f"{module_of(path)}:{node.lineno}")
+    assert len(named) <= MODULES_OF_A_KIND, sorted(named)
+    assert len(asked) <= QUESTIONS_OF_A_KIND, asked
 
 
 @pytest.mark.parametrize("package", PACKAGES)
