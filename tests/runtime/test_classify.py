@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,21 @@ def test_the_examples_run(readme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     exec(example, names)
     answer = names["answer"]
     assert isinstance(answer, snn.Answer) and answer.label == "cat"
+
+
+def test_the_example_of_the_reference_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On files of the names that it says; the package's own docstring has the same lines."""
+    root = PHOTOS.parents[1]
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(CAT, "cat.jpg")
+    shutil.copy(root / "runtime" / "snn_runtime" / "models" / "default.onnx", "model.onnx")
+    page = (root / "docs" / "reference" / "python.md").read_text()
+    (example,) = re.findall(r"```python\n(import snn_runtime.*?)```", page, re.DOTALL)
+    for code in (example, str(snn.__doc__).split("\n\n", 1)[1]):
+        names: dict[str, object] = {}
+        exec(code, names)
+        answer = names["answer"]
+        assert isinstance(answer, snn.Answer) and answer.label == "cat"
 
 
 def test_every_form_of_a_file_is_the_same_picture(model: snn.Model) -> None:
