@@ -63,16 +63,16 @@ def test_what_has_no_effect_is_refused_and_nothing_else(
 @pytest.mark.parametrize("command", PARSERS)
 def test_every_flag_is_looked_at(command: str) -> None:
     line = next(line for line, _ in MODES if line.startswith(command))
-    known = vars(parsed(line)).keys() - {"said", "version", "inputs", "checkpoint"}
+    known = vars(parsed(line)).keys() - {"given", "version", "inputs", "checkpoint"}
     # The file that export-snn writes is a `model` that no flag names.
     assert VALUES[command].keys() == known - ({"model"} if command == "export-snn" else set())
 
 
-def test_a_flag_said_with_its_usual_value_is_told_from_one_unsaid() -> None:
+def test_a_flag_given_with_its_default_counts_as_given() -> None:
     for flag in ("--width 1.0", "--fit crop", "--precision float32", "--recipe iir-bn"):
         with pytest.raises(UsageError, match="cannot change a run that goes on"):
             parsed(f"train-snn --resume begun {flag}")
-    assert parsed("train-snn --data digits --width 1.0").said.keys() == {"data", "width"}
+    assert parsed("train-snn --data digits --width 1.0").given.keys() == {"data", "width"}
 
 
 @pytest.mark.parametrize(("backend", "device"), [("tensorrt", "auto"), ("onnxruntime", "cuda")])

@@ -1,4 +1,4 @@
-"""What export-snn needs to know of a network, whoever trained it."""
+"""What export-snn needs to know of a network, from any framework."""
 
 from typing import Any, Protocol
 

@@ -47,7 +47,7 @@ class Parity:
     running: int
     """How many differ when the exported file runs by itself, so that differences spread."""
     same_label: float
-    """Share of images that get the same label from both."""
+    """Fraction of images that get the same label from both."""
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,9 @@ class Accuracy:
     exported: float
     """Accuracy of the graph in its engine."""
     agreement: float
-    """Share of images for which both say the same."""
+    """Fraction of images for which both say the same."""
     rates: dict[str, float]
-    """Share of non-zero values that each node of the graph sends."""
+    """Fraction of non-zero values that each node of the graph sends."""
 
 
 def prove(graph: SpikingGraph, engine: Backend, data: DataSet | None) -> Proof:
@@ -129,7 +129,7 @@ def _parts(images: Images) -> Iterator[slice]:
 
 
 def sent_rates(graph: SpikingGraph, spikes: dict[str, Spikes]) -> dict[str, float]:
-    """Share of non-zero values sent by every node."""
+    """Fraction of non-zero values sent by every node."""
     sent: dict[str, Spikes] = {}
     for node in graph.nodes:
         # Of what is sent only whether it is zero is kept: a bit, where a count may be large.

@@ -28,7 +28,7 @@ class Answer:
     predictions: tuple[Prediction, ...]
     """The most probable first; of `Model.classify` one a class."""
     warnings: tuple[str, ...] = ()
-    """What is to be said about the picture: `only the first of its frames is used`."""
+    """The warnings about the picture: `only the first of its frames is used`."""
 
     @property
     def label(self) -> str:

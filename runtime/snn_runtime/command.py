@@ -76,7 +76,7 @@ def _complete_streams() -> None:
 
     A closed stream leaves its number free, and the next file that is opened gets it: an answer
     would be written into a model. As gnulib's `stdopen` does, each missing number is given to
-    /dev/null, opened the wrong way round: whoever uses it is refused, and nobody else gets it.
+    /dev/null, opened the wrong way round: its user is refused, and no other file gets it.
 
     Raises:
         ResourceError: `unwritable`: standard output is closed, and answers belong there.

@@ -90,7 +90,7 @@ def read(path: str | os.PathLike[str], most: int, hint: str = "") -> bytes:
 
 
 def read_stream(stream: Readable, most: int, hint: str = "") -> bytes:
-    """Return what is left in `stream`, refusing rather than reading past `most` bytes.
+    """Return the rest of `stream`, refusing rather than reading past `most` bytes.
 
     Raises:
         InputError: `too_many_bytes`.

@@ -13,12 +13,12 @@ EXIT_CODES = """exit codes:
   8 diverged   9 verify   75 try again   129/130/143 stopped by a signal"""
 
 
-_UNSAID = object()
+_ABSENT = object()
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Where some flags have an effect; said aloud anywhere else, they are refused."""
+    """Where some flags have an effect; given anywhere else, they are refused."""
 
     flags: Sequence[str]
     """Their names in the namespace."""
@@ -29,11 +29,11 @@ class Rule:
 
 
 def check(args: argparse.Namespace, rules: Iterable[Rule]) -> None:
-    """Raises: UsageError: `usage`: a flag of a rule is said aloud and would have no effect."""
+    """Raises: UsageError: `usage`: a flag of a rule is given and would have no effect."""
     for rule in rules:
         for name in rule.flags:
-            if name in args.said and not rule.acts(args):
-                raise UsageError("usage", f"{args.said[name]} {rule.otherwise}")
+            if name in args.given and not rule.acts(args):
+                raise UsageError("usage", f"{args.given[name]} {rule.otherwise}")
 
 
 class Parser(argparse.ArgumentParser):
@@ -53,21 +53,21 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action=_Version, help="show the version and exit")
 
     def read(self, argv: Sequence[str] | None) -> argparse.Namespace:
-        """Return what the command line says, in `said` the flag of every name it says aloud.
+        """Return what the command line says, in `given` the flag of every name that it gives.
 
         Raises:
             UsageError: `usage`: it cannot be understood, or a flag would have no effect.
         """
         actions = {a.dest: a for a in self._actions if a.default is not argparse.SUPPRESS}
-        # What is there already gets no default, so whatever is unsaid stays so.
-        args = argparse.Namespace(**dict.fromkeys(actions, _UNSAID))
+        # What is there already gets no default, so whatever is not given stays marked.
+        args = argparse.Namespace(**dict.fromkeys(actions, _ABSENT))
         self.parse_args(argv, args)
-        args.said = {}
+        args.given = {}
         for name, action in actions.items():
-            if getattr(args, name) is _UNSAID:
+            if getattr(args, name) is _ABSENT:
                 setattr(args, name, action.default)
             else:
-                args.said[name] = max(action.option_strings, key=len, default=name)
+                args.given[name] = max(action.option_strings, key=len, default=name)
         check(args, self.rules)
         return args
 

@@ -116,7 +116,8 @@ class Model:
         self, picture: Picture, *, colour: Colour = "rgb", limits: Limits = DEFAULT_LIMITS
     ) -> Prepared:
         """Return one picture as the network takes it, and the warnings about it: the first half of
-        `classify`, for whoever prepares pictures in one thread and labels them in another.
+        `classify`, for programs that prepare pictures in one thread and label them in
+        another.
 
         Raises:
             InputError: It cannot be used; the message begins with the path, where it is one.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "snn-doctor"
 REPORT = Path("snn-doctor-report.json")
-"""Written on a Jetson without being asked for."""
+"""Written on a Jetson even without --output."""
 
 EXAMPLES = """examples:
   snn-doctor                       what is here, which engines work, which is the fastest
@@ -93,7 +93,7 @@ def _examine(args: argparse.Namespace) -> "Diagnosis":
 
 
 def _write(report: "Diagnosis", output: Path | None) -> None:
-    """Write the report file where one is asked for, and on a Jetson where one can be written."""
+    """Write the report file where one is wanted, and on a Jetson where one can be written."""
     from snn_runtime.doctor.report import as_file
     from snn_runtime.files import write_atomic
 

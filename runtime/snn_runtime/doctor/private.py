@@ -1,6 +1,6 @@
 """Taking out of a report what is nobody's business: names of people and hosts, home folders.
 
-Nothing of the kind is asked for; but the sentence of an error may hold a path or a name.
+No probe looks for them, but the message of an error may hold a path or a name.
 """
 
 import os

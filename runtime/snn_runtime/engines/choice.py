@@ -21,7 +21,7 @@ BACKENDS = {
     ("onnxruntime", "tensorrt"): ("snn_runtime.engines.onnxruntime.gpu", "OrtTensorRtBackend"),
 }
 """Where the class of each backend and kind of device lives, best first on every device; imported
-when it is asked for and not before. `auto` takes the next where one is not here or does not take
+when it is needed and not before. `auto` takes the next where one is not here or does not take
 the network. It stays on the CPU, where a network answers at once, unless a device is named."""
 
 

@@ -40,7 +40,7 @@ def read_file(path: str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS) -> 
 
 
 def read_stream(stream: Readable, limits: Limits = DEFAULT_LIMITS) -> bytes:
-    """Return what is left in `stream`, refusing rather than reading past the limit."""
+    """Return the rest of `stream`, refusing rather than reading past the limit."""
     return read_all(stream, limits.max_bytes, limits.flag("--max-bytes"))
 
 

@@ -43,7 +43,7 @@ _OUT_OF_MEMORY = -9
 def decode(
     data: bytes, layout: Layout, needed: tuple[int, int] | None
 ) -> tuple[Image.Image, tuple[str, ...]]:
-    """Return the pixels of a JPEG, L, RGB or CMYK, and what is to be said about them.
+    """Return the pixels of a JPEG, L, RGB or CMYK, and the warnings about them.
 
     Where `layout` allows it, it is decoded at 1/2, 1/4 or 1/8 of its size, whichever is the
     smallest that still has twice the (width, height) `needed`.

@@ -8,7 +8,7 @@ MEAN, CONTRAST = 118.0, 55.0
 FALL = 1.6
 """Amplitudes fall as 1/f to this power: neighbours are then as alike as in small photographs."""
 GREY = 0.9
-"""Share of the three colours' amplitude that they have in common."""
+"""Fraction of the three colours' amplitude that they have in common."""
 
 
 def random_scenes(height: int, width: int, count: int, seed: int = 0) -> npt.NDArray[np.uint8]:
