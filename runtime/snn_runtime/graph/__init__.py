@@ -1,6 +1,7 @@
 """SpikingGraph: a network as plain arrays, the one idea that all parts share.
 
-nodes         population, pool: frozen records, each with its equation
+population    neurons: their projections, threshold and equation
+nodes         the kinds without weights, each with its equation; all kinds, and their visitor
 kind          what every kind of node answers: shape, bound, response, description
 projection    weights from one source to a population
 ends          the image and the readout
@@ -18,7 +19,8 @@ from snn_runtime.graph.builder import Builder
 from snn_runtime.graph.ends import Fit, Image, Readout
 from snn_runtime.graph.graph import INT16_BOUND, SpikingGraph
 from snn_runtime.graph.lowering import Lowering
-from snn_runtime.graph.nodes import Node, Pool, Population, Visitor, Weightless
+from snn_runtime.graph.nodes import Node, Pool, Visitor, Weightless
+from snn_runtime.graph.population import Population
 from snn_runtime.graph.projection import Projection
 from snn_runtime.graph.values import INPUT, OUTPUT, READOUT, FloatArray, Numbers, Shape, Weights
 

@@ -16,7 +16,8 @@ from typing import Literal
 
 from snn_runtime.graph.ends import Image, Readout
 from snn_runtime.graph.graph import SpikingGraph
-from snn_runtime.graph.nodes import Node, Pool, Population
+from snn_runtime.graph.nodes import Node, Pool
+from snn_runtime.graph.population import Population
 from snn_runtime.graph.projection import Projection
 from snn_runtime.graph.values import INPUT, FloatArray, Shape, Weights
 

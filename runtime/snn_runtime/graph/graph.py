@@ -18,7 +18,8 @@ import numpy as np
 
 from snn_runtime.graph.annotations import check_provenance
 from snn_runtime.graph.ends import Image, Readout
-from snn_runtime.graph.nodes import Node, Population
+from snn_runtime.graph.nodes import Node
+from snn_runtime.graph.population import Population
 from snn_runtime.graph.soundness import check
 from snn_runtime.graph.values import FloatArray, Shape, Weights
 

@@ -4,125 +4,21 @@ Vocabulary as in NIR and the field: a *population* of neurons fires spikes, a *p
 the spikes of one source to it through weights, a *pool* joins the spikes of a window.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Literal, TypeAlias, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
 from snn_runtime.graph.kind import NodeKind, Project
+from snn_runtime.graph.population import Population
 from snn_runtime.graph.projection import Projection
-from snn_runtime.graph.values import (
-    EXACT_BOUND,
-    INPUT,
-    FloatArray,
-    Numbers,
-    Shape,
-    Weights,
-    check_events,
-    check_floats,
-    check_weight,
-    checked_bound,
-    reach,
-    refuse,
-    source_shape,
-)
+from snn_runtime.graph.values import INPUT, Numbers, Shape, refuse, source_shape
 
 T = TypeVar("T")
 SCHEMA = 2
 """Latest version of model.onnx, which has all that stands here."""
-
-
-@dataclass(frozen=True, eq=False)
-class Population(NodeKind):
-    """Neurons that sum their projections and spike where the current exceeds the threshold.
-
-    value = current[n, o] = Σ_p (W_p ∗ s_p)[n, o]        sent = 1 if current > θ else 0
-    """
-
-    name: str
-    projections: tuple[Projection, ...]
-    threshold: FloatArray
-    """θ, `[O]`, half-integers for int8 weights. Where a projection reads the image it may be one a
-    position, `[O, H, W]`: what an integer offset leaves of a mean is missing where padding is."""
-    fires: ClassVar[bool] = True
-
-    @property
-    def comparand(self) -> FloatArray:
-        """θ as currents are compared with it: `[1, O]`, `[1, O, 1, 1]` or `[1, O, H, W]`."""
-        if self.threshold.ndim > 1:
-            return self.threshold[np.newaxis]
-        return self.threshold.reshape(1, -1, *(1,) * (self.projections[0].weight.ndim - 2))
-
-    @property
-    def fan_in(self) -> tuple[tuple[str, int], ...]:
-        return tuple((p.source, p.fan_in) for p in self.projections)
-
-    def shape(self, shapes: Mapping[str, Shape], exact: bool) -> Shape:
-        if not self.projections:
-            raise refuse(self.name, "has no projection")
-        results = {p.shape(self.name, shapes) for p in self.projections}
-        if len(results) != 1:
-            raise refuse(self.name, f"projections of different shapes {sorted(results)}")
-        for projection in self.projections:
-            check_weight(self.name, projection.weight, exact)
-        shape = results.pop()
-        self._check_threshold(shape, exact)
-        return shape
-
-    def bound(self, sent: Mapping[str, int], exact: bool) -> int:
-        furthest = sum(reach(p.weight) * sent[p.source] for p in self.projections)
-        bound = checked_bound(self.name, float(np.max(furthest)), exact)
-        check_events(self.name, sum(n * sent[s] for s, n in self.fan_in if s != INPUT))
-        return bound
-
-    def compute(
-        self, sent: Mapping[str, Numbers], project: Project = Projection.current
-    ) -> Numbers:
-        current, *others = (project(p, sent[p.source]) for p in self.projections)
-        for other in others:
-            current = current + other
-        return current
-
-    def send(self, value: Numbers) -> Numbers:
-        theta = self.comparand
-        if value.dtype == np.int64:
-            # θ = k + ½, so current > θ exactly where current > k: the comparison is of integers.
-            return (value > np.floor(theta).astype(np.int64)).astype(np.int64)
-        return (value > theta).astype(value.dtype)
-
-    @property
-    def schema(self) -> int:
-        return 1 if self.threshold.ndim == 1 else 2
-
-    def describe(self) -> list[list[object]]:
-        positions = self.threshold.shape[1:]
-        return [["population", self.name, *positions], *(p.describe() for p in self.projections)]
-
-    @property
-    def arrays(self) -> tuple[Weights | FloatArray, ...]:
-        return (*(p.weight for p in self.projections), self.threshold)
-
-    def accept(self, visitor: "Visitor[T]") -> T:
-        return visitor.population(self)
-
-    def _check_threshold(self, shape: Shape, exact: bool) -> None:
-        theta, expected = self.threshold, str(shape[:1])
-        fits = theta.shape == shape[:1]
-        # Engines compare with a threshold a channel; only what they make of pixels has positions.
-        if any(p.source == INPUT for p in self.projections) and math.prod(shape[1:]) > 1:
-            expected += f" or {shape}"
-            fits |= theta.shape == shape
-        if not fits or theta.dtype != np.float32:
-            problem = f"thresholds are {theta.dtype}{theta.shape}, expected {expected}"
-            raise refuse(self.name, problem)
-        check_floats(self.name, "threshold", theta)
-        if exact and (np.abs(theta) > EXACT_BOUND / 2).any():
-            raise refuse(self.name, "a threshold is beyond ±2^23, where half-integers end")
-        if exact and (theta % 1 != 0.5).any():
-            raise refuse(self.name, "thresholds are not half-integers")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from snn_runtime.onnx_build.operators import Operators, Pads, Pair, Value, convo
 SPIKE = 255
 """A spike: the number at which a uint8 quantiser saturates."""
 WeightType: TypeAlias = type[np.int8] | type[np.uint8]
-_ORT_DOMAIN = "com.microsoft"
+ORT_DOMAIN = "com.microsoft"
 
 
 class IntegerOperators(Operators):
@@ -71,7 +71,7 @@ class IntegerOperators(Operators):
             *(x, self.one, self.zero),
             *(weight, self.one, self.weight_zero),
             *(bias, scale, self.zero),
-            domain=_ORT_DOMAIN,
+            domain=ORT_DOMAIN,
         )
 
     def matmul_integer(self, name: str, x: Value, weight: Value) -> Value:
