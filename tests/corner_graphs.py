@@ -1,7 +1,7 @@
 """Fixed graphs, each something that an engine driven by spikes could get wrong.
 
 Sums that leave 16 bits on the way, channels that do not fill a vector, groups that cross the border
-of one, counts beyond a byte, pictures in late layers, windows that hang over every edge.
+of one, counts beyond a byte and of two sources, pictures in late layers, windows over every edge.
 """
 
 from collections.abc import Callable
@@ -287,3 +287,62 @@ def many_small_stages() -> SpikingGraph:
     for i in range(1, 60):
         source = grown.convolve(f"n{i}", source, 2 + i % 3, (2, 1) if i == 7 else (1, 1))
     return grown.graph("n50", classes=3)
+
+
+@corner
+def counts_of_two_sources_at_the_brim_of_16_bits() -> SpikingGraph:
+    grown = _all_on(300)
+    grown.convolve("too", INPUT, 300, firing="mixed")
+    twice = grown.join("add", grown.join("add", "on", "too"), "on")
+    grown.convolve("brim", twice, 130, kind="brim")
+    grown.convolve("halves", twice, 65, kind="halves", firing="mixed")
+    grown.convolve("split", twice, 150, groups=3, kind="extreme", firing="far")
+    grown.convolve("half_bytes", twice, 256, kind="half_byte_ends", firing="mixed")
+    return grown.graph(grown.join("add", "brim", "brim"))
+
+
+@corner
+def added_to_itself_again_and_again() -> SpikingGraph:
+    """Counts of 2 to 512: as lists of events, and beyond 64 of them as numbers."""
+    grown = Growing(4, 5)
+    grown.convolve("a", INPUT, 65, (2, 2), padding=(1, 1))
+    source = "a"
+    for number in range(9):
+        source = grown.join("add", source, source)
+        grown.convolve(f"c{number}", source, 66, (2, 1), kind="signed", limit=3)
+    pooled = grown.pool(source, "sum", 2)
+    grown.dense("d", pooled, grown.pool(source, "max", 2), "c3", out=7, limit=30)
+    return grown.graph(grown.join("add", pooled, pooled))
+
+
+@corner
+def shortcuts_of_every_kind() -> SpikingGraph:
+    """A SEW-ResNet's: bits in masks beside every word, counts behind counts, each then read."""
+    grown = Growing(7, 9)
+    for channels in (1, 63, 64, 65, 129):
+        x = grown.convolve(f"x{channels}", INPUT, channels, (3, 3), padding=(1, 1))
+        y = grown.convolve(f"y{channels}", x, channels, (3, 3), padding=(1, 1), firing="dense")
+        both, only = grown.join("and", x, y), grown.join("iand", x, y)
+        never, always = grown.join("iand", both, both), grown.join("and", only, only)
+        total = grown.join("add", grown.join("add", both, only), y)
+        grown.convolve(f"z{channels}", total, 67, (3, 3), padding=(1, 1), firing="mixed")
+        pooled = grown.pool(grown.join("and", always, y), "max", 2)
+        grown.dense(f"d{channels}", never, grown.pool(total, "sum", 3), pooled, out=5)
+    return grown.graph(total)
+
+
+@corner
+def sums_of_unlike_windows() -> SpikingGraph:
+    """Maps of 2 × 2 from windows of 4 and of 5, from maxima of sums, from a layer of its own."""
+    grown = Growing(10, 10)
+    grown.convolve("a", INPUT, 33, (3, 3), padding=(1, 1))
+    four, five = grown.pool("a", "sum", 4), grown.pool("a", "sum", 5)
+    largest = grown.pool(grown.pool("a", "sum", 2), "max", 2)
+    grown.convolve("b", four, 33, firing="mixed")
+    total = grown.join("add", grown.join("add", four, five), "b")
+    grown.convolve("c", total, 65, (2, 2), padding=(1, 1))
+    mixed = grown.join("add", total, largest)
+    grown.convolve("d", mixed, 65, kind="extreme")
+    single = grown.pool("b", "sum", 1)
+    grown.dense("e", grown.pool(mixed, "sum", 2), grown.join("and", single, "b"), out=3)
+    return grown.graph(mixed)

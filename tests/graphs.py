@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from snn_runtime.graph import (
     INPUT,
     Builder,
+    Elementwise,
     Image,
     Node,
     Population,
@@ -19,6 +20,8 @@ from snn_runtime.graph import (
     Weights,
     reference,
 )
+
+ELEMENTWISE: tuple[Literal["add", "and", "iand"], ...] = ("add", "and", "iand")
 
 
 def pictures(image: Image, count: int, seed: int = 0) -> npt.NDArray[np.uint8]:
@@ -89,11 +92,23 @@ class Drawn(Builder):
         kernel = self.draw(st.integers(1, min(3, *self.shapes[source][1:])))
         self.pool(name, "max" if self.draw(st.booleans()) else "sum", kernel, source)
 
+    def elementwise(self, name: str, source: str) -> None:
+        """Joined with another of its shape, or with itself; and the result again."""
+        for again in range(self.draw(st.integers(1, 3))):
+            alike = [n for n, shape in self.shapes.items() if shape == self.shapes[source]]
+            pair = (source, self.draw(st.sampled_from([n for n in alike if n != INPUT])))
+            bits = all(self.largest[n] == 1 for n in pair)
+            kind = self.draw(st.sampled_from(ELEMENTWISE if bits else ELEMENTWISE[:1]))
+            source = self.add(Elementwise(f"{name}.{again}", kind, *pair))
+
     def node(self, name: str) -> None:
         source = self.source()
         flat = len(self.shapes[source]) == 1
-        kind = self.draw(st.sampled_from(["convolution", "convolution", "pool", "dense"]))
-        if kind == "dense" or flat:
+        kinds = ["convolution", "elementwise", "pool", "convolution", "dense"]
+        kind = self.draw(st.sampled_from(kinds))
+        if kind == "elementwise" and source != INPUT:
+            self.elementwise(name, source)
+        elif kind == "dense" or flat:
             self.dense(name)
         elif kind == "pool" and source != INPUT:
             self.window(name, source)

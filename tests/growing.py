@@ -1,7 +1,7 @@
 """Graphs of realistic width whose thresholds are set while they grow, from currents that occur."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,7 @@ from graphs import pictures, reads_picture
 
 from snn_runtime.graph import (
     INPUT,
+    Elementwise,
     FloatArray,
     Image,
     Node,
@@ -102,6 +103,9 @@ class Growing:
     def pool(self, source: str, kind: str, kernel: int) -> str:
         name = f"{kind}{kernel}.{len(self.nodes)}"
         return self.append(Pool(name, source, "max" if kind == "max" else "sum", kernel))
+
+    def join(self, kind: Literal["add", "and", "iand"], first: str, second: str) -> str:
+        return self.append(Elementwise(f"{kind}.{len(self.nodes)}", kind, first, second))
 
     def convolve(
         self,

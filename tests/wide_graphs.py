@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from graphs import ELEMENTWISE
 from growing import FIRING, KINDS, Growing
 from hypothesis import strategies as st
 
@@ -36,8 +37,10 @@ class Wide:
     def node(self, name: str) -> None:
         source = self.pick(self.largest)
         flat = len(self.grown.shape(source)) == 1
-        kind = self.pick(["convolution", "convolution", "pool", "dense"])
-        if kind == "dense" or flat:
+        kind = self.pick(["convolution", "elementwise", "pool", "convolution", "dense"])
+        if kind == "elementwise" and source != INPUT:
+            self.elementwise(source)
+        elif kind == "dense" or flat:
             self.dense(name)
         elif kind == "pool" and source != INPUT:
             self.pool(source)
@@ -106,6 +109,18 @@ class Wide:
         largest = self.largest[source] * (kernel**2 if kind == "sum" else 1)
         if largest < 2**12:
             self.largest[self.grown.pool(source, kind, kernel)] = largest
+
+    def elementwise(self, source: str) -> None:
+        """Joined with another of its shape, or with itself; and the result again."""
+        shape = self.grown.shape(source)
+        for _ in range(self.draw(st.integers(1, 3))):
+            alike = [n for n in self.largest if n != INPUT and self.grown.shape(n) == shape]
+            other = self.pick(alike)
+            counts = [self.largest[source], self.largest[other]]
+            kind = self.pick(ELEMENTWISE if counts == [1, 1] else ELEMENTWISE[:1])
+            if sum(counts) < 2**12:
+                source = self.grown.join(kind, source, other)
+                self.largest[source] = sum(counts) if kind == "add" else 1
 
     def axis(self, side: int) -> Geometry:
         kernel = self.pick(KERNELS)

@@ -5,13 +5,15 @@
 Weights are centred and scaled, a channel at a time, so that what leaves a layer is as large as what
 came (He) and half of it is positive: thresholds, which did that for the spikes, are gone.
 
-Where spikes are pooled by OR it takes the maximum, where they are summed the average. An identity
-shortcut, which a SpikingGraph spells as a 1×1 depthwise convolution, is a plain addition. The input
-is float32 `[N, 3, H, W]`, so that no pixel preprocessing is on the twin's bill.
+Where spikes are pooled by OR it takes the maximum, where they are summed the average. Of two
+sources it takes the sum for ADD, the minimum for AND, ReLU(x − y) for IAND: of spikes the same. An
+identity shortcut, which a SpikingGraph spells as a 1×1 depthwise convolution, is a plain addition.
+The input is float32 `[N, 3, H, W]`, so that no pixel preprocessing is on the twin's bill.
 """
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ import numpy.typing as npt
 from snn_runtime.graph import (
     INPUT,
     OUTPUT,
+    Elementwise,
     FloatArray,
     Image,
     Lowering,
@@ -146,6 +149,14 @@ class _Twin(Lowering[Value]):
         pool = self.op.average_pool if node.counts else self.op.max_pool
         window = (node.kernel, node.kernel)
         return pool(node.name, self.sent[node.source], window, window)
+
+    def elementwise(self, node: Elementwise) -> Value:
+        x, y = self.sent[node.first], self.sent[node.second]
+        if node.kind == "add":
+            return self.op.add(node.name, x, y)
+        if node.kind == "and":
+            return self.op.node("Min", replace(x, name=node.name), x, y)
+        return self.op.relu(node.name, self.op.sub(f"{node.name}/difference", x, y))
 
     def logits(self) -> Value:
         readout = self.graph.readout

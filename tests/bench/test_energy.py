@@ -7,6 +7,7 @@ together from public documentation. What they prove is that such files and texts
 import csv
 import io
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -93,8 +94,12 @@ def test_operations_are_those_of_a_count_tap_by_tap(graph: SpikingGraph) -> None
     for node, layer in zip(graph.nodes, layers, strict=True):
         if isinstance(node, Pool):
             expected = pooled_by_hand(node, sent[node.source])
-        else:
+        elif isinstance(node, Population):
             expected = by_hand(graph, node, sent)
+        else:
+            added = float(sum(sent[source].sum() for source in node.sources))
+            values = 2 * 3 * math.prod(graph.shapes[node.name])
+            expected = [0, added, 0, 0, values, 0] if node.kind == "add" else [0] * 6
         assert np.multiply(flat(layer.snn, layer.dnn), 3) == pytest.approx(expected)
     spikes = float(sent[graph.readout.source].sum()) * len(graph.labels) / 3
     assert flat(readout.snn, Operations())[:3] == pytest.approx([len(graph.labels), spikes, 0])

@@ -16,6 +16,7 @@ from snn_bench.topology import Design, build
 from snn_bench.twin import is_identity, quantise, relu_twin, twin_input
 from snn_runtime.graph import (
     INPUT,
+    Elementwise,
     FloatArray,
     Numbers,
     Population,
@@ -32,6 +33,10 @@ def evaluated(graph: SpikingGraph, model: ModelProto, inputs: np.ndarray) -> np.
     for node in graph.nodes:
         if isinstance(node, Population):
             sent[node.name] = responded(node, sent, tensors[f"{node.name}/0/bias"])
+        elif isinstance(node, Elementwise):
+            x, y = sent[node.first], sent[node.second]
+            gated = np.minimum(x, y) if node.kind == "and" else np.maximum(x - y, 0)
+            sent[node.name] = x + y if node.kind == "add" else gated
         else:
             sent[node.name] = node.compute(sent) / (node.kernel**2 if node.kind == "sum" else 1)
     readout = graph.readout

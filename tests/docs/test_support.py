@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from snn_runtime.errors import DeviceError
 from snn_runtime.graph import (
     INPUT,
     Builder,
+    Elementwise,
     Image,
     Population,
     Projection,
@@ -95,6 +96,12 @@ def counts() -> SpikingGraph:
     return net.conv("c").done()
 
 
+def joined(kind: Literal["add", "and", "iand"]) -> SpikingGraph:
+    net = Small().conv("a").conv("b")
+    net.add(Elementwise("c", kind, "a", "b"))
+    return net.conv("d").done()
+
+
 ROWS: dict[str, Callable[[], SpikingGraph]] = {
     "population, convolution": lambda: Small().conv("a").conv("b").done(),
     "population, dense": dense,
@@ -104,6 +111,9 @@ ROWS: dict[str, Callable[[], SpikingGraph]] = {
     "pool, max": lambda: pooled("max"),
     "pool, sum": lambda: pooled("sum"),
     "counts into a convolution": counts,
+    "elementwise, add": lambda: joined("add"),
+    "elementwise, and": lambda: joined("and"),
+    "elementwise, iand": lambda: joined("iand"),
     "float32 weights": lambda: Small(exact=False).conv("a").conv("b").done(),
 }
 

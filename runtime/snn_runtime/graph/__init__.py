@@ -19,7 +19,7 @@ from snn_runtime.graph.builder import Builder
 from snn_runtime.graph.ends import Fit, Image, Readout
 from snn_runtime.graph.graph import INT16_BOUND, SpikingGraph
 from snn_runtime.graph.lowering import Lowering
-from snn_runtime.graph.nodes import Node, Pool, Visitor, Weightless
+from snn_runtime.graph.nodes import Elementwise, Node, Pool, Visitor, Weightless
 from snn_runtime.graph.population import Population
 from snn_runtime.graph.projection import Projection
 from snn_runtime.graph.values import INPUT, OUTPUT, READOUT, FloatArray, Numbers, Shape, Weights
@@ -28,6 +28,7 @@ __all__ = [
     "INPUT",
     "INT16_BOUND",
     "Builder",
+    "Elementwise",
     "Fit",
     "FloatArray",
     "Image",

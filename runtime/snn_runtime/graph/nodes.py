@@ -1,7 +1,8 @@
 """The kinds of node that a graph is made of: frozen records, each with its equation.
 
 Vocabulary as in NIR and the field: a *population* of neurons fires spikes, a *projection* carries
-the spikes of one source to it through weights, a *pool* joins the spikes of a window.
+the spikes of one source to it through weights, a *pool* joins the spikes of a window, an
+*elementwise* node those of two sources.
 """
 
 from abc import ABC, abstractmethod
@@ -14,10 +15,10 @@ import numpy as np
 from snn_runtime.graph.kind import NodeKind, Project
 from snn_runtime.graph.population import Population
 from snn_runtime.graph.projection import Projection
-from snn_runtime.graph.values import INPUT, Numbers, Shape, refuse, source_shape
+from snn_runtime.graph.values import INPUT, Numbers, Shape, check_events, refuse, source_shape
 
 T = TypeVar("T")
-SCHEMA = 2
+SCHEMA = 3
 """Latest version of model.onnx, which has all that stands here."""
 
 
@@ -73,7 +74,71 @@ class Pool(NodeKind):
         return visitor.pool(self)
 
 
-Weightless: TypeAlias = Pool
+@dataclass(frozen=True)
+class Elementwise(NodeKind):
+    """Spikes of two sources x and y, joined element by element: the shortcut of a SEW-ResNet.
+
+        add: sent = x + y (a count)        and: sent = x · y        iand: sent = x · (1 − y)
+
+    A count may be added to again, and so on; AND and IAND take spikes only. See W. Fang et al.,
+    "Deep Residual Learning in Spiking Neural Networks", NeurIPS 2021.
+    """
+
+    name: str
+    kind: Literal["add", "and", "iand"]
+    first: str
+    """x"""
+    second: str
+    """y, of the same shape"""
+
+    @property
+    def fan_in(self) -> tuple[tuple[str, int], ...]:
+        return ((self.first, 1), (self.second, 1))
+
+    def shape(self, shapes: Mapping[str, Shape], exact: bool) -> Shape:
+        first, second = (source_shape(self.name, source, shapes) for source in self.sources)
+        if self.kind not in ("add", "and", "iand"):
+            raise refuse(self.name, f"kind is {self.kind!r}, expected add, and or iand")
+        if INPUT in self.sources:
+            raise refuse(self.name, "joins spikes, not the image")
+        if first != second:
+            raise refuse(self.name, f"sources of different shapes {first} and {second}")
+        return first
+
+    def bound(self, sent: Mapping[str, int], exact: bool) -> int:
+        first, second = (sent[source] for source in self.sources)
+        if self.counts:
+            check_events(self.name, first + second)
+            return first + second
+        if max(first, second) > 1:
+            problem = f"is {self.kind} of counts up to {max(first, second)}, expected spikes"
+            raise refuse(self.name, problem)
+        return 1
+
+    @property
+    def schema(self) -> int:
+        return 3
+
+    @property
+    def counts(self) -> bool:
+        return self.kind == "add"
+
+    def compute(
+        self, sent: Mapping[str, Numbers], project: Project = Projection.current
+    ) -> Numbers:
+        x, y = (sent[source] for source in self.sources)
+        if self.kind == "add":
+            return np.asarray(x + y)
+        return np.asarray(x * y if self.kind == "and" else x * (1 - y))
+
+    def describe(self) -> list[list[object]]:
+        return [["elementwise", self.name, self.kind, self.first, self.second]]
+
+    def accept(self, visitor: "Visitor[T]") -> T:
+        return visitor.elementwise(self)
+
+
+Weightless: TypeAlias = Pool | Elementwise
 Node: TypeAlias = Population | Weightless
 
 
@@ -88,3 +153,6 @@ class Visitor(ABC, Generic[T]):
 
     @abstractmethod
     def pool(self, node: Pool) -> T: ...
+
+    @abstractmethod
+    def elementwise(self, node: Elementwise) -> T: ...

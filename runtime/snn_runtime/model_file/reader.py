@@ -7,7 +7,7 @@ all the rest is as it must be is proved afterwards: the graph is written again a
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from snn_runtime.graph import (
     INPUT,
     OUTPUT,
     READOUT,
+    Elementwise,
     Fit,
     Image,
     Node,
@@ -33,6 +34,7 @@ Array: TypeAlias = npt.NDArray[Any]
 _Block: TypeAlias = Mapping[str, NodeProto]
 """The operations of one node of the graph, by their outputs."""
 
+_ELEMENTWISE: dict[str, Literal["add", "and", "iand"]] = {"Add": "add", "Mul": "and", "Sub": "iand"}
 _DTYPES: dict[int, np.dtype[Any]] = {
     TensorProto.INT8: np.dtype("<i1"),
     TensorProto.FLOAT: np.dtype("<f4"),
@@ -152,8 +154,11 @@ def _node(name: str, block: _Block, tensors: Tensors) -> Node:
         return Pool(name, _input(last, 0), "max", _attribute(last, "kernel_shape", 2)[0])
     if last.op_type == "Conv":
         return Pool(name, _input(last, 0), "sum", tensors.use_window(name))
+    if last.op_type in _ELEMENTWISE:
+        product = block.get(f"{name}/both", last)  # of IAND: x − x y
+        return Elementwise(name, _ELEMENTWISE[last.op_type], _input(last, 0), _input(product, 1))
     if last.op_type != "Cast":
-        raise _refuse(f"{name!r:.80} ends in {last.op_type}, expected a population or a pool")
+        raise _refuse(f"{name!r:.80} ends in {last.op_type}, expected a node of the graph")
     projections = tuple(
         _projection(node, block, tensors)
         for node in block.values()

@@ -3,6 +3,7 @@
     image → Cast → Transpose → Sub(m)                   the picture, per colour − m
     Conv | Gemm (→ Add) → Greater(θ) → Cast             a population
     MaxPool, or Conv with ones                          a pool
+    Add, Mul, or Mul → Sub                              an elementwise node: add, and, iand
     Gemm → readout/sum (→ Mul(a) → Add(b) → logits)     the readout
 
 θ is `[1, O, 1, 1]`, `[1, O]` for a dense population or, where each position has its own,
@@ -18,6 +19,7 @@ from snn_runtime.graph import (
     INPUT,
     OUTPUT,
     READOUT,
+    Elementwise,
     Image,
     Lowering,
     Pool,
@@ -140,6 +142,18 @@ class Float32(Lowering[Value]):
         source, ones = self.floats(node.source), ones_of(node, self.graph)
         weight, window = self.weight(node.name, ones), (node.kernel, node.kernel)
         return self.op.conv(node.name, source, weight, stride=window, groups=len(ones))
+
+    def elementwise(self, node: Elementwise) -> Value:
+        """`x + y`, `x y`, or `x − x y` for `x (1 − y)`."""
+        return self.combined(node.name, node, self.floats(node.first), self.floats(node.second))
+
+    def combined(self, name: str, node: Elementwise, x: Value, y: Value) -> Value:
+        """The same in the numbers of x and y."""
+        if node.kind == "add":
+            return self.op.add(name, x, y)
+        if node.kind == "and":
+            return self.op.mul(name, x, y)
+        return self.op.sub(name, x, self.op.mul(f"{node.name}/both", x, y))
 
     def current(self, node: Population) -> Value:
         """`Σ_p W_p ∗ s_p`, float32."""

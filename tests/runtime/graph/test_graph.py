@@ -13,6 +13,7 @@ from graphs import example
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import (
     INPUT,
+    Elementwise,
     Image,
     Node,
     Pool,
@@ -90,6 +91,14 @@ def wide(value: int) -> tuple[Node, ...]:
     return (Population("x", (Projection(INPUT, weight),), half(2)),)
 
 
+def joined(kind: Any, first: str, second: str, name: str = "j") -> Elementwise:
+    return Elementwise(name, kind, first, second)
+
+
+def join(kind: str, first: str, second: str) -> Change:
+    return insert(joined(kind, first, second))
+
+
 with_128 = int8(4, 3, 3, 3)
 with_128[1, 2, 0, 0] = -128
 
@@ -120,6 +129,28 @@ RULES: dict[str, tuple[Change, str]] = {
     "window 0": (insert(Pool("p", "conv1", "max", 0)), "p: window of 0 does not fit"),
     "window 9": (insert(Pool("p", "conv1", "sum", 9)), "p: window of 9 does not fit"),
     "pool of a vector": (insert(Pool("p", "fc1", "max", 1)), "p: window of 1 does not fit"),
+    "join of nothing": (join("add", "conv1", "x"), "j: source 'x' is not an earlier node"),
+    "join of the image": (join("add", "conv1", INPUT), "j: joins spikes, not the image"),
+    "kind of join": (join("or", "conv1", "conv2"), "j: kind is 'or', expected add, and or iand"),
+    "unlike shapes": (
+        join("and", "conv1", "fc1"),
+        r"j: sources of different shapes \(4, 8, 8\) and \(8,\)",
+    ),
+    "AND of counts": (
+        insert(Pool("p", "conv1", "max", 4), Pool("s", "conv1", "sum", 4), joined("and", "p", "s")),
+        "j: is and of counts up to 16, expected spikes",
+    ),
+    "IAND of a sum": (
+        insert(joined("add", "fc2", "fc2"), joined("iand", "j", "fc2", name="k")),
+        "k: is iand of counts up to 2, expected spikes",
+    ),
+    "doubled 25 times": (
+        insert(
+            joined("add", "fc2", "fc2", name="d0"),
+            *(joined("add", f"d{i}", f"d{i}", name=f"d{i + 1}") for i in range(24)),
+        ),
+        "d24: 33,554,432 spikes can reach a neuron, limit is 16,777,216",
+    ),
     "no projection": (insert(Population("x", (), half(2))), "x: has no projection"),
     "unknown source": (insert(dense("x", "y", 3)), "x: source 'y' is not an earlier node"),
     "later source": (conv1(source="conv2"), "conv1: source 'conv2' is not an earlier node"),
@@ -409,3 +440,19 @@ def test_a_whole_offset_is_the_same_as_an_integer() -> None:
 def test_counting_parameters() -> None:
     weights = 4 * 27 + 4 * 18 + 6 * 36 + 6 * 4 + 8 * 24 + 5 * 8 + 3 * 5
     assert example().parameters == weights + (4 + 4 + 6 + 8 + 5) + 2 * 3
+
+
+def test_elementwise_nodes_differ_by_kind_and_order() -> None:
+    """And each is what its equation says, of all four pairs of spikes."""
+    x, y = np.array([[0, 0, 1, 1]]), np.array([[0, 1, 0, 1]])
+    results = {"add": [0, 1, 1, 2], "and": [0, 0, 0, 1], "iand": [0, 0, 1, 0]}
+    digests = set()
+    for kind, expected in results.items():
+        node = joined(kind, "x", "y")
+        np.testing.assert_array_equal(node.respond({"x": x, "y": y}), [expected])
+        for pair in (("conv1", "conv2"), ("conv2", "conv1")):
+            digests.add(join(kind, *pair)(example()).digest())
+    assert len(digests) == 6
+    graph = insert(joined("add", "pool3", "pool3"))(example())
+    assert (graph.largest_sent("j"), graph.shapes["j"]) == (8, (6, 2, 2))
+    assert (graph.schema, example().schema) == (3, 1)

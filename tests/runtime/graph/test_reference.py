@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from snn_runtime.graph import (
     INPUT,
+    Elementwise,
     Image,
     Pool,
     Population,
@@ -82,6 +83,11 @@ def in_torch(
                 sent[node.name] = functional.max_pool2d(source, k)
             else:
                 sent[node.name] = functional.avg_pool2d(source, k, divisor_override=1)
+            continue
+        if isinstance(node, Elementwise):
+            x, y = sent[node.first], sent[node.second]
+            gated = torch.minimum(x, y) if node.kind == "and" else (x > y).double()
+            sent[node.name] = x + y if node.kind == "add" else gated
             continue
         current: torch.Tensor | float = 0.0
         for p in node.projections:

@@ -33,7 +33,16 @@ typedef struct {
   int64_t weight;  // where in `weights` its [channels, inputs / groups, height, width] begin
 } snn_projection;
 
-typedef enum { SNN_POPULATION = 0, SNN_MAX_POOL = 1, SNN_SUM_POOL = 2 } snn_kind;
+// ADD, AND and IAND join two sources of one shape, x and y, element by element: x + y, x · y and
+// x · (1 − y), the last two of spikes alone.
+typedef enum {
+  SNN_POPULATION = 0,
+  SNN_MAX_POOL = 1,
+  SNN_SUM_POOL = 2,
+  SNN_ADD = 3,
+  SNN_AND = 4,
+  SNN_IAND = 5
+} snn_kind;
 
 typedef struct {
   int32_t kind;         // snn_kind

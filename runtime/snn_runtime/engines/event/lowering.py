@@ -13,9 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_runtime.engines.event import library
-from snn_runtime.graph import INPUT, Pool, Population, Projection, Shape, SpikingGraph, Visitor
+from snn_runtime.graph import (
+    INPUT,
+    Elementwise,
+    Pool,
+    Population,
+    Projection,
+    Shape,
+    SpikingGraph,
+    Visitor,
+)
 
-_KINDS = {"population": 0, "max": 1, "sum": 2}
+_KINDS = {"population": 0, "max": 1, "sum": 2, "add": 3, "and": 4, "iand": 5}
 """snn_kind"""
 
 
@@ -78,6 +87,10 @@ class _Lists(Visitor[library.Node]):
         return library.Node(
             _KINDS[node.kind], source=(self.number[node.source], 0), kernel=node.kernel
         )
+
+    def elementwise(self, node: Elementwise) -> library.Node:
+        first, second = (self.number[source] for source in node.sources)
+        return library.Node(_KINDS[node.kind], source=(first, second))
 
     def projection(self, projection: Projection) -> library.Projection:
         source, weight = self.number[projection.source], _size(self.weights)

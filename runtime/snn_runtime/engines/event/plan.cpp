@@ -12,6 +12,8 @@
 namespace snn {
 namespace {
 
+constexpr size_t kMaxTerms = 64;  // of a sum; x + x, added to itself again, doubles them
+
 class Planner {
  public:
   Planner(const snn_graph &graph, const Kernels &kernels, int32_t threads) : graph_(graph) {
@@ -27,6 +29,9 @@ class Planner {
         case SNN_POPULATION: add_population(node, n); break;
         case SNN_MAX_POOL:
         case SNN_SUM_POOL: add_pool(node, n); break;
+        case SNN_ADD:
+        case SNN_AND:
+        case SNN_IAND: add_elementwise(node, n); break;
         default: require(false, n, "is of no known kind");
       }
     }
@@ -80,6 +85,36 @@ class Planner {
     value.max_value = maximum ? from.max_value : checked_product(from.max_value, k * k, n);
     if (!maximum) value.terms = terms(node.source[0], k);
     add_weightless(std::move(value));
+  }
+
+  void add_elementwise(const snn_node &node, int32_t n) {
+    const Value x = source(node.source[0], n), y = source(node.source[1], n);
+    require(x.form != Form::kImage && y.form != Form::kImage, n, "joins the image");
+    require(x.shape.channels == y.shape.channels && x.shape.height == y.shape.height &&
+                x.shape.width == y.shape.width,
+            n, "its sources have different shapes");
+    Value value;
+    value.shape = x.shape;
+    value.kind = node.kind;
+    value.sources = {node.source[0], node.source[1]};
+    if (node.kind == SNN_ADD) {
+      value.max_value = checked_product(x.max_value + y.max_value, 1, n);
+      value.terms = both_terms(node.source[0], node.source[1]);
+    } else {
+      require(x.max_value == 1 && y.max_value == 1, n, "joins counts bit by bit");
+    }
+    add_weightless(std::move(value));
+  }
+
+  // What a sum of two values counts: the terms of both, unless one is stored as counts or they are
+  // so many that adding the numbers is less work.
+  std::vector<Term> both_terms(int32_t x, int32_t y) const {
+    std::vector<Term> first = terms(x, 1);
+    const std::vector<Term> second = terms(y, 1);
+    const bool listed = !first.empty() && !second.empty();
+    if (!listed || first.size() + second.size() > kMaxTerms) return {};
+    first.insert(first.end(), second.begin(), second.end());
+    return first;
   }
 
   // What a sum over windows of a value counts; of sums it is a sum over larger windows. Nothing

@@ -66,6 +66,17 @@ int64_t pooled(const Plan &plan, const Value &value, const Workspace &space, int
   return result;
 }
 
+// One row of AND, or of IAND, of two masks.
+void and_masks(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
+  const Value &value = plan.values[index];
+  const int64_t count = value.shape.width * value.shape.words();
+  const uint64_t inverted = value.kind == SNN_IAND ? ~uint64_t{0} : 0;
+  const uint64_t *x = space.buffers[value.sources[0]].mask + row * count;
+  const uint64_t *y = space.buffers[value.sources[1]].mask + row * count;
+  uint64_t *to = space.buffers[index].mask + row * count;
+  for (int64_t i = 0; i < count; i++) to[i] = x[i] & (y[i] ^ inverted);
+}
+
 // One row of numbers. Rare (a maximum of sums, sums of that), so plain.
 void compute_counts(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
   const Value &value = plan.values[index];
@@ -73,7 +84,11 @@ void compute_counts(const Plan &plan, int32_t index, int64_t row, Workspace &spa
   int32_t *to = space.buffers[index].counts + row * value.shape.width * channels;
   for (int64_t x = 0; x < value.shape.width; x++) {
     for (int64_t c = 0; c < channels; c++) {
-      *to++ = static_cast<int32_t>(pooled(plan, value, space, row, x, c));
+      const int64_t number = value.kind == SNN_ADD
+                                 ? number_at(plan, value.sources[0], space, row, x, c) +
+                                       number_at(plan, value.sources[1], space, row, x, c)
+                                 : pooled(plan, value, space, row, x, c);
+      *to++ = static_cast<int32_t>(number);
     }
   }
 }
@@ -82,6 +97,7 @@ void compute_counts(const Plan &plan, int32_t index, int64_t row, Workspace &spa
 void compute(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
   const Value &value = plan.values[index];
   if (value.form == Form::kCounts) return compute_counts(plan, index, row, space);
+  if (value.kind == SNN_AND || value.kind == SNN_IAND) return and_masks(plan, index, row, space);
   return or_pool(plan, index, row, space);
 }
 

@@ -3,6 +3,7 @@
     image → Concat(m) → Transpose                        six planes x, m with weights W, −W
     (Concat →) QLinearConv | QGemm                       a population, threshold and all
     MaxPool, or QLinearConv with ones                    a pool
+    QLinearAdd, or Cast → Where                          an elementwise node
     MatMulInteger (→ Div) → Cast → Mul(a) → Add(b)       the readout
 
 A spike is the 255 at which a quantiser saturates. With u = 255 for spikes, 1 for counts and pixels,
@@ -21,8 +22,21 @@ convolution, could leave 32 bits, or has a threshold a position is summed in flo
 import numpy as np
 
 from snn_runtime.engines.onnxruntime.merge import Merged, merge, six_planes
-from snn_runtime.engines.onnxruntime.operators import SPIKE, IntegerOperators, WeightType
-from snn_runtime.graph import INPUT, READOUT, Image, Pool, Population, SpikingGraph
+from snn_runtime.engines.onnxruntime.operators import (
+    ORT_DOMAIN,
+    SPIKE,
+    IntegerOperators,
+    WeightType,
+)
+from snn_runtime.graph import (
+    INPUT,
+    READOUT,
+    Elementwise,
+    Image,
+    Pool,
+    Population,
+    SpikingGraph,
+)
 from snn_runtime.graph.values import reach
 from snn_runtime.onnx_build import Value
 from snn_runtime.onnx_build.float32 import SUMS, Float32, flat, ones_of
@@ -86,6 +100,23 @@ class Integer(Float32):
             groups=len(ones),
         )
 
+    def elementwise(self, node: Elementwise) -> Value:
+        """A count of both in one unit; for AND and IAND x where y fired, or did not, else 0."""
+        integers = self.unit.keys() >= set(node.sources)
+        if not integers or self.graph.bounds[node.name] > LARGEST_COUNT:
+            return super().elementwise(node)
+        x, shape = self.sent[node.first], self.sent[node.first].shape
+        made, op = Value(node.name, np.uint8, shape), self.op
+        if node.counts:
+            unit = min(self.unit[source] for source in node.sources)
+            self.unit[node.name] = 1
+            scaled = [v for s in node.sources for v in (self.in_unit(s, unit), op.one, op.zero)]
+            scale = op.spike_to_one if unit == SPIKE else op.one
+            return op.node("QLinearAdd", made, *scaled, scale, op.zero, domain=ORT_DOMAIN)
+        self.unit[node.name] = self.unit[node.first]
+        either = (x, op.zero) if node.kind == "and" else (op.zero, x)
+        return op.node("Where", made, self.fired(node.second), *either)
+
     def sums(self) -> Value:
         readout, unit = self.graph.readout, self.unit.get(self.graph.readout.source)
         # A sum of counts is below 2^24 in any graph; one of spikes, times 255, may be too large.
@@ -144,7 +175,7 @@ class Integer(Float32):
         """All sources of a population side by side, in one unit."""
         parts: list[Value] = []
         for i, (source, every) in enumerate(zip(merged.sources, merged.every, strict=True)):
-            x = self.sent[source] if self.unit[source] == unit else self.bits(source)
+            x = self.in_unit(source, unit)
             if merged.weight.ndim == 2:
                 x = flat(self.op, x)
             if every != (1, 1):
@@ -153,6 +184,8 @@ class Integer(Float32):
             parts.append(x)
         return parts[0] if len(parts) == 1 else self.op.concat(f"{name}/all", parts, axis=1)
 
-    def bits(self, source: str) -> Value:
-        """255 to 1."""
+    def in_unit(self, source: str, unit: int) -> Value:
+        """What a source sends, in its own unit or in 1."""
+        if self.unit[source] == unit:
+            return self.sent[source]
         return self.op.cast(f"{source}/bits", self.fired(source), np.uint8)

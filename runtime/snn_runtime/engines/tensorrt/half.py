@@ -3,7 +3,7 @@
 import numpy as np
 
 from snn_runtime.engines.tensorrt.arithmetic import HALF_BOUND, in_half
-from snn_runtime.graph import Pool, Population
+from snn_runtime.graph import Elementwise, Pool, Population
 from snn_runtime.onnx_build import Value
 from snn_runtime.onnx_build.float32 import Float32, ones_of, prefix_of, project
 
@@ -30,3 +30,10 @@ class Half(Float32):
         ones = self.op.constant(f"{node.name}/weight", ones_of(node, self.graph).astype(np.float16))
         window = (node.kernel, node.kernel)
         return self.op.conv(node.name, source, ones, stride=window, groups=ones.shape[0])
+
+    def elementwise(self, node: Elementwise) -> Value:
+        x, y = self.sent[node.first], self.sent[node.second]
+        half = x.dtype == y.dtype == np.float16
+        if not half or self.graph.bounds[node.name] > HALF_BOUND:
+            return super().elementwise(node)
+        return self.combined(node.name, node, x, y)

@@ -9,7 +9,14 @@ from snn_runtime.engines.tensorrt.arithmetic import (
     SPIKE,
     int8_limit,
 )
-from snn_runtime.graph import READOUT, Pool, Population, Projection, SpikingGraph
+from snn_runtime.graph import (
+    READOUT,
+    Elementwise,
+    Pool,
+    Population,
+    Projection,
+    SpikingGraph,
+)
 from snn_runtime.graph.values import reach
 from snn_runtime.onnx_build import Operators, Value
 from snn_runtime.onnx_build.float32 import (
@@ -74,6 +81,16 @@ class Int8(Float32):
         mean = self.op.average_pool(f"{node.name}/mean", source, window, window)
         reciprocal = self.op.constant(f"{node.name}/reciprocal", np.float32(1 / node.kernel**2))
         return self.quantised(node.name, mean, reciprocal, self.one)
+
+    def elementwise(self, node: Elementwise) -> Value:
+        """Exact numbers, Quantize(u) → Dequantize(u) of a count's or a spike's unit."""
+        bound = self.graph.bounds[node.name]
+        if not self.scale.keys() >= set(node.sources) or bound > LARGEST_COUNT:
+            return super().elementwise(node)
+        x, y = self.sent[node.first], self.sent[node.second]
+        joined = self.combined(f"{node.name}/joined", node, x, y)
+        unit = self.one if node.counts else self.spike
+        return self.quantised(node.name, joined, unit, unit)
 
     def sums(self) -> Value:
         projection = projection_of(self.graph.readout)

@@ -107,7 +107,11 @@ struct Cost {
     for (int32_t n = 0; n < g.nodes; n++) {
       const snn_node &node = g.node[n];
       Shape out = shapes[node.kind == SNN_POPULATION ? 0 : static_cast<size_t>(node.source[0])];
-      if (node.kind != SNN_POPULATION) {
+      if (node.kind >= SNN_ADD) {
+        if (node.kind == SNN_ADD)
+          out.largest += shapes[static_cast<size_t>(node.source[1])].largest;
+        work += out.channels * out.height * out.width * 2;
+      } else if (node.kind != SNN_POPULATION) {
         out.height = std::floor(out.height / node.kernel),
         out.width = std::floor(out.width / node.kernel);
         if (node.kind == SNN_SUM_POOL)
