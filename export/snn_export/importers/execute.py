@@ -35,7 +35,8 @@ def execute(network: Layers, images: Tensor) -> tuple[Spikes, Tensor]:
     spikes: Spikes = {}
     for layer in network.layers:
         if isinstance(layer, Joined):
-            values[layer.name] = torch.stack([values[s] for s in layer.sources]).sum(0)
+            joined = torch.stack([values[s] for s in layer.sources])
+            values[layer.name] = joined.sum(0) if layer.kind == "sum" else joined.prod(0)
             continue
         value = values[layer.source]
         if isinstance(layer, Fired):

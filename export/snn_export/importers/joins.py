@@ -1,4 +1,4 @@
-"""What a program makes of two layers' values, number by number: sum or difference."""
+"""What a program makes of two layers' values, number by number: sum, difference or product."""
 
 import numpy as np
 from torch import fx
@@ -9,17 +9,20 @@ from snn_export.importers.layers import Joined, Scaled, unsupported
 JOINS = {
     "sum": ("add", "iadd", "add_"),
     "difference": ("sub", "isub", "sub_"),
+    "product": ("mul", "imul", "mul_", "multiply"),
 }
 """What is made of two layers' values, and the functions that do it."""
 
 
 def join(values: Values, node: fx.Node, name: str) -> str:
-    """x + y, x − y"""
+    """x + y, x − y, x y"""
     if name == "stack":
         raise unsupported(node.name, "stacks more than one timestep")
     kind = next((kind for kind, names in JOINS.items() if name in names), None)
     if kind is None or node.kwargs:
-        raise unsupported(node.name, f"{name} of two layers' values cannot be exported, only sums")
+        raise unsupported(
+            node.name, f"{name} of two layers' values cannot be exported, only sums and products"
+        )
     sources = [values.layer(node, argument) for argument in node.args[:2]]
     shape, other = (values.shape(argument) for argument in node.args[:2])
     if shape != other:
@@ -32,4 +35,7 @@ def join(values: Values, node: fx.Node, name: str) -> str:
             values.fresh(f"{node.name}.minus"), sources[1], -np.ones(()), np.zeros(())
         )
         sources[1] = values.add(negative, own)
-    return values.add(Joined(values.fresh(node.name), tuple(sources)), own)
+    joined = Joined(
+        values.fresh(node.name), tuple(sources), "product" if kind == "product" else "sum"
+    )
+    return values.add(joined, own)

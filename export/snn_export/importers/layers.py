@@ -5,7 +5,7 @@ A layer reads what another one, or the picture (`INPUT`), gives:
 
     Weighted     W ∗ x + b                      Pooled     max, mean or sum of k×k windows that tile
     Normalised   γ (x − μ) / √(σ² + ε) + β      Windowed   the same of any other windows
-    Scaled       g x + c                        Joined     x + y
+    Scaled       g x + c                        Joined     x + y, or x · y
     Flattened    C, H, W in one row             Fired      1 if a x + v₀ > θ, or ≥ θ, else 0
 
 a and v₀ are what one timestep makes of a neuron: its input's gain and the membrane it starts from.
@@ -99,6 +99,7 @@ class Windowed:
 class Joined:
     name: str
     sources: tuple[str, ...]
+    kind: Literal["sum", "product"] = "sum"
 
 
 @dataclass(frozen=True, eq=False)

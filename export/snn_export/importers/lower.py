@@ -7,6 +7,7 @@ their membranes for logits.
 
 import re
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -37,6 +38,7 @@ from snn_export.importers.values import (
     Current,
     Signal,
     Value,
+    alike,
     as_current,
     joined,
     moved,
@@ -47,7 +49,7 @@ from snn_export.importers.values import (
     weighted,
 )
 from snn_runtime.errors import ModelError
-from snn_runtime.graph import INPUT, Pool, Weightless
+from snn_runtime.graph import INPUT, Elementwise, Pool, Weightless
 from snn_runtime.graph.annotations import RESERVED
 
 
@@ -89,6 +91,8 @@ class _Lowering:
         signal = Signal(INPUT, (self.channels, picture.height, picture.width))
         self.values: dict[str, Value] = {INPUT: signal}
         self.nodes: list[Neurons | Weightless] = []
+        self.complements: dict[str, Signal] = {}
+        """The spikes s of layers that give 1 − s."""
         self.watched: list[Watched] = []
         self.constants: dict[str, Array] = {}
 
@@ -101,7 +105,7 @@ class _Lowering:
 
     def _value(self, layer: Layer) -> Value:
         if isinstance(layer, Joined):
-            return joined(layer.name, [self.values[source] for source in layer.sources])
+            return self._joined(layer)
         value = self.values[layer.source]
         if isinstance(layer, Flattened):
             return replace(value, flat=True)
@@ -110,6 +114,8 @@ class _Lowering:
         if isinstance(layer, Normalised):
             return normalised(layer, value)
         if isinstance(layer, Scaled):
+            if isinstance(value, Signal) and (layer.gain == -1).all() and (layer.shift == 1).all():
+                self.complements[layer.name] = value
             return rescaled(layer, value)
         if isinstance(layer, (Pooled, Windowed)):
             return self._pooled(layer, value)
@@ -138,6 +144,40 @@ class _Lowering:
             return replace(value, node=name, shape=shape)
         self.nodes.append(Pool(name, value.node, "sum", window.side))
         return Signal(name, shape, value.factor * share, most=value.most * window.side**2)
+
+    def _joined(self, layer: Joined) -> Value:
+        values = [self.values[source] for source in layer.sources]
+        if layer.kind == "product":
+            return self._product(layer, values)
+        signals = alike(values)
+        if len({signal.factor for signal in signals}) != 1:
+            return joined(layer.name, values)
+        total, *others = signals
+        for other in others:
+            most = total.most + other.most
+            total = replace(self._elementwise(layer, "add", total, other), most=most)
+        return total
+
+    def _product(self, layer: Joined, values: list[Value]) -> Signal:
+        """x y, or x (1 − y), of spikes"""
+        inverted = [self.complements.get(source) for source in layer.sources]
+        kind: Literal["and", "iand"] = "iand" if any(inverted) else "and"
+        pairs = sorted(zip(inverted, values, strict=True), key=lambda pair: pair[0] is not None)
+        signals = alike([each or value for each, value in pairs])
+        if not signals or all(inverted) or any(s.most > 1 or s.factor != 1 for s in signals):
+            raise unsupported(
+                layer.name,
+                "multiplies what are not spikes; only spikes can be, by spikes (AND) or by one "
+                "minus spikes (IAND)",
+            )
+        return self._elementwise(layer, kind, *signals)
+
+    def _elementwise(
+        self, layer: Joined, kind: Literal["add", "and", "iand"], first: Signal, second: Signal
+    ) -> Signal:
+        name = self._name(layer.name)
+        self.nodes.append(Elementwise(name, kind, first.node, second.node))
+        return replace(first, node=name)
 
     def _fired(self, layer: Fired, value: Value) -> Value:
         current = self._membrane(layer, as_current(layer.name, value))

@@ -9,6 +9,7 @@ neurons there is one set of weights, so
     mean pooling of a current     is a convolution with a larger kernel and stride, exactly:
                                   W′[y] = 1/p² Σ_a W[y − a s], a < p; stride p s, side k + (p−1) s
     spikes added to a current     are one more synapse, the identity
+    spikes added to spikes        are a count, a node of the graph; times spikes they are AND
 """
 
 import math
@@ -144,16 +145,24 @@ def normalised(layer: Normalised, value: Value) -> Current:
     return replace(value, synapses=synapses, constants=constants)
 
 
+def alike(values: list[Value]) -> list[Signal]:
+    """`values` as signals that can be joined element by element, or none of them."""
+    signals = [v for v in values if isinstance(v, Signal) and v.node != INPUT]
+    kinds = {(signal.shape, signal.flat) for signal in signals}
+    return signals if len(signals) == len(values) and len(kinds) == 1 else []
+
+
 def joined(name: str, values: list[Value]) -> Current:
-    if all(isinstance(value, Signal) for value in values):
-        raise unsupported(name, "adds spikes to spikes, whose sums are no spikes")
     currents = [as_current(name, value) for value in values]
     if any(c.pools for c in currents) or len({c.shape for c in currents}) != 1:
         raise unsupported(name, "adds currents that are pooled or of different shapes")
     synapses = tuple(s for c in currents for s in c.synapses)
     constants = np.sum([c.constants for c in currents], axis=0)
     most = max(c.most for c in currents)
-    return Current(synapses, currents[0].shape, constants, most=most)
+    cause = (
+        f"{name}, which adds spikes" if all(isinstance(v, Signal) for v in values) else "weights"
+    )
+    return Current(synapses, currents[0].shape, constants, most=most, cause=cause)
 
 
 def rescaled(layer: Scaled, value: Value) -> Value:
