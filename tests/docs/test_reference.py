@@ -1,0 +1,88 @@
+"""Tables of the reference hold what the code holds: operators, limits, variables, exit codes."""
+
+import ast
+import re
+from pathlib import Path
+
+from snn_runtime import errors
+from snn_runtime.graph import activations, soundness, values
+from snn_runtime.graph.nodes import SCHEMA
+from snn_runtime.model_file import gate
+from snn_runtime.onnx_build.messages import IR_VERSION, OPSET
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs" / "reference"
+PARTS = ("train/snn_train", "export/snn_export", "runtime", "hatch_build.py")
+WHO = {"USER", "LOGNAME", "SUDO_USER"}
+"""Read by snn-doctor, to leave them out of its report."""
+
+
+def rows(page: str) -> dict[str, str]:
+    """First and last cell of every row of a page's tables."""
+    lines = [line for line in (REFERENCE / page).read_text().splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0]: row[-1] for row in cells}
+
+
+def variables(path: Path) -> set[str]:
+    """Names that a module reads from the environment or sets there."""
+    tree = ast.parse(path.read_text())
+    constants = {
+        node.targets[0].id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        key: ast.expr | None = None
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
+            key = node.slice
+        elif isinstance(node, ast.Call) and node.args:
+            if ast.unparse(node.func) in ("os.environ.get", "os.environ.setdefault"):
+                key = node.args[0]
+            elif ast.unparse(node.func) == "scratch_settings":
+                key = node.args[0]
+        if isinstance(key, ast.Constant):
+            found.add(str(key.value))
+        elif isinstance(key, ast.Name) and key.id in constants:
+            found.add(str(constants[key.id]))
+    return found
+
+
+def test_every_variable_is_listed() -> None:
+    paths = [
+        path
+        for part in PARTS
+        for path in ([ROOT / part] if part.endswith(".py") else (ROOT / part).rglob("*.py"))
+    ]
+    found = {name for path in paths for name in variables(path)}
+    listed = {name for cell in rows("environment.md") for name in re.findall(r"`(\w+)`", cell)}
+    assert found - WHO == listed
+
+
+def test_the_operators_and_limits_of_a_model_file() -> None:
+    table = rows("model-onnx.md")
+    assert set(table["operators"].split(", ")) == set(gate.OPERATIONS)
+    assert table["opset, IR version"] == f"{OPSET}, {IR_VERSION}"
+    assert re.findall(r"(\d) where", table["schema"])[-1] == str(SCHEMA)
+    assert table["size, nodes, parameters"] == (
+        f"at most {gate.MAX_BYTES >> 20} MiB, {gate.MAX_NODES:,}, "
+        f"{gate.MAX_PARAMETERS // 10**6} million"
+    )
+    assert (soundness.MAX_WORK, soundness.MAX_VALUES) == (2**38, 2**27)
+    assert (values.MAX_EVENTS, activations.MAX_KEPT) == (2**24, 2 * 2**30)
+    for what, most in (
+        ("multiply-adds for an image", "2³⁸"),
+        ("values that one node sends", "2²⁷"),
+        ("spikes that reach one neuron", "2²⁴"),
+        ("activations of an image, all nodes together", "2 GiB"),
+    ):
+        assert table[what].startswith(f"at most {most}")
+
+
+def test_exit_codes_are_listed() -> None:
+    codes = {kind.exit_code for kind in vars(errors).values() if hasattr(kind, "exit_code")}
+    listed = {int(code) for cell in rows("exit-codes.md") for code in re.findall(r"\d+", cell)}
+    assert codes | {0, errors.PARTIAL} <= listed
