@@ -170,7 +170,7 @@ Accumulate accumulate_width(const Tile &tile, Residency residency) {
   if constexpr (Width >= kVectorBytes && Width <= kMaxTileWidth) {
     return accumulate_from<Accumulator8<Width / kVectorBytes>>(residency);
   }
-  return nullptr;  // no such tile is made
+  return nullptr;  // Packer makes no such tile
 }
 
 // The instance of accumulate_tile for a tile.

@@ -21,7 +21,7 @@ using namespace snn;
 
 // The instruction sets of this build that this processor has, best first.
 std::vector<const Kernels *> available_kernels() {
-  std::vector<const Kernels *> found;
+  std::vector<const Kernels *> kernels;
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
@@ -29,23 +29,23 @@ std::vector<const Kernels *> available_kernels() {
                     __builtin_cpu_supports("popcnt");
   if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
-    if (__builtin_cpu_supports("avx512vnni")) found.push_back(&kernels_avx512vnni);
-    found.push_back(&kernels_avx512);
+    if (__builtin_cpu_supports("avx512vnni")) kernels.push_back(&kernels_avx512vnni);
+    kernels.push_back(&kernels_avx512);
   }
-  if (avx2) found.push_back(&kernels_avx2);
-  found.push_back(&kernels_baseline);
+  if (avx2) kernels.push_back(&kernels_avx2);
+  kernels.push_back(&kernels_baseline);
 #elif defined(__aarch64__)
-  found.push_back(&kernels_neon);
+  kernels.push_back(&kernels_neon);
 #else
-  found.push_back(&kernels_baseline);
+  kernels.push_back(&kernels_baseline);
 #endif
-  return found;
+  return kernels;
 }
 
 const Kernels &find_kernels(const char *name) {
-  const std::vector<const Kernels *> found = available_kernels();
-  if (!name || !*name) return *found[0];
-  for (const Kernels *kernels : found) {
+  const std::vector<const Kernels *> available = available_kernels();
+  if (!name || !*name) return *available[0];
+  for (const Kernels *kernels : available) {
     if (!std::strcmp(kernels->name, name)) return *kernels;
   }
   throw std::runtime_error(std::string("instruction set ") + name +
@@ -104,8 +104,8 @@ struct alignas(kCacheLine) Progress {
 }  // namespace
 
 struct snn_engine {
-  explicit snn_engine(Plan made)
-      : plan(std::move(made)), pool(plan.threads), progress_(plan.phases.size()) {
+  explicit snn_engine(Plan ready)
+      : plan(std::move(ready)), pool(plan.threads), progress_(plan.phases.size()) {
     for (int32_t t = 0; t < pool.size(); t++) scratch_.push_back(make_scratch(plan));
     spaces_.push_back(make_workspace(plan));
     for (size_t i = 0; i < plan.phases.size(); i++) {

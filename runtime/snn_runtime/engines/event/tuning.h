@@ -1,15 +1,22 @@
-// Every constant that was chosen for speed or memory: what it trades, and what is known of how it
-// was found. Results never depend on them.
+// Every constant that was chosen for speed or memory: what it trades, on which machine it was found,
+// what was tried. Results never depend on these numbers.
 //
-// Machines. Z4: a VM of 2 cores, AMD EPYC Zen 4, 1 MiB of L2 a core, L3 shared with strangers,
-// November 2026. Measured with snn-bench on VGG16 for CIFAR; a VM moves by 30 % within an hour, so
-// variants were compared within one run, with different images in turn (with one image repeated the
-// branch predictor learns it).
+// Machines:
+//   Z4  a VM with 2 cores of an AMD EPYC Zen 4, 1 MiB of L2 a core, L3 shared with strangers,
+//       November 2026
+//   Z5  a VM with 2 cores of an AMD EPYC Zen 5, 1 MiB of L2 a core, November 2026; a prototype
+// Both measured VGG16 for CIFAR-10 with one thread. A VM changes its speed by 30 % within an hour, so
+// variants were compared within one run. Different images came in turn, for with one image repeated
+// the branch predictor learns it.
 //
-// Tried on Z4 without gain: adding rows straight from the event lists, merging the lists of a
-// window's lines once a row of pixels, im2col, 5 image pixels at once, other prefetch distances and
-// tile widths, prefetching the next layer's weights, sliding windows over the columns of the source
-// (64 channels at 32x32: 90 to 66 us, the whole network 1 to 4 %, for 150 lines).
+// "Not recorded" means: how the number was found, and what else was tried, is not known.
+//
+// Tried without gain, Z4: adding rows straight from the event lists; merging the lists of a window's
+// lines once a row of pixels; im2col; 5 pixels of the image at once; other prefetch distances and
+// tile widths; prefetching the next layer's weights. Sliding windows over the columns of the source
+// gained a quarter in the layer of 64 to 64 channels, 1 to 4 % of the network, for 150 lines.
+// Tried without gain, Z5: prefetching the next tile's weights; padding event lists with rows of zeros,
+// which gained 3 to 4 % in one layer and lost in all others.
 #ifndef SNN_EVENT_TUNING_H
 #define SNN_EVENT_TUNING_H
 
@@ -23,84 +30,81 @@ namespace snn {
 
 constexpr size_t kCacheLine = 64;
 
-// Bytes after every array that a kernel may read or write: four vectors of AVX-512.
+// Bytes after every array that a kernel may read or write: a vector at least. Not recorded.
 constexpr size_t kPadding = 256;
 
-// Weights lie on pages of this size, taken from the system in chunks of that size. Rows are read
-// all over megabytes, and on pages of 4 KiB each address lookup would cost as much as the read.
-// Large pages gave 15 % in layers of 14 MB of weights (Z4).
+// Weights lie on pages of this size. Rows are read all over megabytes, and on pages of 4 KiB each
+// address lookup costs as much as the read. Gained 15 % in layers of 14 MB of weights (Z4).
 constexpr size_t kLargePage = size_t{2} << 20;
-constexpr size_t kArenaChunk = 4 * kLargePage;  // origin not recorded
+// Taken from the system at a time: fewer calls against memory left over. Not recorded.
+constexpr size_t kArenaChunk = 4 * kLargePage;
 
 // Numbers after every list of events or rows that a kernel may read or write. Lists are copied in
-// blocks of this many: most lists then take one turn of the loop, and its branch is predicted.
-// Other sizes: not recorded.
+// blocks of this many: most take one turn of the loop, which the branch predictor then expects.
+// Larger blocks copy more in vain. Not recorded.
 constexpr uint32_t kListPadding = 32;
 
 // ---- Weights: how layers are cut ----
 
-// Weights of a layer, in bytes, from which on its rows are prefetched: `kL2Edge` from the first,
-// `kBeyondL2` from the second. Meant for an L2 of 1 MiB (Z4); other processors not measured.
+// Weights of a layer in bytes: above the first Residency is kL2Edge, above the second kBeyondL2.
+// Meant for 1 MiB of L2 (Z4). Other sizes of cache: not measured.
 constexpr int64_t kL2EdgeBytes = 512 << 10;
 constexpr int64_t kBeyondL2Bytes = 1 << 20;
 
-// Rows between prefetching one and adding it. At the edge of L2 rows go to L1, soon before they are
-// needed. Beyond L2 they go to L2, much earlier: L1 has too few fill buffers to keep L3 or memory
-// busy. 48 ahead into L2 halved the time of the deep layers (Z4). At most kListPadding + 16, see
-// gather_block.
+// Rows between prefetching one and adding it. At the edge of L2 a row goes to L1, shortly before it
+// is needed. From beyond L2 it goes to L2, much earlier: L1 has too few fill buffers to keep L3 or
+// memory busy. 48 rows ahead halved the time of the deep layers (Z4). Limit: 2 * kListPadding.
 constexpr uint32_t kPrefetchRowsL2Edge = 12;
 constexpr uint32_t kPrefetchRowsBeyondL2 = 48;
 
-// Output channels of a tile. A wide tile reads long runs of memory and gathers its rows once; a
-// narrow one stays in cache from pixel to pixel, and there are more of them to share out. The most
-// that the registers hold is kMaxTileWidth in each simd_*-inl.h. Other widths on Z4: no gain.
-constexpr int64_t kGroupedTileWidth = 64;  // each gathers its own events, so a group's outputs only
-constexpr int64_t kImageTileWidth = 128;   // origin not recorded
-constexpr int64_t kFarTileWidth8 = 256;    // of weights beyond L2's edge, bits of a weight: 8
-constexpr int64_t kFarTileWidth4 = 512;    //   ... 4
-constexpr int64_t kFarTileMinPixels = 10;  // output maps smaller than that keep the widest tile
-constexpr int64_t kSplitTileMaxPixels =
-    15;  // of several threads: maps up to that are split by tiles too
+// Output channels of a tile. A wide tile reads long runs of memory and gathers its rows once. A
+// narrow one stays in cache from pixel to pixel, and there are more of them to share out. The
+// registers hold kMaxTileWidth, see simd_*-inl.h. Other widths: no gain (Z4).
+constexpr int64_t kGroupedTileWidth = 64;    // of a grouped convolution
+constexpr int64_t kImageTileWidth = 128;     // of layers that read the image; not recorded
+constexpr int64_t kFarTileWidth8 = 256;      // of 8-bit weights that do not fit L2
+constexpr int64_t kFarTileWidth4 = 512;      // of 4-bit ones: the same bytes
+constexpr int64_t kFarTileMinPixels = 10;    // smaller maps keep the widest tile; not recorded
+constexpr int64_t kSplitTileMaxPixels = 15;  // several threads split smaller maps by tiles too
 
-// Vectors of a row from which on two rows are added a turn of the loop: pays where rows are long
-// (Z4, figure not recorded). Four rows a turn: withdrawn, it failed a test under the thread
-// sanitizer, cause unknown.
+// Vectors of a row from which on two rows are added in a turn of the loop: it pays where rows are long
+// (Z4). Four rows a turn were withdrawn: a test failed under the thread sanitizer, cause unknown.
 constexpr int kTwoRowsMinVectors = 4;
 
-// Output pixels that go through a tile together. More of them amortise bringing a tile's weights
-// from beyond L2; fewer keep the gathered rows in L1. Found with the prefetch distances (Z4,
-// figures not recorded).
+// Output pixels that go through a tile together. More of them share the cost of bringing a tile's
+// weights from beyond L2; fewer keep the gathered rows in L1. Came with the prefetch distances (Z4).
 constexpr int64_t kBlockPixels = 16;
 constexpr int64_t kFarBlockPixels = 64;
-constexpr int64_t kMaxBlockRows = int64_t{1}
-                                  << 22;  // weight rows gathered for a block at most: 16 MiB
+// Weight rows that a block may gather: 16 MiB of them. A limit on memory.
+constexpr int64_t kMaxBlockRows = int64_t{1} << 22;
 
 // ---- Packing: load time only ----
 
-constexpr int64_t kTransposeSquare = 64;  // weights a side of a square that stays in L1
-// Histograms filled side by side, because equal neighbours would wait for each other in one.
+// Weights a side of the squares that are transposed, so that they stay in L1. Not recorded.
+constexpr int64_t kTransposeSquare = 64;
+// Histograms filled side by side: in one, equal neighbours wait for each other. Not recorded.
 constexpr int64_t kHistograms = 4;
 
 // ---- Sharing work ----
 
-// Units of work that a stage has for each thread at least, where it can: fewer leave threads idle
-// at its end, more cost atomic operations. A thread that is late loses half a unit. Origin not
-// recorded.
+// Units of a phase for each thread. Fewer leave threads idle at its end, more cost atomic operations.
+// Not recorded.
 constexpr int64_t kUnitsPerThread = 2;
-constexpr int64_t kBandPixels = 64;   // output pixels of a band at least, if bands stay enough
-constexpr int64_t kMaxFusedRows = 8;  // rows of a layer that a fused step may wait for
+// Output pixels of a band: it grows up to that while there are enough bands. Not recorded.
+constexpr int64_t kBandPixels = 64;
+// Rows of a layer that a fused step may wait for. Not recorded.
+constexpr int64_t kMaxFusedRows = 8;
 
-// Memory of the values of one image up to which every thread may run an image of its own, and of
-// all threads' images together. Beyond that all threads share one image. A limit on memory, not on
-// time.
+// Memory of the values of one image up to which each thread has an image of its own: each, or all
+// together. Beyond both, all threads share one image. A limit on memory.
 constexpr int64_t kParallelImageBytes = int64_t{64} << 20;
 constexpr int64_t kParallelImagesBytes = int64_t{1} << 30;
 
-// How long a thread looks out for the next task before it sleeps. Waking takes tens of
-// microseconds, which is much of a whole network, and images often come one after the other.
+// How long a thread looks out for the next task before it sleeps. Waking takes tens of microseconds,
+// which is much of a whole network, and images often come one after the other. Costs a core so long.
 constexpr auto kSpinTime = std::chrono::microseconds(100);
-constexpr int kPausesPerClock = 32;  // pauses between two looks at the clock; origin not recorded
-constexpr int kSpinsBeforeYield = 4096;  // at a barrier; origin not recorded
+constexpr int kPausesPerClock = 32;      // between two looks at the clock; not recorded
+constexpr int kSpinsBeforeYield = 4096;  // at the end of a phase; not recorded
 
 }  // namespace snn
 #endif
