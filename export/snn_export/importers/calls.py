@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 
 from snn_export.fold import Array
 from snn_export.importers import probe
-from snn_export.importers.found import Answer, Found, Membrane, Pair, Shape, Values
+from snn_export.importers.bindings import Answer, Binding, Membrane, Pair, Shape, Values
 from snn_export.importers.joins import join
 from snn_export.importers.layers import (
     Fired,
@@ -30,24 +30,24 @@ POOLS: dict[object, type[nn.Module]] = {
     F.adaptive_max_pool2d: nn.AdaptiveMaxPool2d,
 }
 GEOMETRY = ("stride", "padding", "dilation", "groups")
-"""Of F.conv2d, behind weight and bias."""
+"""Arguments of F.conv2d behind weight and bias."""
 AS_ANOTHER = ("type_as", "to", "view_as", "reshape_as", "expand_as")
 """Take a type or a shape from their second tensor."""
 SIZES = ("size", "dim", "numel", "getattr", "len", "ndimension")
 """Ask for a shape, a type or a place, and for no number."""
 
 
-def read_call(values: Values, node: fx.Node, modules: dict[str, nn.Module]) -> Found:
+def read_call(values: Values, node: fx.Node, modules: dict[str, nn.Module]) -> Binding:
     """Return what the call gives, with new layers in `values` where it computes something.
 
     Raises:
         ModelError: `unsupported`, naming the function or module.
     """
-    operands = [n for n in node.all_input_nodes if values.found[n] is not None]
+    operands = [n for n in node.all_input_nodes if values.bindings[n] is not None]
     name = name_of(node)
     if not operands or name in SHAPES_ONLY:
         return None
-    if name == "getitem" and isinstance(values.found[operands[0]], Pair):
+    if name == "getitem" and isinstance(values.bindings[operands[0]], Pair):
         return _part_of_pair(values, node, operands[0])
     if not isinstance(values.run.values[node], (Tensor, list)):
         if name in SIZES:
@@ -59,11 +59,11 @@ def read_call(values: Values, node: fx.Node, modules: dict[str, nn.Module]) -> F
     return _Call(values, node, operands[0], module).read()
 
 
-def _part_of_pair(values: Values, node: fx.Node, pair: fx.Node) -> Found:
-    found, index = values.found[pair], node.args[1]
-    if not isinstance(found, Pair) or not isinstance(index, int):
+def _part_of_pair(values: Values, node: fx.Node, pair: fx.Node) -> Binding:
+    binding, index = values.bindings[pair], node.args[1]
+    if not isinstance(binding, Pair) or not isinstance(index, int):
         raise unsupported(node.name, f"takes the part {index!r:.40} of spikes and membrane")
-    part: str = found[index]
+    part: str = binding[index]
     return part
 
 
@@ -76,21 +76,21 @@ class _Call:
         self.values, self.node, self.operand, self.module = values, node, operand, module
         self.name = str(node.target) if module is not None else node.name
         self.kind = name_of(node) if module is None else type(module).__name__
-        self.taken, self.given = values.shape(operand), values.shape(node)
+        self.input_shape, self.output_shape = values.shape(operand), values.shape(node)
 
-    def read(self) -> Found:
-        found = self.values.argument(self.operand)
-        if isinstance(found, (Answer, Membrane)):
-            if probe.keeps(self.ask, self.taken):
-                return found
-            if probe.ordered(self.ask, self.taken):
-                return self._answer(found)
+    def read(self) -> Binding:
+        binding = self.values.argument(self.operand)
+        if isinstance(binding, (Answer, Membrane)):
+            if probe.keeps(self.call, self.input_shape):
+                return binding
+            if probe.ordered(self.call, self.input_shape):
+                return self._answer(binding)
         source = self.values.layer(self.node, self.operand)
         if self.module is not None and weights_or_norm(self.module):
             return self._of_module(self.module, source)
-        spikes = any(isinstance(la, Fired) and la.name == source for la in self.values.made)
-        if probe.keeps(self.ask, self.taken, bits=spikes):
-            return self.values.same(self.name, source, self.given)
+        spikes = any(isinstance(la, Fired) and la.name == source for la in self.values.layers)
+        if probe.keeps(self.call, self.input_shape, bits=spikes):
+            return self.values.same(self.name, source, self.output_shape)
         return (
             self._weighted(source)
             or self._reduced(source)
@@ -99,7 +99,7 @@ class _Call:
             or self._headed(source)
         )
 
-    def ask(self, numbers: Tensor) -> Any:
+    def call(self, numbers: Tensor) -> Any:
         """Call it with other numbers than the layer's."""
 
         def argument(node: fx.Node) -> Any:
@@ -136,26 +136,26 @@ class _Call:
         given = dict(zip(("weight", "bias", *GEOMETRY), args, strict=False)) | options
         weight, bias = given.pop("weight"), given.pop("bias", None)
         if self.node.target is F.linear:
-            made: nn.Module = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
+            module: nn.Module = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
         else:
             inputs, outputs = weight.shape[1] * given.get("groups", 1), weight.shape[0]
             kernel = tuple(weight.shape[2:])
-            made = nn.Conv2d(inputs, outputs, kernel, bias=bias is not None, **given)
-        made.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}))
-        return self._of_module(made, source)
+            module = nn.Conv2d(inputs, outputs, kernel, bias=bias is not None, **given)
+        module.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}))
+        return self._of_module(module, source)
 
     def _of_module(self, module: nn.Module, source: str) -> str:
         own, maps = self.values.shapes[source], not isinstance(module, nn.Linear)
-        fits = self.taken[-3:] == own if maps else self.taken[-1] == int(np.prod(own))
+        fits = self.input_shape[-3:] == own if maps else self.input_shape[-1] == int(np.prod(own))
         norm = weights_or_norm(module) == "norm"
         if not fits and not norm:
             raise unsupported(
                 self.name,
-                f"{self.kind} reads values of shape {self.taken[1:]}, not "
+                f"{self.kind} reads values of shape {self.input_shape[1:]}, not "
                 f"{'maps of channels, rows and columns' if maps else 'all in one row'}",
             )
-        layer = layer_of(self.values.fresh(self.name), module, source, self.taken)
-        given = own if norm else self.given[-3:] if maps else self.given[-1:]
+        layer = layer_of(self.values.fresh(self.name), module, source, self.input_shape)
+        given = own if norm else self.output_shape[-3:] if maps else self.output_shape[-1:]
         return self.values.add(layer, given)
 
     def _pooled(self, source: str) -> str | None:
@@ -169,30 +169,30 @@ class _Call:
 
     def _reduced(self, source: str) -> str | None:
         """A mean, sum or maximum of whole maps; a vote of features that follow each other."""
-        found = probe.reduction(self.ask, self.taken)
-        if found is None:
+        result = probe.reduction(self.call, self.input_shape)
+        if result is None:
             return None
-        kind, width = found
-        flattened = next((la for la in self.values.made if la.name == source), None)
+        kind, width = result
+        flattened = next((la for la in self.values.layers if la.name == source), None)
         if isinstance(flattened, Flattened):
             shape = self.values.shapes[flattened.source]
             source = flattened.source if width == shape[1] * shape[2] else source
         shape, name = self.values.shapes[source], self.values.fresh(self.name)
         if len(shape) == 3 and width == shape[1] * shape[2]:
-            made = self.values.add(Pooled(name, source, kind, 0), (shape[0], 1, 1))
-            return self.values.same(self.name, made, self.given)
+            pooled = self.values.add(Pooled(name, source, kind, 0), (shape[0], 1, 1))
+            return self.values.same(self.name, pooled, self.output_shape)
         if len(shape) == 1 and kind != "max" and shape[0] % width == 0:
-            share = 1 / width if kind == "average" else 1.0
-            votes = np.kron(np.eye(shape[0] // width), np.full((1, width), share))
+            scale = 1 / width if kind == "average" else 1.0
+            votes = np.kron(np.eye(shape[0] // width), np.full((1, width), scale))
             return self.values.add(Weighted(name, source, votes), votes.shape[:1])
         return None
 
     def _scaled(self, source: str) -> str | None:
-        found = None if self.module is not None else probe.affine(self.ask, self.taken)
-        if found is None:
+        result = None if self.module is not None else probe.affine(self.call, self.input_shape)
+        if result is None:
             return None
         own = self.values.shapes[source]
-        gain, shift = (self._of_one_picture(numbers, own) for numbers in found)
+        gain, shift = (self._of_one_picture(numbers, own) for numbers in result)
         return self.values.add(Scaled(self.values.fresh(self.name), source, gain, shift), own)
 
     def _of_one_picture(self, numbers: Array, own: Shape) -> Array:
@@ -202,28 +202,28 @@ class _Call:
         return np.asarray(each[0])
 
     def _headed(self, source: str) -> Answer:
-        if len(self.values.shapes[source]) == 1 and probe.ordered(self.ask, self.taken):
+        if len(self.values.shapes[source]) == 1 and probe.ordered(self.call, self.input_shape):
             return self._answer(source)
         raise self._refusal(source)
 
-    def _answer(self, found: Answer | str) -> Answer:
-        if isinstance(found, Answer):
-            return Answer(found.layer, found.before, (*found.kinds, self.kind))
-        return Answer(str(found), self.operand, (self.kind,))
+    def _answer(self, binding: Answer | str) -> Answer:
+        if isinstance(binding, Answer):
+            return Answer(binding.layer, binding.before, (*binding.kinds, self.kind))
+        return Answer(str(binding), self.operand, (self.kind,))
 
     def _refusal(self, source: str) -> Exception:
         if self.module is not None:
-            layer_of(self.name, self.module, source, self.taken)
-        taken, given = (int(np.prod(shape)) for shape in (self.taken, self.given))
+            layer_of(self.name, self.module, source, self.input_shape)
+        inputs, outputs = int(np.prod(self.input_shape)), int(np.prod(self.output_shape))
         if self.kind == "getitem":
             return unsupported(
                 self.name,
                 f"takes the part {self.node.args[1]!r:.40} of what {source} gives, whose shape "
-                f"for {PICTURES} pictures is {self.taken}: no axis of time of length 1",
+                f"for {PICTURES} pictures is {self.input_shape}: no axis of time of length 1",
             )
-        if given > taken and given % taken == 0:
+        if outputs > inputs and outputs % inputs == 0:
             return unsupported(
                 self.name,
-                f"{self.kind} gives its input {given // taken} times: more than one timestep",
+                f"{self.kind} gives its input {outputs // inputs} times: more than one timestep",
             )
         return unsupported(self.name, f"the function {self.kind} is not among what can be exported")

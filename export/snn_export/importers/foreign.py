@@ -41,7 +41,7 @@ class Foreign:
     def of_data(
         cls, framework: str, layers: Layers, picture: Picture, notes: tuple[str, ...] = ()
     ) -> "Foreign":
-        """Of a format that holds no program."""
+        """Return the network of a format that holds no program."""
         return cls(framework, layers, picture, lambda images: execute(layers, images), notes, False)
 
     @property

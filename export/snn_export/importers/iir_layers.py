@@ -1,4 +1,4 @@
-"""The tensors of one of the IIR-SNN authors' files, asked for one by one and made layers of."""
+"""The tensors of one of the IIR-SNN authors' files, read one by one into layers."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from snn_runtime.graph import INPUT
 
 
 class Reader:
-    """The tensors of a file, each to be asked for; what nobody asks for is an error."""
+    """The tensors of a file, each to be read once; one that is not read is an error."""
 
     def __init__(self, path: Path, tensors: dict[str, Array]) -> None:
         self.path, self.tensors = path, tensors
@@ -22,7 +22,7 @@ class Reader:
     def has(self, key: str) -> bool:
         return key in self.tensors
 
-    def take(self, key: str, dimensions: int) -> Array:
+    def tensor(self, key: str, dimensions: int) -> Array:
         if key not in self.tensors:
             raise refuse(self.path, f"has no {key!r}")
         tensor = self.tensors[key]
@@ -35,12 +35,12 @@ class Reader:
 
     def convolution(self, key: str, source: str, *, kernel: int = 3, stride: int = 1) -> str:
         """Add a convolution that keeps the size, apart from its stride; a bias if there is one."""
-        weight = self.take(f"{key}.weight", 4)
+        weight = self.tensor(f"{key}.weight", 4)
         if weight.shape[2:] != (kernel, kernel):
             raise refuse(
                 self.path, f"{key}.weight has shape {weight.shape}, expected {kernel}x{kernel}"
             )
-        bias = self.take(f"{key}.bias", 1) if self.has(f"{key}.bias") else None
+        bias = self.tensor(f"{key}.bias", 1) if self.has(f"{key}.bias") else None
         if bias is not None and len(bias) != len(weight):
             raise refuse(self.path, f"{key}.bias has {len(bias)} values for {len(weight)}")
         pads = (kernel // 2, kernel // 2)
@@ -48,8 +48,8 @@ class Reader:
 
     def fire(self, name: str, position: int) -> None:
         """Add the neurons whose threshold stands at `position`."""
-        threshold = self.take(f"threshold.t{position}", self._scalar(f"threshold.t{position}"))
-        self.take(f"leak.l{position}", self._scalar(f"leak.l{position}"))
+        threshold = self.tensor(f"threshold.t{position}", self._scalar(f"threshold.t{position}"))
+        self.tensor(f"leak.l{position}", self._scalar(f"leak.l{position}"))
         if (threshold <= 0).any():
             raise ModelError(
                 "bad_threshold",
@@ -74,7 +74,7 @@ class Reader:
         pools = sum(isinstance(layer, Pooled) for layer in self.layers)
         height, width = picture.height >> pools, picture.width >> pools
         channels = [len(la.weight) for la in self.layers if isinstance(la, Weighted)][-1]
-        inputs = self.take("classifier.0.weight", 2).shape[1]
+        inputs = self.tensor("classifier.0.weight", 2).shape[1]
         if inputs != channels * height * width:
             raise refuse(
                 self.path,

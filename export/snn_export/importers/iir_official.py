@@ -5,7 +5,7 @@ Their forward pass, and what is left of it at one timestep from a membrane of ze
     V ← λ V + W s + b;   u = V/θ − 1;   s = 1 if u > 0        =>      s = 1 if W s + b > θ   (θ > 0)
 
 The leak λ multiplies nothing, the reset comes too late to matter. A file holds weights and no
-program: what stands between them is taken from the authors' code.
+program: what stands between them comes from the authors' code.
 
     features.{0,3,6,…}    conv, neuron, dropout or pool: three places, the conv's is the neuron's
     classifier.{0,3,…}    linear, neuron, dropout; the last is the readout; no biases
@@ -110,7 +110,7 @@ def _check_picture(reader: Reader, picture: Picture) -> bool:
     """
     size = (picture.height, picture.width)
     channels, pools_last = DATA_SETS.get(size, (0, False))
-    found = reader.take("features.0.weight", 4).shape[1]
+    found = reader.tensor("features.0.weight", 4).shape[1]
     if found != channels:
         raise refuse(
             reader.path,
@@ -131,7 +131,7 @@ def _vgg_plan(reader: Reader) -> tuple[int | str, ...]:
             f"has convolutions at features.{places}, expected {sorted(plans)} of them, at every "
             "third place; a file with BatchNorm is an ANN before its fusion",
         )
-    found = [len(reader.take(f"features.{place}.weight", 4)) for place in places]
+    found = [len(reader.tensor(f"features.{place}.weight", 4)) for place in places]
     published = [channels for channels in plan if isinstance(channels, int)]
     if [64 * channels for channels in found] != [found[0] * channels for channels in published]:
         raise refuse(
@@ -183,7 +183,7 @@ def _classifier(reader: Reader, count: int, features: int = 0) -> Layers:
         raise refuse(reader.path, f"has dense layers at classifier.{places}, expected {expected}")
     for number, place in enumerate(places, 1):
         key = f"classifier.{place}"
-        reader.add(Weighted(key, reader.last, reader.take(f"{key}.weight", 2)))
+        reader.add(Weighted(key, reader.last, reader.tensor(f"{key}.weight", 2)))
         if number < count:
             reader.fire(f"dense{number}", features + place)
     return Layers(tuple(reader.layers), reader.last)

@@ -3,7 +3,7 @@
 import numpy as np
 from torch import fx
 
-from snn_export.importers.found import Values
+from snn_export.importers.bindings import Values
 from snn_export.importers.layers import Joined, Scaled, unsupported
 
 JOINS = {
@@ -11,7 +11,7 @@ JOINS = {
     "difference": ("sub", "isub", "sub_"),
     "product": ("mul", "imul", "mul_", "multiply"),
 }
-"""What is made of two layers' values, and the functions that do it."""
+"""How two layers' values are joined, and the functions that do it."""
 
 
 def join(values: Values, node: fx.Node, name: str) -> str:

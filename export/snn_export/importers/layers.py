@@ -1,4 +1,4 @@
-"""What other people's networks are made of, as data: layers before anything is folded.
+"""The parts of other people's networks, as data: layers before anything is folded.
 
 Every importer ends here, so `lower` (which folds) and `execute` (which does not) are written once.
 A layer reads what another one, or the picture (`INPUT`), gives:
@@ -75,7 +75,7 @@ class Window:
 
     @property
     def side(self) -> int:
-        """Of square windows that tile the map; 0 for all others."""
+        """Side of square windows that tile the map; 0 for all others."""
         return self.kernel[0] if self == Window.tile(self.kernel[0]) else 0
 
     @property

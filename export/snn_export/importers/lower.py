@@ -68,7 +68,7 @@ class Lowered:
 
     network: FoldedNetwork
     channels: int
-    """Of the picture as the network was trained on it, 1 or 3."""
+    """Channels of the picture that the network was trained on, 1 or 3."""
     watched: tuple[Watched, ...]
     constants: dict[str, Array]
     """For every population and `readout`, see `Current`."""
@@ -125,17 +125,17 @@ class _Lowering:
         if len(value.shape) != 3 or value.flat:
             raise unsupported(layer.name, "pools what is no map of channels, rows and columns")
         window = window_of(layer, value)
-        share = 1 / window.taps.sum() if layer.kind == "average" else 1.0
+        scale = 1 / window.taps.sum() if layer.kind == "average" else 1.0
         if isinstance(value, Current):
             if layer.kind == "max":
                 shrunk(layer.name, pooled_shape(layer.name, value), window)
                 return replace(value, pools=(*value.pools, window))
-            return mean_current(layer.name, value, window, share)
+            return mean_current(layer.name, value, window, scale)
         if value.node == INPUT:
             raise unsupported(layer.name, "pools the picture; resize the picture instead")
         shape = shrunk(layer.name, value.shape, window)
         if layer.kind != "max" and not window.side:
-            return seen(layer.name, value, window, share)
+            return seen(layer.name, value, window, scale)
         if layer.kind == "max":
             check_maximum(layer.name, value, window)
         name = self._name(layer.name)
@@ -143,7 +143,7 @@ class _Lowering:
             self.nodes.append(ored(name, value.node, window, shape[0]))
             return replace(value, node=name, shape=shape)
         self.nodes.append(Pool(name, value.node, "sum", window.side))
-        return Signal(name, shape, value.factor * share, most=value.most * window.side**2)
+        return Signal(name, shape, value.factor * scale, most=value.most * window.side**2)
 
     def _joined(self, layer: Joined) -> Value:
         values = [self.values[source] for source in layer.sources]
@@ -237,8 +237,8 @@ class _Lowering:
     def _name(self, wanted: str) -> str:
         """A name the graph allows and nothing else has."""
         base = re.sub(r"[^A-Za-z0-9_.-]", "_", wanted).lstrip(".-")[:90] or "node"
-        taken = RESERVED | {node.name for node in self.nodes}
+        used = RESERVED | {node.name for node in self.nodes}
         name, number = base, 2
-        while name in taken:
+        while name in used:
             name, number = f"{base}_{number}", number + 1
         return name

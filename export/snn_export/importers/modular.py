@@ -128,9 +128,9 @@ def _adaptive(
     name: str, module: nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d, shape: tuple[int, ...]
 ) -> Window:
     """Windows of one size if the map's side is a multiple of the output's."""
-    asked: Any = module.output_size
-    asked = asked if isinstance(asked, (tuple, list)) else (asked, asked)
-    sides = [have if side is None else side for side, have in zip(asked, shape[-2:], strict=True)]
+    wanted: Any = module.output_size
+    wanted = wanted if isinstance(wanted, (tuple, list)) else (wanted, wanted)
+    sides = [have if side is None else side for side, have in zip(wanted, shape[-2:], strict=True)]
     if any(have % side for side, have in zip(sides, shape[-2:], strict=True)):
         raise unsupported(
             name,

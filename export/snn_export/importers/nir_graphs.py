@@ -186,8 +186,8 @@ def _only(graph: Any, kind: str, what: str) -> str:
 
 
 def _distinct(name: str, layers: list[Layer]) -> str:
-    taken = {layer.name for layer in layers} | {INPUT}
-    return name if name not in taken else f"{name}.node"
+    used = {layer.name for layer in layers} | {INPUT}
+    return name if name not in used else f"{name}.node"
 
 
 def _notes(layers: Layers, timestep: float) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ def _mixing(channels: int) -> Array:
 
 
 def _ungrouped(weight: Array, groups: int) -> Array:
-    """The same convolution in one group, zeros where there was no connection."""
+    """A grouped convolution as one of one group, zeros where there was no connection."""
     out, inputs, *kernel = weight.shape
     full = np.zeros((groups, out // groups, groups, inputs, *kernel))
     for group, part in enumerate(np.split(weight, groups)):
@@ -110,7 +110,7 @@ def _ungrouped(weight: Array, groups: int) -> Array:
 
 
 def colours(network: Layers, picture: Picture) -> int:
-    """Colours of the picture, told by the first weights that read it."""
+    """Colours of the picture, known from the first weights that read it."""
     readers, pixels = {INPUT}, picture.height * picture.width
     channels = 3
     for layer in network.layers:

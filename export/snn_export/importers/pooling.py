@@ -27,35 +27,35 @@ def ored(name: str, node: str, window: Window, channels: int) -> Pool | Neurons:
     return Neurons(name, (synapse,), np.full(channels, 0.5))
 
 
-def mean_current(name: str, value: Current, window: Window, share: float) -> Current:
-    """Add up what the window sees of a current, times `share`."""
+def mean_current(name: str, value: Current, window: Window, scale: float) -> Current:
+    """Add up what the window sees of a current, times `scale`."""
     if value.pools:
         raise unsupported(name, "a mean follows max pooling with no neurons between them")
     if any(window.padding):
         raise unsupported(name, "a mean of currents over a padded map cannot be exported")
     shape = shrunk(name, value.shape, window)
-    pooled = tuple(_widened(s, window, share) for s in value.synapses)
-    constants = value.constants * (window.taps.sum() * share)
+    pooled = tuple(_widened(s, window, scale) for s in value.synapses)
+    constants = value.constants * (window.taps.sum() * scale)
     return Current(pooled, shape, constants, most=value.most)
 
 
-def _widened(synapse: Synapse, window: Window, share: float) -> Synapse:
+def _widened(synapse: Synapse, window: Window, scale: float) -> Synapse:
     out, inputs, height, width = synapse.weight.shape
     down, right = synapse.stride
     rows, columns = window.kernel
     weight = np.zeros((out, inputs, height + (rows - 1) * down, width + (columns - 1) * right))
     for row in range(0, rows * down, down):
         for column in range(0, columns * right, right):
-            weight[:, :, row : row + height, column : column + width] += synapse.weight * share
+            weight[:, :, row : row + height, column : column + width] += synapse.weight * scale
     stride = (down * window.stride[0], right * window.stride[1])
-    offset = synapse.offset * (rows * columns * share)
+    offset = synapse.offset * (rows * columns * scale)
     return replace(synapse, weight=weight, stride=stride, offset=offset)
 
 
-def seen(name: str, value: Signal, window: Window, share: float) -> Current:
-    """Add up what windows see of spikes, times `share`: one weight a channel and tap."""
+def seen(name: str, value: Signal, window: Window, scale: float) -> Current:
+    """Add up what windows see of spikes, times `scale`: one weight a channel and tap."""
     channels = value.shape[0]
-    weight = np.broadcast_to(window.taps, (channels, 1, *window.taps.shape)) * value.factor * share
+    weight = np.broadcast_to(window.taps, (channels, 1, *window.taps.shape)) * value.factor * scale
     synapse = Synapse(value.node, weight, window.stride, window.padding, channels)
     shape = shrunk(name, value.shape, window)
     cause = f"{name}, a mean or sum of spikes in windows that do not tile the map"

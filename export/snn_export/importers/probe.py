@@ -1,4 +1,4 @@
-"""What a function does to a layer's numbers, found out by asking it: networks are written in too
+"""What a function does to a layer's numbers, found by experiment: networks are written in too
 many ways for a list of names.
 
     keeps       gives its numbers back in the same order: a cast, another shape, a mean over an axis
@@ -31,7 +31,7 @@ def keeps(call: Call, shape: Shape, *, bits: bool = False) -> bool:
     """Whether `call` gives back all that it is given, in order: `bits`, 0 and 1, or any number."""
     given = _noise(shape)
     given = (given > 0).float() if bits else given
-    answer = _ask(call, given)
+    answer = _answer(call, given)
     if answer is None or answer.numel() != given.numel() or answer.is_complex():
         return False
     return torch.equal(answer.double().flatten(), given.double().flatten())
@@ -39,14 +39,14 @@ def keeps(call: Call, shape: Shape, *, bits: bool = False) -> bool:
 
 def affine(call: Call, shape: Shape) -> tuple[Array, Array] | None:
     """Return (a, b) of `shape` if `call` is a x + b."""
-    shift = _ask(call, torch.zeros(shape, dtype=torch.float64))
-    whole = _ask(call, torch.ones(shape, dtype=torch.float64))
+    shift = _answer(call, torch.zeros(shape, dtype=torch.float64))
+    whole = _answer(call, torch.ones(shape, dtype=torch.float64))
     if shift is None or whole is None or shift.shape != shape or whole.shape != shape:
         return None
     gain = whole.double() - shift.double()
     for spread in (1.0, 1e6):
         given = _noise(shape).double() * spread
-        answer = _ask(call, given)
+        answer = _answer(call, given)
         expected = gain * given + shift
         if answer is None or not torch.allclose(answer.double(), expected, 1e-9, 1e-9 * spread):
             return None
@@ -56,17 +56,17 @@ def affine(call: Call, shape: Shape) -> tuple[Array, Array] | None:
 
 
 def reduction(call: Call, shape: Shape) -> tuple[Kind, int] | None:
-    """Return what is made of every k numbers, and k."""
+    """Return the reduction of every k numbers, and k."""
     given = torch.round(_noise(shape) * 512)  # whole numbers: their sums do not round
-    answer = _ask(call, given)
+    answer = _answer(call, given)
     if answer is None or answer.numel() == 0 or given.numel() % answer.numel():
         return None
     width = given.numel() // answer.numel()
     rows = given.reshape(-1, width)
-    made: tuple[tuple[Kind, Tensor], ...] = (
+    candidates: tuple[tuple[Kind, Tensor], ...] = (
         ("average", rows.mean(1)), ("sum", rows.sum(1)), ("max", rows.amax(1)),
     )  # fmt: skip
-    for kind, expected in made:
+    for kind, expected in candidates:
         if width > 1 and torch.allclose(answer.flatten().float(), expected, 1e-5, 1e-3):
             return kind, width
     return None
@@ -76,7 +76,7 @@ def ordered(call: Call, shape: Shape) -> bool:
     """Whether the numbers of each row, the last axis, keep their order, without ties."""
     for seed in range(ROWS):
         given = _noise(shape, seed).double() * 4  # as far out as sigmoids still tell apart
-        answer = _ask(call, given)
+        answer = _answer(call, given)
         if answer is None or answer.shape != shape or not answer.is_floating_point():
             return False
         ranked = answer.gather(-1, given.argsort(-1))
@@ -90,7 +90,7 @@ def _noise(shape: Shape, seed: int = 1) -> Tensor:
 
 
 @torch.no_grad()
-def _ask(call: Call, given: Tensor) -> Tensor | None:
+def _answer(call: Call, given: Tensor) -> Tensor | None:
     try:
         answer = call(given.clone())
     except Exception:  # whatever it is, it does not do this to such numbers

@@ -12,7 +12,7 @@ from snn_export.importers.spiking import Framework, several_steps, within
 from snn_runtime.errors import ModelError
 
 PICTURES = 2
-"""Of the trial run: enough to tell the axis of pictures from one of time, whose length is 1."""
+"""In the trial run: two, so that their axis differs from one of time, whose length is 1."""
 CONTAINERS = ("SeqToANNContainer", "MultiStepContainer", "StepModeContainer")
 """SpikingJelly's: modules one after another, at every timestep."""
 LIBRARY = ("spikingjelly.activation_based.layer", "spikingjelly.clock_driven.layer")
@@ -167,13 +167,13 @@ def _run(network: nn.Module, framework: Framework, graph: fx.Graph, shape: tuple
 
 
 def name_of(node: fx.Node) -> str:
-    """Of the function, method or module that the node calls."""
+    """The name of the function, method or module that the node calls."""
     target = node.target
     return target if isinstance(target, str) else getattr(target, "__name__", str(target))
 
 
 def _channels(network: nn.Module, graph: fx.Graph, size: tuple[int, int]) -> int:
-    """Colours of the picture, told by the first weights."""
+    """Colours of the picture, known from the first weights."""
     modules = dict(network.named_modules())
     for node in graph.nodes:
         module = modules.get(str(node.target)) if node.op == "call_module" else None

@@ -2,7 +2,7 @@
 
 The module's own program says what follows what; its neurons are opaque to the tracer and are asked
 by their `Framework`. A neuron that is called twice means two timesteps, or a recurrence. What a
-function does is found out in `calls`.
+function does is probed in `calls`.
 """
 
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from snn_export.importers.bindings import Answer, Binding, Membrane, Pair, Values
 from snn_export.importers.calls import read_call
-from snn_export.importers.found import Answer, Found, Membrane, Pair, Values
 from snn_export.importers.layers import Fired, Layers, unsupported
 from snn_export.importers.program import Run, graph_of, name_of, runs
 from snn_export.importers.spiking import Framework, several_steps
@@ -49,7 +49,7 @@ def trace(network: nn.Module, framework: Framework, size: tuple[int, int]) -> Tr
                 walk.visit(node)
             return walk.traced(graph)
         except ModelError as refusal:
-            read = len(walk.values.found)
+            read = len(walk.values.bindings)
             refusals.append(((read, read < len(run.values)), refusal))
     # The form in which most of the program could be read, and run, is the one that is meant.
     raise max(refusals, key=lambda pair: pair[0])[1]
@@ -63,7 +63,7 @@ class _Walk:
         self.modules = dict(network.named_modules())
         self.values = Values(run)
         self.neurons: dict[str, str] = {}
-        self.output: Found = None
+        self.output: Binding = None
 
     def traced(self, graph: fx.Graph) -> Traced:
         output = self.output
@@ -73,21 +73,21 @@ class _Walk:
         name = output.layer if isinstance(output, Answer) else output
         if not isinstance(name, str) or name == INPUT:
             raise ModelError("unsupported", "output: is no layer's value")
-        layers = Layers(tuple(self.values.made), str(name))
+        layers = Layers(tuple(self.values.layers), str(name))
         return Traced(layers, self.neurons, graph, self.run.shape, head)
 
     def visit(self, node: fx.Node) -> None:
         self._check_ran(node)
         if node.op == "placeholder":
-            self.values.found[node] = self._placeholder(node)
+            self.values.bindings[node] = self._placeholder(node)
         elif node.op == "get_attr":
-            self.values.found[node] = None
+            self.values.bindings[node] = None
         elif node.op == "output":
             self.output = self.values.argument(node.args[0])
         elif node.op == "call_module" and self.framework.owns(self.modules[str(node.target)]):
-            self.values.found[node] = self._neuron(node)
+            self.values.bindings[node] = self._neuron(node)
         else:
-            self.values.found[node] = read_call(self.values, node, self.modules)
+            self.values.bindings[node] = read_call(self.values, node, self.modules)
 
     def _check_ran(self, node: fx.Node) -> None:
         problem = self.run.problems.get(node)
@@ -102,15 +102,15 @@ class _Walk:
                 "--image-size right?",
             )
 
-    def _placeholder(self, node: fx.Node) -> Found:
-        if INPUT not in self.values.found.values():
+    def _placeholder(self, node: fx.Node) -> Binding:
+        if INPUT not in self.values.bindings.values():
             self.values.begin(node, self.size)
             return INPUT
         if not node.args:
             raise unsupported(str(node.target), "forward takes more than the picture")
         return None
 
-    def _neuron(self, node: fx.Node) -> Found:
+    def _neuron(self, node: fx.Node) -> Binding:
         name = str(node.target)
         module = self.modules[name]
         if name in self.neurons.values():

@@ -43,7 +43,7 @@ class Current:
 
     synapses: tuple[Synapse, ...]
     shape: Shape
-    """Of the synapses' sum, before any of `pools`."""
+    """The shape of the synapses' sum, before any of `pools`."""
     constants: Array
     """`[O]`: magnitudes of all constants added on the way, which floats may have rounded."""
     pools: tuple[Window, ...] = ()
@@ -52,7 +52,7 @@ class Current:
     most: int = 1
     """The largest integer that its synapses read."""
     cause: str = "weights"
-    """What made a current of it."""
+    """Why it is a current."""
 
 
 Value: TypeAlias = Signal | Current

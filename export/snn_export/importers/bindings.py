@@ -31,19 +31,19 @@ class Answer:
     kinds: tuple[str, ...]
 
 
-Found: TypeAlias = str | Pair | Answer | list[Any] | None
+Binding: TypeAlias = str | Pair | Answer | list[Any] | None
 """The layer that a traced value is; None for states, sizes and other constants."""
 
 
 class Values:
-    """The layers found so far, and which of them every call of the program gave."""
+    """The layers read so far, and which of them each call of the program gives."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.found: dict[fx.Node, Found] = {}
-        self.made: list[Layer] = []
+        self.bindings: dict[fx.Node, Binding] = {}
+        self.layers: list[Layer] = []
         self.shapes: dict[str, Shape] = {}
-        """Of one picture's values: (C, H, W) or (O,)."""
+        """The shape of each layer's values for one picture: (C, H, W) or (O,)."""
 
     def begin(self, picture: fx.Node, size: tuple[int, int]) -> None:
         """`picture` is what the program is given."""
@@ -54,9 +54,9 @@ class Values:
         value = self.run.values.get(node) if isinstance(node, fx.Node) else None
         return tuple(value.shape) if isinstance(value, Tensor) else ()
 
-    def argument(self, argument: object) -> Found:
+    def argument(self, argument: object) -> Binding:
         if isinstance(argument, fx.Node):
-            return self.found[argument]
+            return self.bindings[argument]
         if isinstance(argument, (tuple, list)):
             return [self.argument(item) for item in argument]
         return None
@@ -67,18 +67,18 @@ class Values:
         Raises:
             ModelError: `unsupported`: it reads something else.
         """
-        found = self.argument(argument)
-        if isinstance(found, Answer):
-            kind = found.kinds[-1]
+        binding = self.argument(argument)
+        if isinstance(binding, Answer):
+            kind = binding.kinds[-1]
             raise unsupported(node.name, f"reads what {kind} gives, which only the output may be")
-        if isinstance(found, Membrane):
+        if isinstance(binding, Membrane):
             raise unsupported(node.name, "reads a membrane, which only the output may be")
-        if not isinstance(found, str):
+        if not isinstance(binding, str):
             raise unsupported(node.name, "reads what is no layer's value")
-        return found
+        return binding
 
     def add(self, layer: Layer, shape: Shape) -> str:
-        self.made.append(layer)
+        self.layers.append(layer)
         self.shapes[layer.name] = shape
         return layer.name
 
@@ -87,15 +87,15 @@ class Values:
         own = self.shapes[source]
         if len(own) == 3 and shape[-3:] != own and shape[-1] == math.prod(own):
             return self.add(Flattened(self.fresh(name), source), (math.prod(own),))
-        made = next((layer for layer in self.made if layer.name == source), None)
-        if isinstance(made, Flattened) and shape[-3:] == self.shapes[made.source]:
-            return made.source
+        layer = next((layer for layer in self.layers if layer.name == source), None)
+        if isinstance(layer, Flattened) and shape[-3:] == self.shapes[layer.source]:
+            return layer.source
         return source
 
     def fresh(self, name: str) -> str:
         """A name that no layer has."""
-        taken = {layer.name for layer in self.made} | {INPUT}
+        used = {layer.name for layer in self.layers} | {INPUT}
         number, fresh = 2, name
-        while fresh in taken:
+        while fresh in used:
             fresh, number = f"{name}_{number}", number + 1
         return fresh
