@@ -529,7 +529,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "a product of layers": (
         on_currents(lambda m, x: x * -x),
-        "mul: mul of two layers' values cannot be exported",
+        "mul: multiplies what are not spikes; only spikes can be",
     ),
     "side by side": (
         on_spikes(lambda m, x: torch.cat([x, m.conv2(x)], 1)),
