@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from snn_train.on_disk import Images
+from snn_train.data.on_disk import Images
 
 
 def in_memory(images: Images) -> Tensor:

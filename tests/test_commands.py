@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from snn_runtime.errors import ResourceError
-from snn_train.downloads import cache_folder
+from snn_train.data.downloads import cache_folder
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "runtime" / "photos" / "cat.jpg"

@@ -21,7 +21,7 @@ from snn_runtime.graph import SpikingGraph
 from snn_runtime.model_file import write
 from snn_train import data as data_sets
 from snn_train.choices import BITS, takes_size
-from snn_train.folders import FileProgress
+from snn_train.data.folders import FileProgress
 
 Weights: TypeAlias = Literal["int8", "float32"]
 

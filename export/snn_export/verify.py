@@ -18,7 +18,7 @@ from snn_runtime.model_file import read, to_bytes
 from snn_runtime.proof.agreement import unexplained
 from snn_runtime.proof.golden import golden_images
 from snn_train.data import DataSet
-from snn_train.on_disk import Images, subset
+from snn_train.data.on_disk import Images, subset
 
 BATCH = 500
 BATCH_PIXELS = 500 * 32 * 32

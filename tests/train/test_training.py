@@ -18,9 +18,9 @@ from snn_runtime.errors import DivergedError, ResourceError
 from snn_runtime.files import MARK, SUFFIX, write_atomic
 from snn_train import batches, checkpoint, stages, training
 from snn_train import step as steps_module
-from snn_train.augment import augment
 from snn_train.calibrate import convert
 from snn_train.data import DataSet
+from snn_train.data.augment import augment
 from snn_train.network import SpikingNetwork
 from snn_train.progress import Progress
 from snn_train.recipe import Recipe

@@ -7,13 +7,13 @@ run.outcomes[-1].test, run.checkpoint("t1")
 
 The modules, as a run goes through them:
 
-what       recipe (all defaults), stage, augment, layout, network, neuron, integer, experiment
+what       recipe (all defaults), stage, layout, network, neuron, integer, experiment
 loop       training (stages, epochs), step (one step), schedule (its learning rate), optimiser,
            muon, teacher, spike_budget, average, batches
 stages     stages (how one ends and the next begins), calibrate, validation, remedy, pretrained
 state      state (what an interruption must not lose), records, saving, folder, lock, checkpoint,
            torch_zip
-data       data, folders, imagefolder, archives, downloads, on_disk, doubles
+data       data: a folder of its own
 machine    parallel (processes), threads
 command    api, cli, flags, choices, progress, report, plot, signals
 """
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from snn_train.api import resume, train
-    from snn_train.augment import Augmentation
+    from snn_train.data.augment import Augmentation
     from snn_train.parallel import Machine
     from snn_train.progress import Progress
     from snn_train.recipe import Recipe
@@ -37,7 +37,7 @@ _HOMES = {
     "Machine": "parallel",
     "Recipe": "recipe",
     "Stage": "stage",
-    "Augmentation": "augment",
+    "Augmentation": "data.augment",
     "Progress": "progress",
     "Stopped": "training",
     "Run": "state",

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from snn_train.augment import Draws, augment
 from snn_train.data import DataSet
-from snn_train.on_disk import Decoding, Images, OnDisk, subset
+from snn_train.data.augment import Draws, augment
+from snn_train.data.on_disk import Decoding, Images, OnDisk, subset
 from snn_train.parallel import Team
 from snn_train.state import Run
 

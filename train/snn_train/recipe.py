@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from snn_train import stage
-from snn_train.augment import Augmentation
 from snn_train.choices import (
     RATE_LIMITS,
     Optimiser,
@@ -32,6 +31,7 @@ from snn_train.choices import (
     Regulariser,
     Surrogate,
 )
+from snn_train.data.augment import Augmentation
 from snn_train.stage import Stage, ladder
 
 MUON_LEARNING_RATE = 0.05

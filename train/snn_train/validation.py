@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from snn_train.choices import RATE_LIMITS
+from snn_train.data.on_disk import Images
 from snn_train.network import SpikingNetwork
-from snn_train.on_disk import Images
 from snn_train.records import EpochRecord
 from snn_train.state import Best, Run, copy_weights
 

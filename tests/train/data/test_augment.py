@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from snn_train.augment import Augmentation, Draws, Normalisation, augment
+from snn_train.data.augment import Augmentation, Draws, Normalisation, augment
 
 MEAN = (1, 2, 3)
 Pixels = npt.NDArray[np.uint8]

@@ -25,8 +25,7 @@ from in_memory import in_memory
 from snn_runtime import image
 from snn_runtime.errors import InputError, UsageError
 from snn_runtime.image import Fit
-from snn_train import archives, downloads
-from snn_train.data import DataSet, load
+from snn_train.data import DataSet, archives, downloads, load
 from snn_train.experiment import digest
 from snn_train.recipe import Recipe
 

@@ -22,11 +22,11 @@ from snn_runtime import image
 from snn_runtime.errors import InputError
 from snn_runtime.image import Fit
 from snn_train import checkpoint, report
-from snn_train.augment import TRIES, Augmentation, Draws, Normalisation, augment, window
 from snn_train.batches import ahead
 from snn_train.data import DataSet, load
+from snn_train.data.augment import TRIES, Augmentation, Draws, Normalisation, augment, window
+from snn_train.data.on_disk import OnDisk
 from snn_train.experiment import digest
-from snn_train.on_disk import OnDisk
 from snn_train.optimiser import method
 from snn_train.recipe import Recipe
 from snn_train.schedule import peak

@@ -10,8 +10,16 @@ import numpy.typing as npt
 from snn_runtime import image as picture
 from snn_runtime.errors import InputError
 from snn_runtime.image import Fit
-from snn_train.doubles import digests
-from snn_train.folders import FileProgress, Part, Survey, classes, parts, pictures, same_classes
+from snn_train.data.doubles import digests
+from snn_train.data.folders import (
+    FileProgress,
+    Part,
+    Survey,
+    classes,
+    parts,
+    pictures,
+    same_classes,
+)
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Labels: TypeAlias = npt.NDArray[np.int64]

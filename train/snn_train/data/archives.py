@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from snn_runtime import door
 from snn_runtime.errors import InputError
-from snn_train.downloads import cache_folder, download
+from snn_train.data.downloads import cache_folder, download
 
 CIFAR_URL = "https://www.cs.toronto.edu/~kriz/"
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
