@@ -18,6 +18,7 @@ from snn_runtime.graph import (
     Builder,
     Elementwise,
     Image,
+    Node,
     Population,
     Projection,
     SpikingGraph,
@@ -182,6 +183,10 @@ def table() -> dict[str, dict[str, str]]:
 def test_the_page_has_these_rows_and_columns() -> None:
     assert list(table()) == list(ROWS)
     assert all(list(row) == list(COLUMNS) for row in table().values())
+
+
+def test_every_kind_of_node_has_a_row() -> None:
+    assert {type(node) for make in ROWS.values() for node in make().nodes} == set(get_args(Node))
 
 
 @pytest.mark.parametrize("name", ROWS)
