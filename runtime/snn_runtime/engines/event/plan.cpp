@@ -12,8 +12,6 @@
 namespace snn {
 namespace {
 
-constexpr size_t kMaxTerms = 64;  // of a sum; x + x, added to itself again, doubles them
-
 class Planner {
  public:
   Planner(const snn_graph &graph, const Kernels &kernels, int32_t threads) : graph_(graph) {

@@ -78,6 +78,10 @@ constexpr int64_t kFarBlockPixels = 64;
 // Weight rows that a block may gather: 16 MiB of them. A limit on memory.
 constexpr int64_t kMaxBlockRows = int64_t{1} << 22;
 
+// Terms of a sum: listing the events of each against adding numbers. x + x, added to itself again,
+// doubles them. Not recorded.
+constexpr size_t kMaxTerms = 64;
+
 // ---- Packing: load time only ----
 
 // Weights a side of the squares that are transposed, so that they stay in L1. Not recorded.

@@ -53,6 +53,17 @@ class Net {
     return static_cast<int32_t>(nodes_.size());
   }
 
+  // ADD, AND or IAND.
+  int32_t join(snn_kind kind, int32_t x, int32_t y) {
+    snn_node node = {};
+    node.kind = kind;
+    node.source[0] = x;
+    node.source[1] = y;
+    shapes_.push_back(shapes_[static_cast<size_t>(x)]);
+    nodes_.push_back(node);
+    return static_cast<int32_t>(nodes_.size());
+  }
+
   // Adds a readout of the first node.
   Plan plan(const Kernels &kernels, int32_t classes = 2, int64_t weight = 7) {
     const Shape from = shapes_[1];

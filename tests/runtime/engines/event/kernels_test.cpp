@@ -50,6 +50,15 @@ int64_t number(const Plan &plan, const Space &space, int64_t v, int64_t y, int64
   return sum;
 }
 
+// A join of two values, from what they send.
+int64_t join_of(const Plan &plan, const Space &space, const Value &join, int64_t y, int64_t x,
+                int64_t c) {
+  const int64_t left = number(plan, space, join.sources[0], y, x, c);
+  const int64_t right = number(plan, space, join.sources[1], y, x, c);
+  if (join.kind == SNN_ADD) return left + right;
+  return join.kind == SNN_AND ? left * right : left * (1 - right);
+}
+
 // A pool, from what its source sends.
 int64_t pool_of(const Plan &plan, const Space &space, const Value &pool, int64_t y, int64_t x,
                 int64_t c) {
@@ -62,14 +71,17 @@ int64_t pool_of(const Plan &plan, const Space &space, const Value &pool, int64_t
   return result;
 }
 
-void check_pool(const Plan &plan, Space &space, int32_t v) {
+// Of a node without weights.
+void check_compute(const Plan &plan, Space &space, int32_t v) {
   const Value &value = plan.values[v];
   for (int64_t row = 0; row < value.shape.height; row++) {
     run_step(plan, Step::kCompute, v, row, space);
     for (int64_t x = 0; x < value.shape.width; x++) {
       for (int64_t c = 0; c < value.shape.channels; c++) {
-        expect(value.form == Form::kBits ? "or_pool" : "compute_counts", c,
-               number(plan, space, v, row, x, c), pool_of(plan, space, value, row, x, c));
+        const int64_t expected = value.sources.size() == 2 ? join_of(plan, space, value, row, x, c)
+                                                           : pool_of(plan, space, value, row, x, c);
+        expect(value.form == Form::kBits ? "compute, bits" : "compute, counts", c,
+               number(plan, space, v, row, x, c), expected);
       }
     }
   }
@@ -101,22 +113,28 @@ void check_events(const Plan &plan, Space &space, int32_t v) {
   }
 }
 
-void test_pools(Random &random) {
+void test_weightless(Random &random) {
   for (const int channels : {1, 63, 64, 65, 130}) {
     Net net(13, 11, random);
     const int32_t a = net.population(channels, {{0, 3, 1, 1, 1}}, 7);
     const int32_t or2 = net.pool(a, 2, true), or3 = net.pool(a, 3, true);
     const int32_t sum = net.pool(a, 2, false), sums = net.pool(sum, 2, false);
     const int32_t most = net.pool(sum, 2, true), total = net.pool(most, 2, false);
-    for (const int32_t source : {a, or2, or3, sum, sums, most, total}) {
+    const int32_t b = net.population(channels, {{a, 3, 1, 1, 1}}, 7);
+    const int32_t both = net.join(SNN_AND, a, b), not_b = net.join(SNN_IAND, a, b);
+    const int32_t added = net.join(SNN_ADD, a, b), mixed = net.join(SNN_ADD, most, sums);
+    for (const int32_t source : {a, or2, or3, sum, sums, most, total, both, not_b, added, mixed}) {
       net.population(2, {{source, 1, 1, 0, 1}}, 7);
     }
     const Plan plan = net.plan(own_kernels());
     Space space(plan);
     for (int eighths = 0; eighths <= 8; eighths++) {
       fill_masks(plan, space, random, eighths);
-      for (const int32_t v : {or2, or3, most, total}) check_pool(plan, space, v);
-      for (const int32_t v : {a, or2, or3, sum, sums, most, total}) check_events(plan, space, v);
+      for (const int32_t v : {or2, or3, most, total, both, not_b, mixed})
+        check_compute(plan, space, v);
+      for (const int32_t v : {a, or2, sum, sums, total, both, not_b, added, mixed}) {
+        check_events(plan, space, v);
+      }
     }
   }
 }
@@ -389,7 +407,7 @@ void test_image(Random &random) {
 
 void test_all() {
   Random random;
-  test_pools(random);
+  test_weightless(random);
   test_gather(random);
   test_accumulate(random);
   test_image(random);
