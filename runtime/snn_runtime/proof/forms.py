@@ -1,11 +1,11 @@
 """Whether an engine is right: the spikes of the golden images, then the logits that follow.
 
-The engine that serves has no spikes to show, since outputs cost it fusions. So one that has shows
-that the form is right here, and the engine that serves must make the logits that follow from those
-spikes. These are kept beside it and asked for again whenever it is loaded.
+The engine that serves outputs no spikes, which would prevent fusions. A debug engine of the same
+form does. If its spikes are the golden ones, the engine that serves must make the logits that follow
+from them. These logits are stored with it and compared again whenever it is loaded.
 
 Spikes of float32 networks may round either way, also differently in two engines, and no logits
-follow from another engine's spikes: there the watched engine serves itself.
+follow from another engine's spikes: there the debug engine serves itself.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ def logits(graph: SpikingGraph, sums: FloatArray) -> FloatArray:
 def prove_spikes(
     graph: SpikingGraph, golden: str, spikes: Mapping[str, npt.NDArray[np.bool_]]
 ) -> FloatArray:
-    """Return the logits of the golden images that follow from the spikes of a watched engine.
+    """Return the logits of the golden images that follow from the spikes of a debug engine.
 
     Raises:
         Wrong: Naming what is.
