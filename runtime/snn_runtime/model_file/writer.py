@@ -7,11 +7,12 @@ what this module writes, so every name and every byte is part of the format.
 """
 
 import numpy as np
+import numpy.typing as npt
 from onnx import ModelProto
 
 from snn_runtime.graph import Projection, SpikingGraph, Weights
 from snn_runtime.onnx_build import Operators, Value
-from snn_runtime.onnx_build.float32 import Float32, project
+from snn_runtime.onnx_build.float32 import Float32
 
 NAME = "spiking_graph"
 
@@ -33,16 +34,14 @@ class Stored(Float32):
             self.one = op.constant("/one", np.float32(1))
         super().__init__(graph, op)
 
-    def product(self, name: str, prefix: str, projection: Projection) -> Value:
-        source = self.floats(projection.source)
+    def product(self, name: str, prefix: str, projection: Projection, source: Value) -> Value:
         if projection.weight.ndim == 2:
             # Named after the projection and before its weights: part of the format.
             source = self.op.flatten(f"{prefix}/flat", source)
-        weight = self.weight(prefix, projection.weight)
-        return project(self.op, name, projection, source, weight)
+        return super().product(name, prefix, projection, source)
 
-    def weight(self, prefix: str, weight: Weights) -> Value:
+    def weight(self, prefix: str, weight: Weights, dtype: npt.DTypeLike) -> Value:
         if not self.graph.exact:
-            return super().weight(prefix, weight)
+            return super().weight(prefix, weight, dtype)
         stored = self.op.constant(f"{prefix}/weight", weight)
         return self.op.dequantize(f"{prefix}/weight_float", stored, self.one)

@@ -14,6 +14,7 @@ hold no slash.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from snn_runtime.graph import (
     INPUT,
@@ -92,7 +93,8 @@ class Float32(Lowering[Value]):
 
     def sums(self) -> Value:
         """`Σ v s`, to which the readout's scale and bias are still to be applied."""
-        return self.product(SUMS, READOUT, projection_of(self.graph.readout))
+        readout = projection_of(self.graph.readout)
+        return self.product(SUMS, READOUT, readout, self.floats(readout.source))
 
     def logits(self) -> Value:
         """`a · Σ v s + b`: one multiplication and one addition, each rounded once."""
@@ -131,16 +133,20 @@ class Float32(Lowering[Value]):
 
     def pool(self, node: Pool) -> Value:
         """The maximum of spikes, which is OR, or their count."""
-        if node.kind == "sum":
+        if node.counts:
             return self.count(node)
         window = (node.kernel, node.kernel)
         return self.op.max_pool(node.name, self.sent[node.source], window, window)
 
     def count(self, node: Pool) -> Value:
-        """A convolution with ones. AveragePool · k² is not: 1/9 has no exact float32, and the
-        thresholds behind it are compared with exact sums."""
-        source, ones = self.floats(node.source), ones_of(node, self.graph)
-        weight, window = self.weight(node.name, ones), (node.kernel, node.kernel)
+        """The count of each window, float32."""
+        return self.counted(node, self.floats(node.source))
+
+    def counted(self, node: Pool, source: Value) -> Value:
+        """A convolution with ones, in the type of the source. AveragePool · k² is not: 1/9 has no
+        exact float32, and the thresholds behind it are compared with exact sums."""
+        ones, window = ones_of(node, self.graph), (node.kernel, node.kernel)
+        weight = self.weight(node.name, ones, source.dtype)
         return self.op.conv(node.name, source, weight, stride=window, groups=len(ones))
 
     def elementwise(self, node: Elementwise) -> Value:
@@ -165,12 +171,13 @@ class Float32(Lowering[Value]):
 
     def part(self, node: Population, index: int) -> Value:
         """`W_p ∗ s_p` of one projection, float32."""
-        prefix = prefix_of(node, index)
-        return self.product(f"{prefix}/current", prefix, node.projections[index])
+        projection, prefix = node.projections[index], prefix_of(node, index)
+        source = self.floats(projection.source)
+        return self.product(f"{prefix}/current", prefix, projection, source)
 
-    def product(self, name: str, prefix: str, projection: Projection) -> Value:
-        """`W ∗ s`, float32."""
-        source, weight = self.floats(projection.source), self.weight(prefix, projection.weight)
+    def product(self, name: str, prefix: str, projection: Projection, source: Value) -> Value:
+        """`W ∗ s`, in the type of the source."""
+        weight = self.weight(prefix, projection.weight, source.dtype)
         return project(self.op, name, projection, source, weight)
 
     def floats(self, source: str) -> Value:
@@ -180,6 +187,6 @@ class Float32(Lowering[Value]):
             return sent
         return self.op.cast(f"{source}/float", sent, np.float32)
 
-    def weight(self, prefix: str, weight: Weights) -> Value:
-        """Weights for float32 values."""
-        return self.op.constant(f"{prefix}/weight", weight.astype(np.float32, copy=False))
+    def weight(self, prefix: str, weight: Weights, dtype: npt.DTypeLike) -> Value:
+        """Weights for values of one type."""
+        return self.op.constant(f"{prefix}/weight", weight.astype(dtype, copy=False))

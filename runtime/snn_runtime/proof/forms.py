@@ -1,8 +1,8 @@
 """Whether an engine is right: the spikes of the golden images, then the logits that follow.
 
 The engine that serves outputs no spikes, which would prevent fusions. A debug engine of the same
-form does. If its spikes are the golden ones, the engine that serves must make the logits that follow
-from them. These logits are stored with it and compared again whenever it is loaded.
+form does. If its spikes are the golden ones, the engine that serves must make the logits that
+follow from them. These logits are stored with it and compared again whenever it is loaded.
 
 Spikes of float32 networks may round either way, also differently in two engines, and no logits
 follow from another engine's spikes: there the debug engine serves itself.

@@ -5,7 +5,7 @@ import numpy as np
 from snn_runtime.engines.tensorrt.arithmetic import HALF_BOUND, in_half
 from snn_runtime.graph import Elementwise, Pool, Population
 from snn_runtime.onnx_build import Value
-from snn_runtime.onnx_build.float32 import Float32, ones_of, prefix_of, project
+from snn_runtime.onnx_build.float32 import Float32, prefix_of
 
 
 class Half(Float32):
@@ -19,17 +19,13 @@ class Half(Float32):
         source = self.sent[projection.source]
         if source.dtype != np.float16 or not in_half(self.graph, node)[index]:
             return super().part(node, index)
-        weight = self.op.constant(f"{prefix}/weight", projection.weight.astype(np.float16))
-        current = project(self.op, f"{prefix}/half", projection, source, weight)
+        current = self.product(f"{prefix}/half", prefix, projection, source)
         return self.op.cast(f"{prefix}/current", current, np.float32)
 
     def count(self, node: Pool) -> Value:
-        source = self.sent[node.source]
-        if source.dtype != np.float16 or self.graph.bounds[node.name] > HALF_BOUND:
+        if self.graph.bounds[node.name] > HALF_BOUND:
             return super().count(node)
-        ones = self.op.constant(f"{node.name}/weight", ones_of(node, self.graph).astype(np.float16))
-        window = (node.kernel, node.kernel)
-        return self.op.conv(node.name, source, ones, stride=window, groups=ones.shape[0])
+        return self.counted(node, self.sent[node.source])
 
     def elementwise(self, node: Elementwise) -> Value:
         x, y = self.sent[node.first], self.sent[node.second]
