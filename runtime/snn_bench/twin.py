@@ -13,7 +13,6 @@ The input is float32 `[N, 3, H, W]`, so that no pixel preprocessing is on the tw
 
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -155,7 +154,7 @@ class _Twin(Lowering[Value]):
         if node.kind == "add":
             return self.op.add(node.name, x, y)
         if node.kind == "and":
-            return self.op.node("Min", replace(x, name=node.name), x, y)
+            return self.op.minimum(node.name, x, y)
         return self.op.relu(node.name, self.op.sub(f"{node.name}/difference", x, y))
 
     def logits(self) -> Value:

@@ -111,6 +111,13 @@ class Operators:
     def greater(self, name: str, a: Value, b: Value) -> Value:
         return self.node("Greater", Value(name, np.bool_, a.shape), a, b)
 
+    def minimum(self, name: str, a: Value, b: Value) -> Value:
+        return self.node("Min", replace(a, name=name), a, b)
+
+    def where(self, name: str, condition: Value, a: Value, b: Value) -> Value:
+        """a where the condition holds, else b."""
+        return self.node("Where", Value(name, a.dtype, condition.shape), condition, a, b)
+
     def relu(self, name: str, x: Value) -> Value:
         return self.node("Relu", replace(x, name=name), x)
 

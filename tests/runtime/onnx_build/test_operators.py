@@ -80,6 +80,8 @@ def everything(op: Operators) -> dict[str, Value]:
         "rest": op.relu("rest", op.sub("less", x, half)),
         "ratio": op.div("ratio", x, op.mul("double", half, one)),
         "sum": op.add("sum", x, half),
+        "least": op.minimum("least", x, half),
+        "either": op.where("either", fires, half, x),
     }
 
 
@@ -93,6 +95,7 @@ def test_values_have_the_types_and_shapes_that_are_computed() -> None:
         assert (result.dtype, result.shape) == (np.dtype(value.dtype), (5, *value.shape[1:])), name
     made = dict(zip(values, results, strict=True))
     np.testing.assert_array_equal(made["spikes"], x > 0.5)
+    np.testing.assert_array_equal(made["least"], made["either"])
     np.testing.assert_array_equal(made["read"], np.clip(np.rint(x), -128, 127) / 2)
     np.testing.assert_allclose(made["gemm"], made["flat"].sum(axis=1)[:, None].repeat(7, 1), 1e-4)
 

@@ -22,12 +22,7 @@ convolution, could leave 32 bits, or has a threshold a position is summed in flo
 import numpy as np
 
 from snn_runtime.engines.onnxruntime.merge import Merged, merge, six_planes
-from snn_runtime.engines.onnxruntime.operators import (
-    ORT_DOMAIN,
-    SPIKE,
-    IntegerOperators,
-    WeightType,
-)
+from snn_runtime.engines.onnxruntime.operators import SPIKE, IntegerOperators, WeightType
 from snn_runtime.graph import (
     INPUT,
     READOUT,
@@ -105,17 +100,17 @@ class Integer(Float32):
         integers = self.unit.keys() >= set(node.sources)
         if not integers or self.graph.bounds[node.name] > LARGEST_COUNT:
             return super().elementwise(node)
-        x, shape = self.sent[node.first], self.sent[node.first].shape
-        made, op = Value(node.name, np.uint8, shape), self.op
         if node.counts:
-            unit = min(self.unit[source] for source in node.sources)
             self.unit[node.name] = 1
-            scaled = [v for s in node.sources for v in (self.in_unit(s, unit), op.one, op.zero)]
-            scale = op.spike_to_one if unit == SPIKE else op.one
-            return op.node("QLinearAdd", made, *scaled, scale, op.zero, domain=ORT_DOMAIN)
+            unit = min(self.unit[source] for source in node.sources)
+            x, y = (self.in_unit(source, unit) for source in node.sources)
+            scale = self.op.spike_to_one if unit == SPIKE else self.op.one
+            return self.op.add_integer(node.name, x, y, scale)
         self.unit[node.name] = self.unit[node.first]
-        either = (x, op.zero) if node.kind == "and" else (op.zero, x)
-        return op.node("Where", made, self.fired(node.second), *either)
+        x, y = self.sent[node.first], self.fired(node.second)
+        if node.kind == "and":
+            return self.op.where(node.name, y, x, self.op.zero)
+        return self.op.where(node.name, y, self.op.zero, x)
 
     def sums(self) -> Value:
         readout, unit = self.graph.readout, self.unit.get(self.graph.readout.source)

@@ -1,7 +1,7 @@
 """The integer operators of ONNX Runtime, which multiply uint8 numbers by 8-bit weights.
 
-A quantised number q stands for `scale · (q − zero)`. Here zero is 0 but for weights, which are int8
-or, 128 higher, uint8; and one scale serves for all that is read, 1.
+A quantised number q stands for `scale · (q − zero)`. Inputs and weights have the scale 1. Zero is 0,
+but for weights of uint8 it is 128.
 """
 
 from typing import TypeAlias
@@ -14,7 +14,7 @@ from snn_runtime.onnx_build.operators import Operators, Pads, Pair, Value, convo
 SPIKE = 255
 """A spike: the number at which a uint8 quantiser saturates."""
 WeightType: TypeAlias = type[np.int8] | type[np.uint8]
-ORT_DOMAIN = "com.microsoft"
+_ORT_DOMAIN = "com.microsoft"
 
 
 class IntegerOperators(Operators):
@@ -71,7 +71,18 @@ class IntegerOperators(Operators):
             *(x, self.one, self.zero),
             *(weight, self.one, self.weight_zero),
             *(bias, scale, self.zero),
-            domain=ORT_DOMAIN,
+            domain=_ORT_DOMAIN,
+        )
+
+    def add_integer(self, name: str, x: Value, y: Value, scale: Value) -> Value:
+        """`(x + y) / scale`, uint8."""
+        return self.node(
+            "QLinearAdd",
+            Value(name, np.uint8, x.shape),
+            *(x, self.one, self.zero),
+            *(y, self.one, self.zero),
+            *(scale, self.zero),
+            domain=_ORT_DOMAIN,
         )
 
     def matmul_integer(self, name: str, x: Value, weight: Value) -> Value:
