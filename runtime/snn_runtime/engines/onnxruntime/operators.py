@@ -1,7 +1,7 @@
 """The integer operators of ONNX Runtime, which multiply uint8 numbers by 8-bit weights.
 
-A quantised number q stands for `scale · (q − zero)`. Inputs and weights have the scale 1. Zero is 0,
-but for weights of uint8 it is 128.
+A quantised number q stands for `scale · (q − zero)`. Inputs and weights have the scale 1. Zero is
+0, but for weights of uint8 it is 128.
 """
 
 from typing import TypeAlias
