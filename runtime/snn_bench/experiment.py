@@ -23,7 +23,7 @@ from snn_bench.worker import Task
 from snn_bench.workloads import Workload
 from snn_runtime.errors import DeviceError
 from snn_runtime.files import write_atomic
-from snn_runtime.graph import Population, SpikingGraph
+from snn_runtime.graph import SpikingGraph
 from snn_runtime.graph.activations import peak
 from snn_runtime.machine.describe import choose_cores
 from snn_runtime.model_file import to_bytes
@@ -117,9 +117,7 @@ def _write_twins(graph: SpikingGraph, images: npt.NDArray[np.uint8], folder: Pat
 
 def _golden(graph: SpikingGraph) -> str:
     sent = propagate(graph, golden_images(graph.image))
-    return golden_hash(
-        {node.name: bits.astype(np.uint8) for node, bits in sent if isinstance(node, Population)}
-    )
+    return golden_hash({node.name: bits.astype(np.uint8) for node, bits in sent if node.fires})
 
 
 def _contenders(plan: Plan) -> list[Contender]:

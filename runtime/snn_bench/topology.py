@@ -51,7 +51,7 @@ class Design:
     width: float = 1.0
     """Factor on all channels and hidden units."""
     weight_bits: int = 8
-    """Of every weight, as `train-snn --int-bits` leaves them: 8, 6 or 4."""
+    """Bits of every weight, as `train-snn --int-bits` leaves them: 8, 6 or 4."""
 
     @property
     def name(self) -> str:

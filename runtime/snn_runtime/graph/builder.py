@@ -8,7 +8,7 @@
     net.add(Population("conv3", both, threshold3))
     graph = net.graph(weight, scale, bias, labels)                   # read out from conv3
 
-A node reads the last one unless it is told another source.
+A node reads the last one unless another source is given.
 """
 
 from collections.abc import Sequence

@@ -13,7 +13,7 @@ Weights: TypeAlias = npt.NDArray[np.int8] | npt.NDArray[np.float32]
 Numbers: TypeAlias = npt.NDArray[Any]
 """What nodes send: int64 where weights are int8, float64 where they are float32."""
 Shape: TypeAlias = tuple[int, ...]
-"""Of one example: `(C, H, W)` or `(O,)`."""
+"""The shape of what a node sends for one example: `(C, H, W)` or `(O,)`."""
 
 INPUT = "image"
 """Name under which projections refer to the image itself."""

@@ -1,5 +1,8 @@
 """Graphs made node by node: the same as made at once, and refused where they go wrong."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -13,6 +16,8 @@ from snn_runtime.graph import (
     Readout,
     SpikingGraph,
 )
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "python.md"
 
 
 def ones(*shape: int) -> np.ndarray:
@@ -62,3 +67,19 @@ def test_a_node_that_does_not_fit_is_refused_at_once() -> None:
     with pytest.raises(ModelError, match="floats: weights are int8, the readout's are float32"):
         Builder(net.image, exact=False).neurons("floats", ones(2, 144), halves(2))
     assert net.nodes == [] and net.last == "image"
+
+
+def test_the_example_of_the_reference_runs() -> None:
+    (example,) = re.findall(
+        r"```python\n(from snn_runtime.graph.*?)```", PAGE.read_text(), re.DOTALL
+    )
+    space = {
+        "weights": {"conv1": ones(4, 3, 3, 3), "conv2": ones(4, 4, 3, 3), "readout": ones(2, 1024)},
+        "thresholds": {"conv1": halves(4), "conv2": halves(4)},
+        "scale": np.ones(2, np.float32),
+        "bias": np.zeros(2, np.float32),
+    }
+    exec(example, space)
+    graph = space["graph"]
+    assert isinstance(graph, SpikingGraph)
+    assert graph.shapes["pool"] == (4, 16, 16) and graph.largest_sent("pool") == 2
