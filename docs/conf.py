@@ -23,6 +23,7 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 nitpicky = False
+highlight_language = "text"
 html_theme = "furo"
 html_title = "iir-snn"
 html_static_path = ["_static"]
