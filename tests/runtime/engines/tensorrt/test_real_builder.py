@@ -63,6 +63,11 @@ def test_thresholds_that_differ_by_position(form: Form) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_elementwise_nodes(form: Form) -> None:
+    assert built(CORNERS["sums_of_unlike_windows"](), form, watch=True)
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("design", DESIGNS, ids=lambda design: design.name)
 def test_whole_networks(design: Design, form: Form) -> None:
     graph = network(design)
