@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from snn_runtime.errors import UsageError
+
 UNSURE_BELOW = 0.5
 """Probability of the first label under which an answer counts as unsure: the others together are
 then more likely than it."""
@@ -44,7 +46,13 @@ class Answer:
         return self.probability < UNSURE_BELOW
 
     def top(self, count: int) -> tuple[Prediction, ...]:
-        """Return the `count` most probable labels, or as many as there are."""
+        """Return the `count` most probable labels, or as many as there are.
+
+        Raises:
+            UsageError: `count` is negative.
+        """
+        if count < 0:
+            raise UsageError("bad_value", f"top({count}): expected 0 or more")
         return self.predictions[:count]
 
     def __repr__(self) -> str:

@@ -73,6 +73,10 @@ class Model:
             )
         return self.backend.run(images)
 
+    def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """The same as `logits`, under the name of earlier versions."""
+        return self.logits(images)
+
     @overload
     def classify(  # type: ignore[overload-overlap]  # to mypy a path is a sequence of paths
         self, picture: PictureFile, *, colour: Colour = ..., limits: Limits = ...
@@ -91,7 +95,9 @@ class Model:
     def classify(
         self, picture: Any, *, colour: Colour = "rgb", limits: Limits = DEFAULT_LIMITS
     ) -> Answer | list[Answer]:
-        """Label a picture, or several: what `snn-infer` does, to the same pixel.
+        """Label a picture, or several: what `snn-infer` does. A path, bytes or a file give the same
+        pixels; what another library decoded may differ, for a JPEG far too large is decoded at a
+        reduced size here.
 
         Args:
             picture: A path, the bytes of a file, an open binary file, a PIL image, or a uint8 array

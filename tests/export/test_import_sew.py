@@ -89,7 +89,7 @@ def gated(join: Callable[[Gated, Tensor, Tensor], Tensor]) -> list[Weightless]:
     torch.manual_seed(0)
     foreign = from_module(Gated(join), PICTURE)
     graph = to_float32(foreign.fold())
-    compare(foreign, graph, OrtBackend(graph, threads=1), IMAGES)
+    assert compare(foreign, graph, OrtBackend(graph, threads=1), IMAGES).running == 0
     return [node for node in graph.nodes if not isinstance(node, Population)]
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import snn_runtime as snn
-from snn_runtime.errors import InputError
+from snn_runtime.errors import InputError, UsageError
 
 PHOTOS = Path(__file__).parents[2] / "runtime" / "photos"
 CAT = PHOTOS / "cat.jpg"
@@ -155,3 +155,16 @@ def test_habits(model: snn.Model) -> None:
         assert again.classify(CAT) == answer
     with ThreadPoolExecutor(4) as pool:
         assert all(found == answer for found in pool.map(model.classify, [CAT] * 16))
+
+
+def test_a_count_of_labels_is_no_slice() -> None:
+    answer = snn.load().classify(PHOTOS / "cat.jpg")
+    assert answer.top(0) == () and len(answer.top(3)) == 3
+    with pytest.raises(UsageError, match=r"top\(-1\): expected 0 or more"):
+        answer.top(-1)
+
+
+def test_grey_of_32_bits_that_holds_8_is_warned_of_as_grey_of_16_is() -> None:
+    grey = Image.open(PHOTOS / "cat.jpg").convert("L")
+    for mode in ("I", "I;16"):
+        assert any("below a quarter" in w for w in snn.load().classify(grey.convert(mode)).warnings)

@@ -19,7 +19,7 @@ from snn_runtime.graph.graph import SpikingGraph
 from snn_runtime.graph.nodes import Node, Pool
 from snn_runtime.graph.population import Population
 from snn_runtime.graph.projection import Projection
-from snn_runtime.graph.values import INPUT, FloatArray, Shape, Weights
+from snn_runtime.graph.values import INPUT, FloatArray, Shape, Weights, refuse
 
 
 class Builder:
@@ -47,7 +47,13 @@ class Builder:
         return self.shapes[self.last]
 
     def add(self, node: Node) -> str:
-        """Add any node."""
+        """Add any node.
+
+        Raises:
+            ModelError: `bad_graph`: it does not fit its sources, or its name is taken.
+        """
+        if node.name in self.shapes:
+            raise refuse(node.name, "stands in the graph already, expected a name of its own")
         shape = node.shape(self.shapes, self.exact)
         largest = node.largest(node.bound(self.largest, self.exact))
         self.shapes[node.name], self.largest[node.name] = shape, largest

@@ -42,7 +42,7 @@ class Pool(NodeKind):
     def shape(self, shapes: Mapping[str, Shape], exact: bool) -> Shape:
         shape = source_shape(self.name, self.source, shapes)
         if self.kind not in ("max", "sum"):
-            raise refuse(self.name, f"pool kind is {self.kind!r}, expected max or sum")
+            raise refuse(self.name, f"pool kind is {self.kind!r}, expected 'max' or 'sum'")
         if self.source == INPUT:
             raise refuse(self.name, "pools spikes, not the image")
         k = self.kernel
@@ -98,7 +98,7 @@ class Elementwise(NodeKind):
     def shape(self, shapes: Mapping[str, Shape], exact: bool) -> Shape:
         first, second = (source_shape(self.name, source, shapes) for source in self.sources)
         if self.kind not in ("add", "and", "iand"):
-            raise refuse(self.name, f"kind is {self.kind!r}, expected add, and or iand")
+            raise refuse(self.name, f"kind is {self.kind!r}, expected 'add', 'and' or 'iand'")
         if INPUT in self.sources:
             raise refuse(self.name, "joins spikes, not the image")
         if first != second:

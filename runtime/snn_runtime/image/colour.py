@@ -25,7 +25,8 @@ from snn_runtime.errors import InputError
 
 _PLAIN = frozenset({"1", "L", "P", "RGB", "RGBX", "YCbCr", "CMYK", "LAB"})
 _ALPHA = frozenset({"LA", "PA", "RGBA", "La", "RGBa"})
-_DEEP = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
+DEEP = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
+"""Modes of 16-bit grey."""
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _EXTRA_SAMPLES = 258, 262, 338
 _WHITE = 255
@@ -39,7 +40,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises:
         InputError: `unsupported_mode`, for pixels without a defined rendering.
     """
-    if image.mode in _DEEP:
+    if image.mode in DEEP:
         return _from_16_bits(image)
     if _is_empty_alpha(image):
         return image.convert("RGB")
@@ -58,7 +59,7 @@ def is_dim(image: Image.Image, bits: int) -> bool:
     """
     if bits != 16 or image.mode == "CMYK":
         return False
-    if image.mode in _DEEP:
+    if image.mode in DEEP:
         return int(np.asarray(image).max()) >> 8 < _DIM
     return not any(any(band.histogram()[_DIM:]) for band in image.split()[:3])
 

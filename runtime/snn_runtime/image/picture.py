@@ -28,7 +28,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from snn_runtime.errors import InputError
 from snn_runtime.image import jpeg
-from snn_runtime.image.colour import is_dim, to_rgb
+from snn_runtime.image.colour import DEEP, is_dim, to_rgb
 from snn_runtime.image.container import check_complete, damaged, png_lacks_rows, truncated
 from snn_runtime.image.intake import DEFAULT_LIMITS, Limits
 from snn_runtime.image.markers import survey
@@ -124,7 +124,7 @@ def of_pillow(image: Image.Image, limits: Limits = DEFAULT_LIMITS) -> Decoded:
     check_size(image.size, limits)
     try:
         image.load()
-        return _upright(image, 16 if image.mode.startswith("I;16") else 8)
+        return _upright(image, 16 if image.mode in DEEP else 8)
     except InputError:
         raise
     except Exception as error:  # as of a file

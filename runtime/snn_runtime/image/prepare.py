@@ -98,9 +98,17 @@ def _bytes(picture: Any, limits: Limits) -> bytes:
         return read_stream(picture, limits)
     raise InputError(
         "bad_picture",
-        f"is {type(picture).__name__}, expected a path, bytes, a file open in binary, a PIL image "
-        "or a numpy array",
+        f"the picture is {type(picture).__name__}, expected a path, bytes, a file open in binary "
+        "(rb), a PIL image, a numpy array, or a list of these",
     )
+
+
+def _remedy(array: npt.NDArray[Any]) -> str:
+    if array.ndim == 3 and array.shape[0] == 3 != array.shape[2]:
+        return "; array.transpose(1, 2, 0) puts the channels last"
+    if array.dtype.kind == "f":
+        return "; (255 * array).round().astype(numpy.uint8) if it is 0 to 1"
+    return "; numpy.stack([grey] * 3, axis=2) where it is grey" if array.ndim == 2 else ""
 
 
 def _of_array(
@@ -109,7 +117,8 @@ def _of_array(
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise InputError(
             "bad_array",
-            f"is an array of {array.dtype}, {array.shape}, expected uint8, (height, width, 3)",
+            f"the picture is an array of {array.dtype}, {array.shape}, expected uint8, "
+            f"(height, width, 3){_remedy(array)}",
         )
     if array.shape[:2] != (height, width):
         check_size((array.shape[1], array.shape[0]), limits)

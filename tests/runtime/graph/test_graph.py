@@ -131,7 +131,10 @@ RULES: dict[str, tuple[Change, str]] = {
     "pool of a vector": (insert(Pool("p", "fc1", "max", 1)), "p: window of 1 does not fit"),
     "join of nothing": (join("add", "conv1", "x"), "j: source 'x' is not an earlier node"),
     "join of the image": (join("add", "conv1", INPUT), "j: joins spikes, not the image"),
-    "kind of join": (join("or", "conv1", "conv2"), "j: kind is 'or', expected add, and or iand"),
+    "kind of join": (
+        join("or", "conv1", "conv2"),
+        "j: kind is 'or', expected 'add', 'and' or 'iand'",
+    ),
     "unlike shapes": (
         join("and", "conv1", "fc1"),
         r"j: sources of different shapes \(4, 8, 8\) and \(8,\)",
