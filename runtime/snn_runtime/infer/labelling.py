@@ -1,4 +1,4 @@
-"""What `snn-infer` does: find pictures, prepare and label them in threads, printer."""
+"""What `snn-infer` does: find pictures, prepare and label them in threads, print answers."""
 
 import argparse
 import os
@@ -58,10 +58,10 @@ def _label_all(args: argparse.Namespace, model: Model, printer: Printer) -> None
     limits = Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels, flags=True)
     label = partial(_label, model, printer, top=args.top_k or TOP_K)
     prepare = partial(_prepare, model=model, limits=limits)
-    with _Threads(1) as labeller:
+    with _Threads(1) as labeller, _Threads(min(DECODERS, usable())) as decoders:
         labelled = labeller.submit(printer.flush)
         for batch in _batches(find(args.inputs, follow=args.follow, tally=printer.passed_over)):
-            prepared = _prepare_all(prepare, batch)
+            prepared = _prepare_all(decoders, prepare, batch)
             labelled.result()
             labelled = labeller.submit(label, batch, prepared)  # while the next batch is decoded
         labelled.result()
@@ -91,17 +91,18 @@ class _Threads(ThreadPoolExecutor):
 
 
 def _prepare_all(
-    prepare: Callable[[Source], Prepared | InputError], batch: list[Source]
+    pool: ThreadPoolExecutor,
+    prepare: Callable[[Source], Prepared | InputError],
+    batch: list[Source],
 ) -> list[Prepared | InputError]:
     """Prepare large pictures in threads, and here meanwhile all others.
 
     Threads that decode small pictures mostly wait for each other: Python runs one at a time.
     """
     large = [i for i, source in enumerate(batch) if len(batch) > 1 and _is_large(source)]
-    with _Threads(min(DECODERS, usable()) if large else 1) as pool:
-        begun = {i: pool.submit(prepare, batch[i]) for i in large}
-        done = {i: prepare(source) for i, source in enumerate(batch) if i not in begun}
-        return [done[i] if i in done else begun[i].result() for i in range(len(batch))]
+    begun = {i: pool.submit(prepare, batch[i]) for i in large}
+    done = {i: prepare(source) for i, source in enumerate(batch) if i not in begun}
+    return [done[i] if i in done else begun[i].result() for i in range(len(batch))]
 
 
 def _is_large(source: Source) -> bool:
