@@ -5,7 +5,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
+from contextlib import ExitStack
+from functools import cache, partial
 from itertools import islice
 
 from snn_runtime.command import say
@@ -58,7 +59,9 @@ def _label_all(args: argparse.Namespace, model: Model, printer: Printer) -> None
     limits = Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels, flags=True)
     label = partial(_label, model, printer, top=args.top_k or TOP_K)
     prepare = partial(_prepare, model=model, limits=limits)
-    with _Threads(1) as labeller, _Threads(min(DECODERS, usable())) as decoders:
+    with _Threads(1) as labeller, ExitStack() as stack:
+        # Cores are counted only where a large picture comes.
+        decoders = cache(lambda: stack.enter_context(_Threads(min(DECODERS, usable()))))
         labelled = labeller.submit(printer.flush)
         for batch in _batches(find(args.inputs, follow=args.follow, tally=printer.passed_over)):
             prepared = _prepare_all(decoders, prepare, batch)
@@ -91,7 +94,7 @@ class _Threads(ThreadPoolExecutor):
 
 
 def _prepare_all(
-    pool: ThreadPoolExecutor,
+    pool: Callable[[], ThreadPoolExecutor],
     prepare: Callable[[Source], Prepared | InputError],
     batch: list[Source],
 ) -> list[Prepared | InputError]:
@@ -100,7 +103,7 @@ def _prepare_all(
     Threads that decode small pictures mostly wait for each other: Python runs one at a time.
     """
     large = [i for i, source in enumerate(batch) if len(batch) > 1 and _is_large(source)]
-    begun = {i: pool.submit(prepare, batch[i]) for i in large}
+    begun = {i: pool().submit(prepare, batch[i]) for i in large}
     done = {i: prepare(source) for i, source in enumerate(batch) if i not in begun}
     return [done[i] if i in done else begun[i].result() for i in range(len(batch))]
 
