@@ -50,6 +50,24 @@ bool fit_four_bits(const int8_t *weights, int64_t count) {
   return true;
 }
 
+// Largest n such that the n largest weights of either sign sum to `budget` at most.
+int64_t largest_count(const int64_t (&histogram)[256], int64_t budget) {
+  int64_t least = INT32_MAX;
+  for (int sign : {1, -1}) {
+    int64_t events = 0, rest = budget, left = 0;
+    for (int magnitude = 128; magnitude > 0 && !left; magnitude--) {
+      const int64_t all =
+          sign * magnitude == 128 ? 0 : histogram[static_cast<uint8_t>(sign * magnitude)];
+      const int64_t some = std::min(all, rest / magnitude);
+      events += some;
+      rest -= some * magnitude;
+      left = all - some;
+    }
+    if (left) least = std::min(least, events);
+  }
+  return least;
+}
+
 }  // namespace
 
 int64_t event_limit(const Plan &plan, const snn_graph &graph, const Projections &projections,
@@ -70,22 +88,25 @@ int64_t event_limit(const Plan &plan, const snn_graph &graph, const Projections 
     }
     if (magnitudes <= INT16_MAX) return INT32_MAX;  // usual in small layers: no histogram needed
   }
+  return largest_count(histogram, INT16_MAX);
+}
+
+int64_t cell_limit(const Plan &plan, const snn_graph &graph, const snn_projection &p, int64_t o) {
+  const Value &from = plan.values[p.source];
+  const int8_t *const weights = graph.weights + p.weight + o * fan_in(plan, p);
   int64_t least = INT32_MAX;
-  for (int sign : {1, -1}) {
-    int64_t events = 0, budget = INT16_MAX, left = 0;
-    for (int magnitude = 128; magnitude > 0 && !left; magnitude--) {
-      const int64_t all =
-          sign * magnitude == 128 ? 0 : histogram[static_cast<uint8_t>(sign * magnitude)];
-      const int64_t some = std::min(all, budget / magnitude);
-      events += some;
-      budget -= some * magnitude;
-      left = all - some;
+  for (int64_t ky = 0; ky < p.kernel_height; ky++) {
+    int64_t histogram[256] = {};
+    for (int64_t c = 0; c < from.shape.channels; c++) {
+      const int8_t *const row = weights + (c * p.kernel_height + ky) * p.kernel_width;
+      for (int64_t kx = 0; kx < p.kernel_width; kx++) {
+        histogram[static_cast<uint8_t>(row[kx])] += from.max_value;
+      }
     }
-    if (left) least = std::min(least, events);
+    least = std::min(least, largest_count(histogram, INT8_MAX));
   }
   return least;
 }
-
 bool fit_four_bits(const Plan &plan, const snn_graph &graph, const Projections &projections,
                    int64_t channels) {
   return std::all_of(projections.begin(), projections.end(), [&](const snn_projection *p) {

@@ -6,6 +6,7 @@
 #include "gather-inl.h"
 #include "image-inl.h"
 #include "pools-inl.h"
+#include "roll-inl.h"
 #include "simd-inl.h"
 
 namespace snn {
@@ -32,7 +33,14 @@ void run_layer(const Plan &plan, const Layer &layer, int64_t unit, Workspace &sp
   const int64_t part = unit % layer.tile_parts, row = unit / layer.tile_parts * layer.band_rows;
   const size_t begin = layer.tile_parts == 1 ? 0 : part;
   const size_t end = layer.tile_parts == 1 ? layer.tiles.size() : part + 1;
-  const int64_t last = min(row + layer.band_rows, layer.shape.height) * layer.shape.width;
+  const int64_t end_row = min(row + layer.band_rows, layer.shape.height);
+  if (layer.rolls) {
+    for (size_t t = begin; t < end; t++) {
+      run_rolled(plan, layer, layer.tiles[t], space, scratch, row, end_row);
+    }
+    return;
+  }
+  const int64_t last = end_row * layer.shape.width;
   for (int64_t first = row * layer.shape.width; first < last; first += layer.block_pixels) {
     run_block(plan, layer, begin, end, first, min(layer.block_pixels, last - first), space,
               scratch);
@@ -89,8 +97,9 @@ uint64_t read_bytes(const int8_t *bytes, int64_t count) {
 
 extern const Kernels SNN_KERNELS(SNN_ISA);
 const Kernels SNN_KERNELS(SNN_ISA) = {
-    SNN_NAME(SNN_ISA),       SNN_ISA::kVectorBytes, SNN_ISA::kMaxTileWidth, SNN_ISA::kInterleaved,
-    SNN_ISA::kInputsPerLane, SNN_ISA::execute,      SNN_ISA::run_fused,     SNN_ISA::read_bytes,
+    SNN_NAME(SNN_ISA),    SNN_ISA::kVectorBytes,  SNN_ISA::kMaxTileWidth, SNN_ISA::kRollWidth4,
+    SNN_ISA::kRollWidth8, SNN_ISA::kRollMinSide8, SNN_ISA::kInterleaved,  SNN_ISA::kInputsPerLane,
+    SNN_ISA::execute,     SNN_ISA::run_fused,     SNN_ISA::read_bytes,
 };
 
 }  // namespace snn

@@ -54,11 +54,15 @@ struct Scratch {
   Array<int32_t> currents;    // [pixel][channel of the tile]
 };
 
+constexpr int64_t kRollMargin = 2;  // columns of sums beside an output row, see roll-inl.h
+
 struct Kernels {
   const char *name;
   int64_t vector_bytes;  // of a register; also the channels whose image weights are packed together
-  int64_t max_tile_width;  // channels
-  bool interleaved;        // whether lane_offset permutes rows
+  int64_t max_tile_width;            // channels
+  int64_t roll_width4, roll_width8;  // channels of a tile that rolls; 0: such tiles do not
+  int64_t roll_min_side8;            // of a map whose tiles of 8 bits roll
+  bool interleaved;                  // whether lane_offset permutes rows
   // Elements of the image multiplied at once in a 32-bit lane: 2 if they are 16 bits less the
   // offset, 4 if they are bytes. Bytes cannot be negative, so then the margin holds the offset, and
   // it is subtracted from the sums.

@@ -50,6 +50,7 @@ class Packer {
     layer.residency = bytes > kBeyondL2Bytes ? Residency::kBeyondL2
                       : bytes > kL2EdgeBytes ? Residency::kL2Edge
                                              : Residency::kL2;
+    layer.rolls = rolls(layer, small);
     const int64_t widest = tile_width(layer, small), channels = layer.shape.words() * 64;
     for (int64_t channel = 0; channel < channels;) {
       int64_t width = widest;
@@ -66,8 +67,29 @@ class Packer {
   }
 
  private:
+  // Too few channels for a vector of 4-bit weights have 8 bits.
+  int64_t roll_width(const Layer &layer, bool small) const {
+    const bool fill = small && plan_.kernels->roll_width4 <= layer.shape.words() * 64;
+    return fill ? plan_.kernels->roll_width4 : plan_.kernels->roll_width8;
+  }
+
+  // Whether input-stationary code is there for the layer, and faster.
+  bool rolls(const Layer &layer, bool small) const {
+    if (layer.value < 0 || !layer.image_inputs.empty() || layer.spike_inputs.size() != 1)
+      return false;
+    const Geometry &g = layer.spike_inputs[0];
+    const int64_t width = roll_width(layer, small);
+    const int64_t side = small && width == plan_.kernels->roll_width4
+                             ? kRollMinSide4
+                             : plan_.kernels->roll_min_side8;
+    return g.kernel_width == 3 && g.stride_y == 1 && g.stride_x == 1 && g.groups == 1 &&
+           width > 0 && width <= layer.shape.words() * 64 &&
+           std::min(layer.shape.height, layer.shape.width) >= side;
+  }
+
   // What is traded is said in tuning.h.
   int64_t tile_width(const Layer &layer, bool small) const {
+    if (layer.rolls) return roll_width(layer, small);
     if (layer.grouped) return kGroupedTileWidth;
     const int64_t pixels = layer.shape.pixels(), wanted = kUnitsPerThread * plan_.threads;
     const int64_t far_width = small ? kFarTileWidth4 : kFarTileWidth8;
@@ -111,6 +133,11 @@ class Packer {
     for (int64_t o = tile.first_channel; o <= last; o++) {
       tile.event_limit = std::min(tile.event_limit, event_limit(plan_, graph_, projections, o));
     }
+    if (!layer.rolls) return;
+    tile.cell_limit = tile.event_limit;
+    for (int64_t o = tile.first_channel; o <= last && tile.bits == 4; o++) {
+      tile.cell_limit = std::min(tile.cell_limit, cell_limit(plan_, graph_, *projections[0], o));
+    }
   }
 
   // Fills the rows with weights of zero as they are stored: 8 in each nibble, or a byte's bias.
@@ -148,7 +175,8 @@ class Packer {
       const int8_t *from = weights + o * size;
       for (int64_t begin = 0; begin < size; begin += kTransposeSquare) {
         for (int64_t k = begin; k < std::min(size, begin + kTransposeSquare); k++) {
-          int8_t *row = tile.rows + (k % taps * block.channels + k / taps) * tile.row_bytes();
+          const int64_t r = layer.rolls ? k : k % taps * block.channels + k / taps;
+          int8_t *row = tile.rows + r * tile.row_bytes();
           for (int64_t i = 0; i < count; i++)
             lanes[i].put(row, static_cast<uint8_t>(from[i * size + k]));
         }

@@ -248,6 +248,11 @@ class Planner {
     plan_.max_events = std::max(plan_.max_events, layer.block_pixels * layer.max_pixel_events);
     plan_.max_pixels = std::max(plan_.max_pixels, layer.block_pixels);
     plan_.max_currents = std::max(plan_.max_currents, layer.block_pixels * layer.tiles[0].width);
+    if (layer.rolls) {
+      const int64_t columns = layer.shape.width + 2 * kRollMargin;
+      plan_.max_currents = std::max(
+          plan_.max_currents, layer.spike_inputs[0].kernel_height * columns * layer.tiles[0].width);
+    }
     int64_t lines = 0;
     for (const Geometry &g : layer.spike_inputs)
       lines += std::min(g.kernel_height, plan_.values[g.value].shape.height);

@@ -80,12 +80,15 @@ struct RowBlock {
 //                  ...
 //   projection 1:  ...
 //
+// A layer that rolls has its rows by source channel, [channel][ky][kx].
+//
 // How channels lie within a row: see lane_offset and nibble_offset in kernels.h.
 struct Tile {
   int64_t first_channel = 0;
   int64_t width = 0;        // 64, 128, 256 or 512; channels beyond the layer's have weights of 0
   int32_t bits = 8;         // of a weight: 4 where all of the layer's fit and a row fills vectors
   int64_t event_limit = 0;  // any so many events sum to what fits 16 bits
+  int64_t cell_limit = 0;   // rows whose sum in a cell surely fits, see roll-inl.h
   std::vector<RowBlock> row_blocks;  // one a spike projection
   int8_t *rows = nullptr;            // in the plan's arena
   Array<int8_t> image_weights;       // see pack_image in pack.cpp
@@ -122,6 +125,7 @@ struct Layer {
   bool per_position = false;
   Array<int32_t> position_class;    // [pixel]
   Array<int32_t> position_initial;  // [class][channel] initial value of the sums, less floor(θ)
+  bool rolls = false;               // input-stationary, see roll-inl.h; else its rows are gathered
   bool grouped = false;  // tiles read different source channels, so each gathers its own events
   Residency residency = Residency::kL2;
   int64_t max_pixel_events = 0;  // events under one output pixel at most

@@ -94,6 +94,7 @@ class Scheduler {
   // Units of work: bands of rows. Tiles too where weights are many, so that each is brought to one
   // core only, or where rows are few.
   void divide(Layer &layer, int64_t rows) {
+    if (layer.rolls) return divide_rolled(layer, rows);
     const int64_t tiles = static_cast<int64_t>(layer.tiles.size()), wanted = wanted_units();
     const bool far = layer.residency != Residency::kL2;
     const int64_t bands = plan_.threads == 1 ? 1 : far ? (wanted + tiles - 1) / tiles : 2 * wanted;
@@ -104,6 +105,16 @@ class Scheduler {
     }
     const bool few = plan_.threads > 1 && layer.bands() < wanted;
     layer.tile_parts = far || few ? tiles : 1;
+  }
+
+  // A tile that rolls goes over as many rows at once as leave each thread its units: every band
+  // begins with rows of the source that the one before has read.
+  void divide_rolled(Layer &layer, int64_t rows) {
+    const int64_t tiles = static_cast<int64_t>(layer.tiles.size());
+    const int64_t bands = plan_.threads == 1 ? 1 : (wanted_units() + tiles - 1) / tiles;
+    layer.band_rows = (layer.shape.height + bands - 1) / bands;
+    layer.band_rows = (layer.band_rows + rows - 1) / rows * rows;
+    layer.tile_parts = plan_.threads == 1 ? 1 : tiles;
   }
 
   Plan &plan_;

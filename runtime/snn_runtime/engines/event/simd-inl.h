@@ -4,7 +4,10 @@
 // Each simd_*-inl.h defines:
 //
 //   kVectorBytes     of a register
+//   kRegisters       that hold vectors
 //   kMaxTileWidth    channels whose sums the registers hold
+//   kRollWidth4, 8   channels of a tile that rolls, of 4 and 8 bits; 0: such tiles do not
+//   kRollMinSide8    of a map from which on tiles of 8 bits roll
 //   kImagePixels     output pixels whose sums over the image the registers hold
 //   greater_mask     bit i: a[i] > b[i], for lanes of 16 and of 32 bits
 //   ImageElement     int16 less the offset, or uint8 where there is an instruction for four bytes
@@ -55,7 +58,8 @@ struct Accumulator8 {
   SNN_INLINE void add(const int8_t *row) {
     SNN_UNROLL(8)
     for (int v = 0; v < N; v++) {
-      const VecU16 pair = load<VecU16>(row + v * kVectorBytes);
+      VecU16 pair = load<VecU16>(row + v * kVectorBytes);
+      SNN_KEEP(pair);
       pairs[v] += pair;
       odd[v] += bit_cast<VecU16>(bit_cast<VecI16>(pair) >> 8);
     }
@@ -73,34 +77,65 @@ struct Accumulator8 {
 };
 #endif
 
-// The same for 4-bit weights, a size smaller: nibbles hold a weight plus 8, see nibble_offset, and
-// over at most 16 rows the sum of either nibble fits a byte. Half the memory is read, and each
-// widening serves 16 rows.
+// Sums of rows of 4-bit weights, N vectors wide, in bytes, modulo 256. A nibble holds a weight plus
+// 8, see nibble_offset. A pair of bytes is 256·(16·h1 + l1) + 16·h0 + l0; shifted by 4 bits its bytes
+// are h1 and 16·l1 + h0, so that no mask is needed. Over rows:
+//
+//     F1 = Σ (16·h1 + l1),  F0 = Σ (16·h0 + l0),  S1 = Σ h1,  S0 = Σ (16·l1 + h0)
+//     Σ h1 = S1,  Σ l1 = F1 − 16·Σ h1,  Σ h0 = S0 − 16·Σ l1,  Σ l0 = F0 − 16·Σ h0
+//
+// One load, one shift and two additions for two vectors of weights.
+template <int N>
+struct NibbleSums {
+  static constexpr int kVectors = N, kRowBytes = N * kVectorBytes, kWidth = 2 * N * kVectorBytes;
+  VecU8 bytes[N] = {}, shifted[N] = {};  // F, S
+  SNN_INLINE void add(const int8_t *row) {
+    SNN_UNROLL(8)
+    for (int v = 0; v < N; v++) {
+      VecU16 pair = load<VecU16>(row + v * kVectorBytes);
+      SNN_KEEP(pair);
+      bytes[v] += bit_cast<VecU8>(pair);
+      shifted[v] += bit_cast<VecU8>(pair >> 4);
+    }
+  }
+  // The sums in the upper bytes of 16-bit lanes, zeros below: four vectors for each, channels in
+  // order.
+  SNN_INLINE void split(VecU16 *sums) const {
+    SNN_UNROLL(8)
+    for (int v = 0; v < N; v++) {
+      const VecU16 f = bit_cast<VecU16>(bytes[v]), s = bit_cast<VecU16>(shifted[v]);
+      const VecU16 h1 = s & 0xff00, l1 = (f - (h1 << 4)) & 0xff00;
+      const VecU16 h0 = (s << 8) - (l1 << 4), l0 = (f << 8) - (h0 << 4);
+      sums[4 * v] = l0;
+      sums[4 * v + 1] = l1;
+      sums[4 * v + 2] = h0;
+      sums[4 * v + 3] = h1;
+    }
+  }
+  // The sums of the weights themselves, which must be -128 to 127.
+  SNN_INLINE void finish(int64_t rows, VecI16 *sums) const {
+    VecU16 upper[4 * N];
+    split(upper);
+    const uint16_t bias = static_cast<uint16_t>(static_cast<uint64_t>(rows) << 11);  // 256 · 8
+    SNN_UNROLL(32)
+    for (int v = 0; v < 4 * N; v++) sums[v] = bit_cast<VecI16>(upper[v] - bias) >> 8;
+  }
+};
+
+// Any number of rows of 4-bit weights, in 16 bits: the sums of 16 nibbles surely fit a byte.
 template <int N>
 struct Accumulator4 {
   static constexpr int kVectors = N, kRowBytes = N * kVectorBytes, kWidth = 2 * N * kVectorBytes;
   static constexpr int64_t kRowsBeforeWidening = 16;
-  VecU8 pairs[N] = {}, high[N] = {};
+  NibbleSums<N> nibbles;
   VecU16 sums16[4 * N] = {};
-  SNN_INLINE void add(const int8_t *row) {
-    SNN_UNROLL(8)
-    for (int v = 0; v < N; v++) {
-      const VecU16 pair = load<VecU16>(row + v * kVectorBytes);
-      pairs[v] += bit_cast<VecU8>(pair);
-      high[v] += bit_cast<VecU8>((pair >> 4) & 0x0f0f);
-    }
-  }
+  SNN_INLINE void add(const int8_t *row) { nibbles.add(row); }
   SNN_INLINE void widen() {
-    SNN_UNROLL(8)
-    for (int v = 0; v < N; v++) {
-      const VecU16 upper = bit_cast<VecU16>(high[v]);
-      const VecU16 lower = bit_cast<VecU16>(pairs[v] - bit_cast<VecU8>((upper << 4) & 0xf0f0));
-      sums16[4 * v] += lower & 0xff;
-      sums16[4 * v + 1] += lower >> 8;
-      sums16[4 * v + 2] += upper & 0xff;
-      sums16[4 * v + 3] += upper >> 8;
-      pairs[v] = high[v] = VecU8{};
-    }
+    VecU16 upper[4 * N];
+    nibbles.split(upper);
+    SNN_UNROLL(32)
+    for (int v = 0; v < 4 * N; v++) sums16[v] += upper[v] >> 8;
+    nibbles = NibbleSums<N>();
   }
   // `sums`: four vectors for each, channels in order.
   SNN_INLINE void finish(int64_t rows, VecI16 *sums) {

@@ -8,7 +8,10 @@ namespace snn {
 namespace SNN_ISA {
 
 constexpr int kVectorBytes = 64;
+constexpr int kRegisters = 32;
 constexpr int kMaxTileWidth = 512;
+constexpr int kRollWidth4 = 128, kRollWidth8 = 64;
+constexpr int kRollMinSide8 = 16;
 constexpr int kImagePixels = 4;
 
 }  // namespace SNN_ISA

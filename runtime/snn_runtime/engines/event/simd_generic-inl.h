@@ -6,7 +6,10 @@ namespace snn {
 namespace SNN_ISA {
 
 constexpr int kVectorBytes = 16;
+constexpr int kRegisters = 16;
 constexpr int kMaxTileWidth = 64;
+constexpr int kRollWidth4 = 64, kRollWidth8 = 0;
+constexpr int kRollMinSide8 = 0;
 constexpr int kImagePixels = 2;
 
 }  // namespace SNN_ISA

@@ -57,6 +57,12 @@ constexpr int64_t kBeyondL2Bytes = 1 << 20;
 constexpr uint32_t kPrefetchRowsL2Edge = 12;
 constexpr uint32_t kPrefetchRowsBeyondL2 = 48;
 
+// Sides of a map from which on a layer of 4-bit weights rolls, see roll-inl.h. In smaller ones most
+// of the work is reading weights. VGG16, 10 %, AVX2 on AMD EPYC Zen 3: 1.1 to 1.35 times as fast a
+// layer from 8 on, 0.8 times at 4. For 8 bits see kRollMinSide8 in each simd_*-inl.h: 1.2 times at
+// 32 and nothing below on AVX2; on AVX-512 16 is by the measurements of a prototype on Zen 5.
+constexpr int64_t kRollMinSide4 = 8;
+
 // Output channels of a tile. A wide tile reads long runs of memory and gathers its rows once. A
 // narrow one stays in cache from pixel to pixel, and there are more of them to share out. The
 // registers hold kMaxTileWidth, see simd_*-inl.h. Other widths: no gain (Z4).

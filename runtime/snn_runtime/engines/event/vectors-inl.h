@@ -33,6 +33,16 @@ static inline void store(void *to, Vector vector) {
   memcpy(to, &vector, sizeof vector);
 }
 
+// Keeps a vector that was loaded in its register. GCC otherwise loads it again at every use: a load
+// is cheap to it, but the loops here are bound by loads.
+#if defined(__clang__) || !(defined(__x86_64__) || defined(__aarch64__))
+#define SNN_KEEP(vector) (void)(vector)
+#elif defined(__x86_64__)
+#define SNN_KEEP(vector) asm("" : "+v"(vector))
+#else
+#define SNN_KEEP(vector) asm("" : "+w"(vector))
+#endif
+
 // The same bits as lanes of another type.
 template <typename To, typename From>
 static SNN_INLINE To bit_cast(From vector) {

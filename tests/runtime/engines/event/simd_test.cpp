@@ -11,8 +11,9 @@ namespace snn {
 namespace SNN_ISA {
 namespace {
 
-constexpr Kernels kLayout = {"",      kVectorBytes, kMaxTileWidth, kInterleaved, kInputsPerLane,
-                             nullptr, nullptr,      nullptr};
+constexpr Kernels kLayout = {"",          kVectorBytes,  kMaxTileWidth, kRollWidth4,
+                             kRollWidth8, kRollMinSide8, kInterleaved,  kInputsPerLane,
+                             nullptr,     nullptr,       nullptr};
 constexpr uint32_t kUntouched = 0xdeadbeef;
 
 // Every pair of extremes in every lane, once beside lanes that all exceed and once beside none.

@@ -1,0 +1,241 @@
+// Input-stationary convolution: an event is read once and added to every output pixel under its
+// kernel. Part of kernels.cpp.
+//
+// For kernels of three columns, stride 1, one projection. The pixels of an input row are walked from
+// left to right. Each adds its events to three columns of output pixels, held in registers; then the
+// leftmost column is complete and is added to the sums in memory, and the others move on:
+//
+//   input pixel        x - 1        x        x + 1
+//   kx 2 1 0            |           |           |
+//                  left mid right   |           |
+//   output columns       left  mid  right       |
+//                              left mid  right
+//
+// A cell is such a column in one output row. As many rows of a kernel as the registers hold go
+// together. The sums of kernel_height output rows are kept; the uppermost fires as soon as no later
+// input row reaches it.
+//
+// Weight rows lie [source channel][ky][kx], so an event reads one run of memory.
+#ifndef SNN_EVENT_ROLL_INL_H
+#define SNN_EVENT_ROLL_INL_H
+
+#include "currents-inl.h"
+
+namespace snn {
+namespace SNN_ISA {
+namespace {
+
+constexpr int kRollColumns = 3;  // of a kernel
+
+// Output rows whose cells fit the registers, beside a weight row and its shifted copy.
+template <class Acc>
+constexpr int kRollRows = (kRegisters - 4) / (2 * kRollColumns * Acc::kVectors) < 1 ? 1
+                          : (kRegisters - 4) / (2 * kRollColumns * Acc::kVectors) > 3
+                              ? 3
+                              : (kRegisters - 4) / (2 * kRollColumns * Acc::kVectors);
+
+template <class Acc>
+SNN_INLINE void add_cell(const Acc &cell, int64_t count, int16_t *sums) {
+  VecI16 own[Acc::kWidth / kLanes16];
+  cell.finish(count, own);
+  SNN_UNROLL(16)
+  for (int i = 0; i < Acc::kWidth / kLanes16; i++) {
+    int16_t *const at = sums + i * kLanes16;
+    store(at, load<VecI16>(at) + own[i]);
+  }
+}
+
+template <class Acc>
+SNN_INLINE void add_cell(const Acc &cell, int64_t count, int32_t *sums) {
+  int16_t own[Acc::kWidth] = {};
+  add_cell(cell, count, own);
+  for (int i = 0; i < Acc::kWidth; i++) sums[i] += own[i];
+}
+
+// One row of a source, and what its events meet.
+struct InputRow {
+  const uint32_t *begins, *events;
+  int64_t width, channels;
+  int64_t event_bytes;  // of the weight rows of one source channel
+  int64_t padding;
+  int64_t limit;  // rows that a cell may sum
+};
+
+// Adds an input row's events to `Rows` output rows, whose kernel rows begin at `weights`, the lowest
+// output row first. `sums` point at the first column of each.
+template <class Acc, int Rows, class Sum>
+void roll_row(const InputRow &input, const int8_t *weights, Sum *const (&sums)[Rows]) {
+  Acc left[Rows], middle[Rows], right[Rows];
+  int64_t in_left = 0, in_middle = 0, in_right = 0;  // rows summed in each cell
+  const int64_t end = input.width + input.padding;
+  uint32_t first_channel = 0;  // the event of the pixel's first channel
+  for (int64_t x = 0; x < end; x++, first_channel += static_cast<uint32_t>(input.channels)) {
+    const uint32_t *event = input.events + input.begins[min(x, input.width)];
+    const uint32_t *const last = input.events + input.begins[min(x + 1, input.width)];
+    const int64_t column = (x + input.padding - kRollMargin) * Acc::kWidth;
+    for (;;) {
+      const int64_t count = min(last - event, input.limit - in_left);
+      for (const uint32_t *const stop = event + count; event < stop; event++) {
+        const int8_t *row = weights + (*event - first_channel) * input.event_bytes;
+        SNN_UNROLL(3)
+        for (int r = 0; r < Rows; r++) {
+          right[r].add(row + (kRollColumns * r) * Acc::kRowBytes);
+          middle[r].add(row + (kRollColumns * r + 1) * Acc::kRowBytes);
+          left[r].add(row + (kRollColumns * r + 2) * Acc::kRowBytes);
+        }
+      }
+      in_left += count;
+      in_middle += count;
+      in_right += count;
+      if (event == last) break;
+      SNN_UNROLL(3)
+      for (int r = 0; r < Rows; r++) {
+        add_cell(left[r], in_left, sums[r] + column);
+        add_cell(middle[r], in_middle, sums[r] + column + Acc::kWidth);
+        add_cell(right[r], in_right, sums[r] + column + 2 * Acc::kWidth);
+        left[r] = middle[r] = right[r] = Acc();
+      }
+      in_left = in_middle = in_right = 0;
+    }
+    SNN_UNROLL(3)
+    for (int r = 0; r < Rows; r++) {
+      add_cell(left[r], in_left, sums[r] + column);
+      left[r] = middle[r];
+      middle[r] = right[r];
+      right[r] = Acc();
+    }
+    in_left = in_middle;
+    in_middle = in_right;
+    in_right = 0;
+  }
+}
+
+template <int Width>
+void fire_row(const Layer &layer, const Tile &tile, const int16_t *sums, uint64_t *mask) {
+  for (int64_t x = 0; x < layer.shape.width; x++, sums += Width, mask += layer.shape.words()) {
+    VecI16 own[Width / kLanes16];
+    SNN_UNROLL(16)
+    for (int i = 0; i < Width / kLanes16; i++) own[i] = load<VecI16>(sums + i * kLanes16);
+    fire16<Width>(own, layer.thresholds16.get() + tile.first_channel, mask);
+  }
+}
+
+template <int Width>
+void fire_row(const Layer &layer, const Tile &tile, const int32_t *sums, uint64_t *mask) {
+  for (int64_t x = 0; x < layer.shape.width; x++, sums += Width, mask += layer.shape.words()) {
+    fire32(Width, sums, layer.thresholds32.get() + tile.first_channel, mask);
+  }
+}
+
+// Sums of kernel_height output rows, row y in slot y % kernel_height. A free slot holds zeros.
+template <int Width, class Sum>
+class SumRows {
+ public:
+  SumRows(const Layer &layer, int64_t slots, int32_t *memory)
+      : slots_(slots),
+        size_((layer.shape.width + 2 * kRollMargin) * Width),
+        memory_(reinterpret_cast<Sum *>(memory)) {
+    memset(memory_, 0, slots_ * size_ * sizeof(Sum));
+  }
+  Sum *row(int64_t y) const { return memory_ + y % slots_ * size_ + kRollMargin * Width; }
+  void clear(int64_t y) const { memset(memory_ + y % slots_ * size_, 0, size_ * sizeof(Sum)); }
+
+ private:
+  int64_t slots_, size_;
+  Sum *memory_;
+};
+
+// The rows of a kernel from `ky` to `last`, which reach output rows y + padding_y - ky downwards.
+template <class Acc, int Rows, class Sum>
+SNN_INLINE int64_t roll_rows(const InputRow &input, const int8_t *rows,
+                             const SumRows<Acc::kWidth, Sum> &sums, int64_t lowest, int64_t ky,
+                             int64_t last) {
+  if constexpr (Rows > 1) {
+    if (last - ky < Rows) return roll_rows<Acc, Rows - 1>(input, rows, sums, lowest, ky, last);
+  }
+  Sum *own[Rows];
+  for (int r = 0; r < Rows; r++) own[r] = sums.row(lowest - ky - r);
+  roll_row<Acc, Rows>(input, rows + ky * kRollColumns * Acc::kRowBytes, own);
+  return ky + Rows;
+}
+
+// Output rows [first, last) of a tile.
+template <class Acc, class Sum>
+void roll_tile(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &space,
+               Scratch &scratch, int64_t first, int64_t last) {
+  const Geometry &g = layer.spike_inputs[0];
+  const Value &source = plan.values[g.value];
+  const ValueBuffer &buffer = space.buffers[g.value];
+  const int64_t words = layer.shape.words(), height = source.shape.height;
+  const int64_t event_bytes = g.kernel_height * g.kernel_width * Acc::kRowBytes;
+  const SumRows<Acc::kWidth, Sum> sums(layer, g.kernel_height, scratch.currents.get());
+  uint64_t *const mask = space.buffers[layer.value].mask + tile.first_channel / 64;
+  const int64_t end = min(height, last - g.padding_y + g.kernel_height - 1);
+  int64_t next = first;  // the first row that has not fired
+  for (int64_t y = max(0, first - g.padding_y); y < end; y++) {
+    const InputRow input = {buffer.begins + y * (source.shape.width + 1),
+                            buffer.events + y * (source.max_row_events + kListPadding),
+                            source.shape.width,
+                            source.shape.channels,
+                            event_bytes,
+                            g.padding_x,
+                            tile.cell_limit};
+    const int64_t lowest = y + g.padding_y;  // reached through ky 0
+    const int64_t stop = min(g.kernel_height, lowest - first + 1);
+    for (int64_t ky = max(0, lowest - last + 1); ky < stop;) {
+      ky = roll_rows<Acc, kRollRows<Acc>>(input, tile.rows, sums, lowest, ky, stop);
+    }
+    for (; next < last && (next <= lowest - g.kernel_height + 1 || y == end - 1); next++) {
+      fire_row<Acc::kWidth>(layer, tile, sums.row(next), mask + next * layer.shape.width * words);
+      sums.clear(next);
+    }
+  }
+}
+
+// The most events under one pixel of output rows [first, last).
+int64_t most_pixel_events(const Plan &plan, const Layer &layer, const Workspace &space,
+                          int64_t first, int64_t last) {
+  const Geometry &g = layer.spike_inputs[0];
+  const Shape &source = plan.values[g.value].shape;
+  const uint32_t *const begins = space.buffers[g.value].begins;
+  int64_t most = 0;
+  for (int64_t y = first; y < last; y++) {
+    const int64_t top = max(0, y - g.padding_y);
+    const int64_t bottom = min(source.height, y - g.padding_y + g.kernel_height);
+    for (int64_t x = 0; x < layer.shape.width; x++) {
+      const int64_t left = max(0, x - g.padding_x);
+      const int64_t right = min(source.width, x - g.padding_x + g.kernel_width);
+      int64_t count = 0;
+      for (int64_t line = top; line < bottom; line++) {
+        const uint32_t *const own = begins + line * (source.width + 1);
+        count += own[right] - own[left];
+      }
+      most = max(most, count);
+    }
+  }
+  return most;
+}
+
+template <class Acc>
+void roll(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &space,
+          Scratch &scratch, int64_t first, int64_t last) {
+  const bool fits16 = layer.max_pixel_events <= tile.event_limit ||
+                      most_pixel_events(plan, layer, space, first, last) <= tile.event_limit;
+  if (fits16) return roll_tile<Acc, int16_t>(plan, layer, tile, space, scratch, first, last);
+  roll_tile<Acc, int32_t>(plan, layer, tile, space, scratch, first, last);
+}
+
+void run_rolled(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &space,
+                Scratch &scratch, int64_t first, int64_t last) {
+  if (tile.bits == 4) {
+    roll<NibbleSums<kRollWidth4 / kVectorBytes / 2>>(plan, layer, tile, space, scratch, first,
+                                                     last);
+  } else if constexpr (kRollWidth8 > 0) {
+    roll<Accumulator8<kRollWidth8 / kVectorBytes>>(plan, layer, tile, space, scratch, first, last);
+  }
+}
+
+}  // namespace
+}  // namespace SNN_ISA
+}  // namespace snn
+#endif
