@@ -22,7 +22,7 @@ from snn_export.fold import (
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import INPUT, Image, Pool, SpikingGraph
 from snn_train import checkpoint
-from snn_train.data.augment import Normalisation
+from snn_train.data.normalisation import Normalisation
 from snn_train.experiment import Experiment
 from snn_train.integer import Grid, IntegerNetwork
 from snn_train.network import Layer, Shift, SpikingNetwork

@@ -12,7 +12,7 @@ from snn_export.fold import FoldedNetwork
 from snn_train import checkpoint
 from snn_train.calibrate import set_thresholds
 from snn_train.choices import RecipeName, Surrogate
-from snn_train.data.augment import Normalisation
+from snn_train.data.normalisation import Normalisation
 from snn_train.experiment import Experiment
 from snn_train.network import Shift, SpikingNetwork
 from snn_train.recipe import Recipe

@@ -18,7 +18,7 @@ from torch import Tensor
 from snn_train import cli, saving, state
 from snn_train.choices import RecipeName
 from snn_train.data import DataSet
-from snn_train.data.augment import Augmentation
+from snn_train.data.augmentation import Augmentation
 from snn_train.experiment import Experiment, digest
 from snn_train.recipe import Recipe
 from snn_train.signals import STOPPING

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from snn_train import parallel
 from snn_train.batches import Batch
-from snn_train.data.augment import Normalisation
+from snn_train.data.normalisation import Normalisation
 from snn_train.experiment import Experiment
 from snn_train.network import SpikingNetwork
 from snn_train.recipe import Recipe

@@ -12,7 +12,7 @@ from same import assert_same
 import snn_train
 from snn_runtime.errors import UsageError
 from snn_train import checkpoint
-from snn_train.data.augment import Augmentation, augmentation
+from snn_train.data.augmentation import Augmentation, augmentation
 
 TINY: dict[str, Any] = {"width": 0.1, "timesteps": (1,), "largest_drop": 1.0}
 ONE_THREAD = snn_train.Machine(threads=1)

@@ -15,7 +15,7 @@ from snn_train import api, checkpoint, integer
 from snn_train.calibrate import set_thresholds
 from snn_train.choices import BITS, RecipeName
 from snn_train.data import DataSet
-from snn_train.data.augment import Normalisation
+from snn_train.data.normalisation import Normalisation
 from snn_train.experiment import Experiment
 from snn_train.integer import IntegerNetwork, grid_scale, in_integers
 from snn_train.muon import Muon

@@ -8,7 +8,7 @@ import pytest
 
 from snn_train.choices import RecipeName
 from snn_train.cli import changes
-from snn_train.data.augment import Augmentation
+from snn_train.data.augmentation import Augmentation
 from snn_train.flags import parse_args
 from snn_train.network import Architecture
 from snn_train.recipe import Recipe

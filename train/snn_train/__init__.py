@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from snn_train.api import resume, train
-    from snn_train.data.augment import Augmentation
+    from snn_train.data.augmentation import Augmentation
     from snn_train.parallel import Machine
     from snn_train.progress import Progress
     from snn_train.recipe import Recipe
@@ -37,7 +37,7 @@ _HOMES = {
     "Machine": "parallel",
     "Recipe": "recipe",
     "Stage": "stage",
-    "Augmentation": "data.augment",
+    "Augmentation": "data.augmentation",
     "Progress": "progress",
     "Stopped": "training",
     "Run": "state",

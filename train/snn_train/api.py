@@ -13,7 +13,7 @@ from snn_runtime.image import Fit
 from snn_train import parallel, remedy, state
 from snn_train.choices import RecipeName, takes_size
 from snn_train.data import DataSet, load
-from snn_train.data.augment import check_augmentation
+from snn_train.data.augmentation import check_augmentation
 from snn_train.experiment import Experiment, digest
 from snn_train.folder import check_free, make
 from snn_train.layout import plan

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from snn_train.data import DataSet
-from snn_train.data.augment import Draws, augment
+from snn_train.data.augment import augment
+from snn_train.data.augmentation import Draws
 from snn_train.data.on_disk import Decoding, Images, OnDisk, subset
 from snn_train.parallel import Team
 from snn_train.state import Run
@@ -69,14 +70,23 @@ def batches(
     team = team or run.team
     normalisation, how = run.experiment.normalisation, run.recipe.augmentation
 
+    sides = alternating(run, len(images)) if how.alternate else None
+
     def drawn() -> Iterator[tuple[Tensor, Draws]]:
         for step, index in enumerate(chosen[first:], first):
             mine = team.part(len(index) - len(index) % team.size)
-            draws = Draws.of(how, len(index), run.random("augmentation", step))
+            mirrored = None if sides is None else sides[index]
+            draws = Draws.of(how, len(index), run.random("augmentation", step), mirrored)
             yield index[mine], draws.part(mine)
 
     for pixels, draws in ahead(images, drawn()):
         yield normalisation(augment(pixels, how, normalisation.offset, draws))
+
+
+def alternating(run: Run, count: int) -> Tensor:
+    """Return which of `count` pictures are mirrored in the run's epoch, bool `(count,)`."""
+    coins = torch.rand(count, generator=torch.Generator().manual_seed(run.recipe.seed)) < 0.5
+    return coins ^ (run.position.epoch % 2 == 1)
 
 
 def ahead(images: Images, wanted: Iterable[tuple[Tensor, Draws]]) -> Iterator[tuple[Tensor, Draws]]:

@@ -63,7 +63,7 @@ def changes(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UsageError: `bad_flag`.
     """
-    from snn_train.data.augment import augmentation  # here, since it loads torch
+    from snn_train.data.augmentation import augmentation  # here, since it loads torch
 
     values = {name: getattr(args, name) for name in (*OF_A_RECIPE, *REMEDIES)}
     for name in ("timesteps", "epochs"):

@@ -7,7 +7,7 @@ from typing import Any
 
 from snn_runtime.image import Fit
 from snn_train.data import DataSet
-from snn_train.data.augment import Normalisation
+from snn_train.data.normalisation import Normalisation
 from snn_train.data.on_disk import fingerprint
 from snn_train.integer import IntegerNetwork
 from snn_train.network import Architecture, SpikingNetwork

@@ -205,7 +205,7 @@ def _add_training(group: Any) -> None:
     percentile = _number("above 0, up to 100", lambda value: 0 < value <= 100)
     group.add_argument("--percentile", type=percentile, help="of the currents, first threshold")
     group.add_argument(
-        "--augment", metavar="LIST", help="e.g. flip,shift=4,cutout=8; flip,resized; none"
+        "--augment", metavar="LIST", help="e.g. flip,shift=4,cutout=8; flip,resized; none; see docs"
     )
     decay = _number("above 0, below 1", lambda value: 0 < value < 1)
     ema = "measure and keep a moving average of the weights, e.g. 0.999"

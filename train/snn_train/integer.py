@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snn_train.choices import BITS
-from snn_train.data.augment import Normalisation
+from snn_train.data.normalisation import Normalisation
 from snn_train.network import Architecture, Layer, Shift, SpikingNetwork, broadcast
 
 FURTHEST = 2**24

@@ -15,7 +15,7 @@ import torch
 from snn_runtime.errors import InputError, ModelError
 from snn_train import checkpoint, state
 from snn_train.data import DataSet
-from snn_train.data.augment import check_augmentation
+from snn_train.data.augmentation import check_augmentation
 from snn_train.experiment import Experiment, digest
 from snn_train.parallel import Team
 from snn_train.recipe import Recipe

@@ -31,7 +31,7 @@ from snn_train.choices import (
     Regulariser,
     Surrogate,
 )
-from snn_train.data.augment import Augmentation
+from snn_train.data.augmentation import Augmentation
 from snn_train.stage import Stage, ladder
 
 MUON_LEARNING_RATE = 0.05

@@ -4,9 +4,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from PIL import Image, ImageEnhance
 from torch import Tensor
 
-from snn_train.data.augment import Augmentation, Draws, Normalisation, augment
+from snn_train.data.augment import augment, recolour
+from snn_train.data.augmentation import Augmentation, Draws
+from snn_train.data.normalisation import Normalisation
+from snn_train.data.resampling import WAYS
 
 MEAN = (1, 2, 3)
 Pixels = npt.NDArray[np.uint8]
@@ -78,8 +82,50 @@ def test_nothing_asked_is_nothing_done() -> None:
     assert torch.equal(augmented(images, Augmentation()), images)
 
 
+def test_what_is_not_asked_for_is_not_drawn() -> None:
+    """So that runs of earlier versions go on with the numbers that they began with."""
+    plain, more = Augmentation(True, 2, 3), Augmentation(True, 2, 3, resample=True, colour=30)
+    first, second = (Draws.of(a, 9, torch.Generator().manual_seed(4)) for a in (plain, more))
+    assert (first.way.shape, first.colour.shape) == ((0, 9), (0, 9))
+    for name in ("shift", "mirrored", "corner"):
+        assert torch.equal(getattr(first, name), getattr(second, name))
+
+
+def test_half_of_the_pictures_are_resampled_in_every_way() -> None:
+    draws = Draws.of(Augmentation(resample=True), 20_000, torch.Generator().manual_seed(0))
+    counts = torch.bincount(draws.way[0] + 1, minlength=len(WAYS) + 1)
+    assert len(counts) == len(WAYS) + 1
+    assert 0.48 < counts[0] / 20_000 < 0.52
+    assert int(counts[1:].min()) > 0.5 * 10_000 / len(WAYS)
+
+
+def test_colours_change_as_pillow_changes_them() -> None:
+    images = noise(6, 20, 16)
+    for saturation in (-0.8, -0.3, 0.5):
+        change = torch.tensor([0.0, 0.0, saturation])[:, None].expand(3, 6)
+        results = recolour(images, change).numpy().astype(int)
+        for image, result in zip(images.numpy(), results, strict=True):
+            expected = ImageEnhance.Color(Image.fromarray(image)).enhance(1 + saturation)
+            assert np.abs(np.asarray(expected).astype(int) - result).max() <= 2  # its grey is whole
+    brighter = recolour(images, torch.tensor([0.1, 0.0, 0.0])[:, None].expand(3, 6))
+    assert torch.equal(brighter.int(), (images + 25.5).round().clamp(0, 255).int())
+    flat = recolour(images, torch.tensor([0.0, -1.0, 0.0])[:, None].expand(3, 6))
+    assert torch.equal(flat.int(), images.float().mean((1, 2, 3)).round().int()[:, None, None, None]
+                       .expand_as(images))  # fmt: skip
+
+
+def test_pictures_that_alternate_are_mirrored_as_told() -> None:
+    images, mirrored = noise(8), torch.arange(8) % 3 == 0
+    how = Augmentation(alternate=True)
+    draws = Draws.of(how, 8, torch.Generator().manual_seed(1), mirrored)
+    results = augment(images, how, MEAN, draws)
+    for image, result, turned in zip(images, results, mirrored, strict=True):
+        assert torch.equal(result, image.flip(1) if turned else image)
+
+
 def test_the_same_generator_gives_the_same_pictures() -> None:
-    images, everything = noise(30), Augmentation(flip=True, shift=2, cutout=3)
+    images = noise(30)
+    everything = Augmentation(flip=True, shift=2, cutout=3, resample=True, colour=30)
     before = images.clone()
     assert torch.equal(augmented(images, everything, 8), augmented(images, everything, 8))
     assert not torch.equal(augmented(images, everything, 8), augmented(images, everything, 9))

@@ -24,8 +24,11 @@ from snn_runtime.image import Fit
 from snn_train import checkpoint, report
 from snn_train.batches import ahead
 from snn_train.data import DataSet, load
-from snn_train.data.augment import TRIES, Augmentation, Draws, Normalisation, augment, window
+from snn_train.data.augment import augment
+from snn_train.data.augmentation import Augmentation, Draws
+from snn_train.data.normalisation import Normalisation
 from snn_train.data.on_disk import OnDisk
+from snn_train.data.window import TRIES, window
 from snn_train.experiment import digest
 from snn_train.optimiser import method
 from snn_train.recipe import Recipe

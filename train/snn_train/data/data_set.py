@@ -21,10 +21,10 @@ from snn_runtime.image import Fit
 from snn_runtime.labels import check_labels
 from snn_train.choices import DATA, OF_ANY_SIZE
 from snn_train.data import archives, imagefolder
-from snn_train.data.augment import Normalisation
 from snn_train.data.doubles import digests, doubles
 from snn_train.data.folders import TEST, FileProgress, Survey, bad, parts, pictures, same_classes
 from snn_train.data.imagefolder import Labels, Pixels
+from snn_train.data.normalisation import Normalisation
 from snn_train.data.on_disk import Images, OnDisk, on_disk
 
 IMAGENET_SIZE = (224, 224)

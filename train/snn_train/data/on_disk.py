@@ -23,8 +23,9 @@ from torch import Tensor
 
 from snn_runtime import image as picture
 from snn_runtime.errors import InputError
-from snn_train.data.augment import Draws, window
+from snn_train.data.augmentation import Draws
 from snn_train.data.folders import Part, Survey
+from snn_train.data.window import window
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Decoding: TypeAlias = "list[Future[Pixels]]"

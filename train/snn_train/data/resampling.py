@@ -1,0 +1,69 @@
+"""The ways in which photographs are shrunk, as matrices.
+
+A network learns the look of the filter that shrank its training pictures. Users shrink with other
+ones before they ask it. Shrinking from m pixels to n is linear along each axis,
+
+    x' = R x Rᵀ      R = S U      U: n → m enlarges (bicubic)      S: m → n shrinks by the filter
+
+so a picture looks as if it had been shrunk by another filter after one product from each side. S
+and U are what Pillow does to the columns of the identity. OpenCV's default takes no mean over the
+pixels it passes over: it interpolates between the two nearest ones.
+"""
+
+from functools import cache
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos", "opencv")
+SCALES = (1.5, 2.3, 4.0)
+"""How many times as large the pictures were."""
+WAYS = tuple(product(FILTERS, SCALES))
+"""(filter, scale)"""
+
+Matrix = npt.NDArray[np.float64]
+
+
+def shrunk(identity: Matrix, size: int, name: str) -> Matrix:
+    """Return S `(size, m)`: what a filter of `FILTERS` makes of m pixels."""
+    if name != "opencv":
+        return _resized(identity, size, Image.Resampling[name.upper()])
+    scale = len(identity) / size
+    place = ((np.arange(size) + 0.5) * scale - 0.5).clip(0, len(identity) - 1)
+    below = np.floor(place).astype(int)
+    above = np.minimum(below + 1, len(identity) - 1)
+    share = (place - below)[:, None]
+    return identity[below] * (1 - share) + identity[above] * share
+
+
+@cache
+def matrices(size: int) -> Tensor:
+    """Return R for each of `WAYS` along an axis of `size` pixels, float32 `(ways, size, size)`."""
+    result = []
+    for name, scale in WAYS:
+        enlarged = _resized(np.eye(size), round(size * scale), Image.Resampling.BICUBIC)
+        result.append(shrunk(np.eye(len(enlarged)), size, name) @ enlarged)
+    return torch.tensor(np.stack(result), dtype=torch.float32)
+
+
+def _resized(identity: Matrix, size: int, method: Image.Resampling) -> Matrix:
+    plane = Image.fromarray(identity.astype(np.float32))
+    return np.asarray(plane.resize((identity.shape[1], size), method), np.float64)
+
+
+def resample(images: Tensor, way: Tensor) -> Tensor:
+    """Return uint8 images `(B, H, W, 3)`, each resampled in its way; −1 leaves it as it is."""
+    chosen = (way >= 0).nonzero()[:, 0]
+    if not len(chosen):
+        return images
+    height, width = images.shape[1:3]
+    down, across = (matrices(n)[way[chosen]].to(images.device) for n in (height, width))
+    chosen = chosen.to(images.device)
+    pixels = images[chosen].float()
+    pixels = torch.einsum("bij,bjkc->bikc", down, pixels)
+    pixels = torch.einsum("blk,bikc->bilc", across, pixels)
+    return images.index_copy(0, chosen, pixels.round_().clamp_(0, 255).to(torch.uint8))
