@@ -26,7 +26,9 @@ def test_pictures_that_alternate_show_their_other_side_in_the_next_epoch(
         sides = alternating(run, 40)
         assert 8 < int(sides.sum()) < 32
         assert torch.equal(sides, alternating(run, 40))
-        for index, batch in zip(order.split(9), batches(run, images, order.split(9)), strict=True):
+        for index, batch in zip(
+            torch.split(order, 9), batches(run, images, torch.split(order, 9)), strict=True
+        ):
             mirrored = sides[index][:, None, None, None]
             assert torch.equal(batch, torch.where(mirrored, turned[index], plain[index]))
         assert torch.equal(sides, ~before)

@@ -64,7 +64,7 @@ def recolour(images: Tensor, change: Tensor) -> Tensor:
         change: `(3, B)`, b, c and s.
     """
     brightness, contrast, saturation = change.to(images.device)[:, :, None, None, None]
-    pixels = images.float()
+    pixels: Tensor = images.float()
     mean = pixels.mean((1, 2, 3), keepdim=True)
     pixels = (pixels - mean) * (1 + contrast) + (mean + 255 * brightness)
     grey = (pixels * pixels.new_tensor(LUMA)).sum(-1, keepdim=True)

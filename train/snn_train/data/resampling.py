@@ -37,7 +37,8 @@ def shrunk(identity: Matrix, size: int, name: str) -> Matrix:
     below = np.floor(place).astype(int)
     above = np.minimum(below + 1, len(identity) - 1)
     share = (place - below)[:, None]
-    return identity[below] * (1 - share) + identity[above] * share
+    interpolated: Matrix = identity[below] * (1 - share) + identity[above] * share
+    return interpolated
 
 
 @cache
