@@ -17,9 +17,10 @@ VALUES = {
         "compile": "", "rate_limits": "0.001,0.7",
     },
     "export-snn": {
-        "weights": "float32", "int_bits": "4", "data": "digits", "threads": "3",
-        "format": "json", "framework": "nir", "labels": "d,e,f", "image_size": "9x9",
-        "mean": "0.3", "std": "0.3", "fit": "stretch", "module": "net.py:other", "dt": "0.01",
+        "weights": "float32", "int_bits": "4", "dense": "", "data": "digits",
+        "threads": "3", "format": "json", "framework": "nir", "labels": "d,e,f",
+        "image_size": "9x9", "mean": "0.3", "std": "0.3", "fit": "stretch",
+        "module": "net.py:other", "dt": "0.01",
     },
     "snn-infer": {
         "model": "m.onnx", "backend": "onnxruntime", "device": "cuda:1", "precision": "fp16",

@@ -27,7 +27,11 @@ MODES: list[tuple[str, set[str]]] = [
     ),
     ("train-snn --resume begun", {*OF_A_BEGINNING}),
     ("export-snn t1.pt m.onnx", set()),
-    ("export-snn t1.pt m.onnx --weights float32", {"int_bits"}),
+    ("export-snn t1.pt m.onnx --weights float32", {"int_bits", "dense"}),
+    (
+        "export-snn --dense ann.pt m.onnx",
+        {"weights", "int_bits", "framework", "mean", "std", "image_size", "fit", "module", "dt"},
+    ),
     ("snn-infer a.jpg", {"follow"}),
     ("snn-infer .", set()),
     ("snn-infer a.jpg .", set()),

@@ -56,6 +56,7 @@ LINES = {
     **{f"snn-bench {name}": "snn-bench --topology resnet20 --width 0.05" for name in SYNTHETIC},
     "snn-doctor": "snn-doctor",
     "export-snn": f"export-snn {FOREIGN}",
+    "export-snn dense": "export-snn weights.pt m.onnx",
 }
 """The command line to which a flag is added, for the flags of a command that need another one."""
 GIVEN = {

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snn_export.flags import BY_FORMAT, HELP, NEEDED, add_flags
+from snn_export.flags import BY_FORMAT, FOREIGN, HELP, NEEDED, add_flags
 from snn_runtime.command import run_command, say
 from snn_runtime.errors import UsageError
 from snn_runtime.flags import Parser, Rule, check, whole_number
@@ -25,9 +25,16 @@ EXAMPLES = """examples:
       measure the accuracy before and after quantisation too
   export-snn t1.pt model.onnx --int-bits 4
       in integers of 4 bits, without training for it; train-snn --int-bits 4 trains for it
-  export-snn t1.pt model.onnx --weights float32 --format json"""
+  export-snn t1.pt model.onnx --weights float32 --format json
+  export-snn --dense runs/photos/ann.pt dnn.onnx
+      the run's ANN as an ordinary INT8 file, for snn-bench --against"""
 
 RULES = (
+    Rule(
+        ("weights", "int_bits", *FOREIGN),
+        lambda args: not args.dense,
+        "is for spiking networks, and --dense writes a run's ANN",
+    ),
     Rule(
         ("int_bits",),
         lambda args: args.weights != "float32",
@@ -53,6 +60,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     bits = "of the integers: 8 unless they were trained, see train-snn --int-bits"
     parser.add_argument("--int-bits", type=int, choices=BITS, help=bits)
+    dense = "the ANN of stage 0 (ann.pt), in INT8 calibrated on --data (default: the run's own)"
+    parser.add_argument("--dense", action="store_true", help=dense)
     parser.add_argument("--data", help="as for train-snn: measure accuracy and spike rates on it")
     threads = whole_number(1, MOST)
     parser.add_argument("--threads", type=threads, help="(default: all cores it may use)")
@@ -72,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
 
     check_target(args.model)
     compute_with(args.threads)
+    if args.dense:
+        return _run_dense(args)
     network = read_network(args)
     for name, places in repeated(labels_of(args.labels) if args.labels else ()).items():
         say(
@@ -92,6 +103,20 @@ def run(args: argparse.Namespace) -> int:
         data=data,
         threads=args.threads,
     )
+    print(json.dumps(exported.facts) if args.format == "json" else exported.text())
+    return 0
+
+
+def _run_dense(args: argparse.Namespace) -> int:
+    from snn_export import trained
+    from snn_export.dense import export_dense
+    from snn_export.exporting import read_data
+    from snn_export.labels import renamed
+
+    network = trained.load(args.checkpoint, dense=True)
+    labels = renamed(args.labels, network.labels) if args.labels else None
+    data = read_data(args.data or network.experiment.data, network, _shown)
+    exported = export_dense(network, args.model, data, labels=labels, threads=args.threads)
     print(json.dumps(exported.facts) if args.format == "json" else exported.text())
     return 0
 

@@ -19,9 +19,11 @@ NEEDED = {
     "image_size": "image size; give it with --image-size HxW",
 }
 """What every network needs, and what to say where neither the file nor a flag has it."""
+FOREIGN = ("framework", "mean", "std", "image_size", "fit", "module", "dt")
+"""What is only of use for other people's files."""
 BY_FORMAT = (
     Rule(
-        ("mean", "std", "image_size", "fit", "module", "dt"),
+        FOREIGN[1:],
         lambda args: args.framework is not None,
         "is for other people's files, and this one is train-snn's, which says it itself",
     ),

@@ -71,7 +71,7 @@ def to_float32(network: FoldedNetwork) -> SpikingGraph:
     nodes = tuple(
         Population(
             node.name,
-            tuple(_projection(s, _float32(s.weight)) for s in node.synapses),
+            tuple(projection(s, _float32(s.weight)) for s in node.synapses),
             _float32_threshold(node),
         )
         if isinstance(node, Neurons)
@@ -93,7 +93,7 @@ def _with_whole_offset(image: Image) -> Image:
 def _projections(node: Neurons, largest: int) -> tuple[tuple[Projection, ...], Array]:
     """v for every synapse, and q `[O]`."""
     scale = _scale(np.max([_largest(s.weight) for s in node.synapses], axis=0), largest)
-    return tuple(_projection(s, _rounded(s.weight, scale)) for s in node.synapses), scale
+    return tuple(projection(s, _rounded(s.weight, scale)) for s in node.synapses), scale
 
 
 def _brought(projections: tuple[Projection, ...], image: Image, rest: Array) -> Array:
@@ -172,7 +172,8 @@ def _rounded(weight: Array, scale: Array) -> npt.NDArray[np.int8]:
     return np.rint(weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.int8)
 
 
-def _projection(
+def projection(
     synapse: Synapse, weight: npt.NDArray[np.int8] | npt.NDArray[np.float32]
 ) -> Projection:
+    """The same connections with weights as they are stored."""
     return Projection(synapse.source, weight, synapse.stride, synapse.padding, synapse.groups)

@@ -82,21 +82,19 @@ class Trained:
         return self.network.spike_rate(received)
 
 
-def load(path: Path) -> Trained:
-    """Return the network in `path`.
+def load(path: Path, *, dense: bool = False) -> Trained:
+    """Return the network in `path`: at T = 1 or, with `dense`, the ANN of stage 0.
 
     Raises:
-        ModelError: not one of our checkpoints, more than one timestep, weights that do not fit.
+        ModelError: not one of our checkpoints, another stage's, weights that do not fit.
     """
     content = checkpoint.load(path)
     timesteps = content.get("timesteps")
-    if timesteps != 1:
-        raise ModelError(
-            "bad_checkpoint", f"{path}: is at T={timesteps}, export needs T=1; train it further"
-        )
+    if timesteps != (0 if dense else 1):
+        raise ModelError("bad_checkpoint", f"{path}: {_unfit(timesteps, dense)}")
     try:
         experiment = Experiment.of(content)
-        network = experiment.restore(1, content.get("bits", 0), content["network"])
+        network = experiment.restore(timesteps, content.get("bits", 0), content["network"])
         metrics, history = content["metrics"], content["history"]
     except KeyError as error:
         raise ModelError("bad_checkpoint", f"{path}: has no {error.args[0]!r}") from error
@@ -105,6 +103,14 @@ def load(path: Path) -> Trained:
         raise ModelError("bad_checkpoint", f"{path}: does not fit together: {problem}") from error
     _check_finite(network)
     return Trained(network.eval(), experiment, metrics, history)
+
+
+def _unfit(timesteps: object, dense: bool) -> str:
+    if dense:
+        return f"is at T={timesteps}, --dense writes the ANN of stage 0: give the run's ann.pt"
+    if timesteps == 0:
+        return "is the ANN of stage 0, which --dense writes; export needs T=1: give the run's t1.pt"
+    return f"is at T={timesteps}, export needs T=1; train it further"
 
 
 def _check_finite(network: SpikingNetwork) -> None:
@@ -133,12 +139,12 @@ def fold(trained: Trained) -> FoldedNetwork:
         nodes.append(neurons)
         nodes += sources.add(layer)
     name, factor = sources.last
-    weight = _array(network.readout.weight) * factor
+    weight = array(network.readout.weight) * factor
     if isinstance(network, IntegerNetwork):
-        integers, unit = (_array(tensor) for tensor in network.readout_grid())
+        integers, unit = (array(tensor) for tensor in network.readout_grid())
         weight = integers * unit[:, None]  # exact, and so is the way back to both
     bias = network.readout.bias
-    readout = FoldedReadout(name, weight, np.zeros(len(weight)) if bias is None else _array(bias))
+    readout = FoldedReadout(name, weight, np.zeros(len(weight)) if bias is None else array(bias))
     return FoldedNetwork(
         trained.image, tuple(nodes), readout, trained.labels, bits=network.bits or 8
     )
@@ -147,10 +153,10 @@ def fold(trained: Trained) -> FoldedNetwork:
 def _in_integers(neurons: Neurons, grid: Grid) -> Neurons:
     """The same connections, with the integers that were compared in training: k > t ⇔ k > t + ½."""
     synapses = tuple(
-        replace(synapse, weight=_array(weight))
+        replace(synapse, weight=array(weight))
         for synapse, weight in zip(neurons.synapses, grid.weights, strict=True)
     )
-    return replace(neurons, synapses=synapses, threshold=_array(grid.threshold) + 0.5)
+    return replace(neurons, synapses=synapses, threshold=array(grid.threshold) + 0.5)
 
 
 class _Sources:
@@ -185,46 +191,48 @@ def _neurons(layer: Layer, sources: _Sources) -> Neurons:
             if norm is not None:
                 check_pooled_before_norm(plan.name, _norm(norm))
     source, factor = sources(plan.source)
-    synapses = [_synapse(layer.synapse, layer.norm, source, factor)]
+    synapses = [synapse(layer.synapse, layer.norm, source, factor)]
     if plan.shortcut:
         source, factor = sources(plan.shortcut)
         if layer.shortcut is None:
             identity = np.ones((plan.channels, 1, 1, 1)) * factor
             synapses.append(Synapse(source, identity, groups=plan.channels))
         else:
-            synapses.append(_synapse(layer.shortcut, layer.shortcut_norm, source, factor))
-    return fold_threshold(plan.name, tuple(synapses), _array(layer.neuron.threshold))
+            synapses.append(synapse(layer.shortcut, layer.shortcut_norm, source, factor))
+    return fold_threshold(plan.name, tuple(synapses), array(layer.neuron.threshold))
 
 
-def _synapse(
+def synapse(
     module: nn.Conv2d | nn.Linear, norm: Shift | None, source: str, factor: Array | float
 ) -> Synapse:
-    synapse = Synapse(
-        source, _array(module.weight), offset=0.0 if module.bias is None else _array(module.bias)
+    """What a layer's module and the normalisation behind it do, times `factor`."""
+    made = Synapse(
+        source, array(module.weight), offset=0.0 if module.bias is None else array(module.bias)
     )
     if isinstance(module, nn.Conv2d):
         stride, padding = module.stride, module.padding
         assert not isinstance(padding, str)
-        synapse = Synapse(
+        made = Synapse(
             source,
-            synapse.weight,
+            made.weight,
             (stride[0], stride[1]),
             (padding[0], padding[1]),
             module.groups,
-            synapse.offset,
+            made.offset,
         )
     if norm is not None:
-        synapse = fold_norm(synapse, _norm(norm))
-    return synapse.scaled(factor)
+        made = fold_norm(made, _norm(norm))
+    return made.scaled(factor)
 
 
 def _norm(norm: Shift) -> Norm:
     assert norm.running_mean is not None and norm.running_var is not None
     ones = np.ones(norm.num_features)
     return Norm(
-        ones, _array(norm.shift), _array(norm.running_mean), _array(norm.running_var), norm.eps
+        ones, array(norm.shift), array(norm.running_mean), array(norm.running_var), norm.eps
     )
 
 
-def _array(tensor: Tensor) -> Array:
+def array(tensor: Tensor) -> Array:
+    """The numbers of a tensor, in float64."""
     return tensor.detach().to(torch.float64).numpy()

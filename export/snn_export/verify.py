@@ -1,8 +1,8 @@
 """Proof, in the command that writes the file, that the file computes what was trained."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import torch
 from snn_export.origin import Origin
 from snn_runtime.engines import Backend
 from snn_runtime.errors import VerifyError
-from snn_runtime.graph import Image, SpikingGraph
+from snn_runtime.graph import FloatArray, Image, SpikingGraph
 from snn_runtime.graph.reference import Spikes
 from snn_runtime.model_file import read, to_bytes
 from snn_runtime.proof.agreement import unexplained
@@ -51,8 +51,8 @@ class Accuracy:
     """Accuracy of the graph in its engine."""
     agreement: float
     """Fraction of images for which both say the same."""
-    rates: dict[str, float]
-    """Fraction of non-zero values that each node of the graph sends."""
+    rates: dict[str, float] = field(default_factory=dict)
+    """Fraction of non-zero values that each node of the graph sends; a dense network has none."""
 
 
 def prove(graph: SpikingGraph, engine: Backend, data: DataSet | None) -> Proof:
@@ -94,6 +94,13 @@ def evidence(image: Image, data: DataSet | None) -> npt.NDArray[np.uint8]:
 
 def measure(origin: Origin, graph: SpikingGraph, engine: Backend, data: DataSet) -> Accuracy:
     """Run all test images through the unfolded network and through the graph in its engine."""
+    return replace(judge(origin, engine.run, data), rates=_rates(graph, engine, data.test_images))
+
+
+def judge(
+    origin: Origin, run: Callable[[npt.NDArray[np.uint8]], FloatArray], data: DataSet
+) -> Accuracy:
+    """The same without rates; `run` returns the logits of uint8 `[N, H, W, 3]`."""
     labels = data.test_labels.numpy()
     before, after = np.empty_like(labels), np.empty_like(labels)
     for part in _parts(data.test_images):
@@ -101,13 +108,12 @@ def measure(origin: Origin, graph: SpikingGraph, engine: Backend, data: DataSet)
         with torch.no_grad():
             logits = origin.logits(images)
         before[part] = logits.argmax(1).numpy()
-        after[part] = engine.run(images.numpy()).argmax(1)
+        after[part] = run(images.numpy()).argmax(1)
     return Accuracy(
         len(labels),
         float((before == labels).mean()),
         float((after == labels).mean()),
         float((before == after).mean()),
-        _rates(graph, engine, data.test_images),
     )
 
 

@@ -18,7 +18,7 @@ from snn_bench.propagation import propagate
 from snn_bench.rates import entering_rates
 from snn_bench.results import Comparison, Energy, Report, Row
 from snn_bench.timing import Latency, Protocol, Ratio
-from snn_bench.twin import quantise, relu_twin, twin_input
+from snn_bench.twin import relu_twin, twin_input
 from snn_bench.worker import Task
 from snn_bench.workloads import Workload
 from snn_runtime.errors import DeviceError
@@ -27,9 +27,12 @@ from snn_runtime.graph import SpikingGraph
 from snn_runtime.graph.activations import peak
 from snn_runtime.machine.describe import choose_cores
 from snn_runtime.model_file import to_bytes
+from snn_runtime.onnx_build.int8 import quantise
 from snn_runtime.proof.golden import golden_hash, golden_images
 
 Say = Callable[[str], None]
+CALIBRATION_IMAGES = 8
+"""For a twin, of which only the time is wanted."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,9 @@ def _write_twins(graph: SpikingGraph, images: npt.NDArray[np.uint8], folder: Pat
     np.save(folder / "inputs.npy", inputs)
     fp32, int8 = (folder / f"{precision}.onnx" for precision in PRECISIONS)
     if not int8.exists():  # another rate is the same topology, and costs a dense engine the same
-        fp32.write_bytes(relu_twin(graph).SerializeToString())
-        quantise(fp32, int8, inputs)
+        twin = relu_twin(graph)
+        fp32.write_bytes(twin.SerializeToString())
+        int8.write_bytes(quantise(twin, [inputs[:CALIBRATION_IMAGES]]).SerializeToString())
 
 
 def _golden(graph: SpikingGraph) -> str:

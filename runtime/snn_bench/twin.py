@@ -11,10 +11,6 @@ identity shortcut, which a SpikingGraph spells as a 1×1 depthwise convolution, 
 The input is float32 `[N, 3, H, W]`, so that no pixel preprocessing is on the twin's bill.
 """
 
-import logging
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 
@@ -30,13 +26,11 @@ from snn_runtime.graph import (
     Projection,
     SpikingGraph,
 )
-from snn_runtime.machine.saturation import saturates_here
 from snn_runtime.onnx_build import BATCH, ModelProto, Operators, Value
 from snn_runtime.onnx_build.float32 import flat, project
 
 SPREAD = 64.0
 """Pixels are divided by this after the offset is subtracted: about their standard deviation."""
-CALIBRATION_IMAGES = 8
 
 
 def twin_input(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> FloatArray:
@@ -50,36 +44,6 @@ def relu_twin(graph: SpikingGraph, seed: int = 0) -> ModelProto:
     """Return the float32 twin as an ONNX model with a free batch dimension."""
     twin = _Twin(graph, np.random.default_rng(seed))
     return twin.op.model(twin.logits())
-
-
-def quantise(model: Path, target: Path, inputs: FloatArray) -> None:
-    """Write the INT8 form of an ONNX file: QDQ, per channel, by ONNX Runtime's own quantiser.
-
-    Activations are uint8 and weights int8, calibrated on `inputs` `[N, 3, H, W]`, as its makers
-    advise for CPUs; weights keep 7 bits only where 8 would saturate.
-    """
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    prepared = target.with_suffix(".prepared.onnx")
-    level = logging.root.level
-    logging.root.setLevel(logging.ERROR)  # its advice concerns operators that are not in here
-    try:
-        # Symbolic shape inference would need sympy; these shapes are plain.
-        quant_pre_process(model, prepared, skip_symbolic_shape=True)
-        quantize_static(
-            prepared,
-            target,
-            _Calibration(inputs[:CALIBRATION_IMAGES]),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            reduce_range=saturates_here(),
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-        )
-    finally:
-        logging.root.setLevel(level)
-        prepared.unlink(missing_ok=True)
 
 
 def centred(projection: Projection) -> FloatArray:
@@ -98,21 +62,6 @@ def is_identity(projection: Projection) -> bool:
         and projection.groups == len(weight)
         and projection.stride == (1, 1)
     )
-
-
-class _Calibration:
-    """A CalibrationDataReader: one picture at a time."""
-
-    def __init__(self, inputs: FloatArray) -> None:
-        self._batches = self._walk(inputs)
-
-    def get_next(self) -> dict[str, FloatArray] | None:
-        return next(self._batches, None)
-
-    @staticmethod
-    def _walk(inputs: FloatArray) -> Iterator[dict[str, FloatArray]]:
-        for index in range(len(inputs)):
-            yield {INPUT: inputs[index : index + 1]}
 
 
 class _Twin(Lowering[Value]):

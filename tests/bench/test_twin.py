@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from onnx import ModelProto, numpy_helper
 
 from snn_bench.topology import Design, build
-from snn_bench.twin import is_identity, quantise, relu_twin, twin_input
+from snn_bench.twin import is_identity, relu_twin, twin_input
 from snn_runtime.graph import (
     INPUT,
     Elementwise,
@@ -24,6 +24,7 @@ from snn_runtime.graph import (
     SpikingGraph,
 )
 from snn_runtime.image.scenes import random_scenes
+from snn_runtime.onnx_build.int8 import quantise
 
 
 def evaluated(graph: SpikingGraph, model: ModelProto, inputs: np.ndarray) -> np.ndarray:
@@ -110,23 +111,20 @@ def test_identity_shortcuts_are_additions() -> None:
 def test_int8_runs_as_integers(tmp_path: Path) -> None:
     graph = build(Design("resnet20", "average", hidden=64, width=0.06), 0.1)
     inputs = twin_input(graph, random_scenes(graph.image.height, graph.image.width, 4))
-    onnx.save(relu_twin(graph), str(tmp_path / "fp32.onnx"))
-    quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", inputs)
+    twin = relu_twin(graph)
     optimised = tmp_path / "optimised.onnx"
-    whole = session(tmp_path / "fp32.onnx").run(None, {INPUT: inputs})[0]
-    small = session(tmp_path / "int8.onnx", optimised).run(None, {INPUT: inputs})[0]
+    whole = session(twin).run(None, {INPUT: inputs})[0]
+    small = session(quantise(twin, [inputs]), optimised).run(None, {INPUT: inputs})[0]
     assert np.corrcoef(whole.ravel(), small.ravel())[0, 1] > 0.98
     operators = Counter(node.op_type for node in onnx.load(str(optimised)).graph.node)
     assert operators["QLinearConv"] == 22 and not operators["Conv"]
     assert operators["QGemm"] == 3 and not operators["Gemm"]
-    assert not (tmp_path / "int8.prepared.onnx").exists()
 
 
-def test_weights_are_int8_per_channel(tmp_path: Path) -> None:
+def test_weights_are_int8_per_channel() -> None:
     graph = example()
     inputs = twin_input(graph, pictures(graph.image, 4))
-    onnx.save(relu_twin(graph), str(tmp_path / "fp32.onnx"))
-    quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", inputs)
-    tensors = {t.name: t for t in onnx.load(str(tmp_path / "int8.onnx")).graph.initializer}
+    model = quantise(relu_twin(graph), [inputs[:1], inputs[1:]])
+    tensors = {t.name: t for t in model.graph.initializer}
     assert tensors["conv1/0/weight_quantized"].data_type == onnx.TensorProto.INT8
     assert list(tensors["conv1/0/weight_scale"].dims) == [4]

@@ -22,6 +22,8 @@ MAX_PARAMETERS = 256 * 10**6
 OPERATIONS = frozenset(
     "Add Cast Conv DequantizeLinear Flatten Gemm Greater MaxPool Mul Sub Transpose".split()
 )
+DENSE = "dnn.facts"
+"""Metadata that only files of `export-snn --dense` have."""
 
 _LOOKS_LIKE = (
     (b"PK\x03\x04", "a zip archive"),
@@ -75,6 +77,12 @@ def parse(data: bytes) -> ModelProto:
     except DecodeError as error:
         raise ModelError("not_a_model", "is damaged, cut off, or no ONNX file at all") from error
     _check_text(model)
+    if any(entry.key == DENSE for entry in model.metadata_props):
+        raise ModelError(
+            "bad_model",
+            "is a dense network of export-snn --dense, not a spiking one: run it in ONNX Runtime "
+            "or OpenVINO, or race it with snn-bench --against",
+        )
     _check_versions(model)
     _check_parts(model)
     for node in model.graph.node:

@@ -1,0 +1,215 @@
+"""The ANN of stage 0 as an ordinary INT8 file: what a spiking network races at equal accuracy.
+
+In recipe iir-bn a layer is ReLU(norm(maxpool(W ∗ x))), and its norm has no gain: it divides by
+√(σ² + ε) > 0. What never falls commutes with the maximum, so with W′ and b′ as in `fold`
+
+    ReLU(norm(maxpool(W ∗ x)))  =  maxpool(ReLU(W′ ∗ x + b′))
+
+and of a residual sum alike. Engines fuse the convolution, its bias and ReLU, and pool bytes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+
+from snn_export.fold import Synapse
+from snn_export.quantise import projection
+from snn_export.trained import Trained, array, synapse
+from snn_export.verify import Accuracy, evidence, judge
+from snn_runtime.errors import VerifyError
+from snn_runtime.files import check_target, write_atomic
+from snn_runtime.graph import INPUT, OUTPUT, READOUT, FloatArray
+from snn_runtime.model_file.dense import describe
+from snn_runtime.onnx_build import BATCH, ModelProto, Operators, Value
+from snn_runtime.onnx_build.float32 import flat, project
+from snn_runtime.onnx_build.int8 import WEIGHT_BITS, quantise
+from snn_train.data import DataSet
+from snn_train.data.on_disk import Images, subset
+from snn_train.network import Layer
+
+CALIBRATION_IMAGES = 512
+"""Of the training pictures, evenly spread over them."""
+CALIBRATION_BATCH = 32
+CLOSE = 1e-4
+"""How far float32 logits may be from the trained network's, as a share of the largest."""
+
+
+@dataclass(frozen=True)
+class DenseExported:
+    """A file that was written, and what was measured of it before."""
+
+    path: Path
+    accuracy: Accuracy
+    facts: dict[str, Any]
+    """What `export-snn --dense --format json` prints."""
+
+    def text(self) -> str:
+        """Return what `export-snn --dense` prints for people."""
+        facts, accuracy = self.facts, self.accuracy
+        height, width = facts["input"]["height"], facts["input"]["width"]
+        return (
+            f"{self.path}: a dense network, {facts['file_bytes']:,} bytes, "
+            f"{facts['parameters']:,} parameters, {facts['multiply_adds']:,} multiply-adds, int8 "
+            f"of {facts['weight_bits']} bits, one scale a channel, {len(facts['labels'])} labels\n"
+            f"input float32 [N, 3, {height}, {width}]: (pixel - offset) / deviation, the numbers "
+            "in its metadata\n"
+            f"proven: checker passed; in float32 its logits are the trained network's on "
+            f"{facts['proof']['images']} images, within {facts['proof']['difference']:.1e}\n"
+            f"calibrated on {facts['calibration']['images']:,} training pictures of "
+            f"{facts['calibration']['data']}\n"
+            f"accuracy on {accuracy.images:,} test images: trained, float32 {accuracy.trained:.2%},"
+            f" exported, INT8 {accuracy.exported:.2%}, same answer for {accuracy.agreement:.2%}"
+        )
+
+
+def export_dense(
+    trained: Trained,
+    path: Path,
+    data: DataSet,
+    *,
+    labels: Sequence[str] | None = None,
+    threads: int | None = None,
+) -> DenseExported:
+    """Write the ANN `trained` as an INT8 file that ONNX Runtime and OpenVINO run as it is.
+
+    Args:
+        data: Calibrates with its training pictures and measures with its test pictures.
+        labels: Names of the classes, instead of those it was trained with.
+        threads: Of ONNX Runtime, while it measures.
+
+    Raises:
+        VerifyError: `parity`: float32 logits are not the trained network's.
+        ResourceError: The file cannot be written.
+    """
+    check_target(path)
+    network = relu_network(trained)
+    proof = _prove(trained, network, data, threads)
+    chosen = subset(data.train_images, _spread(len(data.train_images)))
+    model = quantise(network, _batches(trained, chosen))
+    session = _session(model, threads)
+    accuracy = judge(trained, lambda pixels: _logits(session, _inputs(trained, pixels)), data)
+    facts = _facts(trained, network, accuracy, labels) | {
+        "calibration": {"data": data.name, "images": len(chosen)},
+        "proof": proof,
+    }
+    describe(model, facts)
+    onnx.checker.check_model(model, full_check=True)
+    write_atomic(path, model.SerializeToString(deterministic=True))
+    return DenseExported(path, accuracy, facts | {"file_bytes": path.stat().st_size})
+
+
+def relu_network(trained: Trained) -> ModelProto:
+    """Return the ANN in float32, normalisations folded, with a free batch dimension."""
+    op, image, network = Operators("relu_network"), trained.image, trained.network
+    sent = {INPUT: op.input(INPUT, np.float32, (BATCH, 3, image.height, image.width))}
+    for layer in network.populations():
+        last = sent[layer.plan.name] = _layer(op, layer, sent)
+    weight = op.constant(f"{READOUT}/weight", _float32(array(network.readout.weight)))
+    bias = network.readout.bias
+    shift = np.zeros(weight.shape[0]) if bias is None else array(bias)
+    stored = op.constant(f"{READOUT}/bias", _float32(shift))
+    return op.model(op.gemm(OUTPUT, flat(op, last), weight, stored))
+
+
+def _layer(op: Operators, layer: Layer, sent: dict[str, Value]) -> Value:
+    """`pool(ReLU(Σ W′ ∗ x + b′))`"""
+    plan = layer.plan
+    total = _projected(op, plan.name, synapse(layer.synapse, layer.norm, plan.source, 1.0), sent)
+    if plan.shortcut:
+        other = sent[plan.shortcut]
+        if layer.shortcut is not None:
+            part = synapse(layer.shortcut, layer.shortcut_norm, plan.shortcut, 1.0)
+            other = _projected(op, f"{plan.name}/shortcut", part, sent)
+        total = op.add(f"{plan.name}/joined", total, other)
+    active = op.relu(f"{plan.name}/relu", total)
+    if plan.pool == 1:
+        return active
+    pool = op.max_pool if layer.max_pool else op.average_pool
+    return pool(f"{plan.name}/pool", active, (plan.pool,) * 2, (plan.pool,) * 2)
+
+
+def _projected(op: Operators, name: str, part: Synapse, sent: dict[str, Value]) -> Value:
+    weight = _float32(part.weight)
+    offset = np.broadcast_to(np.asarray(part.offset, np.float64), (len(weight),))
+    stored = op.constant(f"{name}/weight", weight)
+    bias = op.constant(f"{name}/bias", _float32(offset))
+    return project(op, name, projection(part, weight), sent[part.source], stored, bias)
+
+
+def _prove(
+    trained: Trained, network: ModelProto, data: DataSet, threads: int | None
+) -> dict[str, Any]:
+    pixels = evidence(trained.image, data)
+    ours = _logits(_session(network, threads), _inputs(trained, pixels))
+    with torch.no_grad():
+        theirs = trained.logits(torch.from_numpy(pixels)).numpy()
+    difference = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+    if not difference <= CLOSE:
+        raise VerifyError(
+            "parity",
+            f"float32 logits are {difference:.1e} of the largest away from the trained network's, "
+            f"expected at most {CLOSE:g}; please report it",
+        )
+    return {"images": len(pixels), "difference": difference}
+
+
+def _facts(
+    trained: Trained, network: ModelProto, accuracy: Accuracy, labels: Sequence[str] | None
+) -> dict[str, Any]:
+    image, pixels = trained.image, trained.experiment.normalisation
+    plans = [layer.plan for layer in trained.network.populations()]
+    readout = trained.network.readout.weight.numel()
+    parameters = sum(int(np.prod(tensor.dims)) for tensor in network.graph.initializer)
+    return {
+        "labels": list(labels or trained.labels),
+        "input": {
+            "height": image.height,
+            "width": image.width,
+            "offset": list(pixels.offset),
+            "deviation": list(pixels.deviation),
+            "fit": image.fit,
+        },
+        "parameters": parameters,
+        "multiply_adds": readout + sum(macs for plan in plans for _, macs in plan.costs()),
+        "weight_bits": WEIGHT_BITS,
+        "accuracy": {k: v for k, v in vars(accuracy).items() if k != "rates"},
+        "provenance": trained.provenance(),
+    }
+
+
+def _spread(count: int) -> torch.Tensor:
+    return torch.linspace(0, count - 1, min(count, CALIBRATION_IMAGES)).round().long()
+
+
+def _batches(trained: Trained, images: Images) -> Iterator[FloatArray]:
+    for start in range(0, len(images), CALIBRATION_BATCH):
+        yield _inputs(trained, images[start : start + CALIBRATION_BATCH].numpy())
+
+
+def _inputs(trained: Trained, pixels: Any) -> FloatArray:
+    """float32 `[N, 3, H, W]` for uint8 `[N, H, W, 3]`, as the network was trained on them."""
+    normalised = trained.experiment.normalisation(torch.from_numpy(pixels))
+    return np.ascontiguousarray(normalised.numpy())
+
+
+def _session(model: ModelProto, threads: int | None) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.log_severity_level = 3
+    data = model.SerializeToString()
+    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def _logits(session: ort.InferenceSession, inputs: FloatArray) -> FloatArray:
+    logits: FloatArray = session.run(None, {INPUT: inputs})[0]
+    return logits
+
+
+def _float32(values: Any) -> FloatArray:
+    return np.ascontiguousarray(values, dtype=np.float32)
