@@ -9,6 +9,7 @@ from corner_graphs import CORNERS
 from graphs import example, pictures, spiking_graphs
 from hypothesis import Phase, given, settings
 from hypothesis.strategies import SearchStrategy
+from rolling_graphs import ROLLING
 from wide_graphs import wide_graphs
 
 import event_build
@@ -63,6 +64,7 @@ def write_cases(folder: Path, wide: int = 12, small: int = 12) -> list[Path]:
     graphs = {"example": example()}
     graphs |= {f"small{i}": graph for i, graph in enumerate(drawn(spiking_graphs(), small))}
     graphs |= {f"wide{i}": graph for i, graph in enumerate(drawn(wide_graphs(), wide))}
+    graphs |= {name: make() for name, make in ROLLING.items()}
     graphs |= {name: make() for name, make in CORNERS.items() if name not in SLOW}
     return [write_case(folder / f"{name}.case", graph, 3) for name, graph in graphs.items()]
 

@@ -8,9 +8,8 @@ namespace snn {
 namespace {
 
 // Weights to one output channel.
-int64_t fan_in(const Plan &plan, const snn_projection &p) {
-  return int64_t{p.kernel_height} * p.kernel_width *
-         (plan.values[p.source].shape.channels / p.groups);
+int64_t fan_in(const Plan &plan, const Geometry &g) {
+  return g.kernel_height * g.kernel_width * (plan.values[g.value].shape.channels / g.groups);
 }
 
 // histogram[byte] += times for each weight.
@@ -70,20 +69,17 @@ int64_t largest_count(const int64_t (&histogram)[256], int64_t budget) {
 
 }  // namespace
 
-int64_t event_limit(const Plan &plan, const snn_graph &graph, const Projections &projections,
-                    int64_t o) {
+int64_t event_limit(const Plan &plan, const snn_graph &graph, const Layer &layer, int64_t o) {
   int64_t histogram[256] = {};  // [byte] weights, by the byte that holds them
   int64_t magnitudes = 0;
   for (int pass = 0; pass < 2; pass++) {
-    for (const snn_projection *p : projections) {
-      const Value &from = plan.values[p->source];
-      if (from.form == Form::kImage) continue;
-      const int64_t size = fan_in(plan, *p);
-      const int8_t *weights = graph.weights + p->weight + o * size;
+    for (const Geometry &g : layer.spike_inputs) {
+      const int64_t size = fan_in(plan, g), times = plan.values[g.value].max_value;
+      const int8_t *weights = graph.weights + g.weight + o * size;
       if (pass == 0) {
-        magnitudes += from.max_value * sum_of_magnitudes(weights, size);
+        magnitudes += times * sum_of_magnitudes(weights, size);
       } else {
-        add_to_histogram(weights, size, from.max_value, histogram);
+        add_to_histogram(weights, size, times, histogram);
       }
     }
     if (magnitudes <= INT16_MAX) return INT32_MAX;  // usual in small layers: no histogram needed
@@ -91,15 +87,15 @@ int64_t event_limit(const Plan &plan, const snn_graph &graph, const Projections 
   return largest_count(histogram, INT16_MAX);
 }
 
-int64_t cell_limit(const Plan &plan, const snn_graph &graph, const snn_projection &p, int64_t o) {
-  const Value &from = plan.values[p.source];
-  const int8_t *const weights = graph.weights + p.weight + o * fan_in(plan, p);
+int64_t cell_limit(const Plan &plan, const snn_graph &graph, const Geometry &g, int64_t o) {
+  const Value &from = plan.values[g.value];
+  const int8_t *const weights = graph.weights + g.weight + o * fan_in(plan, g);
   int64_t least = INT32_MAX;
-  for (int64_t ky = 0; ky < p.kernel_height; ky++) {
+  for (int64_t ky = 0; ky < g.kernel_height; ky++) {
     int64_t histogram[256] = {};
     for (int64_t c = 0; c < from.shape.channels; c++) {
-      const int8_t *const row = weights + (c * p.kernel_height + ky) * p.kernel_width;
-      for (int64_t kx = 0; kx < p.kernel_width; kx++) {
+      const int8_t *const row = weights + (c * g.kernel_height + ky) * g.kernel_width;
+      for (int64_t kx = 0; kx < g.kernel_width; kx++) {
         histogram[static_cast<uint8_t>(row[kx])] += from.max_value;
       }
     }
@@ -107,11 +103,10 @@ int64_t cell_limit(const Plan &plan, const snn_graph &graph, const snn_projectio
   }
   return least;
 }
-bool fit_four_bits(const Plan &plan, const snn_graph &graph, const Projections &projections,
-                   int64_t channels) {
-  return std::all_of(projections.begin(), projections.end(), [&](const snn_projection *p) {
-    return plan.values[p->source].form == Form::kImage ||
-           fit_four_bits(graph.weights + p->weight, channels * fan_in(plan, *p));
+
+bool fit_four_bits(const Plan &plan, const snn_graph &graph, const Layer &layer) {
+  return std::all_of(layer.spike_inputs.begin(), layer.spike_inputs.end(), [&](const Geometry &g) {
+    return fit_four_bits(graph.weights + g.weight, layer.shape.channels * fan_in(plan, g));
   });
 }
 

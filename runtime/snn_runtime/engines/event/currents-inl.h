@@ -76,7 +76,7 @@ void add_rows32(const Tile &tile, const uint32_t *rows, int64_t count, int32_t *
 
 // Bit i of the mask: current i exceeds threshold i, in 16 bits.
 template <int Width>
-inline void fire16(const VecI16 *currents, const int16_t *thresholds, uint64_t *mask) {
+SNN_INLINE void compare16(const VecI16 *currents, const int16_t *thresholds, uint64_t *mask) {
   constexpr int kParts = 64 / kLanes16;
   for (int word = 0; word < Width / 64; word++) {
     uint64_t bits = 0;
@@ -91,7 +91,7 @@ inline void fire16(const VecI16 *currents, const int16_t *thresholds, uint64_t *
 }
 
 // The same in 32 bits.
-void fire32(int64_t width, const int32_t *currents, const int32_t *thresholds, uint64_t *mask) {
+void compare32(int64_t width, const int32_t *currents, const int32_t *thresholds, uint64_t *mask) {
   for (int64_t word = 0; word < width / 64; word++) {
     uint64_t bits = 0;
     for (int i = 0; i < 64; i += kLanes32) {
@@ -101,6 +101,49 @@ void fire32(int64_t width, const int32_t *currents, const int32_t *thresholds, u
     mask[word] = bits;
   }
 }
+
+// The neurons of a tile. Those whose source fired through a shortcut have thresholds of their own.
+class Neurons {
+ public:
+  Neurons(const Layer &layer, const Tile &tile, const Workspace &space)
+      : layer_(layer), first_(tile.first_channel), words_(layer.shape.words()) {
+    if (layer.value >= 0) mask_ = space.buffers[layer.value].mask + first_ / 64;
+    if (layer.shortcut.value >= 0) source_ = space.buffers[layer.shortcut.value].mask + first_ / 64;
+  }
+
+  // From the currents of a pixel, in 16 bits.
+  template <int Width>
+  SNN_INLINE void fire16(const VecI16 *currents, int64_t pixel) const {
+    uint64_t *const mask = mask_ + pixel * words_;
+    compare16<Width>(currents, layer_.thresholds16.get() + first_, mask);
+    if (!source_) return;
+    uint64_t other[Width / 64];
+    compare16<Width>(currents, layer_.shortcut.thresholds16.get() + first_, other);
+    select(Width / 64, source_ + pixel * words_, other, mask);
+  }
+
+  // The same in 32 bits.
+  void fire32(int64_t width, const int32_t *currents, int64_t pixel) const {
+    uint64_t *const mask = mask_ + pixel * words_;
+    compare32(width, currents, layer_.thresholds32.get() + first_, mask);
+    if (!source_) return;
+    uint64_t other[kMaxTileWidth / 64];
+    compare32(width, currents, layer_.shortcut.thresholds32.get() + first_, other);
+    select(width / 64, source_ + pixel * words_, other, mask);
+  }
+
+ private:
+  // Takes the bits of `other` where the source fired.
+  static SNN_INLINE void select(int64_t words, const uint64_t *source, const uint64_t *other,
+                                uint64_t *mask) {
+    for (int64_t w = 0; w < words; w++) mask[w] ^= (mask[w] ^ other[w]) & source[w];
+  }
+
+  const Layer &layer_;
+  const int64_t first_, words_;
+  uint64_t *mask_ = nullptr;
+  const uint64_t *source_ = nullptr;
+};
 
 // logit = scale · sum + bias, each rounded once: a product of two 24-bit numbers is exact in
 // double.
@@ -120,9 +163,7 @@ template <class Acc, Residency Where>
 void accumulate_tile(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &space,
                      Scratch &scratch, int64_t first, int64_t count) {
   const bool readout = layer.value < 0, dense = !layer.image_inputs.empty();
-  const int64_t words = layer.shape.words();
-  uint64_t *const mask =
-      readout ? nullptr : space.buffers[layer.value].mask + tile.first_channel / 64;
+  const Neurons neurons(layer, tile, space);
   if (Where == Residency::kBeyondL2) {
     const int64_t early = min(kPrefetchRowsBeyondL2, scratch.begins.get()[count]);
     for (int64_t i = 0; i < early; i++) prefetch_row<Acc, Where>(tile.rows, scratch.rows.get()[i]);
@@ -134,8 +175,7 @@ void accumulate_tile(const Plan &plan, const Layer &layer, const Tile &tile, Wor
     if (!dense && !readout && events <= tile.event_limit) {
       VecI16 sums[2 * Acc::kWidth / kVectorBytes];
       add_rows<Acc, Where>(tile.rows, rows, events, sums);
-      fire16<Acc::kWidth>(sums, layer.thresholds16.get() + tile.first_channel,
-                          mask + (first + i) * words);
+      neurons.fire16<Acc::kWidth>(sums, first + i);
       continue;
     }
     int32_t *currents = scratch.currents.get() + i * tile.width;
@@ -144,8 +184,7 @@ void accumulate_tile(const Plan &plan, const Layer &layer, const Tile &tile, Wor
     if (readout) {
       write_logits(plan, tile, currents, space.logits);
     } else {
-      fire32(tile.width, currents, layer.thresholds32.get() + tile.first_channel,
-             mask + (first + i) * words);
+      neurons.fire32(tile.width, currents, first + i);
     }
   }
 }

@@ -34,6 +34,7 @@ class MemoryPlanner {
       }
       const Layer &layer = plan_.layers[phase.index];
       for (const Geometry &g : layer.spike_inputs) extend_lifetime(lists_[g.value]);
+      if (layer.shortcut.value >= 0) extend_lifetime(masks_[layer.shortcut.value]);
       if (layer.value >= 0) extend_lifetime(masks_[layer.value]);
       for (const FusedStep &fused : layer.fused) use(fused.step, fused.value);
     }

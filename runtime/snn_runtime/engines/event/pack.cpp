@@ -40,12 +40,12 @@ class Packer {
  public:
   Packer(Plan &plan, const snn_graph &graph) : plan_(plan), graph_(graph) {}
 
-  void pack(Layer &layer, const Projections &projections, int32_t n) {
+  void pack(Layer &layer, int32_t n) {
     int64_t rows = 0;
     for (const Geometry &g : layer.spike_inputs) {
       rows += g.kernel_height * g.kernel_width * plan_.values[g.value].shape.channels;
     }
-    const bool small = fit_four_bits(plan_, graph_, projections, layer.shape.channels);
+    const bool small = fit_four_bits(plan_, graph_, layer);
     const int64_t bytes = rows * layer.shape.channels / (small ? 2 : 1);
     layer.residency = bytes > kBeyondL2Bytes ? Residency::kBeyondL2
                       : bytes > kL2EdgeBytes ? Residency::kL2Edge
@@ -59,8 +59,8 @@ class Packer {
       tile.first_channel = channel;
       tile.width = width;
       tile.bits = small && width >= 2 * plan_.kernels->vector_bytes ? 4 : 8;
-      pack_spikes(layer, tile, projections, n);
-      pack_image(layer, tile, projections);
+      pack_spikes(layer, tile, n);
+      pack_image(layer, tile);
       layer.tiles.push_back(std::move(tile));
       channel += width;
     }
@@ -106,7 +106,7 @@ class Packer {
   }
 
   // The rows that are drawn at Tile.
-  void pack_spikes(const Layer &layer, Tile &tile, const Projections &projections, int32_t n) {
+  void pack_spikes(const Layer &layer, Tile &tile, int32_t n) {
     int64_t rows = 0;
     const int64_t last = std::min(tile.first_channel + tile.width, layer.shape.channels) - 1;
     for (const Geometry &g : layer.spike_inputs) {
@@ -120,23 +120,21 @@ class Packer {
     tile.rows = plan_.weights.allocate(static_cast<size_t>(rows * tile.row_bytes()));
     if (tile.bits == 4 || layer.grouped || last + 1 < tile.first_channel + tile.width)
       clear(tile, rows);
-    for (size_t p = 0, s = 0; p < projections.size(); p++) {
-      if (plan_.values[projections[p]->source].form == Form::kImage) continue;
-      const int8_t *weights = graph_.weights + projections[p]->weight;
+    for (size_t p = 0; p < layer.spike_inputs.size(); p++) {
       if (tile.bits == 4)
-        transpose<Lane4>(layer, tile, layer.spike_inputs[s], tile.row_blocks[s], weights, last);
+        transpose<Lane4>(layer, tile, layer.spike_inputs[p], tile.row_blocks[p], last);
       else
-        transpose<Lane8>(layer, tile, layer.spike_inputs[s], tile.row_blocks[s], weights, last);
-      s++;
+        transpose<Lane8>(layer, tile, layer.spike_inputs[p], tile.row_blocks[p], last);
     }
     tile.event_limit = INT32_MAX;
     for (int64_t o = tile.first_channel; o <= last; o++) {
-      tile.event_limit = std::min(tile.event_limit, event_limit(plan_, graph_, projections, o));
+      tile.event_limit = std::min(tile.event_limit, event_limit(plan_, graph_, layer, o));
     }
     if (!layer.rolls) return;
     tile.cell_limit = tile.event_limit;
     for (int64_t o = tile.first_channel; o <= last && tile.bits == 4; o++) {
-      tile.cell_limit = std::min(tile.cell_limit, cell_limit(plan_, graph_, *projections[0], o));
+      tile.cell_limit =
+          std::min(tile.cell_limit, cell_limit(plan_, graph_, layer.spike_inputs[0], o));
     }
   }
 
@@ -159,7 +157,7 @@ class Packer {
   //   output 1             b      d                           tap 0, input 1   ...
   template <class Lane>
   void transpose(const Layer &layer, Tile &tile, const Geometry &g, const RowBlock &block,
-                 const int8_t *weights, int64_t last) const {
+                 int64_t last) const {
     const int64_t taps = g.kernel_height * g.kernel_width;
     const int64_t inputs = plan_.values[g.value].shape.channels / g.groups;
     const int64_t outputs = layer.shape.channels / g.groups, size = inputs * taps;
@@ -172,7 +170,7 @@ class Packer {
         lanes.back().offset +=
             (block.first_row + first_input - block.first_channel) * tile.row_bytes();
       }
-      const int8_t *from = weights + o * size;
+      const int8_t *from = graph_.weights + g.weight + o * size;
       for (int64_t begin = 0; begin < size; begin += kTransposeSquare) {
         for (int64_t k = begin; k < std::min(size, begin + kTransposeSquare); k++) {
           const int64_t r = layer.rolls ? k : k % taps * block.channels + k / taps;
@@ -193,7 +191,7 @@ class Packer {
   //
   // A channel has 4 bytes a group: two of 16 bits or four of 8. Groups of the convolution become
   // zeros, for an image has three channels only.
-  void pack_image(const Layer &layer, Tile &tile, const Projections &projections) {
+  void pack_image(const Layer &layer, Tile &tile) {
     const Kernels &kernels = *plan_.kernels;
     const int64_t vector = kernels.vector_bytes, inputs_per_lane = kernels.inputs_per_lane,
                   bytes = 4 / inputs_per_lane;
@@ -204,15 +202,13 @@ class Packer {
     tile.image_weights = Array<int8_t>(static_cast<size_t>(size));
     tile.initial = Array<int32_t>(static_cast<size_t>(tile.width));
     int8_t *to = tile.image_weights.get();
-    for (const snn_projection *p : projections) {
-      if (plan_.values[p->source].form != Form::kImage) continue;
-      const Geometry g = geometry(*p);
+    for (const Geometry &g : layer.image_inputs) {
       const int64_t line = plan_.lane_groups(g) * 4 * vector,
                     taps = g.kernel_height * g.kernel_width;
       const int64_t inputs = 3 / g.groups, outputs = layer.shape.channels / g.groups;
       for (int64_t i = 0; i < tile.width && tile.first_channel + i < layer.shape.channels; i++) {
         const int64_t o = tile.first_channel + i, first = o / outputs * inputs;
-        const int8_t *from = graph_.weights + p->weight + o * inputs * taps;
+        const int8_t *from = graph_.weights + g.weight + o * inputs * taps;
         int8_t *channel_weights = to + i / vector * g.kernel_height * line + i % vector * 4;
         for (int64_t c = first; c < first + inputs; c++) {
           for (int64_t tap = 0; tap < taps; tap++) {
@@ -235,22 +231,27 @@ class Packer {
 
 }  // namespace
 
-void pack(Plan &plan, const snn_graph &graph, Layer &layer, const Projections &projections,
-          int32_t node) {
-  Packer(plan, graph).pack(layer, projections, node);
+void pack(Plan &plan, const snn_graph &graph, Layer &layer, int32_t node) {
+  Packer(plan, graph).pack(layer, node);
 }
 
 void set_thresholds(Layer &layer, const int32_t *thresholds) {
-  const int64_t padded_channels = layer.shape.words() * 64;
-  layer.thresholds16 = Array<int16_t>(static_cast<size_t>(padded_channels));
-  layer.thresholds32 = Array<int32_t>(static_cast<size_t>(padded_channels));
-  for (int64_t i = 0; i < padded_channels; i++) {
-    const int32_t threshold = i < layer.shape.channels ? thresholds[i] : INT32_MAX;
-    layer.thresholds32.get()[i] = threshold;
-    // Currents that fit 16 bits are within ±32767: none exceeds 32767, and all exceed -32768.
-    layer.thresholds16.get()[i] =
-        static_cast<int16_t>(std::clamp<int32_t>(threshold, INT16_MIN, INT16_MAX));
-  }
+  const auto set = [&](Array<int16_t> &to16, Array<int32_t> &to32, const int8_t *weights) {
+    const int64_t padded_channels = layer.shape.words() * 64;
+    to16 = Array<int16_t>(static_cast<size_t>(padded_channels));
+    to32 = Array<int32_t>(static_cast<size_t>(padded_channels));
+    for (int64_t i = 0; i < padded_channels; i++) {
+      int64_t threshold = i < layer.shape.channels ? thresholds[i] : INT32_MAX;
+      if (weights && i < layer.shape.channels) threshold -= weights[i];
+      // Currents are within ±(2^31 - 1), or, in 16 bits, ±32767: none exceeds the highest number,
+      // and all exceed the lowest.
+      to32.get()[i] = static_cast<int32_t>(std::clamp<int64_t>(threshold, INT32_MIN, INT32_MAX));
+      to16.get()[i] = static_cast<int16_t>(std::clamp<int64_t>(threshold, INT16_MIN, INT16_MAX));
+    }
+  };
+  set(layer.thresholds16, layer.thresholds32, nullptr);
+  Shortcut &shortcut = layer.shortcut;
+  if (shortcut.value >= 0) set(shortcut.thresholds16, shortcut.thresholds32, shortcut.weights);
 }
 
 // A sum that begins with −floor(θ) is compared with 0. Only pixels near the border differ, so a

@@ -144,15 +144,17 @@ class Planner {
     require(node.positions == 0 || node.positions == 1, n, "has thresholds of no known kind");
     Layer layer;
     layer.value = static_cast<int32_t>(plan_.values.size());
-    Projections projections;
-    for (int32_t p = 0; p < node.projections; p++)
-      projections.push_back(graph_.projection + next_projection_++);
-    const int64_t max_current = check_projections(layer, projections, node.channels, n);
+    const snn_projection *const first = graph_.projection + next_projection_;
+    next_projection_ += node.projections;
+    const int64_t max_current =
+        check_projections(layer, first, first + node.projections, node.channels, n);
+    take_shortcut(layer);
+    list_events(layer);
     const int64_t count =
         node.positions ? checked_product(node.channels, layer.shape.pixels(), n) : node.channels;
     require(node.threshold >= 0 && node.threshold <= graph_.threshold_count - count, n,
             "its thresholds are not there");
-    pack(plan_, graph_, layer, projections, n);
+    pack(plan_, graph_, layer, n);
     const int32_t *thresholds = graph_.thresholds + node.threshold;
     if (node.positions) {
       require(!layer.image_inputs.empty(), n,
@@ -185,9 +187,9 @@ class Planner {
                                   1,
                                   graph_.readout_weight};
     Layer layer;
-    const Projections projections = {&whole};
-    check_projections(layer, projections, graph_.classes, n);
-    pack(plan_, graph_, layer, projections, n);
+    check_projections(layer, &whole, &whole + 1, graph_.classes, n);
+    list_events(layer);
+    pack(plan_, graph_, layer, n);
     plan_.classes = graph_.classes;
     plan_.scale.assign(graph_.scale, graph_.scale + graph_.classes);
     plan_.bias.assign(graph_.bias, graph_.bias + graph_.classes);
@@ -196,12 +198,13 @@ class Planner {
 
   // Checks the projections and splits them into those of the image, which are dense, and of spikes.
   // Returns a bound on the magnitude of currents.
-  int64_t check_projections(Layer &layer, const Projections &projections, int64_t channels,
-                            int32_t n) {
+  int64_t check_projections(Layer &layer, const snn_projection *first, const snn_projection *last,
+                            int64_t channels, int32_t n) {
     int64_t max_current = 0;
-    for (const snn_projection *p : projections) {
-      Value &from = source(p->source, n);
-      const Geometry g = geometry(*p);
+    for (const snn_projection *p = first; p < last; p++) {
+      const Value &from = source(p->source, n);
+      const Geometry g = {p->source,    p->kernel_height, p->kernel_width, p->stride_y, p->stride_x,
+                          p->padding_y, p->padding_x,     p->groups,       p->weight};
       for (int64_t side : {g.kernel_height, g.kernel_width, g.stride_y, g.stride_x, g.groups}) {
         require(side >= 1 && side <= kMaxSide, n,
                 "a kernel, stride or number of groups is not 1 to 65535");
@@ -215,9 +218,8 @@ class Planner {
       const int64_t width = from.shape.width + 2 * g.padding_x - g.kernel_width;
       require(height >= 0 && width >= 0, n, "its kernel does not fit its source");
       const Shape out = checked_shape(channels, height / g.stride_y + 1, width / g.stride_x + 1, n);
-      require(p == projections[0] ||
-                  (out.height == layer.shape.height && out.width == layer.shape.width),
-              n, "its projections have different shapes");
+      require(p == first || (out.height == layer.shape.height && out.width == layer.shape.width), n,
+              "its projections have different shapes");
       layer.shape = out;
       const int64_t taps = checked_product(g.kernel_height, g.kernel_width, n);
       const int64_t fan_in = checked_product(taps, from.shape.channels / g.groups, n);
@@ -226,19 +228,39 @@ class Planner {
               "its weights are not there");
       max_current += checked_product(fan_in, from.max_value, n) * 128;
       require(max_current < INT32_MAX, n, "its current could leave 32 bits");
-      from.needs_events |= from.form != Form::kImage;
       (from.form == Form::kImage ? layer.image_inputs : layer.spike_inputs).push_back(g);
-      layer.grouped |= g.groups > 1 && from.form != Form::kImage;
       if (from.form == Form::kImage) {
         plan_.margin_y = std::max(plan_.margin_y, g.padding_y);
         plan_.margin_x = std::max(plan_.margin_x, g.padding_x);
-      } else {
-        layer.max_pixel_events += std::min(g.kernel_height, from.shape.height) *
-                                  std::min(g.kernel_width, from.shape.width) * from.shape.channels *
-                                  from.max_value;
       }
     }
     return max_current;
+  }
+
+  // Takes the first projection that can be one, if rows of other projections are left.
+  void take_shortcut(Layer &layer) const {
+    std::vector<Geometry> &inputs = layer.spike_inputs;
+    const auto found = std::find_if(inputs.begin(), inputs.end(), [&](const Geometry &g) {
+      const Value &from = plan_.values[g.value];
+      return std::max({g.kernel_height, g.kernel_width, g.stride_y, g.stride_x}) == 1 &&
+             g.groups == layer.shape.channels && g.groups == from.shape.channels &&
+             from.form == Form::kBits;
+    });
+    if (found == inputs.end() || inputs.size() == 1) return;
+    layer.shortcut.value = found->value;
+    layer.shortcut.weights = graph_.weights + found->weight;
+    inputs.erase(found);
+  }
+
+  void list_events(Layer &layer) {
+    for (const Geometry &g : layer.spike_inputs) {
+      Value &from = plan_.values[g.value];
+      from.needs_events = true;
+      layer.grouped |= g.groups > 1;
+      layer.max_pixel_events += std::min(g.kernel_height, from.shape.height) *
+                                std::min(g.kernel_width, from.shape.width) * from.shape.channels *
+                                from.max_value;
+    }
   }
 
   void add_layer(Layer layer) {

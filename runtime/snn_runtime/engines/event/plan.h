@@ -61,6 +61,17 @@ struct Value {
 struct Geometry {
   int32_t value;  // the source
   int64_t kernel_height, kernel_width, stride_y, stride_x, padding_y, padding_x, groups;
+  int64_t weight;  // where in the graph's weights its own begin
+};
+
+// A projection that leads from each neuron to the one at its place, as around a residual block: a
+// depthwise 1x1 convolution of a mask. Its events are not listed. A neuron whose source fired is
+// compared with its threshold less the weight.
+struct Shortcut {
+  int32_t value = -1;               // the source; -1: the layer has none
+  const int8_t *weights = nullptr;  // [channel], of the graph, while the plan is made
+  Array<int16_t> thresholds16;      // [channel] less the weight
+  Array<int32_t> thresholds32;
 };
 
 // The weight rows of one projection in one tile, [ky][kx][source channel]. A tile within one group
@@ -117,6 +128,7 @@ struct Layer {
   Shape shape;
   int64_t neuron_offset = 0;  // neurons of the populations before it
   std::vector<Geometry> spike_inputs, image_inputs;
+  Shortcut shortcut;
   std::vector<Tile> tiles;
   Array<int16_t> thresholds16;  // [channel] clamped to 16 bits, see set_thresholds
   Array<int32_t> thresholds32;  // [channel]

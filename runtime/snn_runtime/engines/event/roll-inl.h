@@ -110,20 +110,21 @@ void roll_row(const InputRow &input, const int8_t *weights, Sum *const (&sums)[R
   }
 }
 
+// Fires the pixels [first, last) from their sums.
 template <int Width>
-void fire_row(const Layer &layer, const Tile &tile, const int16_t *sums, uint64_t *mask) {
-  for (int64_t x = 0; x < layer.shape.width; x++, sums += Width, mask += layer.shape.words()) {
+void fire_pixels(const Neurons &neurons, int64_t first, int64_t last, const int16_t *sums) {
+  for (int64_t pixel = first; pixel < last; pixel++, sums += Width) {
     VecI16 own[Width / kLanes16];
     SNN_UNROLL(16)
     for (int i = 0; i < Width / kLanes16; i++) own[i] = load<VecI16>(sums + i * kLanes16);
-    fire16<Width>(own, layer.thresholds16.get() + tile.first_channel, mask);
+    neurons.fire16<Width>(own, pixel);
   }
 }
 
 template <int Width>
-void fire_row(const Layer &layer, const Tile &tile, const int32_t *sums, uint64_t *mask) {
-  for (int64_t x = 0; x < layer.shape.width; x++, sums += Width, mask += layer.shape.words()) {
-    fire32(Width, sums, layer.thresholds32.get() + tile.first_channel, mask);
+void fire_pixels(const Neurons &neurons, int64_t first, int64_t last, const int32_t *sums) {
+  for (int64_t pixel = first; pixel < last; pixel++, sums += Width) {
+    neurons.fire32(Width, sums, pixel);
   }
 }
 
@@ -166,10 +167,10 @@ void roll_tile(const Plan &plan, const Layer &layer, const Tile &tile, Workspace
   const Geometry &g = layer.spike_inputs[0];
   const Value &source = plan.values[g.value];
   const ValueBuffer &buffer = space.buffers[g.value];
-  const int64_t words = layer.shape.words(), height = source.shape.height;
+  const int64_t width = layer.shape.width, height = source.shape.height;
   const int64_t event_bytes = g.kernel_height * g.kernel_width * Acc::kRowBytes;
   const SumRows<Acc::kWidth, Sum> sums(layer, g.kernel_height, scratch.currents.get());
-  uint64_t *const mask = space.buffers[layer.value].mask + tile.first_channel / 64;
+  const Neurons neurons(layer, tile, space);
   const int64_t end = min(height, last - g.padding_y + g.kernel_height - 1);
   int64_t next = first;  // the first row that has not fired
   for (int64_t y = max(0, first - g.padding_y); y < end; y++) {
@@ -186,7 +187,7 @@ void roll_tile(const Plan &plan, const Layer &layer, const Tile &tile, Workspace
       ky = roll_rows<Acc, kRollRows<Acc>>(input, tile.rows, sums, lowest, ky, stop);
     }
     for (; next < last && (next <= lowest - g.kernel_height + 1 || y == end - 1); next++) {
-      fire_row<Acc::kWidth>(layer, tile, sums.row(next), mask + next * layer.shape.width * words);
+      fire_pixels<Acc::kWidth>(neurons, next * width, next * width + width, sums.row(next));
       sums.clear(next);
     }
   }

@@ -89,12 +89,11 @@ class Net {
     return make_plan(graph_, kernels, 1);
   }
 
-  // Of a layer's p-th projection of spikes, or of the image: from input `i` of the output's group.
-  int64_t weight(const Layer &layer, size_t p, int64_t output, int64_t i, int64_t tap) const {
-    return weight(layer, p, false, output, i, tap);
-  }
-  int64_t image_weight(const Layer &layer, size_t p, int64_t output, int64_t i, int64_t tap) const {
-    return weight(layer, p, true, output, i, tap);
+  // Of a projection: from input `i` of the output's group.
+  int64_t weight(const Geometry &g, int64_t output, int64_t i, int64_t tap) const {
+    const int64_t taps = g.kernel_height * g.kernel_width;
+    const int64_t inputs = shapes_[static_cast<size_t>(g.value)].channels / g.groups;
+    return weights_[static_cast<size_t>(g.weight + (output * inputs + i) * taps + tap)];
   }
 
   bool per_position = false;
@@ -116,24 +115,6 @@ class Net {
     for (int64_t i = 0; i < count; i++) {
       weights_.push_back(static_cast<int8_t>(fixed ? weight : random_.between(-weight, weight)));
     }
-  }
-
-  int64_t weight(const Layer &layer, size_t p, bool image, int64_t output, int64_t i,
-                 int64_t tap) const {
-    const Geometry &g = image ? layer.image_inputs[p] : layer.spike_inputs[p];
-    const int64_t taps = g.kernel_height * g.kernel_width;
-    const int64_t inputs = shapes_[static_cast<size_t>(g.value)].channels / g.groups;
-    int64_t begin = readout_weight_;
-    if (layer.value >= 0) {
-      size_t next = 0;  // the layer's first projection
-      for (int32_t n = 0; n + 1 < layer.value; n++)
-        next += static_cast<size_t>(nodes_[static_cast<size_t>(n)].projections);
-      for (size_t seen = 0;; next++) {
-        if ((projections_[next].source == 0) == image && seen++ == p) break;
-      }
-      begin = projections_[next].weight;
-    }
-    return weights_[static_cast<size_t>(begin + (output * inputs + i) * taps + tap)];
   }
 
   Random &random_;

@@ -151,7 +151,7 @@ int64_t weight_of(const Net &net, const Plan &plan, const Layer &layer, const Ti
   const int64_t tap = (row - block.first_row) / block.channels;
   const int64_t group = output / (layer.shape.channels / g.groups);
   if (channel / inputs != group) return 0;
-  return net.weight(layer, p, output, channel % inputs, tap);
+  return net.weight(g, output, channel % inputs, tap);
 }
 
 int64_t rows_of(const Layer &layer, const Tile &tile) {
@@ -323,7 +323,7 @@ int64_t image_current(const Net &net, const Plan &plan, const Layer &layer, cons
       for (int64_t i = 0; i < inputs; i++) {
         const int64_t colour = group * inputs + i;
         const int64_t element = image[(y * shape.width + x) * 3 + colour] - plan.offset[colour];
-        sum += element * net.image_weight(layer, p, output, i, tap);
+        sum += element * net.weight(g, output, i, tap);
       }
     }
   }

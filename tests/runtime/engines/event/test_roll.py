@@ -6,10 +6,11 @@ from graphs import pictures
 from growing import Growing
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rolling_graphs import SHORTCUTS, residual, rolling
 
 from snn_runtime.engines.event.backend import EventBackend
 from snn_runtime.engines.event.library import instruction_sets
-from snn_runtime.graph import INPUT, Projection, SpikingGraph, reference
+from snn_runtime.graph import INPUT, Population, Projection, SpikingGraph, reference
 
 BEFORE = ("edge", "all", "none", "sparse", "dense", "mixed")
 KINDS = ("half_bytes", "half_byte_ends", "lowest", "highest", "signed", "random", "extreme")
@@ -26,21 +27,6 @@ def assert_exact(graph: SpikingGraph, threads: tuple[int, ...] = (1, 2, 3)) -> N
                 message = f"{population}, {engine.details}"
                 np.testing.assert_array_equal(spikes[population], bits, message)
             np.testing.assert_array_equal(engine.run(images), expected.logits, engine.details)
-
-
-def rolling(
-    side: int, inputs: int, out: int, kernel: int, padding: tuple[int, int], kind: str, firing: str
-) -> SpikingGraph:
-    """A population that fires as asked, and one above it that rolls."""
-    grown = Growing(side, side + 1)
-    grown.convolve("on", INPUT, inputs, firing=firing)
-    if kind in ("lowest", "highest"):
-        value = -8 if kind == "lowest" else 7
-        weight = np.full((out, inputs, kernel, 3), value, np.int8)
-    else:
-        weight = grown.weight(kind, 127, out, inputs, kernel, 3)
-    grown.add("rolls", Projection("on", weight, padding=padding))
-    return grown.graph("rolls")
 
 
 @settings(max_examples=40)
@@ -100,3 +86,51 @@ def test_several_layers_and_pools() -> None:
         )
         source = grown.pool(source, "max", 2) if i < 2 else source
     assert_exact(grown.graph(source))
+
+
+@settings(max_examples=15)
+@given(st.data())
+def test_random_shortcuts(data: st.DataObject) -> None:
+    """Weights of 8 bits beside rows of 4; maps that roll and maps that do not."""
+    draw = data.draw
+    side, channels = draw(st.sampled_from([2, 4, 8, 9])), draw(st.sampled_from([3, 64, 65]))
+    kind = draw(st.sampled_from(KINDS[:2] + KINDS[4:]))
+    shortcut = draw(st.sampled_from(["random", *SHORTCUTS]))
+    firing, image = draw(st.sampled_from(BEFORE)), draw(st.booleans())
+    assert_exact(residual(side, channels, kind, firing, shortcut, image=image), threads=(1, 3))
+
+
+@pytest.mark.parametrize("kind", ["half_byte_ends", "signed"])
+def test_a_shortcut_beside_sums_that_leave_16_bits(kind: str) -> None:
+    assert_exact(residual(32, 64, kind, "all", "lowest"), threads=(1, 2))
+
+
+@pytest.mark.parametrize("theta", [-32768.5, -32767.5, 32766.5, 32767.5, 2**23 - 0.5])
+def test_thresholds_that_a_shortcut_takes_out_of_16_bits(theta: float) -> None:
+    grown = Growing(8, 8)
+    source = grown.convolve("on", INPUT, 64, firing="dense")
+    grown.convolve("inner", source, 64, (3, 3), kind="half_bytes", padding=(1, 1))
+    weight = np.full((64, 1, 1, 1), -127, np.int8)
+    weight[::2] = 127
+    rows = grown.weight("half_bytes", 8, 64, 64, 3, 3)
+    projections = (Projection("inner", rows, padding=(1, 1)), Projection(source, weight, groups=64))
+    grown.append(Population("joined", projections, np.full(64, theta, np.float32)))
+    assert_exact(grown.graph("joined"), threads=(1,))
+
+
+def test_shortcuts_that_are_no_masks() -> None:
+    """Of counts, of a source seen twice, of two sources: what is no plain shortcut is gathered."""
+    grown = Growing(16, 16)
+    source = grown.convolve("on", INPUT, 64, firing="dense")
+    small, most = grown.pool(source, "sum", 2), grown.pool(source, "max", 2)
+    depthwise = [grown.weight("extreme", 127, 64, 1, 1, 1) for _ in range(4)]
+    one, two, three, four = (
+        Projection(name, weight, groups=64)
+        for name, weight in zip((small, most, most, small), depthwise, strict=True)
+    )
+    rows = grown.weight("half_bytes", 8, 64, 64, 3, 3)
+    grown.add("a", one, Projection(most, rows, padding=(1, 1)))
+    grown.add("b", two, three)
+    grown.add("c", two, four, three, Projection("b", rows, padding=(1, 1)))
+    grown.add("d", Projection("c", depthwise[0], groups=64))
+    assert_exact(grown.graph("d"))

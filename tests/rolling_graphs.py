@@ -1,0 +1,58 @@
+"""Layers that the event engine walks by input pixel, plain and around a residual block."""
+
+from collections.abc import Callable
+
+import numpy as np
+from growing import Growing
+
+from snn_runtime.graph import INPUT, Projection, SpikingGraph
+
+SHORTCUTS = {"lowest": -127, "highest": 127, "one": 1}
+
+
+def rolling(
+    side: int, inputs: int, out: int, kernel: int, padding: tuple[int, int], kind: str, firing: str
+) -> SpikingGraph:
+    """A population that fires as asked, and one above it that rolls."""
+    grown = Growing(side, side + 1)
+    grown.convolve("on", INPUT, inputs, firing=firing)
+    if kind in ("lowest", "highest"):
+        value = -8 if kind == "lowest" else 7
+        weight = np.full((out, inputs, kernel, 3), value, np.int8)
+    else:
+        weight = grown.weight(kind, 127, out, inputs, kernel, 3)
+    grown.add("rolls", Projection("on", weight, padding=padding))
+    return grown.graph("rolls")
+
+
+def residual(
+    side: int, channels: int, kind: str, firing: str, shortcut: str, *, image: bool = False
+) -> SpikingGraph:
+    """Two layers whose second also sees the source of the first, neuron by neuron."""
+    grown = Growing(side, side + 1)
+    source = grown.convolve("on", INPUT, channels, firing=firing)
+    inner = grown.convolve("inner", source, channels, (3, 3), kind=kind, padding=(1, 1))
+    if shortcut == "random":
+        weight = grown.weight("random", 127, channels, 1, 1, 1)
+    else:
+        weight = np.full((channels, 1, 1, 1), SHORTCUTS[shortcut], np.int8)
+    projections = [
+        Projection(source, weight, groups=channels),
+        Projection(inner, grown.weight(kind, 127, channels, channels, 3, 3), padding=(1, 1)),
+    ]
+    if image:
+        projections.append(Projection(INPUT, grown.weight("random", 9, channels, 3, 1, 1)))
+    grown.add("joined", *projections, positions=image)
+    return grown.graph("joined")
+
+
+ROLLING: dict[str, Callable[[], SpikingGraph]] = {
+    "rolls_half_bytes": lambda: rolling(8, 40, 64, 3, (1, 1), "half_bytes", "dense"),
+    "rolls_ends": lambda: rolling(9, 33, 130, 3, (2, 0), "half_byte_ends", "all"),
+    "rolls_lowest": lambda: rolling(8, 19, 64, 2, (1, 2), "lowest", "all"),
+    "rolls_highest": lambda: rolling(8, 18, 65, 5, (4, 1), "highest", "mixed"),
+    "rolls_bytes": lambda: rolling(32, 29, 64, 3, (1, 1), "signed", "all"),
+    "rolls_a_shortcut": lambda: residual(8, 65, "half_bytes", "dense", "lowest"),
+    "gathers_a_shortcut": lambda: residual(4, 65, "extreme", "dense", "random"),
+}
+"""For the sanitizers and the emulators, small."""
