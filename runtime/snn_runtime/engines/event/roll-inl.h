@@ -27,13 +27,6 @@ namespace {
 
 constexpr int kRollColumns = 3;  // of a kernel
 
-// Output rows whose cells fit the registers, beside a weight row and its shifted copy.
-template <class Acc>
-constexpr int kRollRows = (kRegisters - 4) / (2 * kRollColumns * Acc::kVectors) < 1 ? 1
-                          : (kRegisters - 4) / (2 * kRollColumns * Acc::kVectors) > 3
-                              ? 3
-                              : (kRegisters - 4) / (2 * kRollColumns * Acc::kVectors);
-
 template <class Acc>
 SNN_INLINE void add_cell(const Acc &cell, int64_t count, int16_t *sums) {
   VecI16 own[Acc::kWidth / kLanes16];
@@ -62,9 +55,10 @@ struct InputRow {
 };
 
 // Adds an input row's events to `Rows` output rows, whose kernel rows begin at `weights`, the lowest
-// output row first. `sums` point at the first column of each.
+// output row first. `sums` point at the first column of each. A function of its own: what
+// surrounds it would take registers from its loops.
 template <class Acc, int Rows, class Sum>
-void roll_row(const InputRow &input, const int8_t *weights, Sum *const (&sums)[Rows]) {
+SNN_NOINLINE void roll_row(const InputRow &input, const int8_t *weights, Sum *const (&sums)[Rows]) {
   Acc left[Rows], middle[Rows], right[Rows];
   int64_t in_left = 0, in_middle = 0, in_right = 0;  // rows summed in each cell
   const int64_t end = input.width + input.padding;
@@ -161,7 +155,7 @@ SNN_INLINE int64_t roll_rows(const InputRow &input, const int8_t *rows,
 }
 
 // Output rows [first, last) of a tile.
-template <class Acc, class Sum>
+template <class Acc, int Rows, class Sum>
 void roll_tile(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &space,
                Scratch &scratch, int64_t first, int64_t last) {
   const Geometry &g = layer.spike_inputs[0];
@@ -184,7 +178,7 @@ void roll_tile(const Plan &plan, const Layer &layer, const Tile &tile, Workspace
     const int64_t lowest = y + g.padding_y;  // reached through ky 0
     const int64_t stop = min(g.kernel_height, lowest - first + 1);
     for (int64_t ky = max(0, lowest - last + 1); ky < stop;) {
-      ky = roll_rows<Acc, kRollRows<Acc>>(input, tile.rows, sums, lowest, ky, stop);
+      ky = roll_rows<Acc, Rows>(input, tile.rows, sums, lowest, ky, stop);
     }
     for (; next < last && (next <= lowest - g.kernel_height + 1 || y == end - 1); next++) {
       fire_pixels<Acc::kWidth>(neurons, next * width, next * width + width, sums.row(next));
@@ -217,22 +211,23 @@ int64_t most_pixel_events(const Plan &plan, const Layer &layer, const Workspace 
   return most;
 }
 
-template <class Acc>
+template <class Acc, int Rows>
 void roll(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &space,
           Scratch &scratch, int64_t first, int64_t last) {
   const bool fits16 = layer.max_pixel_events <= tile.event_limit ||
                       most_pixel_events(plan, layer, space, first, last) <= tile.event_limit;
-  if (fits16) return roll_tile<Acc, int16_t>(plan, layer, tile, space, scratch, first, last);
-  roll_tile<Acc, int32_t>(plan, layer, tile, space, scratch, first, last);
+  if (fits16) return roll_tile<Acc, Rows, int16_t>(plan, layer, tile, space, scratch, first, last);
+  roll_tile<Acc, Rows, int32_t>(plan, layer, tile, space, scratch, first, last);
 }
 
 void run_rolled(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &space,
                 Scratch &scratch, int64_t first, int64_t last) {
   if (tile.bits == 4) {
-    roll<NibbleSums<kRollWidth4 / kVectorBytes / 2>>(plan, layer, tile, space, scratch, first,
-                                                     last);
+    roll<NibbleSums<kRollWidth4 / kVectorBytes / 2>, kRollRows4>(plan, layer, tile, space, scratch,
+                                                                 first, last);
   } else if constexpr (kRollWidth8 > 0) {
-    roll<Accumulator8<kRollWidth8 / kVectorBytes>>(plan, layer, tile, space, scratch, first, last);
+    roll<Accumulator8<kRollWidth8 / kVectorBytes>, kRollRows8>(plan, layer, tile, space, scratch,
+                                                               first, last);
   }
 }
 

@@ -4,9 +4,9 @@
 // Each simd_*-inl.h defines:
 //
 //   kVectorBytes     of a register
-//   kRegisters       that hold vectors
 //   kMaxTileWidth    channels whose sums the registers hold
 //   kRollWidth4, 8   channels of a tile that rolls, of 4 and 8 bits; 0: such tiles do not
+//   kRollRows4, 8    output rows that such a tile adds an event to at once
 //   kRollMinSide8    of a map from which on tiles of 8 bits roll
 //   kImagePixels     output pixels whose sums over the image the registers hold
 //   greater_mask     bit i: a[i] > b[i], for lanes of 16 and of 32 bits

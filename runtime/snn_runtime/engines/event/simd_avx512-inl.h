@@ -8,9 +8,9 @@ namespace snn {
 namespace SNN_ISA {
 
 constexpr int kVectorBytes = 64;
-constexpr int kRegisters = 32;
 constexpr int kMaxTileWidth = 512;
 constexpr int kRollWidth4 = 128, kRollWidth8 = 64;
+constexpr int kRollRows4 = 3, kRollRows8 = 3;
 constexpr int kRollMinSide8 = 16;
 constexpr int kImagePixels = 4;
 

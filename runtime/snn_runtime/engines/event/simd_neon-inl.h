@@ -8,9 +8,9 @@ namespace snn {
 namespace SNN_ISA {
 
 constexpr int kVectorBytes = 16;
-constexpr int kRegisters = 32;
 constexpr int kMaxTileWidth = 128;
 constexpr int kRollWidth4 = 64, kRollWidth8 = 64;
+constexpr int kRollRows4 = 2, kRollRows8 = 1;
 constexpr int kRollMinSide8 = 32;
 constexpr int kImagePixels = 2;
 

@@ -8,9 +8,9 @@ namespace snn {
 namespace SNN_ISA {
 
 constexpr int kVectorBytes = 16;
-constexpr int kRegisters = 16;
 constexpr int kMaxTileWidth = 64;
 constexpr int kRollWidth4 = 64, kRollWidth8 = 0;
+constexpr int kRollRows4 = 1, kRollRows8 = 1;
 constexpr int kRollMinSide8 = 0;
 constexpr int kImagePixels = 2;
 

@@ -62,6 +62,9 @@ constexpr uint32_t kPrefetchRowsBeyondL2 = 48;
 // layer from 8 on, 0.8 times at 4. For 8 bits see kRollMinSide8 in each simd_*-inl.h: 1.2 times at
 // 32 and nothing below on AVX2; on AVX-512 16 is by the measurements of a prototype on Zen 5.
 constexpr int64_t kRollMinSide4 = 8;
+// Output rows that a rolling tile adds an event to at once, kRollRows4 and 8 in each simd_*-inl.h: as
+// many as the registers hold. On AVX2 three rows of 4-bit weights are two registers more than there
+// are, and yet faster than two rows and then one, see docs/measurements.
 
 // Output channels of a tile. A wide tile reads long runs of memory and gathers its rows once. A
 // narrow one stays in cache from pixel to pixel, and there are more of them to share out. The

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define SNN_INLINE inline __attribute__((always_inline))
+#define SNN_NOINLINE __attribute__((noinline))
 #define SNN_PRAGMA(text) _Pragma(#text)
 #define SNN_UNROLL(times) SNN_PRAGMA(GCC unroll times)
 
