@@ -2,7 +2,7 @@
 # From nothing to a label: train on scikit-learn's scans of digits, export with proof, label a scan.
 #
 #     digits.sh                                  half a minute on two cores
-#     digits.sh --timesteps 1 --epochs 2         flags of train-snn
+#     digits.sh --epochs 4,8                     flags of train-snn
 set -eu
 
 train-snn --data digits --out digits "$@"

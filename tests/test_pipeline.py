@@ -34,7 +34,7 @@ def trained(place: Path) -> Path:
     done = command("snn_train.cli", "--data", "digits", "--format", "json", cwd=place)
     assert done.returncode == 0, done.stderr
     stages = json.loads(done.stdout.splitlines()[-1])["stages"]
-    assert [stage["stage"] for stage in stages] == ["ann", "t5", "t4", "t3", "t2", "t1"]
+    assert [stage["stage"] for stage in stages] == ["ann", "t1"]
     assert all(stage["test"] >= 0.95 for stage in stages)
     return place / "runs" / "digits" / "t1.pt"
 
@@ -51,7 +51,7 @@ def exported(place: Path, trained: Path) -> tuple[Path, dict[str, object]]:
 
 def test_training_leaves_metrics_and_a_plot(trained: Path) -> None:
     lines = (trained.parent / "metrics.jsonl").read_text().splitlines()
-    assert {json.loads(line)["stage"] for line in lines} >= {"ann", "t5", "t1"}
+    assert {json.loads(line)["stage"] for line in lines} == {"ann", "t1"}
     with Image.open(trained.parent / "training.png") as picture:
         assert picture.format == "PNG" and min(picture.size) > 300
 

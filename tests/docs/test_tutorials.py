@@ -12,7 +12,7 @@ from PIL import Image
 
 SHORT = {  # pattern: what stands in its place
     r"--width \S+ ": "",
-    r"--timesteps \S+ --epochs \S+": "",
+    r" --epochs \S+": "",
     r"^train-snn .*": r"\g<0> --network vgg5 --width 0.1 --timesteps 1 --epochs 1,1 "
     "--largest-drop 1 --rate-limits 0,1 --threads 1",
     r"--network vgg5 --image-size": "--image-size",

@@ -65,7 +65,7 @@ def photos(root: Path, height: int = 24, width: int = 32) -> Path:
         (["--surrogate", "tanh"], ["architecture", "surrogate"], "tanh"),
         (["--dropout", "0.3"], ["architecture", "dropout"], 0.3),
         (["--timesteps", "1", "--epochs", "4,9"], ["settings", "stages"], [[0, 4], [1, 9]]),
-        (["--epochs", "7"], ["settings", "stages"], [[t, 7] for t in (0, 5, 4, 3, 2, 1)]),
+        (["--epochs", "7"], ["settings", "stages"], [[0, 7], [1, 7]]),
         (["--batch-size", "32"], ["settings", "batch_size"], 32),
         (["--optimiser", "sgd"], ["settings", "optimiser"], "sgd"),
         (["--learning-rate", "0.125"], ["settings", "learning_rate"], 0.125),
@@ -179,7 +179,7 @@ def test_a_gpu_that_is_not_there_is_refused(
         (["--data", "digits", "--timesteps", "1,2"], ["timesteps [1, 2] do not descend"]),
         (["--data", "digits", "--timesteps", "a"], ["--timesteps a", "such as 5,3,1"]),
         (["--data", "digits", "--epochs", "0"], ["--epochs 0", "whole numbers from 1"]),
-        (["--data", "digits", "--epochs", "1,2,3,4,5,6,7"], ["--epochs 1,2,3", "at most 6"]),
+        (["--data", "digits", "--epochs", "1,2,3,4,5,6,7"], ["--epochs 1,2,3", "at most 2"]),
         (["--data", "digits", "--augment", "turn"], ["--augment turn", "flip,shift=4"]),
         (["--data", "digits", "--augment", "shift=x"], ["--augment shift=x"]),
         (["--data", "digits", "--augment", "shift=8"], ["--augment shift=8", "8x8"]),
@@ -224,7 +224,7 @@ def test_an_old_run_is_never_overwritten(
     refused(train_snn("--data", "digits", "--out", directory), 2, "holds a run already")
 
 
-@pytest.mark.parametrize("name", ["t1.pt", "t2-refused.pt", "metrics.jsonl", "training.png"])
+@pytest.mark.parametrize("name", ["t1.pt", "t1-refused.pt", "metrics.jsonl", "training.png"])
 def test_a_file_that_lies_there_is_never_replaced(
     train_snn: Command, tmp_path: Path, name: str
 ) -> None:

@@ -5,6 +5,8 @@ import math
 from dataclasses import asdict
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from snn_train.choices import RecipeName
 from snn_train.cli import changes
@@ -13,7 +15,7 @@ from snn_train.flags import parse_args
 from snn_train.network import Architecture
 from snn_train.recipe import Recipe
 from snn_train.schedule import learning_rate
-from snn_train.stage import Stage
+from snn_train.stage import LEAST_SHARE, Stage, shared
 from snn_train.validation import gate
 
 ONE = (Stage(0, 1),)
@@ -125,14 +127,24 @@ def stages(recipe: RecipeName, data: str, **flags: str) -> list[tuple[int, int]]
     return [(stage.timesteps, stage.epochs) for stage in changed.stages]
 
 
+DOWN = {"timesteps": "5,4,3,2,1"}
+
+
 @pytest.mark.parametrize(
     ("recipe", "data", "flags", "expected"),
     [
         ("iir", "cifar10", {}, [(0, 300), *((t, 500) for t in (5, 4, 3, 2, 1))]),
         ("iir", "digits", {}, [(0, 30), *((t, 10) for t in (5, 4, 3, 2, 1))]),
-        ("iir-bn", "cifar10", {}, [(0, 20), (5, 3), (4, 3), (3, 3), (2, 3), (1, 30)]),
-        ("iir-bn", "digits", {"timesteps": "5,3,1"}, [(0, 15), (5, 3), (3, 3), (1, 15)]),
-        ("iir-bn", "digits", {"timesteps": "1"}, [(0, 15), (1, 15)]),
+        ("iir", "digits", {"timesteps": "1"}, [(0, 30), (1, 10)]),
+        ("iir-bn", "cifar10", {}, [(0, 20), (1, 72)]),
+        ("iir-bn", "digits", {}, [(0, 15), (1, 57)]),
+        ("iir-bn", "digits", {"timesteps": "1"}, [(0, 15), (1, 57)]),
+        # What these had when they were the default.
+        ("iir-bn", "cifar10", DOWN, [(0, 20), (5, 3), (4, 3), (3, 3), (2, 3), (1, 30)]),
+        ("iir-bn", "digits", DOWN, [(0, 15), (5, 3), (4, 3), (3, 3), (2, 3), (1, 15)]),
+        ("iir-bn", "imagenet", DOWN, [(0, 40), (5, 2), (4, 2), (3, 2), (2, 2), (1, 20)]),
+        ("iir-bn", "digits", {"timesteps": "5,3,1"}, [(0, 15), (5, 4), (3, 4), (1, 25)]),
+        ("iir-bn", "digits", {"timesteps": "2"}, [(0, 15), (2, 28)]),
         ("iir", "mnist", {"timesteps": "7,6,1"}, [(0, 300), (7, 500), (6, 500), (1, 500)]),
         ("iir", "mnist", {"timesteps": "3,1", "epochs": "7"}, [(0, 7), (3, 7), (1, 7)]),
         ("iir", "mnist", {"timesteps": "3,1", "epochs": "7,2"}, [(0, 7), (3, 2), (1, 2)]),
@@ -143,6 +155,21 @@ def test_stages_are_those_asked_for(
     recipe: RecipeName, data: str, flags: dict[str, str], expected: list[tuple[int, int]]
 ) -> None:
     assert stages(recipe, data, **flags) == expected
+
+
+@given(
+    hours=st.integers(1, 2000),
+    timesteps=st.lists(st.integers(1, 12), min_size=1, max_size=6, unique=True),
+)
+def test_stages_that_share_hours_cost_no_more(hours: int, timesteps: list[int]) -> None:
+    timesteps.sort(reverse=True)
+    epochs = shared(hours, timesteps)
+    *between, last = epochs
+    assert len(epochs) == len(timesteps) and min(epochs) >= 1 and len({*between}) <= 1
+    spent = sum(n * t for n, t in zip(epochs, timesteps, strict=True))
+    if hours >= sum(timesteps) + LEAST_SHARE * timesteps[-1]:  # there is enough to share
+        assert hours - timesteps[-1] < spent <= hours
+        assert all(last >= LEAST_SHARE * each for each in between)
 
 
 @pytest.mark.parametrize(

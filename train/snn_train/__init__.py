@@ -14,7 +14,7 @@ stages     stages (how one ends and the next begins), calibrate, validation, rem
 state      state (what an interruption must not lose), records, saving, folder, lock, checkpoint,
            torch_zip
 data       data: a folder of its own
-machine    parallel (processes), threads
+machine    parallel (processes), threads, precision
 command    api, cli, flags, choices, progress, report, plot, signals
 """
 

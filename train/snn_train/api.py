@@ -20,6 +20,7 @@ from snn_train.layout import plan
 from snn_train.lock import Lock
 from snn_train.parallel import AUTOMATIC, Machine, Team
 from snn_train.plot import plot
+from snn_train.precision import fastest
 from snn_train.pretrained import Pretrained
 from snn_train.progress import Progress, reporter
 from snn_train.recipe import Recipe
@@ -54,7 +55,8 @@ def train(
         machine: device, threads and the like.
         progress: its methods are called as the run goes on; None logs to `snn_train`.
         command: noted in every checkpoint; None notes this call.
-        changes: to the recipe, see `Recipe.change`.
+        changes: to the recipe, see `Recipe.change`. Without a `precision` among them, or with
+            "auto", a recipe that is named gets the fastest one.
 
     Returns:
         The finished run: `records` of its epochs, `outcomes` of its stages, `checkpoint(stage)`.
@@ -70,6 +72,9 @@ def train(
     command = command or _call(data, changes)
     with _joined(machine) as (team, device):
         progress = reporter(progress, team)
+        named = isinstance(recipe, str) and begin_with is None
+        if changes.get("precision", "auto" if named else None) == "auto":
+            changes["precision"] = fastest(device, team)
         # First, so that no run is left half begun: nothing is written before all is checked.
         pretrained = None if begin_with is None else Pretrained.load(Path(begin_with))
         if pretrained:

@@ -31,8 +31,10 @@ EXAMPLES = f"""examples:
   train-snn --data digits
       the whole way, ANN to T=1, on scikit-learn's scans, in about a minute
   train-snn --data imagefolder:photos --network vgg9 --width 0.5 --image-size 32x32
-  train-snn --data cifar10 --network vgg16 --recipe iir --timesteps 5,4,3,2,1 --epochs 300,500
-      the paper's own recipe
+  train-snn --data cifar10 --network vgg16 --recipe iir
+      the paper's own recipe: 300 epochs of the ANN, then 500 each at 5, 4, 3, 2, 1 timesteps
+  train-snn --data digits --timesteps 5,3,1
+      not straight to T=1: in steps that share its hours
   train-snn --data imagenet:ILSVRC2012 --recipe iir --network vgg16
       pictures of 224x224, decoded while training
   train-snn --data digits --int-bits 4
@@ -108,7 +110,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     machine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     threads = whole_number(1, MOST)
     machine.add_argument("--threads", type=threads, help="CPU threads (default: all it may use)")
-    machine.add_argument("--precision", choices=get_args(Precision), default="float32")
+    machine.add_argument(
+        "--precision",
+        choices=("auto", *get_args(Precision)),
+        help="default auto: bfloat16 where the processor or GPU computes in it, else float32",
+    )
     part = "pictures computed at once, if a batch does not fit into memory (default: found out)"
     machine.add_argument("--micro-batch", type=whole_number(2), metavar="N", help=part)
     machine.add_argument("--compile", action="store_true", help="torch.compile the steps")
@@ -186,7 +192,9 @@ def _add_network(group: Any) -> None:
 
 
 def _add_training(group: Any) -> None:
-    group.add_argument("--timesteps", metavar="LIST", help="default 5,4,3,2,1")
+    group.add_argument(
+        "--timesteps", metavar="LIST", help="of the spiking stages (default 1; iir 5,4,3,2,1)"
+    )
     group.add_argument(
         "--epochs", metavar="LIST", help="the ANN's, then each stage's; the last one repeats"
     )

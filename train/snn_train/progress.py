@@ -82,7 +82,7 @@ def title(run: Run) -> str:
     parameters = sum(p.numel() for p in run.network.parameters())
     return (
         f"{recipe.network} width {recipe.width:g}, {parameters:,} parameters, recipe "
-        f"{recipe.name}, {stages}, on {run.experiment.data}, in {run.directory}"
+        f"{recipe.name}, {recipe.precision}, {stages}, on {run.experiment.data}, in {run.directory}"
     )
 
 

@@ -11,6 +11,7 @@ loss           cross-entropy                   + label smoothing + distillation 
 optimiser      Adam (amsgrad) 1e-4, in steps   AdamW, one cycle
 dropout        0.2, one mask for all T         none
 classifier     two dense layers of 4096        the readout alone
+timesteps      5, 4, 3, 2, 1                   1: straight from the ANN
 
 For ImageNet `iir` takes what the authors' code has: SGD at 1e-2 with a weight decay of 5e-4 for the
 ANN, Adam at 2e-5 without one for the spiking stages, batches of 128. The rest is as above, where
@@ -32,7 +33,7 @@ from snn_train.choices import (
     Surrogate,
 )
 from snn_train.data.augmentation import Augmentation
-from snn_train.stage import Stage, ladder
+from snn_train.stage import Stage, ladder, straight
 
 MUON_LEARNING_RATE = 0.05
 
@@ -191,7 +192,7 @@ NETWORK_FIELDS = ("name", "network", "width", "hidden", "surrogate", "dropout")
 
 
 IIR_BN = Recipe(
-    ladder(20, 3, 3, 3, 3, 30),
+    straight(20, 72),
     distillation=0.5,
     augmentation=Augmentation(flip=True, shift=4, cutout=8),
 )
@@ -217,13 +218,13 @@ DEFAULTS: dict[str, dict[str, Recipe]] = {
         "cifar10": IIR_BN,
         "digits": replace(
             IIR_BN,
-            stages=ladder(15, 3, 3, 3, 3, 15),
+            stages=straight(15, 57),
             network="vgg5",
             batch_size=64,
             augmentation=Augmentation(shift=1),
         ),
         "imagenet": replace(
-            IIR_BN, stages=ladder(40, 2, 2, 2, 2, 20), network="vgg16", augmentation=IMAGENET
+            IIR_BN, stages=straight(40, 48), network="vgg16", augmentation=IMAGENET
         ),
     },
     "iir": {

@@ -1,6 +1,9 @@
 """The stages of a run: what is trained at how many timesteps, and for how long.
 
-ANN ─► T = 5 ─► T = 4 ─► … ─► T = 1 ─► integers     each stage starts from the one before
+ANN ─► T = 1 ─► integers                            recipe iir-bn
+ANN ─► T = 5 ─► T = 4 ─► … ─► T = 1 ─► integers     recipe iir, or with --timesteps 5,4,3,2,1
+
+Each stage starts from the one before.
 """
 
 from collections.abc import Sequence
@@ -25,10 +28,19 @@ class Stage:
         return f"t{self.timesteps}" if self.timesteps else "ann"
 
 
-def ladder(*epochs: int) -> tuple[Stage, ...]:
-    """Return the ANN and T = 5, 4, 3, 2, 1 with these epochs; the last number repeats."""
-    counts = [*epochs, *[epochs[-1]] * (6 - len(epochs))]
-    return tuple(Stage(t, n) for t, n in zip((0, 5, 4, 3, 2, 1), counts, strict=True))
+LEAST_SHARE = 5
+"""How many times as many epochs the last spiking stage has at least as any between it and the ANN,
+where they share its hours."""
+
+
+def straight(ann: int, spiking: int) -> tuple[Stage, ...]:
+    """Return the ANN and T = 1 with so many epochs."""
+    return Stage(0, ann), Stage(1, spiking)
+
+
+def ladder(ann: int, spiking: int) -> tuple[Stage, ...]:
+    """Return the ANN and T = 5, 4, 3, 2, 1 with so many epochs each."""
+    return Stage(0, ann), *(Stage(t, spiking) for t in (5, 4, 3, 2, 1))
 
 
 def changed(
@@ -42,8 +54,9 @@ def changed(
 
     Args:
         timesteps: of the spiking stages; None keeps them.
-        epochs: the ANN's, then each stage's, the last one repeats; None keeps them, and where there
-            are fewer stages than before, those of the first ones and of the last.
+        epochs: the ANN's, then each stage's, the last one repeats; None keeps them. Where there are
+            fewer stages than before, those of the first ones and of the last are kept; where there
+            was one spiking stage, all of them share its hours.
         integer_epochs: of the stage in integers, unless `epochs` has a number for it.
 
     Raises:
@@ -61,11 +74,26 @@ def changed(
             raise ValueError(f"--epochs {given}: expected at most {most} numbers")
         if len(counts) > len(steps):
             integer_epochs = counts.pop()
+    elif timesteps and len(before) == 2:
+        counts[1:] = shared(before[1].timesteps * counts[1], timesteps)
     elif len(counts) > len(steps):
         counts = [*counts[: len(steps) - 1], counts[-1]]
     counts += [counts[-1]] * (len(steps) - len(counts))
     result = tuple(Stage(t, n) for t, n in zip(steps, counts, strict=True))
     return (*result, Stage(1, integer_epochs, bits)) if bits else result
+
+
+def shared(hours: int, timesteps: Sequence[int]) -> list[int]:
+    """Share the hours of `hours` epochs at T = 1 among spiking stages, at least an epoch each.
+
+    An epoch at T counts T times. All stages but the last have n epochs, the last has what is left:
+
+        n = ⌊hours / (Σ T + LEAST_SHARE · T_last)⌋        n_last = ⌊(hours − n Σ T) / T_last⌋
+    """
+    *between, last = timesteps
+    each = max(1, hours // (sum(between) + LEAST_SHARE * last))
+    left = (hours - each * sum(between)) // last
+    return [*[each] * len(between), max(1, left)]
 
 
 def check(stages: Sequence[Stage]) -> None:

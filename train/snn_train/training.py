@@ -39,7 +39,7 @@ def train_run(
     stop: Callable[[], bool],
     compiled: bool = False,
 ) -> None:
-    """Carry `run` on to its end, leaving `ann.pt`, `t5.pt`, … behind.
+    """Carry `run` on to its end, leaving `ann.pt`, `t1.pt`, … behind.
 
     Args:
         stop: called after every step; True saves the state and raises `Stopped`.
