@@ -31,7 +31,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(place: Path) -> Path:
-    done = command("snn_train.cli", "--data", "digits", "--format", "json", cwd=place)
+    flags = "--data digits --width 0.5 --epochs 6,15 --format json".split()
+    done = command("snn_train.cli", *flags, cwd=place)
     assert done.returncode == 0, done.stderr
     stages = json.loads(done.stdout.splitlines()[-1])["stages"]
     assert [stage["stage"] for stage in stages] == ["ann", "t1"]

@@ -327,3 +327,6 @@ def test_an_epochs_line_says_what_matters() -> None:
         "spikes", "12.3%", "(%", "a", "layer:", "10", "26)",
     ]  # fmt: skip
     assert "spikes" not in epoch_line(replace(record, spike_rate=None))
+    newer = replace(record, training=0.9, epochs_left=7, seconds_left=400.0)
+    assert "loss 0.5123  training 90.00%  validation 98.70%" in epoch_line(newer)
+    assert "1,234 images/s  7 epochs to come, 7m left  spikes" in epoch_line(newer)

@@ -25,7 +25,7 @@ from snn_train.parallel import ALONE
 from snn_train.pretrained import Pretrained
 from snn_train.progress import Progress
 from snn_train.recipe import Recipe
-from snn_train.records import StageOutcome
+from snn_train.records import TIMES, StageOutcome
 from snn_train.schedule import INTEGER_FACTOR, peak
 from snn_train.stage import Stage
 from snn_train.state import Run, resume
@@ -182,10 +182,7 @@ def left(directory: Path, *names: str) -> dict[str, Any]:
     found: dict[str, Any] = {n: checkpoint.load(directory / f"{n}.pt")["network"] for n in names}
     latest = checkpoint.load(directory / "latest.pt")
     for key in ("records", "outcomes"):
-        found[key] = [
-            {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}
-            for row in latest[key]
-        ]
+        found[key] = [{k: v for k, v in row.items() if k not in TIMES} for row in latest[key]]
     return found
 
 

@@ -14,6 +14,7 @@ import torch
 
 from snn_runtime.files import MARK
 from snn_train import checkpoint
+from snn_train.records import TIMES
 
 if TYPE_CHECKING:
     from train.conftest import Trainer, Trainers
@@ -55,7 +56,7 @@ def once_started(directory: Path, trainer: "Trainer") -> "Trainer":
 
 
 def without_times(line: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in line.items() if k not in ("seconds", "images_per_second")}
+    return {k: v for k, v in line.items() if k not in TIMES}
 
 
 def metrics(directory: Path) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from snn_train.choices import RecipeName, Regulariser
 from snn_train.data import DataSet
 from snn_train.network import Architecture, SpikingNetwork
 from snn_train.progress import Progress, epoch_line
-from snn_train.records import EpochRecord
+from snn_train.records import TIMES, EpochRecord
 from snn_train.spike_budget import (
     SpikeBudget,
     hoyer_penalty,
@@ -231,8 +231,8 @@ def finish(run: Run, data: DataSet) -> dict[str, Any]:
     train_run(run, data, Progress(), lambda: False)
     content = checkpoint.load(run.directory / "latest.pt")
     for record in content["records"] + content["outcomes"]:
-        record.pop("seconds")
-        record.pop("images_per_second", None)
+        for name in TIMES:
+            record.pop(name, None)
     return {k: content[k] for k in ("network", "best", "records", "outcomes", "budget")}
 
 

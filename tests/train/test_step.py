@@ -63,7 +63,7 @@ def test_parts_cover_the_batch_once_and_are_alike(count: int, size: int) -> None
 
 def steps_of(run: Run, images: Tensor, labels: Tensor) -> list[float]:
     batch = Batch(images, labels)
-    return [float(step(run, run.network, None, batch, done, 4)) for done in range(4)]
+    return [float(step(run, run.network, None, batch, done, 4)[0]) for done in range(4)]
 
 
 @pytest.mark.parametrize("size", [2, 5, 11])

@@ -24,7 +24,7 @@ from snn_train.data.augment import augment
 from snn_train.network import SpikingNetwork
 from snn_train.progress import Progress
 from snn_train.recipe import Recipe
-from snn_train.records import EpochRecord, StageOutcome
+from snn_train.records import TIMES, EpochRecord, StageOutcome
 from snn_train.schedule import learning_rate as rate_of
 from snn_train.stage import Stage
 from snn_train.stages import RETRIES
@@ -35,7 +35,6 @@ from snn_train.validation import evaluate
 NewRun = Callable[..., Run]
 STEPS = 15
 """Of a whole run of `new_run`: 3 an epoch."""
-TIMES = ("seconds", "images_per_second")
 
 
 @dataclass
@@ -334,7 +333,7 @@ def test_a_retry_starts_from_the_best_state_with_a_new_optimiser(
     made, states = new_run(tmp_path), []
     train_epoch = StageTrainer.train_epoch
 
-    def spy(trainer: StageTrainer) -> float:
+    def spy(trainer: StageTrainer) -> tuple[float, float]:
         run = trainer.run
         weights = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
         states.append((run.position.attempt, weights, len(run.optimiser.state)))

@@ -15,6 +15,7 @@ state      state (what an interruption must not lose), records, saving, folder, 
            torch_zip
 data       data: a folder of its own
 machine    parallel (processes), threads, precision
+time       pace, duration
 command    api, cli, flags, choices, progress, report, plot, signals
 """
 
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from snn_train.api import resume, train
     from snn_train.data.augmentation import Augmentation
+    from snn_train.pace import Pace
     from snn_train.parallel import Machine
     from snn_train.progress import Progress
     from snn_train.recipe import Recipe
@@ -39,6 +41,7 @@ _HOMES = {
     "Stage": "stage",
     "Augmentation": "data.augmentation",
     "Progress": "progress",
+    "Pace": "pace",
     "Stopped": "training",
     "Run": "state",
     "EpochRecord": "records",
@@ -49,6 +52,7 @@ __all__ = [
     "Augmentation",
     "EpochRecord",
     "Machine",
+    "Pace",
     "Progress",
     "Recipe",
     "Run",

@@ -143,6 +143,7 @@ def _finish(run: Run, data: DataSet, progress: Progress, machine: Machine, team:
             "bad_flag", f"--batch-size {batch}: {team.size} processes cannot share it evenly"
         )
     run.team, run.threads = team, torch.get_num_threads()
+    run.test_pictures = len(data.test_labels)
     run.micro_batch = machine.micro_batch or run.micro_batch
     team.wait()  # until all have read what is to be resumed
     if team.leads:

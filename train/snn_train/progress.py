@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+from snn_train.duration import show
+from snn_train.pace import Pace
 from snn_train.parallel import Team
 from snn_train.records import EpochRecord
 from snn_train.state import Run
@@ -31,9 +33,10 @@ class Progress:
         """The run begins or goes on; its folder is locked."""
         self.note(title(run))
 
-    def steps(self, items: Iterable[int], run: Run, total: int) -> Iterable[int]:
-        """Yield the numbers of the steps of an epoch, which has `total`."""
-        return items
+    def step(self, pace: Pace) -> None:
+        """A step is over. Logged every two minutes of an epoch."""
+        if pace.due:
+            LOG.info("%s", pace_line(pace))
 
     def epoch(self, record: EpochRecord) -> None:
         """An epoch is over."""
@@ -56,6 +59,9 @@ class _Follower(Progress):
 
     def begin(self, run: Run) -> None:
         self.progress.begin(run)
+
+    def step(self, pace: Pace) -> None:
+        pass
 
     def epoch(self, record: EpochRecord) -> None:
         pass
@@ -86,13 +92,25 @@ def title(run: Run) -> str:
     )
 
 
+def pace_line(pace: Pace) -> str:
+    """One line for the place in an epoch."""
+    place = f"{pace.stage:>4} {pace.epoch:>3}/{pace.epochs:<3} {pace.step / pace.steps:>4.0%}"
+    left = _left(pace.epochs_left, pace.seconds_left)
+    return f"{place} of the epoch  {pace.images_per_second:,.0f} images/s  {left}"
+
+
+def _left(epochs: int, seconds: float) -> str:
+    return f"{epochs} epoch{'s' * (epochs != 1)} to come, {show(seconds)} left"
+
+
 def epoch_line(record: EpochRecord) -> str:
     """One line for an epoch, with every layer's firing rate in per cent."""
-    line = (
-        f"{record.stage:>4} {record.epoch:>3}/{record.epochs:<3} "
-        f"loss {record.loss:.4f}  validation {record.validation:.2%}  "
-        f"{record.images_per_second:,.0f} images/s"
-    )
+    line = f"{record.stage:>4} {record.epoch:>3}/{record.epochs:<3} loss {record.loss:.4f}  "
+    if record.training is not None:
+        line += f"training {record.training:.2%}  "
+    line += f"validation {record.validation:.2%}  {record.images_per_second:,.0f} images/s"
+    if record.epochs_left and record.seconds_left is not None:
+        line += f"  {_left(record.epochs_left, record.seconds_left)}"
     if record.spike_rate is None:
         return line
     rates = " ".join(f"{100 * rate:.0f}" for rate in record.rates.values())

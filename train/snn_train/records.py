@@ -3,6 +3,14 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+TIMES = ("seconds", "validation_seconds", "images_per_second", "seconds_left")
+"""Fields that say how long something took, or may take; of two runs of equal bits all others are
+equal."""
+
+OPTIONAL = (
+    "training", "validation_seconds", "epochs_left", "seconds_left", "target", "strength"
+)  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
@@ -24,15 +32,25 @@ class EpochRecord:
     rates: dict[str, float]
     """Firing rate of each layer, per neuron and timestep."""
     seconds: float
+    """Of its steps."""
     images_per_second: float
+    training: float | None = None
+    """Accuracy over the epoch's augmented pictures, each before its step; None in older runs, as
+    the next three."""
+    validation_seconds: float | None = None
+    epochs_left: int | None = None
+    """Of all stages, after this one."""
+    seconds_left: float | None = None
+    """To the end of the run, at the speed of late."""
     target: float | None = None
     """Spike rate to end at; None where there is no budget."""
     strength: float | None = None
     """g of the penalty on spikes at the end of the epoch; None likewise."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain containers, without the budget's fields where there is no budget."""
-        return _without_none(self, ("target", "strength"))
+        """Return plain containers, without the fields that an older run or one without a budget
+        lacks."""
+        return _without_none(self, OPTIONAL)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "EpochRecord":

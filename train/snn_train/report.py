@@ -2,22 +2,33 @@
 
 import json
 import shlex
+import shutil
 import sys
+import time
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
-from snn_train.progress import Progress, epoch_line
+from snn_train.pace import Pace
+from snn_train.progress import Progress, epoch_line, pace_line
 from snn_train.records import EpochRecord, StageOutcome
 from snn_train.signals import Interruption
 from snn_train.state import Run
 
+REWRITE_EVERY = 0.2
+"""Seconds."""
+
 
 class Terminal(Progress):
-    """Progress for people: a bar on a terminal's stderr, a line an epoch on stdout."""
+    """Progress for people: a line an epoch on stdout, and on a terminal's stderr one that is
+    rewritten. Where stdout is none, a long epoch has a line every two minutes too."""
 
     def __init__(self) -> None:
+        self.rewritten = 0.0
+        """When, on the monotonic clock."""
         self.run: Run | None = None
         """Once it has begun."""
         self.interruption: Interruption | None = None
@@ -34,19 +45,30 @@ class Terminal(Progress):
         self.interruption = Interruption(patient=run.team.size > 1)
         super().begin(run)
 
-    def steps(self, items: Iterable[int], run: Run, total: int) -> Iterable[int]:
-        at, stage = run.position, run.stage
-        title = f"{stage.name} epoch {at.epoch + 1}/{stage.epochs}"
-        shown: Iterable[int] = tqdm(
-            items, title, total, initial=at.step, leave=False, disable=not sys.stderr.isatty()
-        )
-        return shown
+    def step(self, pace: Pace) -> None:
+        if sys.stderr.isatty():
+            self.rewrite(pace_line(pace))
+        if pace.due and not sys.stdout.isatty():
+            self.say(pace_line(pace))
+
+    def rewrite(self, line: str) -> None:
+        """Put a line in place of the last one, not more often than eyes can follow."""
+        if not line or time.monotonic() - self.rewritten > REWRITE_EVERY:
+            columns = shutil.get_terminal_size().columns
+            print(f"\r{line[: columns - 1]}\x1b[K", end="", file=sys.stderr, flush=True)
+            self.rewritten = time.monotonic()
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+        if sys.stderr.isatty():
+            self.rewrite("")
+        print(line, flush=True)
 
     def epoch(self, record: EpochRecord) -> None:
-        print(epoch_line(record), flush=True)
+        self.say(epoch_line(record))
 
     def note(self, text: str) -> None:
-        print(f"  {text}", flush=True)
+        self.say(f"  {text}")
 
     def stop(self) -> bool:
         return self.interruption is not None and self.interruption()
@@ -76,16 +98,24 @@ class Terminal(Progress):
 class JsonLines(Terminal):
     """Progress for machines: one JSON object a line on stdout."""
 
+    def step(self, pace: Pace) -> None:
+        if sys.stderr.isatty():
+            self.rewrite(pace_line(pace))
+        if pace.due:
+            self.object("step", {k: v for k, v in asdict(pace).items() if k != "due"})
+
+    def object(self, event: str, content: dict[str, Any]) -> None:
+        self.say(json.dumps({"event": event, **content}))
+
     def epoch(self, record: EpochRecord) -> None:
-        print(json.dumps({"event": "epoch", **record.to_dict()}), flush=True)
+        self.object("epoch", record.to_dict())
 
     def note(self, text: str) -> None:
-        print(json.dumps({"event": "note", "text": text}), flush=True)
+        self.object("note", {"text": text})
 
     def end(self, run: Run) -> None:
         if run.team.leads:
-            stages = [outcome.to_dict() for outcome in run.outcomes]
-            print(json.dumps({"event": "end", "stages": stages}))
+            self.object("end", {"stages": [outcome.to_dict() for outcome in run.outcomes]})
 
 
 def _again(run: Run) -> str:

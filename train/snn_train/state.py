@@ -34,7 +34,7 @@ LOG = logging.getLogger(__name__)
 
 @dataclass
 class Position:
-    """Where the run is; the sums are those of the epoch so far."""
+    """Where the run is; the sums are those of the epoch's steps so far."""
 
     stage: int = 0
     attempt: int = 0
@@ -42,6 +42,8 @@ class Position:
     step: int = 0
     loss: float = 0.0
     seconds: float = 0.0
+    training: float = 0.0
+    """Accuracies of the steps, added up."""
 
 
 @dataclass
@@ -81,6 +83,8 @@ class Run:
     """The most accurate state of a stage that has had no healthy one yet."""
     failed_saves: int = 0
     """In a row."""
+    test_pictures: int = 0
+    """How many there are; 0 where nobody has counted."""
 
     @property
     def judged(self) -> SpikingNetwork:

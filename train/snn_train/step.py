@@ -39,7 +39,8 @@ SMALLEST_PART = 2
 def step(
     run: Run, student: nn.Module, teacher: nn.Module | None, batch: Batch, done: int, total: int
 ) -> Tensor:
-    """Take one step and return the mean loss of this process's part of the batch, float64.
+    """Take one step and return the mean loss and the accuracy, before it, of this process's part of
+    the batch, float64 `(2,)`.
 
     Args:
         student: the run's network, or what compiles or distributes it.
@@ -53,7 +54,7 @@ def step(
     """
     network, recipe, optimiser, budget = run.network, run.recipe, run.optimiser, run.active_budget
     size = len(batch.labels)
-    mean_loss = torch.zeros((), dtype=torch.float64, device=batch.images.device)
+    measured = torch.zeros(2, dtype=torch.float64, device=batch.images.device)
     rate = learning_rate(recipe, run.stage, done, total, run.position.attempt)
     for group in optimiser.param_groups:
         group["lr"] = rate * group["lr_factor"]
@@ -72,12 +73,13 @@ def step(
                 if budget is not None:  # which the first part speaks to for all of them
                     cost = loss + budget.penalty(network, run.team, done, total, part.start == 0)
                 (cost * (len(labels) / size)).backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
-            mean_loss += loss.detach() * (len(labels) / size)
+            right = (logits.detach().argmax(1) == labels).float().mean()
+            measured += torch.stack([loss.detach(), right]) * (len(labels) / size)
     optimiser.step()
     network.clamp()
     if run.average is not None and recipe.ema is not None:
         average.follow(run.average, network, recipe.ema, done)
-    return mean_loss
+    return measured
 
 
 def forward(model: nn.Module, images: Tensor, recipe: Recipe) -> Tensor:

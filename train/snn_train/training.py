@@ -8,7 +8,7 @@ an epoch  its steps; then what was reached is measured, noted, kept if it is the
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from snn_train import stages
 from snn_train.batches import Batch, Split
 from snn_train.data import DataSet
+from snn_train.pace import epochs_left, pace, seconds_left
 from snn_train.parallel import distribute
 from snn_train.progress import Progress
+from snn_train.records import EpochRecord
 from snn_train.saving import insist, save_and_go_on, write_metrics
 from snn_train.state import Position, Run
 from snn_train.step import OutOfMemory, halve_parts, step
@@ -87,41 +89,51 @@ class StageTrainer:
         """Train to the end of the stage; return why it may not pass on, or an empty string."""
         run, split = self.run, self.split
         while run.position.epoch < run.stage.epochs:
-            mean_loss = self.train_epoch()
-            if not math.isfinite(mean_loss):
+            loss, training = self.train_epoch()
+            if not math.isfinite(loss):
                 return "loss is not finite"
-            accuracy, rates = evaluate(run.judged, split.held_out, split.held_out_labels, run)
-            record = epoch_record(run, mean_loss, accuracy, rates, split.steps * split.batch_size)
+            record = self._measured(loss, training)
             run.records.append(record)
             if run.active_budget and record.spike_rate is not None:
                 run.active_budget.correct(record.spike_rate)
-            self.progress.epoch(record)
             at = run.position
-            keep_if_best(run, accuracy, rates, at.epoch)
+            keep_if_best(run, record.validation, record.rates, at.epoch)
             run.position = Position(at.stage, at.attempt, at.epoch + 1)
+            left = round(seconds_left(run, split), 1)
+            run.records[-1] = replace(record, epochs_left=epochs_left(run), seconds_left=left)
+            self.progress.epoch(run.records[-1])
             save_and_go_on(run)
         return stage_problem(run)
 
-    def train_epoch(self) -> float:
-        """Train from the run's step to the end of its epoch and return the mean loss."""
+    def train_epoch(self) -> tuple[float, float]:
+        """Train from the run's step to the end of its epoch; return the mean loss and accuracy."""
         run, split, team = self.run, self.split, self.run.team
         at, device = run.position, split.labels.device
         # Each process adds up its own; what was saved is of all, and counts in the first.
-        loss = torch.tensor(at.loss * team.leads, dtype=torch.float64, device=device)
+        before = torch.tensor([at.loss, at.training], dtype=torch.float64, device=device)
+        sums = before * team.leads
         begun = saved = time.monotonic() - at.seconds
         run.network.train()
-        steps = self.progress.steps(range(at.step, split.steps), run, split.steps)
-        for number, batch in zip(steps, split.epoch(run), strict=False):
-            at.step = number
-            loss += self._step(batch) / team.size
-            at.step, at.seconds = number + 1, time.monotonic() - begun
-            stopping, late = team.any(self.stop(), time.monotonic() - saved > SAVE_EVERY)
+        for batch in split.epoch(run):
+            sums += self._step(batch) / team.size
+            earlier, now = at.seconds, time.monotonic()
+            at.step, at.seconds = at.step + 1, now - begun
+            self.progress.step(pace(run, split, earlier))
+            stopping, late = team.any(self.stop(), now - saved > SAVE_EVERY)
             if stopping or late:
-                at.loss, saved = float(team.sum(loss)), time.monotonic()
+                (at.loss, at.training), saved = team.sum(sums).tolist(), time.monotonic()
                 insist(run.save) if stopping else save_and_go_on(run)
             if stopping:
                 raise Stopped
-        return float(team.sum(loss)) / split.steps
+        loss, training = (team.sum(sums) / split.steps).tolist()
+        return loss, training
+
+    def _measured(self, loss: float, training: float) -> EpochRecord:
+        """Judge what the epoch has reached."""
+        run, split, begun = self.run, self.split, time.monotonic()
+        accuracy, rates = evaluate(run.judged, split.held_out, split.held_out_labels, run)
+        seconds, images = time.monotonic() - begun, split.steps * split.batch_size
+        return epoch_record(run, (loss, training), accuracy, rates, images, seconds)
 
     def _step(self, batch: Batch) -> Tensor:
         """Take the run's step, in smaller and smaller parts until memory suffices."""
@@ -130,11 +142,11 @@ class StageTrainer:
         note = ""
         while True:
             try:
-                loss = step(self.run, self.student, self.teacher, batch, done, total)
+                measured = step(self.run, self.student, self.teacher, batch, done, total)
                 break
             except OutOfMemory:
                 pass  # by now whatever the failed try held is free
             note = halve_parts(self.run, len(batch.labels))
         if note:
             self.progress.note(note)
-        return loss
+        return measured

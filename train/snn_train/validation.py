@@ -37,20 +37,33 @@ def evaluate(
 
 
 def epoch_record(
-    run: Run, mean_loss: float, accuracy: float, rates: dict[str, float], images: int
+    run: Run,
+    trained: tuple[float, float],
+    accuracy: float,
+    rates: dict[str, float],
+    images: int,
+    seconds: float,
 ) -> EpochRecord:
-    """What was measured of the run's epoch, of so many `images`."""
+    """What was measured of the run's epoch.
+
+    Args:
+        trained: mean loss and accuracy of its steps.
+        images: that they saw.
+        seconds: of validation.
+    """
     at, budget = run.position, run.active_budget
     return EpochRecord(
         stage=run.stage.name,
         attempt=at.attempt,
         epoch=at.epoch + 1,
         epochs=run.stage.epochs,
-        loss=mean_loss,
+        loss=trained[0],
+        training=trained[1],
         validation=accuracy,
         spike_rate=run.network.spike_rate(rates) if run.stage.timesteps else None,
         rates=rates,
         seconds=round(at.seconds, 3),
+        validation_seconds=round(seconds, 3),
         images_per_second=round(images / max(at.seconds, 1e-9), 1),
         target=budget.target if budget else None,
         strength=float(budget.strength()) if budget else None,
