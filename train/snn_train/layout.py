@@ -6,13 +6,15 @@ from typing import Literal
 VGG: dict[str, list[int | str]] = {
     "vgg5": [64, "A", 128, 128, "A"],
     "vgg9": [64, "A", 128, 256, "A", 256, 512, "A", 512, "A", 512],
+    "vgg9w": [128, "A", 128, 256, "A", 256, 512, "A", 512, "A", 512],
     "vgg11": [64, "A", 128, 256, "A", 512, 512, 512, "A", 512, 512],
     "vgg13": [64, 64, "A", 128, 128, "A", 256, 256, "A", 512, 512, 512, "A", 512],
     "vgg16": [64, 64, "A", 128, 128, "A", *[256] * 3, "A", *[512] * 3, "A", *[512] * 3],
     "vgg19": [64, 64, "A", 128, 128, "A", *[256] * 4, "A", *[512] * 4, "A", *[512] * 4],
 }
 """Channels of 3×3 convolutions; "A" halves the map. As in the IIR-SNN authors' code but for VGG11,
-which has one pool more there."""
+which has one pool more there, and `vgg9w`, which is ours: of the picture a first population keeps
+one bit a channel, so it has twice the channels, where they are cheap."""
 
 RESNET = {"resnet12": (1, 1, 1, 1), "resnet20": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 """Blocks in each of the four stages of 64, 128, 256, 512 channels, behind a stem of three

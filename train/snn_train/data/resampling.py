@@ -41,14 +41,17 @@ def shrunk(identity: Matrix, size: int, name: str) -> Matrix:
     return interpolated
 
 
+def matrix(size: int, name: str, scale: float) -> Matrix:
+    """Return R `(size, size)` for a filter and how many times as large the picture was."""
+    enlarged = _resized(np.eye(size), round(size * scale), Image.Resampling.BICUBIC)
+    return shrunk(np.eye(len(enlarged)), size, name) @ enlarged
+
+
 @cache
 def matrices(size: int) -> Tensor:
-    """Return R for each of `WAYS` along an axis of `size` pixels, float32 `(ways, size, size)`."""
-    result = []
-    for name, scale in WAYS:
-        enlarged = _resized(np.eye(size), round(size * scale), Image.Resampling.BICUBIC)
-        result.append(shrunk(np.eye(len(enlarged)), size, name) @ enlarged)
-    return torch.tensor(np.stack(result), dtype=torch.float32)
+    """Return R for each of `WAYS`, float32 `(ways, size, size)`."""
+    ways = np.stack([matrix(size, name, scale) for name, scale in WAYS])
+    return torch.tensor(ways, dtype=torch.float32)
 
 
 def _resized(identity: Matrix, size: int, method: Image.Resampling) -> Matrix:
