@@ -8,7 +8,6 @@ and by OpenCV's default. The scales are none of those that `--augment resample` 
 
 import argparse
 import csv
-import sys
 from pathlib import Path
 
 import torch
@@ -60,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
