@@ -75,10 +75,15 @@ def find_compiler() -> Compiler:
 def instruction_sets(machine: str) -> dict[str, tuple[str, ...]]:
     """Return the flags of each instruction set that a machine's library holds."""
     if machine in ("x86_64", "amd64"):
-        vnni = (*_AVX512, "-mavx512vnni")
-        return {"baseline": (), "avx2": _AVX2, "avx512": _AVX512, "avx512vnni": vnni}
+        return {
+            "baseline": (),
+            "avx2": _AVX2,
+            "avxvnni": (*_AVX2, "-mavxvnni"),
+            "avx512": _AVX512,
+            "avx512vnni": (*_AVX512, "-mavx512vnni"),
+        }
     if machine in ("aarch64", "arm64"):
-        return {"neon": ()}
+        return {"neon": (), "dotprod": ("-march=armv8.2-a+dotprod",)}
     return {"baseline": ()}
 
 

@@ -15,9 +15,31 @@
 #include "thread_pool.h"
 #include "tuning.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && !defined(__APPLE__)
+#include <sys/auxv.h>
+#endif
+
 namespace {
 
 using namespace snn;
+
+// Features are asked of the processor itself where a compiler does not know their names.
+#if defined(__x86_64__)
+bool has_avx_vnni() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 4 & 1);
+}
+#elif defined(__aarch64__)
+bool has_dot_product() {
+#if !defined(__APPLE__)
+  return getauxval(AT_HWCAP) >> 20 & 1;  // HWCAP_ASIMDDP
+#else
+  return true;  // every processor that Apple makes so
+#endif
+}
+#endif
 
 // The instruction sets of this build that this processor has, best first.
 std::vector<const Kernels *> available_kernels() {
@@ -32,9 +54,11 @@ std::vector<const Kernels *> available_kernels() {
     if (__builtin_cpu_supports("avx512vnni")) kernels.push_back(&kernels_avx512vnni);
     kernels.push_back(&kernels_avx512);
   }
+  if (avx2 && has_avx_vnni()) kernels.push_back(&kernels_avxvnni);
   if (avx2) kernels.push_back(&kernels_avx2);
   kernels.push_back(&kernels_baseline);
 #elif defined(__aarch64__)
+  if (has_dot_product()) kernels.push_back(&kernels_dotprod);
   kernels.push_back(&kernels_neon);
 #else
   kernels.push_back(&kernels_baseline);
@@ -57,11 +81,9 @@ Workspace make_workspace(const Plan &plan) {
   const Shape &image = plan.values[0].shape;
   const int64_t size = (image.height + 2 * plan.margin_y) * plan.padded_row_bytes();
   space.padded_image = Array<uint8_t>(size);
-  // The margin must add nothing: zero, or the offset where that is subtracted later.
-  if (plan.element_bytes() == 1) {
-    for (int64_t i = 0; i < size; i++)
-      space.padded_image.get()[i] = static_cast<uint8_t>(plan.offset[i % 3]);
-  }
+  // The offset is subtracted from all sums, so the margin must hold it.
+  for (int64_t i = 0; i < size; i++)
+    space.padded_image.get()[i] = static_cast<uint8_t>(plan.offset[i % 3]);
   space.memory = Array<uint8_t>(static_cast<size_t>(plan.value_bytes));
   const auto at = [&](int64_t offset) { return space.memory.get() + offset; };
   for (size_t v = 0; v < plan.values.size(); v++) {
@@ -86,6 +108,7 @@ Scratch make_scratch(const Plan &plan) {
   scratch.rows = Array<uint32_t>(plan.max_events + 2 * kListPadding);
   scratch.begins = Array<int64_t>(plan.max_pixels + 1);
   scratch.currents = Array<int32_t>(plan.max_currents);
+  scratch.patches = Array<uint8_t>(plan.max_patch_bytes);
   return scratch;
 }
 
@@ -150,7 +173,14 @@ struct snn_engine {
   void set_image(Workspace &space, int64_t i) const {
     const Shape &image = plan.values[0].shape;
     space.index = i;
-    space.image = images_ + i * image.pixels() * 3;
+    const uint8_t *from = images_ + i * image.pixels() * 3;
+    uint8_t *to =
+        space.padded_image.get() + plan.margin_y * plan.padded_row_bytes() + plan.margin_x * 3;
+    for (int64_t y = 0; y < image.height; y++) {
+      std::memcpy(to, from, image.width * 3);
+      from += image.width * 3;
+      to += plan.padded_row_bytes();
+    }
     space.logits = logits_ + i * plan.classes;
   }
 

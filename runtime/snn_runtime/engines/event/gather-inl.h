@@ -19,6 +19,7 @@ struct PixelCursor {
   int64_t y, x, width;
   PixelCursor(int64_t pixel, int64_t across)
       : y(pixel / across), x(pixel % across), width(across) {}
+  PixelCursor(int64_t row, int64_t column, int64_t across) : y(row), x(column), width(across) {}
   void next() {
     if (++x == width) x = 0, y++;
   }

@@ -1,4 +1,12 @@
 // The image, the one source that is dense. Part of kernels.cpp.
+//
+// A patch is what an output pixel sees of the image: the lines of its windows, of one projection
+// after the other, RGB RGB ... Patches are multiplied with weights four bytes at a time, and what
+// little is left of the last four has weights of 0:
+//
+//   3×3 window     line 0: 9 elements | line 1: 9 | line 2: 9 | 1 unused      7 groups of 4 bytes
+//
+// An element is a byte where products of bytes are exact, see ByteProducts, and 16 bits elsewhere.
 #ifndef SNN_EVENT_IMAGE_INL_H
 #define SNN_EVENT_IMAGE_INL_H
 
@@ -8,153 +16,165 @@ namespace snn {
 namespace SNN_ISA {
 namespace {
 
-constexpr int64_t kElementBytes = sizeof(ImageElement);
+// Copies a line of elements into a patch; may write kElementsAtOnce - 1 too far.
+template <class Products>
+SNN_INLINE void copy_line(uint8_t *to, const uint8_t *from, int64_t count) {
+  using Element = typename Products::Element;
+  using Bytes __attribute__((vector_size(kElementsAtOnce))) = uint8_t;
+  using Elements __attribute__((vector_size(kElementsAtOnce * sizeof(Element)))) = Element;
+  int64_t i = 0;
+  do {
+    const Elements elements = __builtin_convertvector(load<Bytes>(from + i), Elements);
+    store(to + i * static_cast<int64_t>(sizeof(Element)),
+          elements - static_cast<Element>(Products::kBias));
+    i += kElementsAtOnce;
+  } while (i < count);
+}
 
-// Writes one row of the image into the padded image, less the offset where elements can be
-// negative.
-void prepare_image_row(const Plan &plan, int64_t row, Workspace &space) {
-  const int64_t width = plan.values[0].shape.width;
-  const uint8_t *from = space.image + row * width * 3;
-  uint8_t *to = space.padded_image.get() + (row + plan.margin_y) * plan.padded_row_bytes() +
-                plan.margin_x * 3 * kElementBytes;
-  if (kInputsPerLane == 4) {
-    memcpy(to, from, width * 3);
-    return;
-  }
-  for (int64_t x = 0; x < width; x++) {
-    for (int c = 0; c < 3; c++) {
-      const int64_t element = from[3 * x + c] - plan.offset[c];
-      store(to + (3 * x + c) * kElementBytes, static_cast<ImageElement>(element));
+// Fills scratch.patches for `count` output pixels from `first` on, line by line of all patches.
+template <class Products>
+void gather_patches(const Plan &plan, const Layer &layer, const Workspace &space, Scratch &scratch,
+                    int64_t first, int64_t count) {
+  const int64_t width = layer.shape.width, y = first / width, x = first % width;
+  uint8_t *to = scratch.patches.get();
+  for (const Geometry &g : layer.image_inputs) {
+    const int64_t elements = g.kernel_width * 3, step = g.stride_x * 3;
+    for (int64_t ky = 0; ky < g.kernel_height; ky++) {
+      PixelCursor at(y, x, width);
+      for (int64_t i = 0; i < count;) {
+        const int64_t top = at.y * g.stride_y - g.padding_y + plan.margin_y + ky;
+        const uint8_t *from = space.padded_image.get() + top * plan.padded_row_bytes() +
+                              (plan.margin_x - g.padding_x) * 3 + at.x * step;
+        for (const int64_t end = min(count, i + width - at.x); i < end; i++, from += step) {
+          uint8_t *const line = to + i * layer.patch_bytes;
+          if (elements <= kElementsAtOnce) {
+            copy_line<Products>(line, from, kElementsAtOnce);  // no loop
+          } else {
+            copy_line<Products>(line, from, elements);
+          }
+        }
+        at = PixelCursor(at.y + 1, 0, width);
+      }
+      to += elements * static_cast<int64_t>(sizeof(typename Products::Element));
     }
   }
 }
 
-// Where the sums over the image begin and end: at `initial`, then in `currents`, or, if nothing
-// else is added to them, straight at the thresholds and in the mask. Strides are from pixel to
-// pixel.
-struct ImageEpilogue {
+// Where the sums over patches begin and where they go: to the mask those that are not negative, or
+// all of them to `currents`. Strides are from pixel to pixel.
+struct PatchSums {
+  const int8_t *weights;  // of kVectorBytes channels
+  int64_t groups;         // of four bytes
+  const uint8_t *patch;
+  int64_t patch_bytes;
   const int32_t *initial;
   int64_t initial_stride;
+  const int32_t *position_class;  // or null: `initial_stride` is from class to class
   int32_t *currents;
   int64_t current_stride;
-  const int32_t *thresholds;  // or null: to `currents`
-  uint8_t *mask;
-  int64_t mask_stride;  // bytes
-
-  void next(int64_t pixels) {
-    initial += pixels * initial_stride;
-    currents += pixels * current_stride;
-    mask += pixels * mask_stride;
-  }
+  uint8_t *mask;  // or null: to `currents`
+  int64_t mask_stride;
 };
 
-// The window of an output pixel on the padded image.
-const uint8_t *window(const Plan &plan, const Geometry &g, const Workspace &space,
-                      const PixelCursor &at) {
-  const int64_t y = at.y * g.stride_y - g.padding_y + plan.margin_y;
-  const int64_t x = at.x * g.stride_x - g.padding_x + plan.margin_x;
-  return space.padded_image.get() + y * plan.padded_row_bytes() + x * 3 * kElementBytes;
-}
-
-// One projection of the image, `Pixels` output pixels and kVectorBytes channels. The pixels are of
-// one row, so their windows, the first at `input`, have equal distances. The sums stay in registers
-// as long as every loop over them is unrolled.
-template <int Pixels>
-SNN_INLINE void convolve_pixels(const Plan &plan, const Geometry &g, const int8_t *weights,
-                                const uint8_t *input, const ImageEpilogue &epilogue) {
-  const int64_t groups = plan.lane_groups(g), stride = plan.padded_row_bytes();
-  const int64_t step = g.stride_x * 3 * kElementBytes;
-  VecI32 sums[Pixels][4];
-  SNN_UNROLL(4)
-  for (int p = 0; p < Pixels; p++) {
+// The sums of `Pixels` patches, the first that of pixel i. They stay in registers as long as every
+// loop over them is unrolled.
+template <class Products, int Pixels>
+SNN_INLINE void add_patches(const PatchSums &to, int64_t i) {
+  const uint8_t *const patch = to.patch + i * to.patch_bytes;
+  const int8_t *weights = to.weights;
+  VecI32 sums[Pixels][4] = {};
+  SNN_UNROLL(1)
+  for (int64_t j = 0; j < to.groups; j++, weights += 4 * kVectorBytes) {
+    VecI32 inputs[Pixels];
+    SNN_UNROLL(4)
+    for (int p = 0; p < Pixels; p++) {
+      inputs[p] = VecI32{} + load<int32_t>(patch + p * to.patch_bytes + 4 * j);
+    }
     SNN_UNROLL(4)
     for (int v = 0; v < 4; v++) {
-      sums[p][v] = load<VecI32>(epilogue.initial + p * epilogue.initial_stride + v * kLanes32);
-    }
-  }
-  for (int64_t ky = 0; ky < g.kernel_height; ky++, input += stride) {
-    for (int64_t j = 0; j < groups; j++, weights += 4 * kVectorBytes) {
+      VecI32 own = load<VecI32>(weights + v * kVectorBytes);
+      SNN_KEEP(own);
       SNN_UNROLL(4)
       for (int p = 0; p < Pixels; p++) {
-        const int32_t inputs = load<int32_t>(input + p * step + 4 * j);
-        SNN_UNROLL(4)
-        for (int v = 0; v < 4; v++) {
-          sums[p][v] = multiply_add(sums[p][v], weights + v * kVectorBytes, inputs);
-        }
+        sums[p][v] = Products::add(sums[p][v], own, inputs[p]);
+        SNN_KEEP(sums[p][v]);
       }
     }
   }
   SNN_UNROLL(4)
   for (int p = 0; p < Pixels; p++) {
-    if (!epilogue.thresholds) {
-      SNN_UNROLL(4)
-      for (int v = 0; v < 4; v++) {
-        store(epilogue.currents + p * epilogue.current_stride + v * kLanes32, sums[p][v]);
-      }
-      continue;
-    }
-    uint64_t bits = 0;
+    const int64_t row = to.position_class ? to.position_class[i + p] : i + p;
+    const int32_t *const initial = to.initial + row * to.initial_stride;
     SNN_UNROLL(4)
     for (int v = 0; v < 4; v++) {
-      const VecI32 thresholds = load<VecI32>(epilogue.thresholds + v * kLanes32);
-      bits |= greater_mask(sums[p][v], thresholds) << (v * kLanes32);
+      sums[p][v] = Products::total(load<VecI32>(initial + v * kLanes32), sums[p][v]);
     }
-    memcpy(epilogue.mask + p * epilogue.mask_stride, &bits, kVectorBytes / 8);
+    if (to.mask) {
+      const uint64_t bits = nonnegative_mask(sums[p]);
+      memcpy(to.mask + (i + p) * to.mask_stride, &bits, kVectorBytes / 8);
+      continue;
+    }
+    SNN_UNROLL(4)
+    for (int v = 0; v < 4; v++) {
+      store(to.currents + (i + p) * to.current_stride + v * kLanes32, sums[p][v]);
+    }
   }
 }
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
               "masks are written in pieces, low channels first");
 
-// All projections of the image, for `count` output pixels from `first` on and the channels of a
-// tile. The first begins with the tile's initial values, each other with the sums before it. Where
-// there are no spikes to add, the last one's sums become spikes.
-void convolve_image(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &space,
-                    Scratch &scratch, int64_t first, int64_t count) {
-  constexpr int kPixels = kImagePixels;
-  const int8_t *weights = tile.image_weights.get();
-  const int64_t mask_stride = layer.shape.words() * 8;
-  for (const Geometry &g : layer.image_inputs) {
-    const bool begin = &g == &layer.image_inputs.front();
-    const bool end = layer.spike_inputs.empty() && &g == &layer.image_inputs.back();
-    for (int64_t channel = 0; channel < tile.width; channel += kVectorBytes) {
-      const int64_t layer_channel = tile.first_channel + channel;
-      int32_t *const currents = scratch.currents.get() + channel;
-      ImageEpilogue epilogue = {currents, tile.width, currents, tile.width, nullptr, nullptr, 0};
-      if (begin) {
-        epilogue.initial = tile.initial.get() + channel;
-        epilogue.initial_stride = 0;
+// The sums over the gathered patches of `count` output pixels from `first` on, for the channels of a
+// tile: all groups at once, or as many as a sum of products holds. Where there are no spikes to
+// add, the last of them become spikes.
+template <class Products>
+void convolve_patches(const Layer &layer, const Tile &tile, Workspace &space, Scratch &scratch,
+                      int64_t first, int64_t count) {
+  const int64_t groups = layer.patch_groups, channels = layer.shape.words() * 64;
+  PatchSums to = {};
+  to.patch_bytes = layer.patch_bytes;
+  to.current_stride = tile.width;
+  to.mask_stride = channels / 8;
+  for (int64_t channel = 0; channel < tile.width; channel += kVectorBytes) {
+    const int64_t layer_channel = tile.first_channel + channel;
+    to.weights = tile.image_weights.get() + channel * groups * 4;
+    to.currents = scratch.currents.get() + channel;
+    to.mask = nullptr;
+    for (int64_t begin = 0; begin < groups; begin += layer.groups_at_once) {
+      to.groups = min(layer.groups_at_once, groups - begin);
+      to.patch = scratch.patches.get() + 4 * begin;
+      if (begin == 0) {
+        to.initial = layer.image_initial.get() + layer_channel;
+        to.position_class = layer.per_position ? layer.position_class.get() + first : nullptr;
+        to.initial_stride = layer.per_position ? channels : 0;
+      } else {
+        to.initial = to.currents;
+        to.position_class = nullptr;
+        to.initial_stride = tile.width;
       }
-      if (end) {
-        epilogue.thresholds = layer.thresholds32.get() + layer_channel;
-        epilogue.mask = reinterpret_cast<uint8_t *>(space.buffers[layer.value].mask) +
-                        first * mask_stride + layer_channel / 8;
-        epilogue.mask_stride = mask_stride;
+      if (layer.spike_inputs.empty() && begin + to.groups == groups) {
+        to.mask = reinterpret_cast<uint8_t *>(space.buffers[layer.value].mask) +
+                  first * to.mask_stride + layer_channel / 8;
       }
-      const int32_t *const classes =
-          begin && layer.per_position ? layer.position_class.get() + first : nullptr;
-      PixelCursor at(first, layer.shape.width);
-      for (int64_t i = 0; i < count;) {
-        const uint8_t *input = window(plan, g, space, at);
-        int64_t pixels = i + kPixels <= count && at.x + kPixels <= at.width ? kPixels : 1;
-        if (classes) {
-          for (int64_t p = 1; p < pixels; p++) {
-            if (classes[i + p] != classes[i]) pixels = 1;
-          }
-          epilogue.initial =
-              layer.position_initial.get() + classes[i] * layer.shape.words() * 64 + layer_channel;
-        }
-        if (pixels == kPixels) {
-          convolve_pixels<kPixels>(plan, g, weights, input, epilogue);
-        } else {
-          convolve_pixels<1>(plan, g, weights, input, epilogue);
-        }
-        epilogue.next(pixels);
-        i += pixels;
-        for (int64_t p = 0; p < pixels; p++) at.next();
-      }
-      weights += g.kernel_height * plan.lane_groups(g) * 4 * kVectorBytes;
+      int64_t i = 0;
+      for (; i + kImagePixels <= count; i += kImagePixels)
+        add_patches<Products, kImagePixels>(to, i);
+      for (; i < count; i++) add_patches<Products, 1>(to, i);
+      to.weights += to.groups * 4 * kVectorBytes;
     }
+  }
+}
+
+// All projections of the image, for `count` output pixels from `first` on and the channels of a
+// tile; of the same pixels' other tiles, the first has gathered the patches.
+void convolve_image(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &space,
+                    Scratch &scratch, int64_t first, int64_t count, bool gather) {
+  if (layer.patch_element_bytes == 1) {
+    if (gather) gather_patches<ByteProducts>(plan, layer, space, scratch, first, count);
+    convolve_patches<ByteProducts>(layer, tile, space, scratch, first, count);
+  } else {
+    if (gather) gather_patches<WordProducts>(plan, layer, space, scratch, first, count);
+    convolve_patches<WordProducts>(layer, tile, space, scratch, first, count);
   }
 }
 

@@ -22,7 +22,7 @@ void run_block(const Plan &plan, const Layer &layer, size_t begin, size_t end, i
       gather_block(plan, layer, tile, space, scratch, first, count);
     }
     if (!layer.image_inputs.empty())
-      convolve_image(plan, layer, tile, space, scratch, first, count);
+      convolve_image(plan, layer, tile, space, scratch, first, count, t == begin);
     if (layer.spike_inputs.empty()) continue;
     accumulate_for(tile, layer.residency)(plan, layer, tile, space, scratch, first, count);
   }
@@ -49,7 +49,6 @@ void run_layer(const Plan &plan, const Layer &layer, int64_t unit, Workspace &sp
 
 void run_step(const Plan &plan, Step step, int32_t index, int64_t row, Workspace &space) {
   switch (step) {
-    case Step::kPrepareImage: return prepare_image_row(plan, row, space);
     case Step::kCompute: return compute(plan, index, row, space);
     default: return compress_events(plan, index, row, space);
   }
@@ -97,9 +96,18 @@ uint64_t read_bytes(const int8_t *bytes, int64_t count) {
 
 extern const Kernels SNN_KERNELS(SNN_ISA);
 const Kernels SNN_KERNELS(SNN_ISA) = {
-    SNN_NAME(SNN_ISA),    SNN_ISA::kVectorBytes,  SNN_ISA::kMaxTileWidth, SNN_ISA::kRollWidth4,
-    SNN_ISA::kRollWidth8, SNN_ISA::kRollMinSide8, SNN_ISA::kInterleaved,  SNN_ISA::kInputsPerLane,
-    SNN_ISA::execute,     SNN_ISA::run_fused,     SNN_ISA::read_bytes,
+    SNN_NAME(SNN_ISA),
+    SNN_ISA::kVectorBytes,
+    SNN_ISA::kMaxTileWidth,
+    SNN_ISA::kRollWidth4,
+    SNN_ISA::kRollWidth8,
+    SNN_ISA::kRollMinSide8,
+    SNN_ISA::kInterleaved,
+    SNN_ISA::ByteProducts::kMaxSum,
+    SNN_ISA::ByteProducts::kBias,
+    SNN_ISA::execute,
+    SNN_ISA::run_fused,
+    SNN_ISA::read_bytes,
 };
 
 }  // namespace snn

@@ -32,10 +32,9 @@ struct ValueBuffer {
 struct Workspace {
   Array<uint8_t> memory;             // of all values
   std::vector<ValueBuffer> buffers;  // one a value, pointing into it
-  // [height + 2 · margin][width + 2 · margin][3] elements, see Kernels::inputs_per_lane.
-  Array<uint8_t> padded_image;
+  Array<uint8_t>
+      padded_image;   // [height + 2 · margin][width + 2 · margin][3]; the margin is offset
   int64_t index = 0;  // of the image in its batch
-  const uint8_t *image = nullptr;
   float *logits = nullptr;
 };
 
@@ -52,7 +51,10 @@ struct Scratch {
   Array<uint32_t> rows;       // the weight rows of a block of pixels, one pixel after the other
   Array<int64_t> begins;      // [pixel + 1] where those of a pixel begin
   Array<int32_t> currents;    // [pixel][channel of the tile]
+  Array<uint8_t> patches;     // [pixel] what it sees of the image, see image-inl.h
 };
+
+constexpr int kElementsAtOnce = 16;  // of the image that are copied into a patch
 
 constexpr int64_t kRollMargin = 2;  // columns of sums beside an output row, see roll-inl.h
 
@@ -63,10 +65,7 @@ struct Kernels {
   int64_t roll_width4, roll_width8;  // channels of a tile that rolls; 0: such tiles do not
   int64_t roll_min_side8;            // of a map whose tiles of 8 bits roll
   bool interleaved;                  // whether lane_offset permutes rows
-  // Elements of the image multiplied at once in a 32-bit lane: 2 if they are 16 bits less the
-  // offset, 4 if they are bytes. Bytes cannot be negative, so then the margin holds the offset, and
-  // it is subtracted from the sums.
-  int64_t inputs_per_lane;
+  int64_t byte_sum, byte_bias;       // kMaxSum and kBias of ByteProducts
   void (*execute)(const Plan &, const Phase &, int64_t unit, Workspace &, Scratch &);
   void (*run_fused)(const Plan &, const Layer &, int64_t band, Workspace &);  // its units are done
   uint64_t (*read_bytes)(const int8_t *bytes, int64_t count);
@@ -109,9 +108,10 @@ inline NibbleOffset nibble_offset(const Kernels &kernels, int64_t i) {
 }
 
 #if defined(__x86_64__)
-extern const Kernels kernels_avx512vnni, kernels_avx512, kernels_avx2, kernels_baseline;
+extern const Kernels kernels_avx512vnni, kernels_avx512, kernels_avxvnni, kernels_avx2,
+    kernels_baseline;
 #elif defined(__aarch64__)
-extern const Kernels kernels_neon;
+extern const Kernels kernels_dotprod, kernels_neon;
 #else
 extern const Kernels kernels_baseline;
 #endif

@@ -55,7 +55,6 @@ class MemoryPlanner {
 
   // What a step reads and writes.
   void use(Step step, int32_t v) {
-    if (step == Step::kPrepareImage) return;
     const Value &value = plan_.values[v];
     if (step == Step::kCompressEvents) {
       extend_lifetime(lists_[v]);

@@ -51,6 +51,7 @@ class Packer {
                       : bytes > kL2EdgeBytes ? Residency::kL2Edge
                                              : Residency::kL2;
     layer.rolls = rolls(layer, small);
+    choose_products(layer);
     const int64_t widest = tile_width(layer, small), channels = layer.shape.words() * 64;
     for (int64_t channel = 0; channel < channels;) {
       int64_t width = widest;
@@ -182,46 +183,79 @@ class Packer {
     }
   }
 
-  // The weights on the image. A kernel line of K columns has 3 K elements, RGB RGB ..., which are
-  // cut into groups of inputs_per_lane; those beyond the line have weights of 0. One projection
-  // after the other, for each vector_bytes channels V and each ky:
+  // Calls visit(element of the patch, weight, colour) for each weight on the image of channel `o`.
+  template <class Visit>
+  void visit_image_weights(const Layer &layer, int64_t o, Visit visit) const {
+    int64_t first_element = 0;
+    for (const Geometry &g : layer.image_inputs) {
+      const int64_t taps = g.kernel_height * g.kernel_width;
+      const int64_t inputs = 3 / g.groups, outputs = layer.shape.channels / g.groups;
+      const int8_t *weight = graph_.weights + g.weight + o * inputs * taps;
+      for (int64_t c = o / outputs * inputs, last = c + inputs; c < last; c++) {
+        for (int64_t tap = 0; tap < taps; tap++)
+          visit(first_element + tap * 3 + c, int64_t{*weight++}, c);
+      }
+      first_element += taps * 3;
+    }
+  }
+
+  // Whether the image's elements are bytes, and how many groups of four a sum of 16 bits takes: the
+  // largest that a pair of weights can make of two bytes is counted.
+  void choose_products(Layer &layer) const {
+    int64_t elements = 0;
+    for (const Geometry &g : layer.image_inputs) elements += g.kernel_height * g.kernel_width * 3;
+    if (elements == 0) return;
+    const int64_t bias = plan_.kernels->byte_bias, bytes_groups = (elements + 3) / 4;
+    int64_t largest = 1;
+    layer.image_ranges.resize(static_cast<size_t>(layer.shape.channels));
+    for (int64_t o = 0; o < layer.shape.channels; o++) {
+      std::vector<int64_t> highest(static_cast<size_t>(2 * bytes_groups)), lowest = highest;
+      ImageRange &range = layer.image_ranges[o];
+      visit_image_weights(layer, o, [&](int64_t element, int64_t weight, int64_t c) {
+        const auto ends =
+            std::minmax({-weight * plan_.offset[c], weight * (255 - plan_.offset[c])});
+        range.lowest += ends.first;
+        range.highest += ends.second;
+        const auto own = std::minmax({-weight * bias, weight * (255 - bias)});
+        lowest[element / 2] -= own.first;
+        highest[element / 2] += own.second;
+      });
+      for (const auto &sums : {lowest, highest})
+        largest = std::max(largest, *std::max_element(sums.begin(), sums.end()));
+    }
+    const int64_t at_once = std::min(bytes_groups, plan_.kernels->byte_sum / largest);
+    const bool bytes = at_once >= std::min(bytes_groups, kMinByteGroups);
+    layer.patch_element_bytes = bytes ? 1 : 2;
+    layer.patch_groups = bytes ? bytes_groups : (elements + 1) / 2;
+    layer.patch_bytes = 4 * layer.patch_groups + kElementsAtOnce * layer.patch_element_bytes;
+    layer.groups_at_once = bytes ? at_once : layer.patch_groups;
+    for (int64_t o = 0; o < layer.shape.channels; o++) {
+      visit_image_weights(layer, o, [&](int64_t, int64_t weight, int64_t c) {
+        layer.image_ranges[o].shift += weight * ((bytes ? bias : 0) - plan_.offset[c]);
+      });
+    }
+  }
+
+  // The weights on the image. Patches are cut into groups of four bytes, which hold four elements or
+  // two; those beyond the patch have weights of 0. For each vector_bytes channels V:
   //
   //   group 0:  channel 0: w of elements 0, 1 (, 2, 3) | channel 1: ... | ... | channel V - 1
   //   group 1:  channel 0: w of elements 2, 3 ...
   //
-  // A channel has 4 bytes a group: two of 16 bits or four of 8. Groups of the convolution become
-  // zeros, for an image has three channels only.
-  void pack_image(const Layer &layer, Tile &tile) {
-    const Kernels &kernels = *plan_.kernels;
-    const int64_t vector = kernels.vector_bytes, inputs_per_lane = kernels.inputs_per_lane,
-                  bytes = 4 / inputs_per_lane;
+  // Groups of the convolution become zeros, for an image has three channels only.
+  void pack_image(const Layer &layer, Tile &tile) const {
+    const int64_t vector = plan_.kernels->vector_bytes, bytes = layer.patch_element_bytes,
+                  block = layer.patch_groups * 4 * vector;
     if (layer.image_inputs.empty()) return;
-    int64_t size = 0;
-    for (const Geometry &g : layer.image_inputs)
-      size += g.kernel_height * plan_.lane_groups(g) * 4 * tile.width;
-    tile.image_weights = Array<int8_t>(static_cast<size_t>(size));
-    tile.initial = Array<int32_t>(static_cast<size_t>(tile.width));
-    int8_t *to = tile.image_weights.get();
-    for (const Geometry &g : layer.image_inputs) {
-      const int64_t line = plan_.lane_groups(g) * 4 * vector,
-                    taps = g.kernel_height * g.kernel_width;
-      const int64_t inputs = 3 / g.groups, outputs = layer.shape.channels / g.groups;
-      for (int64_t i = 0; i < tile.width && tile.first_channel + i < layer.shape.channels; i++) {
-        const int64_t o = tile.first_channel + i, first = o / outputs * inputs;
-        const int8_t *from = graph_.weights + g.weight + o * inputs * taps;
-        int8_t *channel_weights = to + i / vector * g.kernel_height * line + i % vector * 4;
-        for (int64_t c = first; c < first + inputs; c++) {
-          for (int64_t tap = 0; tap < taps; tap++) {
-            const int64_t ky = tap / g.kernel_width, k = tap % g.kernel_width * 3 + c;
-            int8_t *at = channel_weights + ky * line + k / inputs_per_lane * 4 * vector +
-                         k % inputs_per_lane * bytes;
-            const int16_t weight = *from++;
-            std::memcpy(at, &weight, bytes);  // the low byte first
-            if (bytes == 1) tile.initial.get()[i] -= weight * static_cast<int32_t>(plan_.offset[c]);
-          }
-        }
-      }
-      to += g.kernel_height * plan_.lane_groups(g) * 4 * tile.width;
+    tile.image_weights = Array<int8_t>(static_cast<size_t>(tile.width / vector * block));
+    for (int64_t i = 0; i < tile.width && tile.first_channel + i < layer.shape.channels; i++) {
+      int8_t *const to = tile.image_weights.get() + i / vector * block + i % vector * 4;
+      visit_image_weights(layer, tile.first_channel + i,
+                          [&](int64_t element, int64_t weight, int64_t) {
+                            const int64_t byte = element * bytes;
+                            const int16_t word = static_cast<int16_t>(weight);  // low byte first
+                            std::memcpy(to + byte / 4 * 4 * vector + byte % 4, &word, bytes);
+                          });
     }
   }
 
@@ -235,9 +269,22 @@ void pack(Plan &plan, const snn_graph &graph, Layer &layer, int32_t node) {
   Packer(plan, graph).pack(layer, node);
 }
 
+namespace {
+
+// What a channel's sum over a patch begins with: where nothing else is added, so that it is negative
+// unless the current exceeds the threshold. Any threshold that the current cannot cross is alike.
+int32_t image_initial(const Layer &layer, int64_t channel, int64_t threshold) {
+  const ImageRange &range = layer.image_ranges[channel];
+  if (!layer.spike_inputs.empty()) return static_cast<int32_t>(range.shift - threshold);
+  return static_cast<int32_t>(range.shift - 1 -
+                              std::clamp(threshold, range.lowest - 1, range.highest));
+}
+
+}  // namespace
+
 void set_thresholds(Layer &layer, const int32_t *thresholds) {
+  const int64_t padded_channels = layer.shape.words() * 64;
   const auto set = [&](Array<int16_t> &to16, Array<int32_t> &to32, const int8_t *weights) {
-    const int64_t padded_channels = layer.shape.words() * 64;
     to16 = Array<int16_t>(static_cast<size_t>(padded_channels));
     to32 = Array<int32_t>(static_cast<size_t>(padded_channels));
     for (int64_t i = 0; i < padded_channels; i++) {
@@ -252,10 +299,17 @@ void set_thresholds(Layer &layer, const int32_t *thresholds) {
   set(layer.thresholds16, layer.thresholds32, nullptr);
   Shortcut &shortcut = layer.shortcut;
   if (shortcut.value >= 0) set(shortcut.thresholds16, shortcut.thresholds32, shortcut.weights);
+  if (layer.image_inputs.empty()) return;
+  layer.image_initial = Array<int32_t>(static_cast<size_t>(padded_channels));
+  std::fill_n(layer.image_initial.get(), padded_channels, -1);
+  for (int64_t i = 0; i < layer.shape.channels; i++) {
+    layer.image_initial.get()[i] =
+        image_initial(layer, i, layer.spike_inputs.empty() ? thresholds[i] : 0);
+  }
 }
 
-// A sum that begins with −floor(θ) is compared with 0. Only pixels near the border differ, so a
-// pixel with the thresholds of its left neighbour, or else of the one above, joins its class.
+// Only pixels near the border differ, so a pixel with the thresholds of its left neighbour, or else of
+// the one above, joins its class.
 void set_position_thresholds(Layer &layer, const int32_t *thresholds) {
   const int64_t channels = layer.shape.channels, pixels = layer.shape.pixels(),
                 width = layer.shape.width;
@@ -279,20 +333,16 @@ void set_position_thresholds(Layer &layer, const int32_t *thresholds) {
       first.push_back(i);
     }
   }
-  const int64_t padded_channels = layer.shape.words() * 64;
-  layer.position_initial = Array<int32_t>(first.size() * static_cast<size_t>(padded_channels));
-  for (size_t k = 0; k < first.size(); k++) {
-    int32_t *const to = layer.position_initial.get() + static_cast<int64_t>(k) * padded_channels;
-    for (const Tile &tile : layer.tiles) {
-      for (int64_t c = tile.first_channel; c < std::min(tile.first_channel + tile.width, channels);
-           c++) {
-        to[c] = tile.initial.get()[c - tile.first_channel] - thresholds[c * pixels + first[k]];
-      }
-    }
-  }
-  layer.per_position = true;
   const std::vector<int32_t> zeros(static_cast<size_t>(channels));
   set_thresholds(layer, zeros.data());
+  const int64_t padded_channels = layer.shape.words() * 64;
+  layer.image_initial = Array<int32_t>(first.size() * static_cast<size_t>(padded_channels));
+  for (size_t k = 0; k < first.size(); k++) {
+    int32_t *const to = layer.image_initial.get() + static_cast<int64_t>(k) * padded_channels;
+    for (int64_t c = 0; c < padded_channels; c++)
+      to[c] = c < channels ? image_initial(layer, c, thresholds[c * pixels + first[k]]) : -1;
+  }
+  layer.per_position = true;
 }
 
 }  // namespace snn

@@ -270,6 +270,7 @@ class Planner {
     plan_.max_events = std::max(plan_.max_events, layer.block_pixels * layer.max_pixel_events);
     plan_.max_pixels = std::max(plan_.max_pixels, layer.block_pixels);
     plan_.max_currents = std::max(plan_.max_currents, layer.block_pixels * layer.tiles[0].width);
+    plan_.max_patch_bytes = std::max(plan_.max_patch_bytes, layer.block_pixels * layer.patch_bytes);
     if (layer.rolls) {
       const int64_t columns = layer.shape.width + 2 * kRollMargin;
       plan_.max_currents = std::max(
@@ -294,16 +295,6 @@ class Planner {
 };
 
 }  // namespace
-
-int64_t Plan::element_bytes() const { return 4 / kernels->inputs_per_lane; }
-
-int64_t Plan::padded_row_bytes() const {
-  return (values[0].shape.width + 2 * margin_x) * 3 * element_bytes();
-}
-
-int64_t Plan::lane_groups(const Geometry &image) const {
-  return (image.kernel_width * 3 + kernels->inputs_per_lane - 1) / kernels->inputs_per_lane;
-}
 
 Plan make_plan(const snn_graph &graph, const Kernels &kernels, int32_t threads) {
   return Planner(graph, kernels, threads).build();

@@ -103,12 +103,11 @@ struct Tile {
   std::vector<RowBlock> row_blocks;  // one a spike projection
   int8_t *rows = nullptr;            // in the plan's arena
   Array<int8_t> image_weights;       // see pack_image in pack.cpp
-  Array<int32_t> initial;            // [channel] initial value of the sums over the image
   int64_t row_bytes() const { return width * bits / 8; }
 };
 
 // kCompute fills the mask or the counts of a node without weights.
-enum class Step { kPrepareImage, kLayer, kCompute, kCompressEvents };
+enum class Step { kLayer, kCompute, kCompressEvents };
 
 // A step on the rows of a value that directly follows the layer, band by band. Each of its rows
 // needs `scale` rows of the layer.
@@ -122,6 +121,12 @@ struct FusedStep {
 // partly there, or beyond it. Decides how early a row is prefetched.
 enum class Residency { kL2, kL2Edge, kBeyondL2 };
 
+// The currents that an image can cause in a channel, and what they are less than the sum over a
+// patch, whose elements lack neither offset nor bias: see image_initial.
+struct ImageRange {
+  int64_t lowest = 0, highest = 0, shift = 0;
+};
+
 // A population, or the readout.
 struct Layer {
   int32_t value = -1;  // its output; -1: the readout
@@ -132,12 +137,16 @@ struct Layer {
   std::vector<Tile> tiles;
   Array<int16_t> thresholds16;  // [channel] clamped to 16 bits, see set_thresholds
   Array<int32_t> thresholds32;  // [channel]
+  // Sums over the image: four bytes of a patch are a group, and so many sum to what fits.
+  int64_t patch_element_bytes = 0, patch_groups = 0, groups_at_once = 0;
+  int64_t patch_bytes = 0;               // from patch to patch
+  std::vector<ImageRange> image_ranges;  // [channel]
   // Where thresholds differ by position, pixels with equal ones form a class; there are few, for
   // only pixels near the border differ.
   bool per_position = false;
-  Array<int32_t> position_class;    // [pixel]
-  Array<int32_t> position_initial;  // [class][channel] initial value of the sums, less floor(θ)
-  bool rolls = false;               // input-stationary, see roll-inl.h; else its rows are gathered
+  Array<int32_t> position_class;  // [pixel]
+  Array<int32_t> image_initial;   // [class][channel] initial value of the sums over the image
+  bool rolls = false;             // input-stationary, see roll-inl.h; else its rows are gathered
   bool grouped = false;  // tiles read different source channels, so each gathers its own events
   Residency residency = Residency::kL2;
   int64_t max_pixel_events = 0;  // events under one output pixel at most
@@ -175,12 +184,11 @@ struct Plan {
   std::vector<float> scale, bias;
   int64_t classes = 0;
   // What a thread's scratch memory must hold.
-  int64_t max_events = 0, max_currents = 0, max_pixels = 0, max_lines = 0, max_projections = 0;
+  int64_t max_events = 0, max_currents = 0, max_pixels = 0, max_lines = 0, max_projections = 0,
+          max_patch_bytes = 0;
 
-  int64_t element_bytes() const;     // of one colour of one pixel of the padded image
-  int64_t padded_row_bytes() const;  // from row to row of the padded image
-  int64_t lane_groups(
-      const Geometry &image) const;  // groups of inputs in a line of a kernel on the image
+  // From row to row of the padded image.
+  int64_t padded_row_bytes() const { return (values[0].shape.width + 2 * margin_x) * 3; }
 };
 
 // Throws std::runtime_error with a sentence, or std::bad_alloc.

@@ -13,7 +13,7 @@ class Scheduler {
  public:
   explicit Scheduler(Plan &plan) : plan_(plan) {}
 
-  // The image, then the nodes as they come. Pools of a layer and lists of its events are fused with
+  // The nodes as they come. Pools of a layer and lists of its events are fused with
   // it, band by band, so that there is little to wait for between one layer and the next.
   void schedule() {
     const std::vector<Phase> nodes = std::move(plan_.phases);
@@ -25,7 +25,6 @@ class Scheduler {
       if (value.needs_events) checked_product(value.max_row_events, value.shape.height, v - 1);
     }
     std::vector<bool> listed(values), computed(values);
-    add_phase(Step::kPrepareImage, 0, plan_.values[0].shape.height);
     for (const Phase &phase : nodes) {
       if (phase.step == Step::kLayer) {
         Layer &layer = plan_.layers[phase.index];

@@ -10,9 +10,11 @@
 //   kRollMinSide8    of a map from which on tiles of 8 bits roll
 //   kImagePixels     output pixels whose sums over the image the registers hold
 //   greater_mask     bit i: a[i] > b[i], for lanes of 16 and of 32 bits
-//   ImageElement     int16 less the offset, or uint8 where there is an instruction for four bytes
-//   multiply_add     adds to each 32-bit lane the products of its weights with `inputs`: 32 bits
-//                    that hold kInputsPerLane elements of the image, the same for all lanes
+//   nonnegative_mask bit i: number i of four vectors of 32 bits, one after the other, is not negative
+//   WordProducts     adds to each lane of 32 bits the products of two numbers of 16 bits
+//   ByteProducts     the same of four bytes. kBias is subtracted from the image's, so that they have
+//                    a sign where weights have one. Where kMaxSum is INT16_MAX, a sum has two halves
+//                    of 16 bits until `total` adds them; 0: there is no such instruction
 //   append_set_bits  appends base + i for every set bit i of a mask of so many words and returns
 //                    the end; may write 16 numbers too far
 //
@@ -34,8 +36,6 @@
 
 namespace snn {
 namespace SNN_ISA {
-
-constexpr int kInputsPerLane = 4 / sizeof(ImageElement);
 
 #if !defined(SNN_OWN_ACCUMULATOR8)
 constexpr bool kInterleaved = true;

@@ -30,14 +30,50 @@ static inline uint64_t greater_mask(VecI32 a, VecI32 b) {
   return _mm512_cmpgt_epi32_mask(bit_cast<__m512i>(a), bit_cast<__m512i>(b));
 }
 
-#if defined(__AVX512VNNI__)
-
-using ImageElement = uint8_t;
-
-static inline VecI32 multiply_add(VecI32 sum, const void *weights, int32_t inputs) {
-  const __m512i all = _mm512_set1_epi32(inputs);
-  return bit_cast<VecI32>(_mm512_dpbusd_epi32(bit_cast<__m512i>(sum), all, load<__m512i>(weights)));
+static inline uint64_t nonnegative_mask(const VecI32 *sums) {
+  uint64_t negative = 0;
+  SNN_UNROLL(4)
+  for (int v = 0; v < 4; v++) {
+    negative |= uint64_t{_mm512_movepi32_mask(bit_cast<__m512i>(sums[v]))} << (v * kLanes32);
+  }
+  return ~negative;
 }
+
+struct WordProducts {
+  using Element = int16_t;
+  static constexpr int kBias = 0;
+  static SNN_INLINE VecI32 add(VecI32 sum, VecI32 weights, VecI32 inputs) {
+    const __m512i products =
+        _mm512_madd_epi16(bit_cast<__m512i>(inputs), bit_cast<__m512i>(weights));
+    return sum + bit_cast<VecI32>(products);
+  }
+  static SNN_INLINE VecI32 total(VecI32 initial, VecI32 sum) { return initial + sum; }
+};
+
+struct ByteProducts {
+  using Element = uint8_t;
+  static constexpr int kBias = 0;
+#if defined(__AVX512VNNI__)
+  static constexpr int64_t kMaxSum = INT64_MAX;
+  static SNN_INLINE VecI32 add(VecI32 sum, VecI32 weights, VecI32 inputs) {
+    return bit_cast<VecI32>(_mm512_dpbusd_epi32(bit_cast<__m512i>(sum), bit_cast<__m512i>(inputs),
+                                                bit_cast<__m512i>(weights)));
+  }
+  static SNN_INLINE VecI32 total(VecI32 initial, VecI32 sum) { return initial + sum; }
+#else
+  static constexpr int64_t kMaxSum = INT16_MAX;
+  static SNN_INLINE VecI32 add(VecI32 sum, VecI32 weights, VecI32 inputs) {
+    const __m512i products =
+        _mm512_maddubs_epi16(bit_cast<__m512i>(inputs), bit_cast<__m512i>(weights));
+    return bit_cast<VecI32>(_mm512_add_epi16(bit_cast<__m512i>(sum), products));
+  }
+  static SNN_INLINE VecI32 total(VecI32 initial, VecI32 sum) {
+    return WordProducts::add(initial, sum, bit_cast<VecI32>(_mm512_set1_epi16(1)));
+  }
+#endif
+};
+
+#if defined(__AVX512VNNI__)
 
 // append_set_bits where bytes can be compressed, as they can by most processors with VNNI: all 64
 // numbers at once, of which mostly fewer than 16 are left to be widened.
@@ -59,15 +95,6 @@ __attribute__((target("avx512vbmi2"))) static inline uint32_t *append_set_bits_v
     to += count;
   }
   return to;
-}
-
-#else
-
-using ImageElement = int16_t;
-
-static inline VecI32 multiply_add(VecI32 sum, const void *weights, int32_t inputs) {
-  const __m512i products = _mm512_madd_epi16(load<__m512i>(weights), _mm512_set1_epi32(inputs));
-  return sum + bit_cast<VecI32>(products);
 }
 
 #endif

@@ -32,15 +32,31 @@ static inline uint64_t greater_mask(VecI32 a, VecI32 b) {
   return bits;
 }
 
-using ImageElement = int16_t;
-
-static inline VecI32 multiply_add(VecI32 sum, const void *weights, int32_t inputs) {
-  int16_t pair[2];
-  memcpy(pair, &inputs, sizeof pair);
-  const VecI16 lanes = load<VecI16>(weights);
-  for (int i = 0; i < kLanes32; i++) sum[i] += lanes[2 * i] * pair[0] + lanes[2 * i + 1] * pair[1];
-  return sum;
+static inline uint64_t nonnegative_mask(const VecI32 *sums) {
+  uint64_t bits = 0;
+  for (int i = 0; i < kVectorBytes; i++) {
+    bits |= static_cast<uint64_t>(sums[i / kLanes32][i % kLanes32] >= 0) << i;
+  }
+  return bits;
 }
+
+struct WordProducts {
+  using Element = int16_t;
+  static constexpr int kBias = 0;
+  static SNN_INLINE VecI32 add(VecI32 sum, VecI32 weights, VecI32 inputs) {
+    const VecI16 a = bit_cast<VecI16>(weights), b = bit_cast<VecI16>(inputs);
+    for (int i = 0; i < kLanes32; i++) {
+      sum[i] += a[2 * i] * b[2 * i] + a[2 * i + 1] * b[2 * i + 1];
+    }
+    return sum;
+  }
+  static SNN_INLINE VecI32 total(VecI32 initial, VecI32 sum) { return initial + sum; }
+};
+
+// No instruction adds products of bytes.
+struct ByteProducts : WordProducts {
+  static constexpr int64_t kMaxSum = 0;
+};
 
 }  // namespace SNN_ISA
 }  // namespace snn

@@ -32,12 +32,26 @@ static inline uint64_t greater_mask(VecI32 a, VecI32 b) {
   return static_cast<uint32_t>(_mm_movemask_ps(_mm_castsi128_ps(lanes)));
 }
 
-using ImageElement = int16_t;
-
-static inline VecI32 multiply_add(VecI32 sum, const void *weights, int32_t inputs) {
-  const __m128i products = _mm_madd_epi16(load<__m128i>(weights), _mm_set1_epi32(inputs));
-  return sum + bit_cast<VecI32>(products);
+static inline uint64_t nonnegative_mask(const VecI32 *sums) {
+  const __m128i low = _mm_packs_epi32(bit_cast<__m128i>(sums[0]), bit_cast<__m128i>(sums[1]));
+  const __m128i high = _mm_packs_epi32(bit_cast<__m128i>(sums[2]), bit_cast<__m128i>(sums[3]));
+  return static_cast<uint32_t>(~_mm_movemask_epi8(_mm_packs_epi16(low, high)));
 }
+
+struct WordProducts {
+  using Element = int16_t;
+  static constexpr int kBias = 0;
+  static SNN_INLINE VecI32 add(VecI32 sum, VecI32 weights, VecI32 inputs) {
+    const __m128i products = _mm_madd_epi16(bit_cast<__m128i>(inputs), bit_cast<__m128i>(weights));
+    return sum + bit_cast<VecI32>(products);
+  }
+  static SNN_INLINE VecI32 total(VecI32 initial, VecI32 sum) { return initial + sum; }
+};
+
+// No instruction adds products of bytes.
+struct ByteProducts : WordProducts {
+  static constexpr int64_t kMaxSum = 0;
+};
 
 }  // namespace SNN_ISA
 }  // namespace snn

@@ -80,6 +80,10 @@ constexpr int64_t kSplitTileMaxPixels = 15;  // several threads split smaller ma
 // (Z4). Four rows a turn were withdrawn: a test failed under the thread sanitizer, cause unknown.
 constexpr int kTwoRowsMinVectors = 4;
 
+// Groups of four bytes that a sum of products of the image's bytes must take, for them to be used: a
+// sum that takes fewer passes through memory more often than products of 16 bits cost. Not recorded.
+constexpr int64_t kMinByteGroups = 4;
+
 // Output pixels that go through a tile together. More of them share the cost of bringing a tile's
 // weights from beyond L2; fewer keep the gathered rows in L1. Came with the prefetch distances (Z4).
 constexpr int64_t kBlockPixels = 16;

@@ -135,7 +135,7 @@ struct Space : Workspace {
         (plan.values[0].shape.height + 2 * plan.margin_y) * plan.padded_row_bytes()));
     const int64_t size =
         (plan.values[0].shape.height + 2 * plan.margin_y) * plan.padded_row_bytes();
-    for (int64_t i = 0; plan.element_bytes() == 1 && i < size; i++) {
+    for (int64_t i = 0; i < size; i++) {
       padded_image.get()[i] = static_cast<uint8_t>(plan.offset[i % 3]);
     }
     for (const Value &value : plan.values) {
@@ -147,6 +147,15 @@ struct Space : Workspace {
       begins_.emplace_back(static_cast<size_t>(shape.height * (shape.width + 1)));
       buffers.push_back(
           {masks_.back().get(), counts_.back().get(), events_.back().get(), begins_.back().get()});
+    }
+  }
+
+  // Puts an image into its margin.
+  void show(const Plan &plan, const std::vector<uint8_t> &image) const {
+    const int64_t line = plan.values[0].shape.width * 3;
+    for (int64_t i = 0; i < static_cast<int64_t>(image.size()); i++) {
+      const int64_t row = (i / line + plan.margin_y) * plan.padded_row_bytes();
+      padded_image.get()[row + plan.margin_x * 3 + i % line] = image[static_cast<size_t>(i)];
     }
   }
 
@@ -165,6 +174,7 @@ inline Scratch make_scratch(const Plan &plan, int64_t rows = 0) {
       Array<uint32_t>(static_cast<size_t>(std::max(plan.max_events, rows) + 2 * kListPadding));
   scratch.begins = Array<int64_t>(static_cast<size_t>(plan.max_pixels + 1));
   scratch.currents = Array<int32_t>(static_cast<size_t>(plan.max_currents));
+  scratch.patches = Array<uint8_t>(static_cast<size_t>(plan.max_patch_bytes));
   return scratch;
 }
 

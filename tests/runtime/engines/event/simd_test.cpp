@@ -11,9 +11,18 @@ namespace snn {
 namespace SNN_ISA {
 namespace {
 
-constexpr Kernels kLayout = {"",          kVectorBytes,  kMaxTileWidth, kRollWidth4,
-                             kRollWidth8, kRollMinSide8, kInterleaved,  kInputsPerLane,
-                             nullptr,     nullptr,       nullptr};
+constexpr Kernels kLayout = {"",
+                             kVectorBytes,
+                             kMaxTileWidth,
+                             kRollWidth4,
+                             kRollWidth8,
+                             kRollMinSide8,
+                             kInterleaved,
+                             ByteProducts::kMaxSum,
+                             ByteProducts::kBias,
+                             nullptr,
+                             nullptr,
+                             nullptr};
 constexpr uint32_t kUntouched = 0xdeadbeef;
 
 // Every pair of extremes in every lane, once beside lanes that all exceed and once beside none.
@@ -42,36 +51,57 @@ void test_greater_mask(const char *what) {
   }
 }
 
-// One weight at a time in every lane and place, the others random, with elements at their extremes.
-void test_multiply_add(Random &random) {
-  constexpr int kWeightBytes = 4 / kInputsPerLane;
-  const int64_t low = kInputsPerLane == 4 ? 0 : -255;
-  for (int place = 0; place < kLanes32 * kInputsPerLane; place++) {
-    for (const int64_t weight : {-128, -127, -1, 0, 1, 126, 127}) {
-      for (const int64_t element : {low, int64_t{0}, int64_t{1}, int64_t{254}, int64_t{255}}) {
-        int8_t weights[kVectorBytes] = {};
-        ImageElement inputs[kInputsPerLane];
-        int32_t sums[kLanes32];
+// One weight at a time in every lane and place, the others random, with bytes at their extremes. Sums
+// of bytes in 16 bits take what fits: pairs of weights that the bound of choose_products allows.
+template <class Products>
+void test_products(const char *what, Random &random, int64_t weight_limit) {
+  using Element = typename Products::Element;
+  constexpr int kElements = 4 / sizeof(Element);
+  for (int place = 0; place < kLanes32 * kElements; place++) {
+    for (const int64_t weight : {-weight_limit - 1, -weight_limit, int64_t{-1}, int64_t{0},
+                                 int64_t{1}, weight_limit - 1, weight_limit}) {
+      for (const int64_t byte : {0, 1, 127, 128, 254, 255}) {
+        Element weights[kLanes32 * kElements], inputs[kElements];
+        int32_t initial[kLanes32];
         int64_t expected[kLanes32];
-        for (ImageElement &input : inputs) input = static_cast<ImageElement>(element);
-        inputs[random.between(0, kInputsPerLane - 1)] =
-            static_cast<ImageElement>(random.between(low, 255));
+        for (Element &input : inputs) input = static_cast<Element>(byte - Products::kBias);
+        inputs[random.between(0, kElements - 1)] =
+            static_cast<Element>(random.between(0, 255) - Products::kBias);
+        int32_t packed = 0;
+        memcpy(&packed, inputs, sizeof packed);
         for (int i = 0; i < kLanes32; i++) {
-          sums[i] = static_cast<int32_t>(random.between(-(1 << 30), 1 << 30));
-          expected[i] = sums[i];
-          for (int j = 0; j < kInputsPerLane; j++) {
-            const int at = i * kInputsPerLane + j;
-            const int16_t w =
-                static_cast<int16_t>(at == place ? weight : random.between(-128, 127));
-            memcpy(weights + at * kWeightBytes, &w, kWeightBytes);
-            expected[i] += int64_t{w} * inputs[j];
+          initial[i] = static_cast<int32_t>(random.between(-(1 << 30), 1 << 30));
+          expected[i] = initial[i];
+          for (int j = 0; j < kElements; j++) {
+            const int at = i * kElements + j;
+            const int64_t own =
+                at == place ? weight : random.between(-weight_limit - 1, weight_limit);
+            weights[at] = static_cast<Element>(own);
+            expected[i] += own * inputs[j];
           }
         }
-        const VecI32 got = multiply_add(load<VecI32>(sums), weights, load<int32_t>(inputs));
-        store(sums, got);
-        for (int i = 0; i < kLanes32; i++) expect("multiply_add", i, sums[i], expected[i]);
+        const VecI32 sum = Products::add(VecI32{}, load<VecI32>(weights), VecI32{} + packed);
+        store(initial, Products::total(load<VecI32>(initial), sum));
+        for (int i = 0; i < kLanes32; i++) expect(what, i, initial[i], expected[i]);
       }
     }
+  }
+}
+
+void test_nonnegative_mask(Random &random) {
+  const int32_t ends[] = {INT32_MIN, INT32_MIN + 1, -65536, -32769, -129, -1, 0, 1, 255, INT32_MAX};
+  for (int round = 0; round < 1000; round++) {
+    int32_t numbers[kVectorBytes];
+    uint64_t expected = 0;
+    for (int i = 0; i < kVectorBytes; i++) {
+      numbers[i] = ends[random.between(0, 9)];
+      expected |= static_cast<uint64_t>(numbers[i] >= 0) << i;
+    }
+    VecI32 sums[4];
+    memcpy(sums, numbers, sizeof sums);
+    const uint64_t own = kVectorBytes == 64 ? ~uint64_t{0} : (uint64_t{1} << kVectorBytes % 64) - 1;
+    expect("nonnegative_mask", round, static_cast<int64_t>(nonnegative_mask(sums) & own),
+           static_cast<int64_t>(expected));
   }
 }
 
@@ -202,7 +232,12 @@ void test_all() {
   Random random;
   test_greater_mask<VecI16, int16_t>("greater_mask of 16 bits");
   test_greater_mask<VecI32, int32_t>("greater_mask of 32 bits");
-  test_multiply_add(random);
+  test_products<WordProducts>("WordProducts", random, 127);
+  if constexpr (ByteProducts::kMaxSum > 0) {
+    test_products<ByteProducts>("ByteProducts", random,
+                                ByteProducts::kMaxSum > INT16_MAX ? 127 : 63);
+  }
+  test_nonnegative_mask(random);
   test_append_set_bits(random);
   test_accumulators<64>(random);
 }

@@ -182,9 +182,9 @@ def test_a_library_that_does_not_load_is_not_installed(sources: Path, tmp_path: 
 
 
 def test_each_processor_has_its_instruction_sets() -> None:
-    x86 = ["baseline", "avx2", "avx512", "avx512vnni"]
+    x86 = ["baseline", "avx2", "avxvnni", "avx512", "avx512vnni"]
     assert list(event_build.instruction_sets("x86_64")) == x86
-    assert event_build.instruction_sets("aarch64") == {"neon": ()}
+    assert list(event_build.instruction_sets("aarch64")) == ["neon", "dotprod"]
     assert event_build.instruction_sets("riscv64") == {"baseline": ()}
     assert event_build.instruction_sets("x86_64")["baseline"] == ()
     assert "-ffp-contract=off" in event_build.FLAGS

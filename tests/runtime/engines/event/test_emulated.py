@@ -40,18 +40,26 @@ def test_aarch64(tmp_path: Path, cases: list[Path]) -> None:
     needed(*ARM)
     compiler = Compiler((ARM[0],), "aarch64", "")
     driver = build_driver(tmp_path, compiler, (*FAST, "-static"))
-    check([ARM[1]], driver, cases, "neon")
+    check([ARM[1], "-cpu", "max"], driver, cases, "dotprod neon")
+    check([ARM[1], "-cpu", "cortex-a53"], driver, cases[:6], "neon")
 
 
 @pytest.mark.parametrize("test", ["simd_test", "kernels_test"])
 def test_kernels_of_aarch64(test: str, tmp_path: Path) -> None:
     needed(*ARM)
     compiler = Compiler((ARM[0],), "aarch64", "")
-    (program,) = build_kernel_tests(test, tmp_path, compiler, {"neon": ("-static",)})
-    done = subprocess.run(
-        [ARM[1], program], capture_output=True, text=True, check=False, timeout=900
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    flags = {
+        name: (*own, "-static") for name, own in event_build.instruction_sets("aarch64").items()
+    }
+    for program in build_kernel_tests(test, tmp_path, compiler, flags):
+        done = subprocess.run(
+            [ARM[1], "-cpu", "max", program],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=900,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from snn_runtime.engines.event.library import instruction_sets
 
 GENERIC: dict[str, tuple[str, ...]] = {"generic": ("-U__SSE2__", "-U__ARM_NEON")}
 """Hides the vector instructions that every processor of a kind has."""
+VNNI = ("-include", str(DRIVER.with_name("emulated_vnni.h")))
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +29,10 @@ def compiler() -> Compiler:
 
 @pytest.fixture(scope="module")
 def flags(compiler: Compiler) -> dict[str, tuple[str, ...]]:
-    """Of the instruction sets that run here."""
+    """Of the instruction sets that run here; AVX-VNNI is played on AVX2."""
     every = event_build.instruction_sets(compiler.machine)
-    return {name: every[name] for name in instruction_sets()}
+    here = {name: every[name] for name in instruction_sets()}
+    return {"avxvnni": (*every["avx2"], *VNNI)} | here if "avx2" in here else here
 
 
 def failure(program: Path) -> str:
