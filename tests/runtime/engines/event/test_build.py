@@ -193,20 +193,6 @@ def test_each_processor_has_its_instruction_sets() -> None:
 
 @needs_compiler
 @pytest.mark.skipif(shutil.which("nm") is None, reason="needs nm, of binutils")
-def test_no_vector_code_is_lent_to_the_baseline(tmp_path: Path) -> None:
-    """The linker keeps one copy of an inline function, and it may be the one made for AVX-512."""
-    objects = event_build.compile_objects(event_build.find_compiler(), tmp_path)
-    kernels = [path for path in objects if path.stem.startswith("kernels_")]
-    assert kernels
-    for path in kernels:
-        said = subprocess.run(
-            ["nm", "--demangle", "--defined-only", path], check=True, capture_output=True, text=True
-        ).stdout
-        assert [line for line in said.splitlines() if line.split()[1] in "WVu"] == [], path.name
-
-
-@needs_compiler
-@pytest.mark.skipif(shutil.which("nm") is None, reason="needs nm, of binutils")
 def test_the_library_shows_its_interface_and_nothing_else() -> None:
     library = event_build.SOURCES / event_build.LIBRARY
     command = ["nm", "--dynamic", "--defined-only", str(library)]
