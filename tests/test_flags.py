@@ -41,6 +41,7 @@ MODES: list[tuple[str, set[str]]] = [
     ("snn-bench --topology vgg16", {"model"}),
     ("snn-bench --backends tensorrt", {*SYNTHETIC, "plot", "threads"}),
     ("snn-bench --backends tensorrt --against dnn", {*SYNTHETIC, "plot"}),
+    ("snn-bench --against a.onnx dnn", {*SYNTHETIC}),
     ("snn-doctor", set()),
 ]
 """A command line for every mode, and the flags that have no effect in it."""

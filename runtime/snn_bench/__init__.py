@@ -1,9 +1,12 @@
-"""`snn-bench`: how fast each engine is here, and how the network's dense twin fares beside it.
+"""`snn-bench`: how fast each engine is here, and how dense networks fare beside it.
 
 cli ─► experiment ─► worker (a child process a thread count, pinned) ─► contenders, timing
+          │             └─ dense_engines, hardware   ONNX Runtime and OpenVINO; this core's limits
           │
           ├─ topology, scenes, rates     a synthetic network at the asked firing rates
           ├─ twin                        the same topology as a ReLU network, fp32 and INT8
+          ├─ opponents                   files of --against, spiking or dense
+          ├─ frontier                    accuracy against time, the ratio at equal accuracy
           ├─ energy                      operations, priced: an estimate
           ├─ joules, metering            what meters say, in the worker's turns
           ├─ limit                       the bytes that the spikes make necessary

@@ -10,21 +10,23 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_bench.children import run_child
-from snn_bench.contenders import PRECISIONS, Contender, twins
+from snn_bench.contenders import INT8, PRECISIONS, Contender, of_file, twins
 from snn_bench.energy import estimate
+from snn_bench.frontier import advantages
 from snn_bench.limit import Traffic, limit_ns, traffic
 from snn_bench.metering import Spent
+from snn_bench.opponents import Opponent, spiking
 from snn_bench.propagation import propagate
 from snn_bench.rates import entering_rates
-from snn_bench.results import Comparison, Energy, Report, Row
+from snn_bench.results import Comparison, Energy, Network, Peak, Report, Row
 from snn_bench.timing import Latency, Protocol, Ratio
-from snn_bench.twin import relu_twin, twin_input
+from snn_bench.twin import multiply_adds, relu_twin, twin_input
 from snn_bench.worker import Task
 from snn_bench.workloads import Workload
 from snn_runtime.errors import DeviceError
 from snn_runtime.files import write_atomic
 from snn_runtime.graph import SpikingGraph
-from snn_runtime.graph.activations import peak
+from snn_runtime.graph.activations import peak as peak_of_values
 from snn_runtime.machine.describe import choose_cores
 from snn_runtime.model_file import to_bytes
 from snn_runtime.onnx_build.int8 import quantise
@@ -43,11 +45,23 @@ class Plan:
     required: bool
     """Whether a backend that is not here is an error: it was asked for by name."""
     against_dnn: bool
+    opponents: tuple[Opponent, ...]
     threads: tuple[int, ...]
     batches: tuple[int, ...]
     memory: bool
     energy: bool
     protocol: Protocol
+
+    @property
+    def contenders(self) -> list[Contender]:
+        """Everybody in the race, ours first."""
+        found = [Contender("snn", name) for name in self.backends]
+        found += twins() if self.against_dnn else []
+        return found + [
+            contender
+            for opponent in self.opponents
+            for contender in of_file(opponent.network, self.backends)
+        ]
 
 
 def measure(workload: Workload, plan: Plan, folder: Path, say: Say) -> Report:
@@ -55,35 +69,44 @@ def measure(workload: Workload, plan: Plan, folder: Path, say: Say) -> Report:
     rate = "" if workload.rate is None else f" at {workload.rate:.3g}"
     about = f"{workload.network}{rate}"
     say(f"{about}: writing the models")
-    models = _prepare(workload, plan, folder)
-    layers = traffic(workload.graph, workload.images)
+    graph, images = workload.graph, workload.images
+    layers = traffic(graph, images)
+    common = _prepare(workload, plan, folder, layers)
     found = []
     for threads in plan.threads:
-        task = _task(plan, folder, models, layers, threads)
+        task = _with_threads(common, threads)
         say(f"{about}: timing {len(task.contenders)} contenders, threads {threads}")
-        found.append(run_child(task))
+        found.append(run_child(task) | {"cores": task.cores})
         _check_available(plan, found[-1]["unavailable"])
     bandwidth = _bandwidth(found[0]["bandwidth"])
     limit = None if isinstance(bandwidth, str) else limit_ns(layers, bandwidth)
-    rows = [_row(row, limit) for result in found for row in result["rows"]]
+    peak = max((Peak(**each["peak"]) for each in found), key=lambda p: p.multiply_adds_per_ns or 0)
+    networks = [replace(spiking(workload.network, graph), multiply_adds=multiply_adds(graph))]
+    networks += [opponent.network for opponent in plan.opponents]
+    rows = [_row(row, networks, limit, peak) for result in found for row in result["rows"]]
     if plan.memory:
         say(f"{about}: memory and load time, {len(rows)} processes")
-        rows = [_with_footprint(row, plan, folder, models) for row in rows]
-    return Report(
-        workload.network,
-        workload.rate,
-        entering_rates(workload.graph, workload.images),
-        workload.graph.parameters,
-        peak(workload.graph.nodes, workload.graph.readout, workload.graph.shapes),
-        len(workload.images),
-        layers,
-        bandwidth,
-        limit,
-        rows,
-        [_comparison(item) for result in found for item in result["ratios"]],
-        {name: reason for result in found for name, reason in result["unavailable"].items()},
-        _energy(workload, found) if plan.energy else None,
+        rows = [_with_footprint(row, common) for row in rows]
+    report = Report(
+        network=workload.network,
+        networks=networks,
+        rate=workload.rate,
+        rates=entering_rates(graph, images),
+        parameters=graph.parameters,
+        activation_bytes=peak_of_values(graph.nodes, graph.readout, graph.shapes),
+        images=len(images),
+        cores=dict(zip(plan.threads, (result["cores"] for result in found), strict=True)),
+        peak=peak,
+        traffic=layers,
+        bandwidth=bandwidth,
+        limit_ns=limit,
+        rows=rows,
+        comparisons=[_comparison(item) for result in found for item in result["ratios"]],
+        equal_accuracy=[],
+        unavailable={n: reason for result in found for n, reason in result["unavailable"].items()},
+        energy=_energy(workload, found) if plan.energy else None,
     )
+    return replace(report, equal_accuracy=advantages(report))
 
 
 def _energy(workload: Workload, found: list[dict[str, Any]]) -> Energy:
@@ -94,19 +117,46 @@ def _energy(workload: Workload, found: list[dict[str, Any]]) -> Energy:
     )
 
 
-def _prepare(workload: Workload, plan: Plan, folder: Path) -> dict[str, str]:
-    """Write what the children read, and return each contender's model."""
+def _prepare(workload: Workload, plan: Plan, folder: Path, layers: Sequence[Traffic]) -> Task:
+    """Write what the children read, and return what they all have to do."""
     graph, images = workload.graph, workload.images
     path = workload.path
     if path is None:
         path = folder / "model.onnx"
         write_atomic(path, to_bytes(graph, golden=_golden(graph)))
     np.save(folder / "images.npy", images)
-    models = {c.name: str(path) for c in _contenders(plan) if c.kind == "snn"}
     if plan.against_dnn:
         _write_twins(graph, images, folder)
-        models |= {c.name: str(folder / f"{c.precision}.onnx") for c in twins()}
-    return models
+    files = {opponent.network.name: opponent for opponent in plan.opponents}
+    places = {name: folder / f"opponent{index}.npy" for index, name in enumerate(files)}
+    for name, place in places.items():
+        np.save(place, files[name].inputs)
+    models, inputs = {}, {}
+    for each in plan.contenders:
+        if each.file:
+            models[each.name], inputs[each.name] = files[each.file].path, places[each.file]
+        elif each.kind == "dnn":
+            models[each.name] = folder / f"{each.precision}.onnx"
+            inputs[each.name] = folder / "inputs.npy"
+        else:
+            models[each.name], inputs[each.name] = path, folder / "images.npy"
+    return Task(
+        folder=str(folder),
+        models={name: str(model) for name, model in models.items()},
+        inputs={name: str(given) for name, given in inputs.items()},
+        contenders=plan.contenders,
+        threads=1,
+        batches=list(plan.batches),
+        cores=[],
+        protocol=plan.protocol,
+        sizes=[layer.weight_bytes for layer in layers if layer.row_bytes],
+        energy=plan.energy,
+    )
+
+
+def _with_threads(task: Task, threads: int) -> Task:
+    cores = choose_cores(threads, sorted(os.sched_getaffinity(0)))
+    return replace(task, threads=threads, cores=cores)
 
 
 def _write_twins(graph: SpikingGraph, images: npt.NDArray[np.uint8], folder: Path) -> None:
@@ -124,27 +174,6 @@ def _golden(graph: SpikingGraph) -> str:
     return golden_hash({node.name: bits.astype(np.uint8) for node, bits in sent if node.fires})
 
 
-def _contenders(plan: Plan) -> list[Contender]:
-    ours = [Contender("snn", name) for name in plan.backends]
-    return ours + (twins() if plan.against_dnn else [])
-
-
-def _task(
-    plan: Plan, folder: Path, models: dict[str, str], layers: Sequence[Traffic], threads: int
-) -> Task:
-    return Task(
-        folder=str(folder),
-        models=models,
-        contenders=_contenders(plan),
-        threads=threads,
-        batches=list(plan.batches),
-        cores=choose_cores(threads, sorted(os.sched_getaffinity(0))),
-        protocol=plan.protocol,
-        sizes=[layer.weight_bytes for layer in layers if layer.row_bytes],
-        energy=plan.energy,
-    )
-
-
 def _check_available(plan: Plan, unavailable: dict[str, str]) -> None:
     ours = {f"snn {name}" for name in plan.backends}
     missing = {name: reason for name, reason in unavailable.items() if name in ours}
@@ -156,30 +185,41 @@ def _bandwidth(found: dict[str, float] | str) -> dict[int, float] | str:
     return found if isinstance(found, str) else {int(size): rate for size, rate in found.items()}
 
 
-def _row(found: dict[str, Any], limit: float | None) -> Row:
+def _row(
+    found: dict[str, Any], networks: Sequence[Network], limit: float | None, peak: Peak
+) -> Row:
     contender = Contender(**found["contender"])
+    own = networks[0]
+    network = next((each for each in networks if each.name == contender.file), own)
     latency = Latency(**{name: found[name] for name in Latency.__dataclass_fields__})
-    share = None
-    if limit is not None and contender.kind == "snn":
-        share = limit * 1e-9 * found["batch"] / found["threads"] / latency.p50
+    batch, threads = found["batch"], found["threads"]
+    each = threads * latency.p50 / batch * 1e9  # nanoseconds a picture, of all threads
+    limit_share = peak_share = None
+    if limit is not None and contender.kind == "snn" and network is own:
+        limit_share = limit / each
+    integers = contender.kind == "dnn" and contender.precision in ("", INT8)
+    if integers and network.multiply_adds and peak.multiply_adds_per_ns:
+        peak_share = network.multiply_adds / peak.multiply_adds_per_ns / each
     return Row(
-        contender.name,
-        found["threads"],
-        found["batch"],
-        found["variant"],
-        latency,
-        None,
-        None,
-        None,
-        share,
+        network=network.name,
+        kind=contender.kind,
+        contender=contender.name,
+        threads=threads,
+        batch=batch,
+        variant=found["variant"],
+        latency=latency,
+        peak_bytes=None,
+        activation_bytes=None,
+        load_seconds=None,
+        limit_share=limit_share,
+        peak_share=peak_share,
     )
 
 
-def _with_footprint(row: Row, plan: Plan, folder: Path, models: dict[str, str]) -> Row:
-    task = _task(plan, folder, models, (), row.threads)
-    alone = [contender for contender in task.contenders if contender.name == row.contender]
-    task = replace(task, contenders=alone, batches=[row.batch], footprint=True)
-    return replace(row, **run_child(task))
+def _with_footprint(row: Row, common: Task) -> Row:
+    alone = [contender for contender in common.contenders if contender.name == row.contender]
+    task = replace(common, contenders=alone, batches=[row.batch], sizes=[], footprint=True)
+    return replace(row, **run_child(_with_threads(task, row.threads)))
 
 
 def _comparison(found: dict[str, Any]) -> Comparison:

@@ -1,14 +1,20 @@
-"""The sweep: time a picture takes against the rate of the spikes, a panel a network."""
+"""Time against the rate of the spikes, a panel a network; or accuracy against time, of files."""
 
 import io
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any, Literal
 
+from snn_bench.frontier import frontier, points
 from snn_bench.results import Report
 from snn_runtime.errors import UsageError
 from snn_runtime.files import check_target, scratch_settings, write_atomic
 
+KINDS: tuple[tuple[Literal["snn", "dnn"], str, str], ...] = (
+    ("snn", "spiking networks", "-"),
+    ("dnn", "dense INT8 networks", "--"),
+)
 PANEL = (5.0, 4.0)
 """Inches."""
 DPI = 150
@@ -50,11 +56,14 @@ def check(path: Path) -> None:
 def draw(reports: Sequence[Report], path: Path, machine: str) -> None:
     """Write a picture of the first thread count and batch size of every report to `path`.
 
+    Of reports with files it is accuracy against time, of others time against rate.
+
     Raises:
         UsageError: `no_matplotlib`, or `bad_plot`: a suffix that matplotlib cannot write.
         ResourceError: `unwritable`.
     """
     plt = pyplot()
+    panel = _frontiers if any(len(report.networks) > 1 for report in reports) else _sweep
     networks = list(dict.fromkeys(report.network for report in reports))
     width, height = PANEL
     figure, axes = plt.subplots(
@@ -65,15 +74,9 @@ def draw(reports: Sequence[Report], path: Path, machine: str) -> None:
         layout="constrained",
     )
     for axis, network in zip(axes[0], networks, strict=True):
-        chosen = [report for report in reports if report.network == network]
-        for name, points in curves(chosen).items():
-            style = "o-" if name.startswith("snn") else "s--"
-            axis.plot(*zip(*points, strict=True), style, markersize=4, label=name)
-        axis.set(title=network, xlabel="spikes that enter a layer, %", yscale="log")
+        panel(axis, [report for report in reports if report.network == network])
         axis.grid(visible=True, which="both", alpha=0.3)
-    row = reports[0].rows[0]
-    axes[0][0].set_ylabel(f"ms, batch {row.batch}, threads {row.threads} (p50)")
-    figure.suptitle(machine, fontsize="x-small")
+    figure.suptitle(machine, fontsize="x-small", wrap=True)
     handles = axes[0][0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=2 * len(networks), fontsize="small")
     data = io.BytesIO()
@@ -84,6 +87,32 @@ def draw(reports: Sequence[Report], path: Path, machine: str) -> None:
     finally:
         plt.close(figure)
     write_atomic(path, data.getvalue())
+
+
+def _sweep(axis: Any, reports: Sequence[Report]) -> None:
+    for name, curve in curves(reports).items():
+        style = "o-" if name.startswith("snn") else "s--"
+        axis.plot(*zip(*curve, strict=True), style, markersize=4, label=name)
+    row = reports[0].rows[0]
+    title, time = reports[0].network, f"ms, batch {row.batch}, threads {row.threads} (p50)"
+    axis.set(title=title, xlabel="spikes that enter a layer, %", ylabel=time, yscale="log")
+
+
+def _frontiers(axis: Any, reports: Sequence[Report]) -> None:
+    """All networks of known accuracy, each by its name, and a line through each frontier."""
+    first = reports[0].rows[0]
+    for kind, what, style in KINDS:
+        found = points(reports[0], kind, first.threads, first.batch)
+        edge = frontier(found)
+        x, y = [p.milliseconds for p in edge], [100 * p.accuracy for p in edge]
+        (line,) = axis.plot(x, y, style, label=what)
+        for point in found:
+            at = (point.milliseconds, 100 * point.accuracy)
+            axis.plot(*at, "o", markersize=4, color=line.get_color())
+            name = Path(point.network).stem
+            axis.annotate(name, at, (4, -8), textcoords="offset points", fontsize="xx-small")
+    time = f"ms a picture, batch {first.batch}, threads {first.threads} (p50)"
+    axis.set(xlabel=time, ylabel="accuracy, %", xscale="log")
 
 
 def curves(reports: Sequence[Report]) -> dict[str, list[tuple[float, float]]]:

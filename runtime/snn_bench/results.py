@@ -1,6 +1,7 @@
 """What a benchmark found, as plain records that become tables, JSON and CSV."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from snn_bench.energy import Estimate
 from snn_bench.limit import Traffic
@@ -15,9 +16,13 @@ METHOD = {
     "snn input": "uint8 pixels [N, H, W, 3]; their preprocessing is timed, and with a GPU the way "
     "there and back",
     "dnn input": "float32 [N, 3, H, W], made beforehand; nothing of it is timed",
-    "dnn engines": "default settings, batch fixed, OpenVINO with a latency hint, and fp32 without "
-    "bfloat16; with batches also one by one and a throughput hint, the fastest in a trial",
-    "ratio": "median call of the other / median call of ours, per round",
+    "dnn engines": "batch fixed; the fastest in a trial of: ONNX Runtime by run() and with bound "
+    "tensors, OpenVINO with a latency hint by infer() and with bound tensors; with batches also "
+    "one by one and a throughput hint; fp32 without bfloat16",
+    "ratio": "median call of the other / median call of ours, per round; minima: fastest call of "
+    "the other / fastest call of ours, over all rounds",
+    "equal accuracy": "medians; between two dense networks the logarithm of the time is "
+    "interpolated along the accuracy, and beyond the last there is no ratio",
     "images_per_s": "from the mean call",
     "peak_bytes": "largest resident size of a process that loads one contender and answers a few "
     "batches, Python and libraries included",
@@ -29,6 +34,9 @@ METHOD = {
     "limit": "bytes of weight rows that the spikes make necessary / one thread's bandwidth on a "
     "buffer as large as the layer's weights, divided by the threads; every picture on its own; "
     "the first layer's multiply-adds with the picture are not in it",
+    "peak": "8-bit products, each added to a 32-bit sum, that one thread makes in registers in a "
+    "nanosecond, the best of several trials; peak_share: multiply-adds of a picture, zero padding "
+    "included, at that rate and divided by the threads / p50",
     "energy estimate": "operations of one picture, counted on these pictures, times published "
     "energies of one operation; moving data is not in it",
     "energy measured": "in turns of their own after the race, each contender after the other, one "
@@ -38,11 +46,36 @@ METHOD = {
 
 
 @dataclass(frozen=True)
+class Network:
+    """What is measured: the report's own network, or a file of `--against`."""
+
+    name: str
+    kind: Literal["snn", "dnn"]
+    accuracy: float | None
+    """On the test pictures of its export, 0 to 1; None if it was not measured."""
+    test_images: int | None
+    multiply_adds: int | None
+    """Of a picture in a dense engine, zero padding included, where known."""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """What one core can do at most with 8-bit integers."""
+
+    instructions: str
+    """Such as `avx512vnni`, or why it was not measured."""
+    multiply_adds_per_ns: float | None
+
+
+@dataclass(frozen=True)
 class Row:
     """One contender with one thread count and batch size."""
 
+    network: str
+    """Name of its network; a dense twin has that of the spiking network it is a twin of."""
+    kind: Literal["snn", "dnn"]
     contender: str
-    """Name, such as `snn event` or `dnn int8 openvino`."""
+    """Name, such as `snn event` or `dnn int8 openvino`, with the file's after it."""
     threads: int
     batch: int
     variant: str
@@ -56,6 +89,8 @@ class Row:
     load_seconds: float | None
     limit_share: float | None
     """Time at the physical limit ÷ p50, for an SNN where the bandwidth was measured."""
+    peak_share: float | None
+    """Time at the core's peak of 8-bit multiply-adds ÷ p50, for INT8 dense networks."""
 
     @property
     def images_per_second(self) -> float:
@@ -70,9 +105,28 @@ class Comparison:
     against: str
     best_twin: bool
     """Whether `against` is the fastest dense twin by p50."""
+    best_of_file: bool
+    """Whether `against` is the fastest engine of a file of `--against` by p50."""
     threads: int
     batch: int
     ratio: Ratio
+
+
+@dataclass(frozen=True)
+class Advantage:
+    """A spiking network beside dense ones of the same accuracy."""
+
+    network: str
+    contender: str
+    threads: int
+    batch: int
+    accuracy: float
+    between: list[str]
+    """The dense networks that it is between, or the one that is as accurate; none beyond them."""
+    ratio: float | None
+    """Interpolated time of a dense network of that accuracy ÷ its time, by medians."""
+    minima: float | None
+    """The same by the fastest calls."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +145,8 @@ class Report:
 
     network: str
     """Name, such as `vgg16, max pooling`, or the path of the model."""
+    networks: list[Network]
+    """It, and the files of `--against`."""
     rate: float | None
     """Requested spike rate of a synthetic network; None for a given model."""
     rates: dict[str, float]
@@ -100,6 +156,9 @@ class Report:
     """Values of one image needed at once, in float32, computed from the graph."""
     images: int
     """Different images, cycled through."""
+    cores: dict[int, list[int]]
+    """Logical processors that the timed process was pinned to, by threads."""
+    peak: Peak
     traffic: list[Traffic]
     bandwidth: dict[int, float] | str
     """Bytes a nanosecond by bytes of weights, or why it was not measured."""
@@ -107,6 +166,8 @@ class Report:
     """Nanoseconds an image at the memory limit, one thread."""
     rows: list[Row]
     comparisons: list[Comparison]
+    equal_accuracy: list[Advantage]
+    """Of each spiking network whose accuracy is known, where that of a dense one is."""
     unavailable: dict[str, str]
     """Reason for each contender that cannot run here."""
     energy: Energy | None = None

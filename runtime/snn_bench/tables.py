@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -14,13 +14,19 @@ from snn_runtime.cells import cell
 
 MEGABYTE = 1e6
 COLUMNS = (
-    "network rate measured_rate contender threads batch variant p50_ms p90_ms p99_ms min_ms "
-    "mean_ms calls images_per_s peak_mb activation_mb load_s limit_share against ratio ratio_p10 "
-    "ratio_p90 ratio_min ratio_max"
+    "network rate measured_rate contender threads batch variant p50_ms min_ms p90_ms p99_ms "
+    "mean_ms calls images_per_s peak_mb activation_mb load_s limit_share peak_share accuracy "
+    "against ratio ratio_p10 ratio_p90 ratio_min ratio_max ratio_minima"
 ).split()
-HEADINGS = ("threads", "batch", "contender", "p50 ms", "p90 ms", "p99 ms", "min ms", "images/s")
-EXTRA = ("peak MB", "activ. MB", "load s", "of limit")
-FIELDS = ("peak_bytes", "activation_bytes", "load_seconds", "limit_share")
+HEADINGS = ("threads", "batch", "contender", "p50 ms", "min ms", "p90 ms", "p99 ms", "images/s")
+EXTRA: dict[str, tuple[str, Callable[[float], str]]] = {
+    "peak MB": ("peak_bytes", lambda value: f"{value / MEGABYTE:.0f}"),
+    "activ. MB": ("activation_bytes", lambda value: f"{value / MEGABYTE:.1f}"),
+    "load s": ("load_seconds", lambda value: f"{value:.3f}"),
+    "of limit": ("limit_share", lambda value: f"{value:.0%}"),
+    "of peak": ("peak_share", lambda value: f"{value:.0%}"),
+}
+"""Columns that are there if any row has them: the field, and how it is shown."""
 
 
 def as_json(benchmark: Benchmark) -> str:
@@ -49,6 +55,8 @@ def as_csv(benchmark: Benchmark) -> str:
 def as_table(benchmark: Benchmark) -> str:
     """A table a network and rate, with what follows from it in sentences."""
     lines = [benchmark.machine.describe()]
+    if benchmark.reports:
+        lines += _pinned(benchmark.reports[0])
     for report in benchmark.reports:
         sections = [_header(report), _table(report.rows), _findings(report), _energy(report)]
         for section in map(list, sections):
@@ -65,22 +73,28 @@ def best_ratio(report: Report, row: Row) -> Comparison | None:
     return None
 
 
+def accuracies(report: Report) -> dict[str, float | None]:
+    """By network; a dense twin has none."""
+    return {network.name: network.accuracy for network in report.networks}
+
+
 def _plain(report: Report) -> dict[str, Any]:
     rows = [asdict(row) | {"images_per_s": row.images_per_second} for row in report.rows]
     return asdict(report) | {"mean_rate": report.mean_rate, "rows": rows}
 
 
 def _record(report: Report, row: Row) -> dict[str, object]:
-    latency = row.latency
+    latency, own = row.latency, row.network == report.network
+    twin = own and row.kind == "dnn"
     record: dict[str, object] = {
-        "network": report.network,
-        "rate": report.rate,
-        "measured_rate": round(report.mean_rate, 6),
+        "network": row.network,
+        "rate": report.rate if own else None,
+        "measured_rate": round(report.mean_rate, 6) if own else None,
         "contender": row.contender,
         "threads": row.threads,
         "batch": row.batch,
         "variant": row.variant,
-        **{f"{name}_ms": 1e3 * getattr(latency, name) for name in ("p50", "p90", "p99", "min")},
+        **{f"{name}_ms": 1e3 * getattr(latency, name) for name in ("p50", "min", "p90", "p99")},
         "mean_ms": 1e3 * latency.mean,
         "calls": latency.calls,
         "images_per_s": row.images_per_second,
@@ -88,12 +102,14 @@ def _record(report: Report, row: Row) -> dict[str, object]:
         "activation_mb": None if row.activation_bytes is None else row.activation_bytes / MEGABYTE,
         "load_s": row.load_seconds,
         "limit_share": row.limit_share,
+        "peak_share": row.peak_share,
+        "accuracy": None if twin else accuracies(report)[row.network],
     }
     comparison = best_ratio(report, row)
     if comparison is not None:
         spread = comparison.ratio
         record |= {"against": comparison.against, "ratio": spread.median}
-        record |= {f"ratio_{k}": getattr(spread, k) for k in ("p10", "p90", "min", "max")}
+        record |= {f"ratio_{k}": getattr(spread, k) for k in ("p10", "p90", "min", "max", "minima")}
     if report.energy is not None:
         record |= energy_tables.record(report.energy, row)
     return record
@@ -122,10 +138,22 @@ def _header(report: Report) -> Iterator[str]:
     )
 
 
+def _pinned(report: Report) -> Iterator[str]:
+    pinned = (
+        f"threads {threads} on core{'s' * (len(cores) > 1)} {', '.join(map(str, cores))}"
+        for threads, cores in report.cores.items()
+    )
+    peak = report.peak
+    rate = peak.instructions
+    if peak.multiply_adds_per_ns is not None:
+        rate = f"{peak.multiply_adds_per_ns:.0f} G multiply-adds a second ({peak.instructions})"
+    yield f"pinned: {'; '.join(pinned)}; peak of a core with 8-bit integers: {rate}"
+
+
 def _table(rows: list[Row]) -> Iterator[str]:
     extra = [
         name
-        for name, field in zip(EXTRA, FIELDS, strict=True)
+        for name, (field, _) in EXTRA.items()
         if any(getattr(row, field) is not None for row in rows)
     ]
     cells = [[*HEADINGS, *extra], *(_cells(row, extra) for row in rows)]
@@ -134,32 +162,49 @@ def _table(rows: list[Row]) -> Iterator[str]:
 
 def _cells(row: Row, extra: list[str]) -> list[str]:
     latency = row.latency
-    times = [f"{1e3 * value:.3f}" for value in (latency.p50, latency.p90, latency.p99, latency.min)]
-    optional = {
-        "peak MB": "" if row.peak_bytes is None else f"{row.peak_bytes / MEGABYTE:.0f}",
-        "activ. MB": ""
-        if row.activation_bytes is None
-        else f"{row.activation_bytes / MEGABYTE:.1f}",
-        "load s": "" if row.load_seconds is None else f"{row.load_seconds:.3f}",
-        "of limit": "" if row.limit_share is None else f"{row.limit_share:.0%}",
-    }
+    times = [f"{1e3 * value:.3f}" for value in (latency.p50, latency.min, latency.p90, latency.p99)]
     shown = [str(row.threads), str(row.batch), row.contender, *times]
-    return [*shown, f"{row.images_per_second:.1f}", *(optional[name] for name in extra)]
+    shown.append(f"{row.images_per_second:.1f}")
+    for name in extra:
+        field, show = EXTRA[name]
+        value = getattr(row, field)
+        shown.append("" if value is None else show(value))
+    return shown
 
 
 def _findings(report: Report) -> Iterator[str]:
-    for row in report.rows:
-        comparison = best_ratio(report, row)
-        if comparison is not None:
-            spread = comparison.ratio
+    for item in report.comparisons:
+        if item.best_twin or item.best_of_file:
+            spread = item.ratio
+            other = f"the best dense twin, {item.against}" if item.best_twin else item.against
             yield (
-                f"{row.contender}, threads {row.threads}, batch {row.batch}: {spread.median:.2f} x "
-                f"as fast as the best dense twin, {comparison.against} "
-                f"({spread.p10:.2f} to {spread.p90:.2f} in eight of ten rounds)"
+                f"{item.contender}, threads {item.threads}, batch {item.batch}: "
+                f"{spread.median:.2f} x as fast as {other} "
+                f"({spread.p10:.2f} to {spread.p90:.2f} in eight of ten rounds, "
+                f"by the minima {spread.minima:.2f})"
             )
+    yield from _equal_accuracy(report)
     yield from _scaling(report.rows)
     for name, reason in report.unavailable.items():
         yield f"{name}: not available: {reason}"
+
+
+def _equal_accuracy(report: Report) -> Iterator[str]:
+    counts = {network.test_images or 0 for network in report.networks if network.accuracy}
+    for item in report.equal_accuracy:
+        about = (
+            f"at {item.accuracy:.2%} right, {item.contender} on {item.network}, threads "
+            f"{item.threads}, batch {item.batch}: "
+        )
+        if item.ratio is None or item.minima is None:
+            yield f"{about}no ratio, beyond the accuracies of the dense networks"
+        else:
+            yield (
+                f"{about}{item.ratio:.2f} x as fast as a dense network of equal accuracy "
+                f"({' and '.join(item.between)}; by the minima {item.minima:.2f})"
+            )
+    if report.equal_accuracy and len(counts) > 1:
+        yield f"warning: accuracies are of {' and '.join(map(str, sorted(counts)))} test pictures"
 
 
 def _energy(report: Report) -> Iterator[str]:

@@ -50,6 +50,8 @@ class Ratio:
     min: float
     max: float
     rounds: int
+    minima: float
+    """Fastest call of the other ÷ fastest call of ours, over all rounds."""
 
 
 def race(calls: Sequence[Call], protocol: Protocol) -> list[list[Samples]]:
@@ -97,9 +99,9 @@ def ratio(others: Sequence[Samples], ours: Sequence[Samples]) -> Ratio:
     pairs = zip(others, ours, strict=True)
     ratios = np.array([np.median(other) / np.median(mine) for other, mine in pairs])
     p10, p50, p90 = np.percentile(ratios, [10, 50, 90])
-    return Ratio(
-        float(p50), float(p10), float(p90), float(ratios.min()), float(ratios.max()), len(ratios)
-    )
+    minima = min(map(np.min, others)) / min(map(np.min, ours))
+    least, most = float(ratios.min()), float(ratios.max())
+    return Ratio(float(p50), float(p10), float(p90), least, most, len(ratios), float(minima))
 
 
 def _timed(call: Call, first: int, times: int) -> Samples:

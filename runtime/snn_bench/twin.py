@@ -11,6 +11,8 @@ identity shortcut, which a SpikingGraph spells as a 1×1 depthwise convolution, 
 The input is float32 `[N, 3, H, W]`, so that no pixel preprocessing is on the twin's bill.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -44,6 +46,17 @@ def relu_twin(graph: SpikingGraph, seed: int = 0) -> ModelProto:
     """Return the float32 twin as an ONNX model with a free batch dimension."""
     twin = _Twin(graph, np.random.default_rng(seed))
     return twin.op.model(twin.logits())
+
+
+def multiply_adds(graph: SpikingGraph) -> int:
+    """Of a picture in the twin, zero padding included."""
+    layers = (
+        math.prod(graph.shapes[node.name]) * int(projection.weight[0].size)
+        for node in graph.populations
+        for projection in node.projections
+        if not is_identity(projection)
+    )
+    return sum(layers) + int(graph.readout.weight.size)
 
 
 def centred(projection: Projection) -> FloatArray:

@@ -17,7 +17,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from snn_bench.contenders import Contender, Ready, batches, cyclic, named, on_gpu, open_twin
+from snn_bench.contenders import Contender, Ready, batches, cyclic, named, on_gpu
+from snn_bench.dense_engines import open_dense
+from snn_bench.hardware import bandwidths, peak
 from snn_bench.joules import Meter, find
 from snn_bench.metering import spend
 from snn_bench.resident import growth, peak_memory
@@ -29,7 +31,6 @@ from snn_runtime.machine.system import System, Unknown
 LOADS = 3
 """Times a model is loaded; the median counts."""
 FOOTPRINT_CALLS = 3
-BANDWIDTH_TRIALS = 3
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,11 @@ class Task:
     """What a child has to do."""
 
     folder: str
-    """Holds `images.npy`, and for twins `inputs.npy`, `fp32.onnx` and `int8.onnx`."""
+    """Scratch, for the task and its result."""
     models: dict[str, str]
     """Path of the model by contender's name."""
+    inputs: dict[str, str]
+    """Path of what it is given by contender's name: .npy, as `Ready` wants it."""
     contenders: list[Contender]
     threads: int
     batches: list[int]
@@ -74,8 +77,8 @@ def measure(task: Task) -> dict[str, Any]:
 
     Returns:
         `rows` (a Latency each), `ratios` of everybody to every backend, `unavailable` reasons by
-        name, and `bandwidth` in bytes a nanosecond by size or the reason why there is none; with
-        `energy` also `spent` (a Spent each) and `unmeasured` reasons by meter.
+        name, `bandwidth` in bytes a nanosecond by size or the reason why there is none, and `peak`
+        (a Peak); with `energy` also `spent` (a Spent each) and `unmeasured` reasons by meter.
     """
     rows: list[dict[str, Any]] = []
     ratios: list[dict[str, Any]] = []
@@ -89,7 +92,7 @@ def measure(task: Task) -> dict[str, Any]:
         for (contender, (variant, _)), latency in zip(ready, latencies, strict=True):
             rows.append({**_identity(contender, task, batch), "variant": variant} | asdict(latency))
         for index, (ours, _) in enumerate(ready):
-            if ours.kind == "snn":
+            if ours.kind == "snn" and not ours.file:
                 found = [ratio(rounds, samples[index]) for rounds in samples]
                 ratios += _ratios(ready, ours, found, latencies, task, batch)
         spent += _spent(ready, meters, unmeasured, task, batch)
@@ -100,6 +103,7 @@ def measure(task: Task) -> dict[str, Any]:
         "spent": spent,
         "unmeasured": unmeasured,
         "bandwidth": bandwidths(task.sizes),
+        "peak": asdict(peak()),
     }
 
 
@@ -149,9 +153,7 @@ def _open(task: Task, batch: int, unavailable: dict[str, str]) -> list[tuple[Con
 
 
 def _inputs(task: Task, contender: Contender, batch: int) -> list[Any]:
-    name = "images.npy" if contender.kind == "snn" else "inputs.npy"
-    stored = np.load(Path(task.folder) / name, mmap_mode="r")
-    return batches(stored, batch)
+    return batches(np.load(task.inputs[contender.name], mmap_mode="r"), batch)
 
 
 def _loader(
@@ -166,7 +168,7 @@ def _loader(
     `prove` it does not even where that is cheap."""
     path = Path(task.models[contender.name])
     if contender.kind == "dnn":
-        return lambda: open_twin(contender.engine, path, task.threads, inputs)
+        return lambda: open_dense(contender, path, task.threads, inputs)
     from snn_runtime.engines.choice import BackendName, Choice, make_backend
     from snn_runtime.model import load, read_model_file
 
@@ -196,14 +198,17 @@ def _ratios(
     task: Task,
     batch: int,
 ) -> Iterator[dict[str, Any]]:
-    twins = [i for i, (contender, _) in enumerate(ready) if contender.kind == "dnn"]
-    best = min(twins, key=lambda i: latencies[i].p50, default=None)
+    twins = [i for i, (each, _) in enumerate(ready) if each.kind == "dnn" and not each.file]
+    best_twin = min(twins, key=lambda i: latencies[i].p50, default=None)
     for index, (other, _) in enumerate(ready):
         if other != ours:
+            same = [i for i, (each, _) in enumerate(ready) if each.file == other.file]
+            fastest = min(same, key=lambda i: latencies[i].p50)
             yield {
                 "contender": ours.name,
                 "against": other.name,
-                "best_twin": index == best,
+                "best_twin": index == best_twin,
+                "best_of_file": bool(other.file) and index == fastest,
                 "threads": task.threads,
                 "batch": batch,
                 **asdict(found[index]),
@@ -225,19 +230,6 @@ def _spent(
             unmeasured[meter.name] = str(why)
         else:
             yield from map(asdict, found)
-
-
-def bandwidths(sizes: list[int]) -> dict[str, float] | str:
-    """Bytes a nanosecond by size for one thread: the best of a few trials, it being a limit."""
-    try:
-        from snn_runtime.engines.event.library import bandwidth
-
-        return {
-            str(size): max(float(bandwidth(size)) for _ in range(BANDWIDTH_TRIALS))
-            for size in sorted(set(sizes))
-        }
-    except (ImportError, DeviceError) as error:
-        return f"not measured: {error}"
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from snn_runtime.image.scenes import random_scenes
 from snn_runtime.model import BUNDLED
 from snn_runtime.model_file import read
 
-IMAGES = 16
-"""Different images, cycled through."""
+IMAGES = 256
+"""Different images, cycled through: a branch predictor learns a few, which flatters us."""
 LARGE_IMAGES = 4
-"""Different images of 224 pixels: fewer, because all are held at once to set thresholds."""
+"""Different images of 224 pixels: about as many pixels, which are held at once for thresholds."""
 LARGE_SIDE = 128
 
 
@@ -57,18 +57,23 @@ def given(model: Path | None, images: Path | None) -> Workload:
     path = model or Path(str(resources.files("snn_runtime").joinpath(BUNDLED)))
     graph = read(path)
     name = str(path) if model else "bundled model"
-    return Workload(name, None, graph, _scenes(graph.image, images), path)
+    return Workload(name, None, graph, pictures(graph.image, images), path)
 
 
 def synthetic(design: Design, rates: Sequence[float], images: Path | None) -> Iterator[Workload]:
     """The network once for every rate (0 to 1), on the same pictures."""
     for rate in rates:
         graph = build(design, rate)
-        scenes = _scenes(graph.image, images)
+        scenes = pictures(graph.image, images)
         yield Workload(design.name, rate, at_rate(graph, scenes, rate), scenes)
 
 
-def _scenes(image: Image, folder: Path | None) -> npt.NDArray[np.uint8]:
+def pictures(image: Image, folder: Path | None) -> npt.NDArray[np.uint8]:
+    """uint8 `[N, H, W, 3]`: a folder's, or random scenes, always the same.
+
+    Raises:
+        InputError: The folder has no picture, or one that cannot be used.
+    """
     count = IMAGES if max(image.height, image.width) < LARGE_SIDE else LARGE_IMAGES
     if folder is not None:
         return folder_scenes(image, folder, count)

@@ -11,18 +11,21 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bad_inputs.pictures import encoded
 from graphs import example
 from PIL import Image as Picture
 
-from snn_bench import cli, plot, tables
-from snn_bench.contenders import checked_backend, openvino, usual_backends
+from snn_bench import cli, plot, tables, workloads
+from snn_bench.contenders import checked_backend, usual_backends
+from snn_bench.dense_engines import openvino
 from snn_bench.limit import Traffic
-from snn_bench.results import Benchmark, Comparison, Report, Row
+from snn_bench.results import Advantage, Benchmark, Comparison, Network, Peak, Report, Row
 from snn_bench.timing import Latency, Protocol, Ratio
 from snn_runtime import model_file as onnx_file
 from snn_runtime.errors import DeviceError, UsageError
+from snn_runtime.graph import Image
 from snn_runtime.machine import describe as machine
 from snn_runtime.machine.describe import this_machine
 
@@ -47,7 +50,7 @@ def test_table_of_a_model(capsys: pytest.CaptureFixture[str], model: Path) -> No
     out, err = bench(capsys, "--model", str(model), "--batch", "1,3")
     lines = out.splitlines()
     assert this_machine().processor in lines[0]
-    assert lines[2].startswith(f"{model}: 0.0 M parameters; spikes entering the layers ")
+    assert lines[3].startswith(f"{model}: 0.0 M parameters; spikes entering the layers ")
     (heading,) = [i for i, line in enumerate(lines) if line.startswith("threads")]
     rows = [line.split() for line in lines[heading + 1 : heading + 3]]
     assert [row[:4] for row in rows] == [
@@ -96,6 +99,14 @@ def test_csv_of_two_rates(capsys: pytest.CaptureFixture[str]) -> None:
     assert float(rows[0]["p50_ms"]) > 0 and rows[0]["peak_mb"] == ""
 
 
+def test_pictures_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    graph = example()
+    found = workloads.pictures(graph.image, None)
+    assert len(np.unique(found.reshape(len(found), -1), axis=0)) == len(found) == 256
+    assert len(workloads.pictures(Image(224, 224, (0, 0, 0)), None)) == 4
+
+
 def test_pictures_of_a_folder(
     capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
 ) -> None:
@@ -127,7 +138,7 @@ def test_a_sweep_is_drawn(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
         (["--plot", "x.png"], "add --topology"),
         (["--threads", "1,0"], "whole number from 1"),
         (["--duration", "0"], "no number over 0"),
-        (["--against", "cnn"], "invalid choice"),
+        (["--against", "dnn", "--plot", "x.png"], "or files to --against"),
     ],
 )
 def test_flags_that_cannot_be_obeyed(arguments: list[str], said: str) -> None:
@@ -243,24 +254,40 @@ def children_of(pid: int) -> list[str]:
 def report(share: float | None = 0.5) -> Report:
     latency = Latency(2e-3, 3e-3, 4e-3, 1e-3, 2e-3, 99)
     rows = [
-        Row("snn event", threads, 4, "avx512", latency, 50_000_000, 5_500_000, 0.25, share)
+        Row("net", "snn", "snn event", threads, 4, "avx512", latency, 50_000_000, 5_500_000, 0.25,
+            share, None)
         for threads in (1, 2)
-    ]
-    rows.append(Row("dnn int8 openvino", 1, 4, "one batch", latency, None, None, None, None))
-    ratio = Ratio(2.5, 2.0, 3.0, 1.5, 3.5, 20)
+    ]  # fmt: skip
+    twin, file = "dnn int8 openvino", "dnn openvino d.onnx"
+    rows.append(Row("net", "dnn", twin, 1, 4, "one batch", latency, None, None, None, None, 0.25))
+    rows.append(Row("d.onnx", "dnn", file, 1, 4, "one batch", latency, None, None, None, None, 0.5))
+    ratio = Ratio(2.5, 2.0, 3.0, 1.5, 3.5, 20, 2.25)
     return Report(
-        "net",
-        0.1,
-        {"a": 0.1, "b": 0.3},
-        10**6,
-        12_800_000,
-        16,
-        [Traffic("a", 2e6, 100, 0)],
-        "not measured: no engine" if share is None else {100: 20.0},
-        None if share is None else 1e5,
-        rows,
-        [Comparison("snn event", "dnn int8 openvino", True, 1, 4, ratio)],
-        {"dnn int8 onnxruntime": "gone"},
+        network="net",
+        networks=[
+            Network("net", "snn", 0.75, 1000, 10**6),
+            Network("d.onnx", "dnn", 0.875, 900, 2 * 10**6),
+        ],
+        rate=0.1,
+        rates={"a": 0.1, "b": 0.3},
+        parameters=10**6,
+        activation_bytes=12_800_000,
+        images=16,
+        cores={1: [7], 2: [6, 7]},
+        peak=Peak("avx2", 100.0),
+        traffic=[Traffic("a", 2e6, 100, 0)],
+        bandwidth="not measured: no engine" if share is None else {100: 20.0},
+        limit_ns=None if share is None else 1e5,
+        rows=rows,
+        comparisons=[
+            Comparison("snn event", twin, True, False, 1, 4, ratio),
+            Comparison("snn event", file, False, True, 1, 4, ratio),
+        ],
+        equal_accuracy=[
+            Advantage("net", "snn event", 1, 4, 0.75, ["c.onnx", "d.onnx"], 3.0, 2.75),
+            Advantage("net", "snn event", 2, 4, 0.75, [], None, None),
+        ],
+        unavailable={"dnn int8 onnxruntime": "gone"},
     )
 
 
@@ -271,13 +298,22 @@ def benchmark(share: float | None = 0.5) -> Benchmark:
 def test_a_table_says_what_follows() -> None:
     text = tables.as_table(benchmark())
     assert "2.50 x as fast as the best dense twin, dnn int8 openvino (2.00 to 3.00" in text
+    assert "2.50 x as fast as dnn openvino d.onnx (2.00 to 3.00 in eight of ten rounds" in text
+    assert "by the minima 2.25)" in text
+    assert "pinned: threads 1 on core 7; threads 2 on cores 6, 7; peak of a core with" in text
+    assert "100 G multiply-adds a second (avx2)" in text
+    assert "3.00 x as fast as a dense network of equal accuracy (c.onnx and d.onnx; by" in text
+    assert "threads 2, batch 4: no ratio, beyond the accuracies of the dense networks" in text
+    assert "warning: accuracies are of 900 and 1000 test pictures" in text
     assert "spikes entering the layers 20.00% (10.00% to 30.00%)" in text
     assert "2.00 MB a picture; at the measured cache bandwidth 0.100 ms" in text
     assert "values of a picture that are needed at once, in float32: 12.8 MB" in text
     assert "threads 2 1.00 x as fast as threads 1" in text
     assert "dnn int8 onnxruntime: not available: gone" in text
     row = next(line for line in text.splitlines() if "snn event" in line)
-    assert row.split() == "1 4 snn event 2.000 3.000 4.000 1.000 2000.0 50 5.5 0.250 50%".split()
+    assert row.split() == "1 4 snn event 2.000 1.000 3.000 4.000 2000.0 50 5.5 0.250 50%".split()
+    row = next(line for line in text.splitlines() if "  dnn openvino d.onnx  " in line)
+    assert row.split()[-2:] == ["2000.0", "50%"]
 
 
 def test_without_bandwidth_the_table_says_why() -> None:
@@ -294,6 +330,11 @@ def test_csv_has_the_ratio_to_the_best_twin() -> None:
     )
     assert (first["p50_ms"], first["peak_mb"], first["load_s"]) == ("2.0", "50.0", "0.25")
     assert first["activation_mb"] == "5.5"
+    assert (first["accuracy"], first["ratio_minima"], first["peak_share"]) == ("0.75", "2.25", "")
+    *_, twin, file = csv.DictReader(io.StringIO(tables.as_csv(benchmark())))
+    assert (twin["network"], twin["rate"], twin["accuracy"]) == ("net", "0.1", "")
+    assert (file["network"], file["rate"], file["accuracy"]) == ("d.onnx", "", "0.875")
+    assert (file["peak_share"], file["against"]) == ("0.5", "")
 
 
 def test_curves_are_of_the_first_setting_and_have_the_limit() -> None:

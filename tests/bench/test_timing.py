@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from graphs import example, pictures
 
-from snn_bench import children, contenders, resident, timing, worker
-from snn_bench.contenders import Contender, batches, cyclic, fastest
+from snn_bench import children, dense_engines, hardware, resident, timing, worker
+from snn_bench.contenders import Contender, batches, cyclic
+from snn_bench.dense_engines import fastest
+from snn_bench.results import Peak
 from snn_bench.timing import Protocol, race, ratio, summarise
 from snn_bench.twin import twin_input
 from snn_bench.worker import Task
@@ -37,6 +39,7 @@ def test_ratios_are_of_medians_round_by_round() -> None:
     found = ratio(others, ours)  # 3, 1, 2: the outliers count for nothing
     assert (found.median, found.min, found.max, found.rounds) == (2, 1, 3, 3)
     assert (found.p10, found.p90) == pytest.approx((1.2, 2.8))
+    assert found.minima == 2  # 2 ÷ 1
 
 
 def test_every_round_has_everybody_and_another_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +77,7 @@ def test_batches_go_round() -> None:
 
 def test_a_baseline_runs_its_fastest_way(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {"slow": 2.0, "fast": 1.0}
-    monkeypatch.setattr(contenders, "warm_up", lambda call, times: call(0))
+    monkeypatch.setattr(dense_engines, "warm_up", lambda call, times: call(0))
     ways = [(name, lambda number, name=name: seconds[name]) for name in seconds]
     assert fastest(ways)[0] == "fast"
 
@@ -96,6 +99,26 @@ def test_the_machine_is_named() -> None:
     assert found.processor in found.describe()
 
 
+def test_its_family_and_caches_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A virtual machine's processor has a name that fits a dozen kinds of it."""
+    info = "vendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC\n"
+    (tmp_path / "cpuinfo").write_text(f"{info}stepping\t: 3\nflags\t\t: fpu avx2\n")
+    for index, cache in enumerate(("1 Data 48K", "1 Instruction 32K", "2 Unified 1024K", "3 Odd")):
+        folder = tmp_path / "cpu0" / "cache" / f"index{index}"
+        folder.mkdir(parents=True)
+        for name, value in zip(("level", "type", "size"), cache.split(), strict=False):
+            (folder / name).write_text(f"{value}\n")
+    monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "CORES", tmp_path)
+    found = machine.this_machine()
+    assert found.processor == "AMD EPYC"
+    assert found.family == "AuthenticAMD cpu family 25 model 1 stepping 3"
+    assert found.caches == {"L1d": 48 << 10, "L1i": 32 << 10, "L2": 1 << 20}
+    assert f"AMD EPYC ({found.family}; L1d 48 KiB, L1i 32 KiB, L2 1024 KiB), " in found.describe()
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\n")
+    assert machine.this_machine().family == ""
+
+
 def task(folder: Path, *contenders: Contender, batch: int = 2) -> Task:
     graph = example()
     images = pictures(graph.image, 4)
@@ -105,6 +128,10 @@ def task(folder: Path, *contenders: Contender, batch: int = 2) -> Task:
     return Task(
         folder=str(folder),
         models={c.name: str(folder / "model.onnx") for c in contenders},
+        inputs={
+            c.name: str(folder / ("images.npy" if c.kind == "snn" else "inputs.npy"))
+            for c in contenders
+        },
         contenders=list(contenders),
         threads=1,
         batches=[batch],
@@ -130,19 +157,29 @@ def test_bandwidth_is_the_best_of_its_trials(monkeypatch: pytest.MonkeyPatch) ->
     speeds = iter([1.0, 3.0, 2.0, 9.0, 8.0, 7.0])
     engine = SimpleNamespace(bandwidth=lambda size: next(speeds))
     monkeypatch.setitem(sys.modules, "snn_runtime.engines.event.library", engine)
-    assert worker.bandwidths([20, 10, 20]) == {"10": 3.0, "20": 9.0}
+    assert hardware.bandwidths([20, 10, 20]) == {"10": 3.0, "20": 9.0}
+
+
+def test_the_peak_is_the_library_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = SimpleNamespace(peak=lambda: ("avx2", 99.0))
+    monkeypatch.setitem(sys.modules, "snn_runtime.engines.event.library", engine)
+    assert hardware.peak() == Peak("avx2", 99.0)
+    engine.peak = lambda: ("", 0.0)
+    assert hardware.peak() == Peak("not measured: no way known here", None)
 
 
 @pytest.mark.parametrize("missing", ["module", "library"])
 def test_without_the_engine_there_is_no_bandwidth(
     monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    def refuse(size: int) -> float:
+    def refuse(*_: int) -> float:
         raise DeviceError("backend_unavailable", "no compiler was here")
 
-    engine = None if missing == "module" else SimpleNamespace(bandwidth=refuse)
+    engine = None if missing == "module" else SimpleNamespace(bandwidth=refuse, peak=refuse)
     monkeypatch.setitem(sys.modules, "snn_runtime.engines.event.library", engine)
-    assert "not measured" in worker.bandwidths([10])
+    assert "not measured" in hardware.bandwidths([10])
+    assert hardware.peak().multiply_adds_per_ns is None
+    assert hardware.peak().instructions.startswith("not measured: ")
 
 
 def test_a_child_measures_memory_of_its_own(tmp_path: Path) -> None:

@@ -16,9 +16,8 @@ from snn_export import cli, dense
 from snn_export.dense import export_dense, relu_network
 from snn_export.trained import Trained, load, synapse
 from snn_runtime.errors import ModelError, VerifyError
-from snn_runtime.graph import INPUT
 from snn_runtime.model_file import read
-from snn_runtime.model_file.dense import read_dense
+from snn_runtime.model_file.dense import DenseFile, describe, read_dense
 from snn_runtime.onnx_build import ModelProto
 from snn_train.choices import RecipeName
 from snn_train.data import DataSet
@@ -117,7 +116,7 @@ def test_int8_answers_as_float_does(tmp_path: Path, recipe: RecipeName) -> None:
 
 
 def openvino(path: Path, inputs: np.ndarray, expected: np.ndarray) -> None:
-    from snn_bench.contenders import openvino as module
+    from snn_bench.dense_engines import openvino as module
 
     compiled = module().Core().compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": 1})
     assert np.corrcoef(compiled(inputs)[0].ravel(), expected.ravel())[0, 1] > 0.99
@@ -150,13 +149,15 @@ def test_the_command_measures_and_says_so_in_the_file(
     for part in ("proven: ", "calibrated on 30 training", "accuracy on 30 test images: trained, "):
         assert part in said
     file = read_dense(target)
-    assert file is not None and (file.name, file.height, file.width) == (INPUT, *SIZE)
-    assert file.facts["labels"] == ["a", "b", "c"]
-    assert file.facts["input"]["offset"] == [120, 119, 104]
-    assert file.facts["accuracy"]["images"] == 30
+    assert file is not None and file.measured is not None
+    assert (file.height, file.width) == SIZE
+    assert file.measured.offset == (120, 119, 104)
+    assert file.measured.test_images == 30
+    assert f"{file.measured.accuracy:.2%}" in said
+    assert '"labels": ["a", "b", "c"]' in onnx.load(str(target)).metadata_props[0].value
     network = load(checkpoint, dense=True).network
     macs = sum(m for layer in network.populations() for _, m in layer.plan.costs())
-    assert file.facts["multiply_adds"] == macs + network.readout.weight.numel()
+    assert file.measured.multiply_adds == macs + network.readout.weight.numel()
 
 
 def test_what_cannot_be_done_is_refused_in_a_line(checkpoint: Path, photos: Path) -> None:
@@ -199,11 +200,14 @@ def test_another_s_float_file_has_an_input_and_no_facts(tmp_path: Path) -> None:
     model = relu_network(trained())
     path = tmp_path / "other.onnx"
     path.write_bytes(model.SerializeToString())
-    file = read_dense(path)
-    assert file is not None and (file.height, file.width, file.facts) == (*SIZE, {})
+    assert read_dense(path) == DenseFile(*SIZE, None)
+    describe(model, {"input": {"offset": [1, 2, "red"]}})
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"other\.onnx: its dnn\.facts are not export-snn's"):
+        read_dense(path)
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match=r"other\.onnx: has not one input of float32"):
+    with pytest.raises(ModelError, match=r"other\.onnx: is neither a spiking network nor a dense"):
         read_dense(path)
     path.write_bytes(b"no file of any kind")
     with pytest.raises(ModelError, match=r"other\.onnx: is damaged, or no ONNX file"):

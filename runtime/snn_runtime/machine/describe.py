@@ -27,6 +27,10 @@ class Machine:
     """What has to stand beside a figure."""
 
     processor: str
+    family: str
+    """Vendor, family and model, as a virtual machine's name for it says little; may be empty."""
+    caches: dict[str, int]
+    """Bytes that one core sees, by name: `L1d`, `L1i`, `L2`, `L3`."""
     instruction_sets: tuple[str, ...]
     """Those of `TELLING` that are here."""
     cores: int
@@ -41,8 +45,11 @@ class Machine:
     def describe(self) -> str:
         """One line for people."""
         packages = ", ".join(f"{name} {number}" for name, number in self.packages.items())
+        caches = ", ".join(f"{name} {size >> 10} KiB" for name, size in self.caches.items())
+        known = "; ".join(filter(None, (self.family, caches)))
+        about = f"{self.processor} ({known})" if known else self.processor
         return (
-            f"{self.processor}, {self.cores} cores ({' '.join(self.instruction_sets)}), "
+            f"{about}, {self.cores} cores ({' '.join(self.instruction_sets)}), "
             f"{self.system}, Python {self.python}, {packages}"
         )
 
@@ -51,6 +58,8 @@ def this_machine() -> Machine:
     """Describe the machine as it is now."""
     return Machine(
         processor=_processor(),
+        family=_family(),
+        caches=_caches(),
         instruction_sets=tuple(name for name in TELLING if name in instruction_sets()),
         cores=usable(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -96,6 +105,32 @@ def _siblings(core: int) -> str:
 
 def _processor() -> str:
     return _cpu_info("model name|Model") or platform.processor() or platform.machine()
+
+
+def _family() -> str:
+    x86 = ("vendor_id", "cpu family", "model", "stepping")
+    arm = ("CPU implementer", "CPU part", "CPU variant", "CPU revision")
+    for names in (x86, arm):
+        values = [_cpu_info(name) for name in names]
+        if all(values):
+            first, *rest = zip(names, values, strict=True)
+            return " ".join([first[1], *(f"{name} {value}" for name, value in rest)])
+    return ""
+
+
+def _caches() -> dict[str, int]:
+    found = {}
+    for folder in sorted((CORES / "cpu0" / "cache").glob("index[0-9]*")):
+        try:
+            level, kind, size = (
+                (folder / name).read_text().strip() for name in ("level", "type", "size")
+            )
+        except OSError:
+            continue
+        suffix = {"Data": "d", "Instruction": "i"}.get(kind, "")
+        if size.endswith("K") and size[:-1].isdecimal():
+            found[f"L{level}{suffix}"] = int(size[:-1]) << 10
+    return found
 
 
 def _cpu_info(keys: str) -> str:

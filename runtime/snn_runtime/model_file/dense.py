@@ -8,29 +8,44 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from google.protobuf.message import DecodeError
-from onnx import ModelProto, StringStringEntryProto, TensorProto
+from onnx import GraphProto, ModelProto, StringStringEntryProto, TensorProto
 
 from snn_runtime.errors import ModelError
+from snn_runtime.graph import Fit
+from snn_runtime.graph.annotations import parse_json
 from snn_runtime.model_file import gate
 from snn_runtime.text import printable
 
 SPIKING = "snn.schema"
 """Only files of spiking networks have this key."""
+Colours = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What `export-snn --dense` measured before it wrote the file."""
+
+    offset: Colours
+    deviation: Colours
+    """The input is (pixel − offset) / deviation, a colour each, in grey levels."""
+    fit: Fit
+    accuracy: float
+    """Of the INT8 network, 0 to 1."""
+    test_images: int
+    multiply_adds: int
 
 
 @dataclass(frozen=True)
 class DenseFile:
     """A dense network's input, and what its file says of it."""
 
-    name: str
-    """Of the input."""
     height: int
     width: int
-    facts: Mapping[str, Any]
-    """Empty where `export-snn` has not written the file."""
+    measured: Measured | None
+    """None where `export-snn` has not written the file."""
 
 
 def describe(model: ModelProto, facts: Mapping[str, Any]) -> None:
@@ -43,28 +58,53 @@ def read_dense(path: Path) -> DenseFile | None:
     """Return what a dense network's file says, or None if the file is a spiking network's.
 
     Raises:
-        ModelError: It is no ONNX file, or has other inputs than one of float32 `[N, 3, H, W]`.
+        ModelError: It is no ONNX file, has another input than float32 `[N, 3, H, W]`, or odd facts.
     """
-    name = printable(str(path))
     try:
         model = ModelProto.FromString(gate.read_bytes(path))
-        keys = {entry.key: entry.value for entry in model.metadata_props}
-        facts = json.loads(keys.get(gate.DENSE, "{}"))
-    except ModelError as error:
-        raise ModelError(error.code, f"{name}: {error.message}") from error
-    except (DecodeError, ValueError) as error:
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        if SPIKING in metadata:
+            return None
+        height, width = _size(model.graph)
+        text = metadata.get(gate.DENSE)
+        return DenseFile(height, width, None if text is None else _measured(text))
+    except (DecodeError, UnicodeDecodeError) as error:
+        name = printable(str(path))
         raise ModelError("not_a_model", f"{name}: is damaged, or no ONNX file at all") from error
-    if SPIKING in keys:
-        return None
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    kinds = [value.type.tensor_type for value in inputs]
-    shape = [dim.dim_value for dim in kinds[0].shape.dim] if len(kinds) == 1 else []
-    image = len(shape) == 4 and shape[1] == 3 and min(shape[2:]) > 0
-    if not image or kinds[0].elem_type != TensorProto.FLOAT or not isinstance(facts, dict):
-        raise ModelError(
-            "bad_model",
-            f"{name}: has not one input of float32 [N, 3, height, width] with its size, as the "
-            "files of export-snn --dense have; export it with such an input",
+    except ModelError as error:
+        raise ModelError(error.code, f"{printable(str(path))}: {error.message}") from error
+
+
+def _size(graph: GraphProto) -> tuple[int, int]:
+    """Height and width of the one input."""
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in constants]
+    if len(inputs) == 1 and inputs[0].type.tensor_type.elem_type == TensorProto.FLOAT:
+        shape = [dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim]
+        if len(shape) == 4 and shape[1] == 3 and min(shape[2:]) > 0:
+            return shape[2], shape[3]
+    raise ModelError(
+        "bad_model",
+        "is neither a spiking network nor a dense one with one input, float32 [N, 3, height, "
+        "width] with its height and width, as the files of export-snn --dense have",
+    )
+
+
+def _measured(text: str) -> Measured:
+    facts: Any = parse_json(gate.DENSE, text)
+    try:
+        pixels, accuracy = facts["input"], facts["accuracy"]
+        red, green, blue = map(float, pixels["offset"])
+        deviations = [float(deviation) for deviation in pixels["deviation"]]
+        if min(deviations) <= 0 or pixels["fit"] not in get_args(Fit):
+            raise ValueError
+        return Measured(
+            (red, green, blue),
+            (deviations[0], deviations[1], deviations[2]),
+            pixels["fit"],
+            float(accuracy["exported"]),
+            int(accuracy["images"]),
+            int(facts["multiply_adds"]),
         )
-    return DenseFile(inputs[0].name, shape[2], shape[3], facts)
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise ModelError("bad_model", f"its {gate.DENSE} are not export-snn's") from error

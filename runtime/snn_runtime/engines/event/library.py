@@ -101,6 +101,13 @@ def bandwidth(size: int) -> float:
     return float(library().snn_event_bandwidth(size))
 
 
+def peak() -> tuple[str, float]:
+    """Return the instructions that multiply and add most bytes, and how many a nanosecond."""
+    name = c_char_p()
+    rate = float(library().snn_event_peak(ctypes.byref(name)))
+    return (name.value or b"").decode(), rate
+
+
 def _declare(loaded: ctypes.CDLL) -> None:
     """Declare all signatures: by default ctypes cuts pointers to 32 bits."""
     declarations = {
@@ -111,6 +118,7 @@ def _declare(loaded: ctypes.CDLL) -> None:
         "snn_event_value_bytes": (c_int64, [c_void_p]),
         "snn_event_destroy": (None, [c_void_p]),
         "snn_event_bandwidth": (c_double, [c_int64]),
+        "snn_event_peak": (c_double, [POINTER(c_char_p)]),
     }
     for name, (result, arguments) in declarations.items():
         function = getattr(loaded, name)

@@ -1,0 +1,163 @@
+"""ONNX Runtime and OpenVINO on a dense network, each in the way that is fastest for it here."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from snn_bench.contenders import FP32, Contender, Ready, cyclic
+from snn_bench.timing import Call, warm_up
+from snn_runtime.errors import DeviceError, SnnError
+from snn_runtime.graph import FloatArray
+from snn_runtime.onnx_build.messages import FREE
+
+TRIALS = 4
+"""Calls by which the fastest of several ways to run is chosen."""
+
+
+def fastest(ways: Sequence[Ready]) -> Ready:
+    """Try each way and return the fastest: a baseline deserves its best."""
+    if len(ways) == 1:
+        return ways[0]
+    return min(ways, key=lambda way: warm_up(way[1], TRIALS))
+
+
+def open_dense(contender: Contender, model: Path, threads: int, inputs: list[FloatArray]) -> Ready:
+    """Make an engine ready for batches of one size and return its fastest way to run them.
+
+    Raises:
+        DeviceError: `backend_unavailable`: the engine is not installed; `backend_failed`.
+    """
+    try:
+        if contender.engine == "openvino":
+            return fastest(_openvino(model, threads, inputs, contender.precision))
+        return fastest(_onnxruntime(model, threads, inputs))
+    except (SnnError, MemoryError):
+        raise
+    except Exception as error:  # neither engine's errors have a public base
+        text = " ".join(str(error).split())
+        raise DeviceError("backend_failed", f"{contender.engine} failed: {text:.200}") from error
+
+
+def _onnxruntime(model: Path, threads: int, inputs: list[FloatArray]) -> list[Ready]:
+    batch = len(inputs[0])
+    session = _ort_session(model, threads, batch)
+    name = session.get_inputs()[0].name
+    ways = [
+        ("one batch", cyclic(lambda images: session.run(None, {name: images}), inputs)),
+        ("one batch, bound", cyclic(session.run_with_iobinding, _ort_bound(session, inputs))),
+    ]
+    if batch > 1:
+        alone = _ort_session(model, threads, 1)
+        singles = [_singles(images) for images in inputs]
+        one_by_one = cyclic(lambda parts: [alone.run(None, {name: x}) for x in parts], singles)
+        ways.append(("one by one", one_by_one))
+    return ways
+
+
+def _ort_session(model: Path, threads: int, batch: int) -> Any:
+    # Here, because the memory of the other engines is measured without it.
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.add_free_dimension_override_by_name(FREE, batch)
+    # Its threads spin while they work, as by default, but not on into the next contender's turn.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+
+
+def _ort_bound(session: Any, inputs: list[FloatArray]) -> list[Any]:
+    """Inputs and outputs where the session finds them, so that a call copies and names nothing."""
+    import onnxruntime as ort
+
+    source, target = session.get_inputs()[0].name, session.get_outputs()[0].name
+    bound = []
+    for images in inputs:
+        binding = session.io_binding()
+        binding.bind_ortvalue_input(source, ort.OrtValue.ortvalue_from_numpy(images))
+        binding.bind_output(target)
+        bound.append(binding)
+    return bound
+
+
+def _openvino(model: Path, threads: int, inputs: list[FloatArray], precision: str) -> list[Ready]:
+    batch = len(inputs[0])
+
+    def compiled(size: int, hint: str) -> Any:
+        return _openvino_compiled(model, threads, size, hint, precision)
+
+    latency = compiled(batch, "LATENCY")
+    ways = [
+        ("one batch", cyclic(_openvino_run(latency), inputs)),
+        ("one batch, bound", _openvino_bound(latency, inputs)),
+    ]
+    if batch > 1:
+        wide = compiled(batch, "THROUGHPUT")
+        ways.append(("one batch, throughput hint", cyclic(_openvino_run(wide), inputs)))
+        singles = [_singles(images) for images in inputs]
+        queue = _openvino_queue(compiled(1, "THROUGHPUT"))
+        ways.append(("one by one, parallel", cyclic(queue, singles)))
+    return ways
+
+
+def _openvino_compiled(model: Path, threads: int, batch: int, hint: str, precision: str) -> Any:
+    core = openvino().Core()
+    network = core.read_model(str(model))
+    shape = [batch, *(side.get_length() for side in list(network.inputs[0].partial_shape)[1:])]
+    network.reshape(shape)
+    settings = {"PERFORMANCE_HINT": hint, "INFERENCE_NUM_THREADS": threads}
+    if precision == FP32:
+        settings["INFERENCE_PRECISION_HINT"] = "f32"  # or it would compute in bfloat16 where it can
+    return core.compile_model(network, "CPU", settings)
+
+
+def _openvino_run(compiled: Any) -> Callable[[FloatArray], object]:
+    request = compiled.create_infer_request()
+    return lambda images: request.infer([images], share_inputs=True, share_outputs=True)
+
+
+def _openvino_bound(compiled: Any, inputs: list[FloatArray]) -> Call:
+    """Tensors made beforehand, and no dictionary of results made afterwards."""
+    request = compiled.create_infer_request()
+
+    def run(tensor: Any) -> None:
+        request.set_input_tensor(tensor)
+        request.start_async()
+        request.wait()
+
+    return cyclic(run, [openvino().Tensor(images, shared_memory=True) for images in inputs])
+
+
+def _openvino_queue(compiled: Any) -> Callable[[list[FloatArray]], object]:
+    queue = openvino().AsyncInferQueue(compiled)
+
+    def run(parts: list[FloatArray]) -> None:
+        for part in parts:
+            queue.start_async([part], share_inputs=True)
+        queue.wait_all()
+
+    return run
+
+
+def _singles(images: FloatArray) -> list[FloatArray]:
+    return [images[i : i + 1] for i in range(len(images))]
+
+
+def openvino() -> Any:
+    """The module, which reports its use to nobody: without the package that does so it takes a
+    stub, and `None` is how Python says that a package is not to be had.
+
+    Raises:
+        DeviceError: `backend_unavailable`: it is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # documented
+    try:
+        import openvino as module
+    except ImportError as error:
+        raise DeviceError(
+            "backend_unavailable", "openvino is not installed here; pip install 'iir-snn[bench]'"
+        ) from error
+    return module
