@@ -6,24 +6,26 @@ from flag_values import PARSERS, SYNTHETIC, VALUES, parsed
 
 from snn_runtime.engines.choice import Choice
 from snn_runtime.errors import UsageError
-from snn_train.choices import OF_THE_FILE
+from snn_train.choices import OF_THE_ANN, OF_THE_FILE
 from snn_train.flags import OF_A_BEGINNING
 
 OF_PICTURES = {"top_k", "format", "strict", "follow", "max_pixels", "max_bytes"}
 OF_A_MODEL = {"model", "backend", "device", "precision", "threads"}
 MODES: list[tuple[str, set[str]]] = [
-    ("train-snn --data digits", {"resume", "from", "image_size", "fit"}),
-    ("train-snn --data cifar10", {"resume", "from", "image_size", "fit"}),
-    ("train-snn --data mnist:folder", {"resume", "from", "image_size", "fit"}),
-    ("train-snn --data imagefolder:photos", {"resume", "from"}),
-    ("train-snn --data imagenet:photos", {"resume", "from"}),
+    ("train-snn --data digits", {"resume", "fine_tune", "image_size", "fit"}),
+    ("train-snn --data cifar10", {"resume", "fine_tune", "image_size", "fit"}),
+    ("train-snn --data mnist:folder", {"resume", "fine_tune", "image_size", "fit"}),
+    ("train-snn --data imagefolder:photos", {"resume", "fine_tune"}),
+    ("train-snn --data imagenet:photos", {"resume", "fine_tune"}),
+    ("train-snn --data imagefolder:photos --from bundled", {*OF_THE_FILE, "resume", "ann"}),
+    ("train-snn --data imagefolder:photos --ann ann.pt", {*OF_THE_ANN, "resume", "from"}),
     (
         "train-snn --data digits --int-bits 4 --from t1.pt",
-        {*OF_THE_FILE, "precision", "compile", "resume"},
+        {*OF_THE_FILE, "resume", "ann"},
     ),
     (
         "train-snn --data digits --int-bits 4 --from t1.pt --spiking-learning-rate 0.01",
-        {*OF_THE_FILE, "precision", "compile", "resume", "learning_rate", "optimiser"},
+        {*OF_THE_FILE, "resume", "ann", "learning_rate", "optimiser"},
     ),
     ("train-snn --resume begun", {*OF_A_BEGINNING}),
     ("export-snn t1.pt m.onnx", set()),

@@ -90,6 +90,8 @@ NAMED: dict[str, dict[str, str]] = {
         "regulariser": "test_flags_end_up_in_the_checkpoint",
         "int_bits": "test_epochs_may_count_the_integer_stage",
         "from": "test_files_and_data_that_do_not_fit_are_refused",
+        "fine_tune": "test_the_command_teaches_a_trained_network_other_classes",
+        "ann": "test_the_command_takes_an_ann",
         "compile": "test_the_steps_are_compiled_where_that_is_asked",
         "device": "test_a_gpu_that_is_not_there_is_refused",
         "threads": "test_threads_and_device_are_obeyed",

@@ -110,7 +110,7 @@ def test_train_snn_and_what_is_exported(place: Path) -> None:
     lines = printed(TINY)
     for line in lines:
         check(line, "train-snn")
-    assert {line["event"] for line in lines} == {"epoch", "note", "end"}
+    assert {line["event"] for line in lines} == {"epoch", "note", "confusion", "end"}
     for text in (place / "run" / "metrics.jsonl").read_text().splitlines():
         check(json.loads(text), "train-snn", "epoch")
     for data in ("", "--data digits"):

@@ -91,8 +91,9 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(
 
 def test_a_run_may_begin_with_another(run: snn_train.Run, tmp_path: Path) -> None:
     first = run.checkpoint("t1")
-    with pytest.raises(UsageError, match="needs --int-bits"):
-        snn_train.train("digits", out=tmp_path, begin_with=first)
+    compiled = snn_train.Machine(threads=1, compiled=True)
+    with pytest.raises(UsageError, match="--compile is for floating point, there is none in"):
+        snn_train.train("digits", out=tmp_path, begin_with=first, int_bits=4, machine=compiled)
     onward = snn_train.train(
         "digits", out=tmp_path, begin_with=first, int_bits=4, epochs=(1,), machine=ONE_THREAD
     )

@@ -78,6 +78,7 @@ def photos(root: Path, height: int = 24, width: int = 32) -> Path:
         (["--rate-limits", "0,0.75"], ["settings", "rate_limits"], (0.0, 0.75)),
         (["--seed", "11"], ["settings", "seed"], 11),
         (["--ema", "0.9"], ["settings", "ema"], 0.9),
+        (["--class-weights", "balanced"], ["settings", "class_weights"], "balanced"),
         (["--micro-batch", "8"], ["micro_batch"], 8),
         (["--precision", "bfloat16"], ["settings", "precision"], "bfloat16"),
         (["--augment", "none"], ["settings", "augmentation", "shift"], 0),
@@ -276,9 +277,10 @@ def test_json_lines_all_parse(train_snn: Command, tmp_path: Path) -> None:
     answer = train_snn("--data", "digits", *TINY, "--format", "json", "--out", tmp_path / "run")
     assert (answer.code, answer.err) == (0, "")
     lines = [json.loads(line) for line in answer.out.splitlines()]
-    assert [line["event"] for line in lines] == [*["note"] * 2, *["epoch"] * 3, "end"]
+    assert [line["event"] for line in lines] == [*["note"] * 2, *["epoch"] * 3, "confusion", "end"]
     assert [stage["stage"] for stage in lines[-1]["stages"]] == ["ann", "t2", "t1"]
     assert all(0 <= stage["test"] <= 1 for stage in lines[-1]["stages"])
+    assert lines[-2]["labels"] == list("0123456789") and len(lines[-2]["counts"]) == 10
     written = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [line for line in lines if line["event"] == "epoch"] == [
         {"event": "epoch", **json.loads(line)} for line in written
@@ -292,6 +294,7 @@ def test_text_ends_with_a_table_and_the_next_command(train_snn: Command, tmp_pat
     lines = answer.out.splitlines()
     assert "2,982 parameters" in lines[0] and "ann → t2 → t1" in lines[0]
     assert [line.split()[0] for line in lines[-6:-2]] == ["stage", "ann", "t2", "t1"]
+    assert [line.split()[0] for line in lines[-18:-7]] == ["is", *"0123456789"]
     assert lines[-1] == f"{directory}/t1.pt  next: export-snn '{directory}/t1.pt' model.onnx"
 
 

@@ -266,7 +266,8 @@ def test_a_run_begun_with_t1_goes_on_with_all_of_it(
 
     def make(directory: Path) -> Run:
         directory.mkdir()
-        return Pretrained.load(t1).start(onward(t1, tiny_data), directory, CPU, ALONE)
+        made = onward(t1, tiny_data)
+        return Pretrained.load(t1).start(made, tiny_data, directory, CPU, ALONE)
 
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
     made = make(whole)
@@ -305,6 +306,9 @@ def test_what_the_network_is_comes_from_the_file(t1: Path, tiny_data: DataSet) -
         ({"epochs": (2, 3)}, "--epochs 2,3: expected one number"),
         ({"optimiser": "sgd"}, "--optimiser sgd: needs --learning-rate"),
         ({"regulariser": "hoyer"}, "--regulariser hoyer: needs the rate"),
+        ({"seed": 1}, "--seed: has no effect on the classes of"),
+        ({"precision": "bfloat16"}, "--precision: has no effect on the classes of"),
+        ({"fine_tune": 0.5}, "--fine-tune: has no effect on the classes of"),
     ],
 )
 def test_flags_that_do_not_fit_the_file_are_refused(
@@ -323,11 +327,10 @@ def test_flags_that_do_not_fit_the_file_are_refused(
         (["--int-bits", "5"], ["--int-bits: invalid choice"]),
         (["--int-bits", "4", "--timesteps", "5,2"], ["--int-bits 4: needs --timesteps that end"]),
         (["--int-bits", "4", "--timesteps", "1", "--epochs", "1,1,1,1"], ["at most 3 numbers"]),
-        (["--from", "t1.pt"], ["--from needs --int-bits"]),
         *(
             (["--from", "t1.pt", "--int-bits", "4", flag, value], [f"{flag} cannot change"])
             for flag, value in (("--network", "vgg5"), ("--recipe", "iir-bn"), ("--width", "1"),
-                                ("--timesteps", "1"), ("--fit", "crop"), ("--seed", "0"),
+                                ("--timesteps", "1"), ("--fit", "crop"),
                                 ("--image-size", "8x8"), ("--percentile", "9"))
         ),
     ],
@@ -345,8 +348,7 @@ def test_files_and_data_that_do_not_fit_are_refused(
         return train_snn("--data", "digits", "--from", file, "--int-bits", 4, "--out", tmp_path)
 
     refused(begun(tmp_path / "none.pt"), 5, "no such file")
-    refused(begun(t1.with_name("ann.pt")), 5, "ann.pt: is at T=0, integers need T=1")
-    refused(begun(t1), 3, "digits: its classes", f"are not those of {t1}, dark, bright")
+    refused(begun(t1.with_name("ann.pt")), 5, "ann.pt: is at T=0, --from needs T=1")
     content = checkpoint.load(t1)
     checkpoint.save(t1, content | {"bits": 4})
     refused(begun(t1), 5, "is trained in integers already")

@@ -24,7 +24,7 @@ from snn_train.progress import Progress
 from snn_train.records import EpochRecord
 from snn_train.stage import Stage
 from snn_train.state import Run, resume
-from snn_train.step import is_out_of_memory, parts, step
+from snn_train.step import is_out_of_memory, loss_of, parts, step
 from snn_train.training import Stopped, train_run
 
 NewRun = Callable[..., Run]
@@ -85,6 +85,18 @@ def test_steps_in_parts_are_those_of_the_whole_batch(
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)  # logits are compared in float32
     for name, whole in networks[0].items():
         torch.testing.assert_close(networks[1][name], whole, rtol=1e-4, atol=1e-6)
+
+
+def test_weights_count_pictures_in_every_part_alike(new_run: NewRun, tmp_path: Path) -> None:
+    recipe = new_run(tmp_path, distillation=0.5).recipe
+    logits, wanted = torch.randn(2, 12, 2, generator=torch.Generator().manual_seed(3))
+    labels, weights = torch.arange(12) % 2, torch.arange(12) / 6
+    each = [float(loss_of(logits[i : i + 1], labels[i : i + 1], wanted[i : i + 1], recipe))
+            for i in range(12)]  # fmt: skip
+    whole = loss_of(logits, labels, wanted, recipe, weights)
+    assert float(whole) == pytest.approx(float((torch.tensor(each) * weights).mean()))
+    alone = loss_of(logits, labels, None, recipe, torch.ones(12))
+    assert float(alone) == pytest.approx(float(loss_of(logits, labels, None, recipe)))
 
 
 @pytest.fixture

@@ -10,13 +10,15 @@ The modules, as a run goes through them:
 what       recipe (all defaults), stage, layout, network, neuron, integer, experiment
 loop       training (stages, epochs), step (one step), schedule (its learning rate), optimiser,
            muon, teacher, spike_budget, average, batches
-stages     stages (how one ends and the next begins), calibrate, validation, remedy, pretrained
+stages     stages (how one ends and the next begins), calibrate, validation, remedy
+beginning  beginning (with what), pretrained (T = 1), exported, pretrained_ann, torchvision_file,
+           few (a recipe for few pictures)
 state      state (what an interruption must not lose), records, saving, folder, lock, checkpoint,
            torch_zip
 data       data: a folder of its own
 machine    parallel (processes), threads, precision
 time       pace, duration
-command    api, cli, flags, choices, progress, report, plot, signals
+command    api, cli, flags, flag_values, choices, progress, report, plot, mistakes, signals
 """
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """The package's own functions: `train` and `resume`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,20 @@ from snn_runtime.errors import ModelError, UsageError
 from snn_runtime.files import sweep_temporary
 from snn_runtime.image import Fit
 from snn_train import parallel, remedy, state
-from snn_train.choices import RecipeName, takes_size
+from snn_train.beginning import continued, data_of, refused, trained
+from snn_train.choices import RecipeName
 from snn_train.data import DataSet, load
-from snn_train.data.augmentation import check_augmentation
 from snn_train.experiment import Experiment, digest
+from snn_train.few import default
 from snn_train.folder import check_free, make
-from snn_train.layout import plan
 from snn_train.lock import Lock
+from snn_train.mistakes import review
 from snn_train.parallel import AUTOMATIC, Machine, Team
 from snn_train.plot import plot
 from snn_train.precision import fastest
-from snn_train.pretrained import Pretrained
 from snn_train.progress import Progress, reporter
 from snn_train.recipe import Recipe
+from snn_train.stage import Stage
 from snn_train.state import Run
 from snn_train.threads import compute_with, crowded
 from snn_train.training import train_run
@@ -35,6 +36,7 @@ def train(
     out: str | Path | None = None,
     *,
     begin_with: str | Path | None = None,
+    ann: str | Path | None = None,
     image_size: tuple[int, int] | None = None,
     fit: Fit = "crop",
     machine: Machine = AUTOMATIC,
@@ -48,8 +50,10 @@ def train(
         data: `digits`, `imagefolder:DIR`, `cifar10`, …: what `train-snn --data` takes.
         recipe: the name of one, whose defaults for the data are taken, or one of your own.
         out: the run's folder; `runs/<data>` where none is given.
-        begin_with: the T = 1 checkpoint of an earlier run, to be trained on in integers: its own
-            recipe is taken, and the changes say `int_bits`.
+        begin_with: a T = 1 network to begin with: the `t1.pt` of an earlier run, a `model.onnx`
+            that was exported, or `bundled`. See `pretrained` for what is trained then.
+        ann: a trained ANN as stage 0: the `ann.pt` of an earlier run, or a state dict of
+            torchvision's `vgg11_bn` to `vgg19_bn`. See `pretrained_ann`.
         image_size: height and width in pixels, only for folders and ImageNet.
         fit: crop or stretch images of another shape.
         machine: device, threads and the like.
@@ -64,7 +68,7 @@ def train(
     Raises:
         UsageError: arguments that do not go together, or a folder that holds a run already.
         InputError: the data is missing or damaged.
-        ModelError: `begin_with` is no T = 1 checkpoint.
+        ModelError: `begin_with` is no T = 1 network, or `ann` no ANN that has a form here.
         DivergedError: a stage failed four times; its best state is kept.
         ResourceError: a file cannot be written, or memory does not suffice.
         Stopped: as `progress` wanted; the state is saved.
@@ -72,20 +76,23 @@ def train(
     command = command or _call(data, changes)
     with _joined(machine) as (team, device):
         progress = reporter(progress, team)
-        named = isinstance(recipe, str) and begin_with is None
-        if changes.get("precision", "auto" if named else None) == "auto":
-            changes["precision"] = fastest(device, team)
         # First, so that no run is left half begun: nothing is written before all is checked.
-        pretrained = None if begin_with is None else Pretrained.load(Path(begin_with))
-        if pretrained:
-            experiment, loaded = _continued(pretrained, data, progress, command, changes)
+        begun, fast = trained(begin_with, ann), fastest(device, team)
+        named = isinstance(recipe, str) and not begun
+        if changes.get("precision", "auto" if named else None) == "auto":
+            changes["precision"] = fast
+        if begun:
+            experiment, loaded = continued(
+                begun, data, progress, command, changes, image_size, fit, fast
+            )
         else:
             loaded = load(data, progress.files, image_size, fit)
             experiment = _experiment(recipe, data, loaded, command, changes)
+        _check_compiled(machine, experiment.recipe.stages, "this run")
         directory = Path(out) if out else _usual_folder(loaded, experiment.recipe)
         with _new_folder(directory, experiment.recipe, team):
-            if pretrained:
-                run = pretrained.start(experiment, directory, device, team)
+            if begun:
+                run = begun.start(experiment, loaded, directory, device, team)
             else:
                 run = state.start(experiment, directory, device)
             return _finish(run, loaded, progress, machine, team)
@@ -119,13 +126,10 @@ def resume(
         progress = reporter(progress, team)
         run = state.resume(directory, device)
         left = run.recipe.stages[run.position.stage :]
-        if machine.compiled and all(stage.bits for stage in left):
-            raise UsageError(
-                "bad_flag", f"--compile is for floating point, none of which is left in {directory}"
-            )
+        _check_compiled(machine, left, f"what is left in {directory}")
         compute_with(machine.threads, run.threads)
         remedy.apply(run, changes)
-        data = _data_of(run.experiment.data, run.experiment, progress)
+        data = data_of(run.experiment.data, run.experiment, progress)
         if digest(data) != run.experiment.data_digest:
             raise ModelError(
                 "bad_checkpoint", f"{run.experiment.data} has changed since the run in {directory}"
@@ -149,15 +153,24 @@ def _finish(run: Run, data: DataSet, progress: Progress, machine: Machine, team:
     if team.leads:
         sweep_temporary(run.directory)
     progress.begin(run)
-    for line in data.notes:
+    recipe = run.recipe
+    cautions = data.cautions(recipe.validation, recipe.seed, recipe.class_weights == "balanced")
+    for line in (*data.notes, *cautions):
         progress.note(line)
     run.save()
     try:
         train_run(run, data, progress, progress.stop, machine.compiled)
+        if team.leads and run.finished:
+            progress.reviewed(review(run, data))
     finally:
         if team.leads and run.records:
             plot(run)
     return run
+
+
+def _check_compiled(machine: Machine, stages: Sequence[Stage], where: str) -> None:
+    if machine.compiled and all(stage.bits for stage in stages):
+        raise UsageError("bad_flag", f"--compile is for floating point, there is none in {where}")
 
 
 @contextmanager
@@ -189,48 +202,9 @@ def _experiment(
     recipe: Recipe | RecipeName, spec: str, data: DataSet, command: str, changes: dict[str, Any]
 ) -> Experiment:
     """What a new run trains. Raises: UsageError: values that do not go together."""
-    height, width = data.train_images.shape[1:3]
-    with _refused():
-        if not isinstance(recipe, Recipe):
-            recipe = Recipe.of(recipe, data.name, min(height, width))
-        recipe = recipe.change(**changes)
-        plan(recipe.network, recipe.width, recipe.hidden, (height, width))
-        check_augmentation(recipe.augmentation, (height, width), data.on_disk)
-    return Experiment(
-        recipe,
-        spec,
-        digest(data),
-        data.labels,
-        (height, width),
-        data.fit,
-        data.normalisation(),
-        command,
-    )
-
-
-def _continued(
-    pretrained: Pretrained, spec: str, progress: Progress, command: str, changes: dict[str, Any]
-) -> tuple[Experiment, DataSet]:
-    """What a run trains that begins with another's network. Raises: UsageError, InputError."""
-    data = _data_of(spec, pretrained.experiment, progress)
-    pretrained.check_data(data, spec)
-    with _refused():
-        return pretrained.continued(data, spec, command, **changes), data
-
-
-@contextmanager
-def _refused() -> Iterator[None]:
-    """A recipe's complaints, as a command ends with them."""
-    try:
-        yield
-    except ValueError as error:
-        raise UsageError("bad_flag", str(error)) from error
-
-
-def _data_of(spec: str, experiment: Experiment, progress: Progress) -> DataSet:
-    """Pictures as `experiment` wants them."""
-    size = experiment.size if takes_size(spec) else None
-    return load(spec, progress.files, size, experiment.fit)
+    with refused():
+        chosen = recipe if isinstance(recipe, Recipe) else default(recipe, data)
+        return Experiment.on(data, spec, chosen.change(**changes), data.normalisation(), command)
 
 
 def _usual_folder(data: DataSet, recipe: Recipe) -> Path:

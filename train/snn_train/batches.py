@@ -27,6 +27,8 @@ class Batch(NamedTuple):
     """float32 `(B, 3, H, W)`, normalised."""
     labels: Tensor
     """int64 `(B,)`"""
+    weights: Tensor | None = None
+    """float32 `(B,)`: how much each counts in the loss; None: all alike."""
 
 
 class Split:
@@ -43,6 +45,7 @@ class Split:
         self.batch_size = size - size % run.team.size
         self.steps = len(self.images) // self.batch_size
         """Batches in an epoch; what is left over is another one's turn in the next."""
+        self.weights = balancing(self.labels) if recipe.class_weights == "balanced" else None
 
     def epoch(self, run: Run) -> Iterator[Batch]:
         """Yield the batches of the run's epoch, from its step on."""
@@ -51,7 +54,18 @@ class Split:
         chosen = torch.split(order, self.batch_size)[: self.steps]
         mine = run.team.part(self.batch_size)
         for step, images in enumerate(batches(run, self.images, chosen, first), first):
-            yield Batch(images, self.labels[chosen[step][mine].to(self.labels.device)])
+            index = chosen[step][mine].to(self.labels.device)
+            weights = None if self.weights is None else self.weights[index]
+            yield Batch(images, self.labels[index], weights)
+
+
+def balancing(labels: Tensor) -> Tensor | None:
+    """Return for each of N pictures N / (classes · pictures of its class), float32 `(N,)`: 1 in the
+    mean, and the same for every class together; None where all are 1."""
+    counts = torch.bincount(labels)
+    if int(counts.min()) == int(counts.max()):
+        return None
+    return (len(labels) / (len(counts) * counts)).float()[labels]
 
 
 def batches(

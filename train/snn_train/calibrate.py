@@ -47,6 +47,42 @@ def set_thresholds(network: SpikingNetwork, images: Tensor, percentile: float) -
 
 
 @torch.no_grad()
+def renormalise(network: SpikingNetwork, images: Tensor) -> None:
+    """Measure the normalisations of a T = 1 network anew on normalised `images`, and let not one
+    spike of it change. Of a population with one projection, whose statistics become μ′ and σ′,
+
+        (k − μ)/σ + β > θ   ⇔   k > t = μ + σ (θ − β)   ⇔   (k − μ′)/σ′ + β′ > θ
+        β′ = θ − (t − μ′)/σ′
+
+    Raises:
+        ValueError: a population adds a shortcut's current, or has no normalisation.
+    """
+    network.eval()
+    sent = {"image": images}
+    for layer in network.populations():
+        norm, theta = layer.norm, layer.neuron.threshold
+        if norm is None or layer.plan.shortcut:
+            raise ValueError(f"{layer.plan.name} has not one normalised current")
+        mean, deviation = _statistics(norm)
+        threshold = mean + deviation * (theta.double() - norm.shift.double())
+        usual, norm.momentum = norm.momentum, 1.0  # what is seen now takes the place of all before
+        norm.train()
+        layer.current(sent[layer.plan.source], None, None)
+        norm.eval()
+        norm.momentum = usual
+        mean, deviation = _statistics(norm)
+        norm.shift.copy_(theta.double() - (threshold - mean) / deviation)
+        sent[layer.plan.name] = network.send(layer, sent)
+    network.train()
+
+
+def _statistics(norm: Shift) -> tuple[Tensor, Tensor]:
+    """μ and σ in float64."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    return norm.running_mean.double(), (norm.running_var.double() + norm.eps).sqrt()
+
+
+@torch.no_grad()
 def settle(network: SpikingNetwork, batches: Iterable[Tensor]) -> None:
     """Average the normalisations' statistics evenly over `batches` of normalised images.
 

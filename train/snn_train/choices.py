@@ -15,6 +15,7 @@ Surrogate = Literal["triangle", "rectangle", "tanh"]
 Optimiser = Literal["adam", "adamw", "muon", "sgd"]
 Regulariser = Literal["synaptic", "hoyer"]
 Precision = Literal["float32", "bfloat16"]
+ClassWeights = Literal["none", "balanced"]
 
 BITS = (8, 6, 4)
 """Bits of integer weights that can be chosen."""
@@ -22,8 +23,11 @@ RATE_LIMITS = (0.005, 0.6)
 """Share of a layer's neurons that may fire; outside it a layer says almost nothing."""
 
 OF_THE_FILE = ("network", "recipe", "width", "hidden", "surrogate", "dropout", "image_size", "fit",
-               "timesteps", "percentile", "seed")  # fmt: skip
+               "timesteps", "percentile")  # fmt: skip
 """Flags that say what the file says already that a run begins with."""
+
+OF_THE_ANN = ("network", "recipe", "width", "hidden")
+"""Flags that say what the file of an ANN says already."""
 
 REMEDIES = ("largest_drop", "rate_limits", "spike_rate", "learning_rate", "spiking_learning_rate")
 """Flags that may change a run that goes on, so that a stage which has failed for good has a way."""

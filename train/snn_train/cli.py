@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from snn_runtime.command import run_command
 from snn_runtime.errors import DivergedError, UsageError
 from snn_train.choices import REMEDIES
-from snn_train.flags import OF_A_RECIPE, PROGRAM, image_size, parse_args
+from snn_train.flag_values import image_size
+from snn_train.flags import OF_A_RECIPE, PROGRAM, parse_args
 
 if TYPE_CHECKING:
     from snn_train.parallel import Machine
@@ -33,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
                 args.recipe,
                 args.out,
                 begin_with=vars(args)["from"],
+                ann=args.ann,
                 image_size=image_size(args.image_size),
                 fit=args.fit,
                 machine=machine(args),

@@ -7,9 +7,11 @@ from typing import Any
 
 from snn_runtime.image import Fit
 from snn_train.data import DataSet
+from snn_train.data.augmentation import check_augmentation
 from snn_train.data.normalisation import Normalisation
 from snn_train.data.on_disk import fingerprint
 from snn_train.integer import IntegerNetwork
+from snn_train.layout import plan
 from snn_train.network import Architecture, SpikingNetwork
 from snn_train.recipe import NETWORK_FIELDS, Recipe
 
@@ -42,6 +44,26 @@ class Experiment:
             image_width=self.size[1],
             **fields,
         )
+
+    @classmethod
+    def on(
+        cls,
+        data: DataSet,
+        spec: str,
+        recipe: Recipe,
+        normalisation: Normalisation,
+        command: str,
+    ) -> "Experiment":
+        """Return what trains on `data`, which `spec` names.
+
+        Raises:
+            ValueError: the recipe's network or augmentation does not fit the pictures.
+        """
+        height, width = data.train_images.shape[1:3]
+        plan(recipe.network, recipe.width, recipe.hidden, (height, width))
+        check_augmentation(recipe.augmentation, (height, width), data.on_disk)
+        size = (height, width)
+        return cls(recipe, spec, digest(data), data.labels, size, data.fit, normalisation, command)
 
     def build(self, timesteps: int, bits: int) -> SpikingNetwork:
         """Return a new network for a stage; `bits` other than 0 for the integer stage."""

@@ -2,20 +2,21 @@
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from snn_runtime.errors import UsageError
 from snn_runtime.flags import Parser, Rule, whole_number
 from snn_runtime.machine.cores import MOST
 from snn_train.choices import (
     BITS,
     DATA,
     OF_ANY_SIZE,
+    OF_THE_ANN,
     OF_THE_FILE,
     RATE_LIMITS,
     REMEDIES,
+    ClassWeights,
     Optimiser,
     Precision,
     RecipeName,
@@ -23,6 +24,7 @@ from snn_train.choices import (
     Surrogate,
     takes_size,
 )
+from snn_train.flag_values import SHARE, limits, number
 from snn_train.layout import NETWORKS
 
 PROGRAM = "train-snn"
@@ -41,6 +43,8 @@ EXAMPLES = f"""examples:
       one more stage after T=1, trained through the quantiser: integers of 4 bits
   train-snn --data digits --from runs/digits/t1.pt --int-bits 6 --out runs/digits-int6
       that stage alone, from the T=1 network of an earlier run
+  train-snn --data imagefolder:photos --from bundled
+      the network that comes with snn-infer, taught the classes of your photographs
   train-snn --resume runs/digits
       go on where a run was stopped
   torchrun --nproc-per-node 2 --no-python train-snn --data cifar10
@@ -53,11 +57,13 @@ ON_RESUME = ("resume", "format", "device", "threads", "micro_batch", "compile", 
 OF_A_BEGINNING = ("data", "out", "network", "recipe", "width", "hidden", "surrogate", "dropout",
                   "image_size", "fit", "timesteps", "epochs", "batch_size", "optimiser",
                   "weight_decay", "label_smoothing", "distillation", "percentile", "augment",
-                  "ema", "seed", "regulariser", "int_bits", "from", "precision")  # fmt: skip
+                  "ema", "seed", "regulariser", "int_bits", "from", "precision",
+                  "class_weights", "fine_tune", "ann")  # fmt: skip
 """The others."""
 OF_A_RECIPE = ("network", "width", "hidden", "surrogate", "dropout", "batch_size", "optimiser",
                "weight_decay", "label_smoothing", "distillation", "percentile", "seed",
-               "precision", "regulariser", "ema", "int_bits")  # fmt: skip
+               "precision", "regulariser", "ema", "int_bits", "class_weights",
+               "fine_tune")  # fmt: skip
 """Flags that are fields of a recipe; so are `REMEDIES`."""
 
 RULES = (
@@ -77,15 +83,15 @@ RULES = (
         f"is for {' and '.join(OF_ANY_SIZE)}, other pictures have their own size",
     ),
     Rule(
-        ("compile", "precision"),
-        lambda args: not begins(args),
-        "is for floating point, and --from trains in integers only",
-    ),
-    Rule(
         ("learning_rate",),
         lambda args: not (begins(args) and args.spiking_learning_rate is not None),
-        "and --spiking-learning-rate: choose one, the stage in integers is a spiking one",
+        "and --spiking-learning-rate: choose one, all stages behind --from are spiking ones",
     ),
+    Rule(
+        ("fine_tune",), lambda args: begins(args) or args.ann, "is for what --from or --ann brings"
+    ),
+    Rule(("ann",), lambda args: not begins(args), "and --from: choose one"),
+    Rule(OF_THE_ANN, lambda args: not args.ann, "cannot change the network of --ann"),
 )
 
 
@@ -102,6 +108,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     start_or_resume.add_argument("--resume", type=Path, metavar="DIR", help="run to go on with")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/<data>")
     parser.add_argument("--format", choices=("text", "json"), default="text")
+    _add_beginning(parser.add_argument_group("a trained network to begin with"))
     _add_network(parser.add_argument_group("network"))
     _add_training(parser.add_argument_group("training (defaults depend on the recipe)"))
     _add_budget(parser.add_argument_group("budget of spikes"))
@@ -118,63 +125,26 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     part = "pictures computed at once, if a batch does not fit into memory (default: found out)"
     machine.add_argument("--micro-batch", type=whole_number(2), metavar="N", help=part)
     machine.add_argument("--compile", action="store_true", help="torch.compile the steps")
-    args = parser.read(argv)
-    if begins(args) and args.int_bits is None:
-        parser.error("--from needs --int-bits: there is nothing else to train")
-    return args
+    return parser.read(argv)
 
 
 def begins(args: argparse.Namespace) -> bool:
-    """Whether a run begins with another's network, to train it in integers and nothing else."""
+    """Whether a run begins with another's network."""
     return vars(args)["from"] is not None
 
 
-def image_size(text: str | None) -> tuple[int, int] | None:
-    """Return (height, width) of `--image-size`, None where it is not given.
-
-    Raises:
-        UsageError: `bad_flag`.
-    """
-    if text is None:
-        return None
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal() and min(int(height), int(width)) >= 8):
-        raise UsageError(
-            "bad_flag", f"--image-size {text}: expected HEIGHTxWIDTH from 8x8, e.g. 32x32"
-        )
-    return int(height), int(width)
-
-
-def _number(expected: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
-    """Return a reader for the value of a flag: a number that fits, as in "a number above 0"."""
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not fits(value):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number {expected}")
-        return value
-
-    return read
-
-
-_SHARE = _number("from 0 to 1", lambda value: 0 <= value <= 1)
-
-
-def _limits(text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        low = high = math.nan
-    if not 0 <= low < high <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not LOW,HIGH, two shares from 0 to 1")
-    return low, high
+def _add_beginning(group: Any) -> None:
+    trained = "a t1.pt, a model.onnx, or bundled: trained on, with a new readout for other classes"
+    group.add_argument("--from", type=Path, metavar="FILE", help=trained)
+    ann = "an ann.pt, or a state dict of torchvision's vgg11_bn to vgg19_bn, as stage 0"
+    group.add_argument("--ann", type=Path, metavar="FILE", help=ann)
+    factor = number("above 0, up to 1", lambda value: 0 < value <= 1)
+    tuned = "factor on the learning rate of all but the readout"
+    group.add_argument("--fine-tune", type=factor, metavar="FACTOR", help=tuned)
 
 
 def _add_network(group: Any) -> None:
-    width = _number("above 0, up to 16", lambda value: 0 < value <= 16)
+    width = number("above 0, up to 16", lambda value: 0 < value <= 16)
     group.add_argument(
         "--network", choices=NETWORKS, help="default vgg9; digits vgg5, imagenet vgg16"
     )
@@ -185,7 +155,7 @@ def _add_network(group: Any) -> None:
     hidden = "neurons in each of two dense layers; 0: none"
     group.add_argument("--hidden", type=whole_number(0, 65536), help=hidden)
     group.add_argument("--surrogate", choices=get_args(Surrogate))
-    dropout = _number("from 0, below 1", lambda value: 0 <= value < 1)
+    dropout = number("from 0, below 1", lambda value: 0 <= value < 1)
     group.add_argument("--dropout", type=dropout)
     group.add_argument("--image-size", metavar="HxW", help="imagefolder, imagenet: e.g. 32x32")
     group.add_argument("--fit", choices=("crop", "stretch"), default="crop")
@@ -201,32 +171,34 @@ def _add_training(group: Any) -> None:
     # Two, because normalisation needs more than one picture.
     group.add_argument("--batch-size", type=whole_number(2))
     group.add_argument("--optimiser", choices=get_args(Optimiser))
-    positive = _number("above 0", lambda value: 0 < value < math.inf)
+    positive = number("above 0", lambda value: 0 < value < math.inf)
     group.add_argument("--learning-rate", type=positive, help="at its peak")
     group.add_argument(
         "--spiking-learning-rate", type=positive, help="the same of the spiking stages"
     )
-    decay = _number("from 0", lambda value: 0 <= value < math.inf)
+    decay = number("from 0", lambda value: 0 <= value < math.inf)
     group.add_argument("--weight-decay", type=decay)
-    group.add_argument("--label-smoothing", type=_SHARE)
-    group.add_argument("--distillation", type=_SHARE, help="share of the loss from the ANN, 0 to 1")
-    percentile = _number("above 0, up to 100", lambda value: 0 < value <= 100)
+    group.add_argument("--label-smoothing", type=SHARE)
+    balanced = "balanced: rare classes count as much as others (default for imagefolder), or none"
+    group.add_argument("--class-weights", choices=get_args(ClassWeights), help=balanced)
+    group.add_argument("--distillation", type=SHARE, help="share of the loss from the ANN, 0 to 1")
+    percentile = number("above 0, up to 100", lambda value: 0 < value <= 100)
     group.add_argument("--percentile", type=percentile, help="of the currents, first threshold")
     group.add_argument(
         "--augment", metavar="LIST", help="e.g. flip,shift=4,cutout=8; flip,resized; none; see docs"
     )
-    decay = _number("above 0, below 1", lambda value: 0 < value < 1)
+    decay = number("above 0, below 1", lambda value: 0 < value < 1)
     ema = "measure and keep a moving average of the weights, e.g. 0.999"
     group.add_argument("--ema", type=decay, metavar="DECAY", help=ema)
-    group.add_argument("--largest-drop", type=_SHARE, help="accuracy a stage may lose (0.1)")
+    group.add_argument("--largest-drop", type=SHARE, help="accuracy a stage may lose (0.1)")
     rates = "share of each layer's neurons that may fire (default 0.005,0.6)"
-    group.add_argument("--rate-limits", type=_limits, metavar="LOW,HIGH", help=rates)
+    group.add_argument("--rate-limits", type=limits, metavar="LOW,HIGH", help=rates)
     group.add_argument("--seed", type=whole_number(0, 2**63 - 1))
 
 
 def _add_budget(group: Any) -> None:
     low, high = RATE_LIMITS
-    share = _number(f"from {low} to {high}, a share of 1", lambda value: low <= value <= high)
+    share = number(f"from {low} to {high}, a share of 1", lambda value: low <= value <= high)
     rate = "MAC-weighted share of spikes to end at, e.g. 0.08"
     group.add_argument("--spike-rate", type=share, metavar="R", help=rate)
     regularisers = get_args(Regulariser)
@@ -242,4 +214,3 @@ def _add_integers(group: Any) -> None:
         choices=BITS,
         help="train T=1 through the quantiser in a last stage, in integers of so many bits",
     )
-    group.add_argument("--from", type=Path, metavar="FILE", help="begin with this t1.pt")

@@ -8,13 +8,14 @@ from snn_train.recipe import Recipe
 
 LATEST, PREVIOUS, DAMAGED = "latest.pt", "previous.pt", "damaged.pt"
 METRICS, PLOT = "metrics.jsonl", "training.png"
+CONFUSION, MISTAKES = "confusion.png", "mistakes.png"
 
 
 def files_of(recipe: Recipe) -> list[str]:
     """Names of all that a run with these stages writes into its folder."""
     names = dict.fromkeys([recipe.teacher, *(stage.name for stage in recipe.stages)])
     stages = [f"{name}{what}.pt" for name in names for what in ("", "-refused")]
-    return [LATEST, PREVIOUS, DAMAGED, METRICS, PLOT, *stages]
+    return [LATEST, PREVIOUS, DAMAGED, METRICS, PLOT, CONFUSION, MISTAKES, *stages]
 
 
 def check_free(directory: Path, recipe: Recipe) -> None:

@@ -3,6 +3,15 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+
+def _torchvision(*counts: int) -> list[int | str]:
+    """So many convolutions in each of torchvision's five parts, a pool behind every part."""
+    found: list[int | str] = []
+    for channels, count in zip((64, 128, 256, 512, 512), counts, strict=True):
+        found += [*[channels] * count, "A"]
+    return found
+
+
 VGG: dict[str, list[int | str]] = {
     "vgg5": [64, "A", 128, 128, "A"],
     "vgg9": [64, "A", 128, 256, "A", 256, 512, "A", 512, "A", 512],
@@ -11,10 +20,15 @@ VGG: dict[str, list[int | str]] = {
     "vgg13": [64, 64, "A", 128, 128, "A", 256, 256, "A", 512, 512, 512, "A", 512],
     "vgg16": [64, 64, "A", 128, 128, "A", *[256] * 3, "A", *[512] * 3, "A", *[512] * 3],
     "vgg19": [64, 64, "A", 128, 128, "A", *[256] * 4, "A", *[512] * 4, "A", *[512] * 4],
+    "vgg11_bn": _torchvision(1, 1, 2, 2, 2),
+    "vgg13_bn": _torchvision(2, 2, 2, 2, 2),
+    "vgg16_bn": _torchvision(2, 2, 3, 3, 3),
+    "vgg19_bn": _torchvision(2, 2, 4, 4, 4),
 }
 """Channels of 3×3 convolutions; "A" halves the map. As in the IIR-SNN authors' code but for VGG11,
-which has one pool more there, and `vgg9w`, which is ours: of the picture a first population keeps
-one bit a channel, so it has twice the channels, where they are cheap."""
+which has one pool more there; of `vgg9w`, which is ours: of the picture a first population keeps
+one bit a channel, so it has twice the channels, where they are cheap; and of the last four, which
+are torchvision's."""
 
 RESNET = {"resnet12": (1, 1, 1, 1), "resnet20": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 """Blocks in each of the four stages of 64, 128, 256, 512 channels, behind a stem of three

@@ -25,6 +25,9 @@ def make_optimiser(network: SpikingNetwork, recipe: Recipe) -> torch.optim.Optim
         groups = _muon_groups(network, groups)
     for group in groups:
         group.setdefault("lr_factor", 1.0)
+    first = recipe.stages[0]
+    if recipe.fine_tune != 1 and (network.timesteps, network.bits) == (first.timesteps, first.bits):
+        groups = _slower_body(network, groups, recipe.fine_tune)
     rate = recipe.learning_rate
     if name == "muon":
         return Muon(groups, rate)
@@ -52,6 +55,20 @@ def load_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     optimiser.load_state_dict(state)
     for group, factor in zip(optimiser.param_groups, factors, strict=True):
         group["lr_factor"] = factor
+
+
+def _slower_body(
+    network: SpikingNetwork, groups: list[dict[str, Any]], factor: float
+) -> list[dict[str, Any]]:
+    """All but the readout was learnt before, and learns on at a rate times `factor`."""
+    new = {id(parameter) for parameter in network.readout.parameters()}
+    parts = []
+    for group in groups:
+        for mine, share in ((True, 1.0), (False, factor)):
+            parameters = [p for p in group["params"] if (id(p) in new) == mine]
+            rate = {"params": parameters, "lr_factor": share * group["lr_factor"]}
+            parts += [group | rate] if parameters else []
+    return parts
 
 
 def _muon_groups(network: SpikingNetwork, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:

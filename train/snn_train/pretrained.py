@@ -1,8 +1,13 @@
-"""A run that begins with the T = 1 network of another, to train it on in integers.
+"""A run that begins with the T = 1 network of another: a checkpoint, or a file that was exported.
 
-What the network is comes from its file: network, labels, picture size, normalisation, the seed that
-chose the validation split, and the recipe it was trained with, but for what is changed.
-The file is kept in the run's folder, where it is the teacher and a resumed run finds it.
+What the network is comes from its file: layers, picture size, normalisation. Then, by `--data`,
+
+    the same classes, --int-bits   the network as it is goes on in integers, and teaches them
+    anything else                  T = 1 is trained on with the new pictures, and a new readout
+                                   where the classes are others; integers may follow
+
+In the first case the recipe is the file's, too, and so is the seed that chose the validation split.
+In the second it is the default one of the data, and all but the readout learns at a lower rate.
 """
 
 from collections.abc import Sequence
@@ -11,17 +16,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from snn_runtime.errors import InputError, ModelError
 from snn_train import checkpoint, state
+from snn_train.calibrate import renormalise
+from snn_train.choices import Precision
 from snn_train.data import DataSet
 from snn_train.data.augmentation import check_augmentation
 from snn_train.experiment import Experiment, digest
+from snn_train.few import default
 from snn_train.parallel import Team
-from snn_train.recipe import Recipe
+from snn_train.recipe import NETWORK_FIELDS, Recipe
 from snn_train.records import StageOutcome
 from snn_train.stage import Stage
 from snn_train.state import Run
+
+FINE_TUNE = 0.2
+"""Factor on the learning rate of what was learnt before: docs/measurements has the table."""
+MEASURED = 512
+"""Pictures, of all the data, over which normalisations that a file has lost are measured."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +49,25 @@ class Pretrained:
     """What was trained on what."""
     history: list[StageOutcome]
     """What the stages up to T = 1 reached; the run may have gone on after it."""
+    exported: bool = False
+    """Whether it comes from a model file, which has lost its normalisations."""
 
     @classmethod
     def load(cls, path: Path) -> "Pretrained":
-        """Return the T = 1 network in `path`.
+        """Return the T = 1 network in `path`, a checkpoint or a model file, or the bundled one.
 
         Raises:
-            ModelError: no checkpoint of train-snn at T = 1, or one whose parts do not fit.
+            ModelError: no network of train-snn at T = 1, or one whose parts do not fit.
         """
+        if str(path) == "bundled" or path.suffix == ".onnx":
+            from snn_train import exported  # here, since it loads onnx
+
+            content = exported.load(str(path))
+            return cls(path, content, Experiment.of(content), [], exported=True)
         content = checkpoint.load(path)
         at = content.get("timesteps")
         if at != 1:
-            raise ModelError("bad_checkpoint", f"{path}: is at T={at}, integers need T=1")
+            raise ModelError("bad_checkpoint", f"{path}: is at T={at}, --from needs T=1")
         if content.get("bits"):
             raise ModelError(
                 "bad_checkpoint", f"{path}: is trained in integers already, expected a t1.pt"
@@ -63,17 +84,12 @@ class Pretrained:
             ) from error
         return cls(path, content, experiment, history[: last + 1])
 
-    def check_data(self, data: DataSet, spec: str) -> None:
-        """Raises: InputError: `data`, given as `spec`, has other classes or pictures."""
-        labels, (height, width) = self.experiment.labels, self.experiment.size
-        if data.labels != labels:
-            raise InputError(
-                "bad_data",
-                f"{spec}: its classes {', '.join(data.labels[:5])} … are not those of {self.path}, "
-                f"{', '.join(labels[:5])} …",
-            )
+    def _check_size(self, data: DataSet, spec: str) -> None:
+        height, width = self.experiment.size
         if tuple(data.train_images.shape[1:3]) != (height, width):
-            raise InputError("bad_data", f"{spec}: pictures are not {height}x{width}")
+            raise InputError(
+                "bad_data", f"{spec}: pictures are not {height}x{width}, as {self.path} sees them"
+            )
 
     def continued(
         self,
@@ -83,55 +99,120 @@ class Pretrained:
         *,
         int_bits: int = 0,
         epochs: Sequence[int] | None = None,
+        fast: Precision = "float32",
         **changes: Any,
     ) -> Experiment:
-        """Return what the new run trains: the file's network, by its recipe with `changes`.
+        """Return what the new run trains: the file's network, by the recipe with `changes`.
 
         Args:
             spec: what `data` was loaded from.
-            epochs: of the one stage; None takes the recipe's number.
+            epochs: one number for each of its stages; None takes the recipe's.
+            fast: the precision, where none is among the changes.
 
         Raises:
             ValueError: values that do not go together, with what was expected.
+            InputError: the pictures have another size than the file's.
         """
-        before = self.experiment
-        if not int_bits:
-            raise ValueError("--from needs --int-bits: there is nothing else to train")
-        if epochs is not None and len(epochs) != 1:
-            given = ",".join(map(str, epochs))
-            raise ValueError(f"--epochs {given}: expected one number, of the integer stage")
-        stage = Stage(1, epochs[0] if epochs else before.recipe.integer_epochs, int_bits)
-        recipe = _changed(before.recipe, stage, changes)
-        check_augmentation(recipe.augmentation, before.size, data.on_disk)
+        self._check_size(data, spec)
+        same = data.labels == self.experiment.labels
+        if same and int_bits:
+            recipe = self._in_integers(int_bits, epochs, changes)
+        else:
+            recipe = self._fine_tuned(data, int_bits, epochs, {"precision": fast, **changes})
+        check_augmentation(recipe.augmentation, self.experiment.size, data.on_disk)
         return replace(
-            before,
+            self.experiment,
             recipe=recipe,
             data=spec,
             data_digest=digest(data),
-            command=f"{before.command} && {command}",
+            labels=data.labels,
+            command=f"{self.experiment.command} && {command}",
         )
+
+    def _in_integers(
+        self, bits: int, epochs: Sequence[int] | None, changes: dict[str, Any]
+    ) -> Recipe:
+        before = self.experiment.recipe
+        for name in ("seed", "precision", "fine_tune"):
+            if name in changes:
+                raise ValueError(
+                    f"--{name.replace('_', '-')}: has no effect on the classes of {self.path} with "
+                    "--int-bits, which train its network in integers and nothing else"
+                )
+        (count,) = _counts(epochs, (before.integer_epochs,))
+        if "learning_rate" in changes:  # the only stage's, whatever the file's other stages had
+            changes.setdefault("spiking_learning_rate", None)
+        optimiser = changes.get("optimiser", before.optimiser)
+        if optimiser != before.optimiser and "spiking_learning_rate" not in changes:
+            raise ValueError(
+                f"--optimiser {optimiser}: needs --learning-rate, that of the file is for "
+                f"{before.optimiser}"
+            )
+        return before.change(stages=(Stage(1, count, bits),), **changes)
+
+    def _fine_tuned(
+        self, data: DataSet, bits: int, epochs: Sequence[int] | None, changes: dict[str, Any]
+    ) -> Recipe:
+        before = self.experiment.recipe
+        network = {name: getattr(before, name) for name in NETWORK_FIELDS}
+        recipe = default(before.name, data)
+        usual = (recipe.stages[-1].epochs, *([recipe.integer_epochs] if bits else []))
+        counts = _counts(epochs, usual)
+        if not bits and changes.keys() & {"distillation", "largest_drop"}:
+            name = min(changes.keys() & {"distillation", "largest_drop"}).replace("_", "-")
+            raise ValueError(f"--{name}: has no effect without a stage behind T=1, --int-bits")
+        stages = (Stage(1, counts[0]), *(Stage(1, n, bits) for n in counts[1:]))
+        changes = {"fine_tune": FINE_TUNE, "stages": stages, **changes}
+        return replace(recipe, **network).change(**changes)
 
     def start(
-        self, experiment: Experiment, directory: Path, device: torch.device, team: Team
-    ) -> Run:
-        """Return a run at its beginning, with the file's network in it and beside it.
+        self, experiment: Experiment, data: DataSet, directory: Path, device: torch.device,
+        team: Team,
+    ) -> Run:  # fmt: skip
+        """Return a run at its beginning, with the file's network in it.
 
         Raises:
-            ResourceError: the copy of the file cannot be written.
+            ResourceError: what it is kept beside cannot be written.
         """
-        if team.leads:
-            checkpoint.save(directory / f"{experiment.recipe.teacher}.pt", self.content)
+        weights, recipe = self._weights(data), experiment.recipe
+        if not recipe.stages[0].bits:
+            return state.start(
+                experiment, directory, device, self._with_readout(experiment, weights)
+            )
+        if team.leads:  # the teacher
+            kept = directory / f"{recipe.teacher}.pt"
+            checkpoint.save(kept, self.content | {"network": weights})
         team.wait()  # the others read it
-        return state.start(experiment, directory, device, self.content["network"], self.history)
+        return state.start(experiment, directory, device, weights, self.history)
+
+    def _weights(self, data: DataSet) -> dict[str, Tensor]:
+        """The file's, with normalisations measured on `data` where it has none."""
+        weights: dict[str, Tensor] = self.content["network"]
+        if not self.exported:
+            return weights
+        network = self.experiment.restore(1, 0, weights)
+        count = len(data.train_labels)
+        chosen = torch.arange(0, count, max(1, count // MEASURED))[:MEASURED]
+        renormalise(network, self.experiment.normalisation(data.train_images[chosen]))
+        return dict(network.state_dict())
+
+    def _with_readout(
+        self, experiment: Experiment, weights: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The same, with a readout newly drawn where the classes are others."""
+        if experiment.labels == self.experiment.labels:
+            return weights
+        torch.manual_seed(experiment.recipe.seed)
+        drawn = experiment.build(1, 0).readout.state_dict()
+        return weights | {f"readout.{name}": value for name, value in drawn.items()}
 
 
-def _changed(before: Recipe, stage: Stage, changes: dict[str, Any]) -> Recipe:
-    if "learning_rate" in changes:  # it is the only stage's, whatever the file's other stages had
-        changes.setdefault("spiking_learning_rate", None)
-    optimiser = changes.get("optimiser", before.optimiser)
-    if optimiser != before.optimiser and "spiking_learning_rate" not in changes:
-        raise ValueError(
-            f"--optimiser {optimiser}: needs --learning-rate, that of the file is for "
-            f"{before.optimiser}"
-        )
-    return before.change(stages=(stage,), **changes)
+def _counts(given: Sequence[int] | None, usual: Sequence[int]) -> Sequence[int]:
+    """The epochs of each stage. Raises: ValueError: not one number for each was given."""
+    if given is None:
+        return usual
+    if len(given) != len(usual):
+        numbers = "one number" if len(usual) == 1 else f"{len(usual)} numbers"
+        shown = ",".join(map(str, given))
+        raise ValueError(f"--epochs {shown}: expected {numbers}, of T=1 and integers as trained")
+    return given

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from snn_train.duration import show
+from snn_train.mistakes import Confusion, table
 from snn_train.pace import Pace
 from snn_train.parallel import Team
 from snn_train.records import EpochRecord
@@ -45,6 +46,10 @@ class Progress:
     def note(self, text: str) -> None:
         """A message for the user."""
         LOG.info("%s", text)
+
+    def reviewed(self, confusion: Confusion) -> None:
+        """The run is over: what its network takes the test pictures for."""
+        LOG.info("%s", table(confusion))
 
     def stop(self) -> bool:
         """Whether to save the state and end; called after every step, in every process."""

@@ -15,8 +15,7 @@ timesteps      5, 4, 3, 2, 1                   1: straight from the ANN
 
 For ImageNet `iir` takes what the authors' code has: SGD at 1e-2 with a weight decay of 5e-4 for the
 ANN, Adam at 2e-5 without one for the spiking stages, batches of 128. The rest is as above, where
-their ANN drops half of its neurons and divides its rate by 10 at 45, 70 and 90 % instead. The
-epochs of `iir-bn` are a guess that nobody has tried.
+their ANN drops half of its neurons and divides its rate by 10 at 45, 70 and 90 % instead.
 """
 
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from typing import Any
 from snn_train import stage
 from snn_train.choices import (
     RATE_LIMITS,
+    ClassWeights,
     Optimiser,
     Precision,
     RecipeName,
@@ -58,8 +58,7 @@ class Recipe:
     learning_rate: float = 2e-3
     """At the peak of the schedule."""
     spiking_learning_rate: float | None = None
-    """The same for the spiking stages, which start from weights that are good already; None: the
-    same as the ANN's."""
+    """The spiking stages', which start from weights that are good already; None: the same."""
     weight_decay: float = 0.05
     """On weights only: thresholds, leaks and shifts are left alone."""
     warm_up: float = 0.15
@@ -79,17 +78,19 @@ class Recipe:
     precision: Precision = "float32"
     seed: int = 0
     spike_rate: float | None = None
-    """MAC-weighted spike rate to end at; None leaves the rate to itself."""
     regulariser: Regulariser = "synaptic"
-    """What drives the rate there."""
+    """MAC-weighted spike rate to end at, None leaves it to itself; and what drives it there."""
     ema: float | None = None
     """Decay of the moving average of the weights that is measured and kept; None: the weights."""
     spiking_optimiser: Optimiser | None = None
-    """The spiking stages' optimiser; None: the same as the ANN's."""
     spiking_weight_decay: float | None = None
-    """The spiking stages' weight decay; None: the same as the ANN's."""
+    """The spiking stages' optimiser and weight decay; None: the same as the ANN's."""
     rate_limits: tuple[float, float] = RATE_LIMITS
     """Lowest and highest firing rate that a layer may have."""
+    class_weights: ClassWeights = "none"
+    """balanced: classes count alike in the loss; none: pictures do."""
+    fine_tune: float = 1.0
+    """Factor on the learning rate of all but the readout, in the first stage."""
 
     def __post_init__(self) -> None:
         stage.check(self.stages)
@@ -102,8 +103,7 @@ class Recipe:
             data: as `train` takes it; what follows a colon is left aside.
             side: the shorter one of its images in pixels; only images of a folder ask for it.
 
-        Raises:
-            ValueError: no recipe of that name.
+        Raises: ValueError: no recipe of that name.
         """
         data = data.partition(":")[0]
         if name not in DEFAULTS:
@@ -111,7 +111,7 @@ class Recipe:
         recipe = DEFAULTS[name].get(data, DEFAULTS[name]["cifar10"])
         if data == "imagefolder":
             own = Augmentation(flip=True, shift=max(1, side // 8), cutout=side // 4)
-            return replace(recipe, augmentation=own)
+            return replace(recipe, augmentation=own, class_weights="balanced")
         return replace(recipe, augmentation=Augmentation(shift=2)) if "mnist" in data else recipe
 
     def change(

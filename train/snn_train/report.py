@@ -12,6 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from snn_train import mistakes
+from snn_train.mistakes import Confusion
 from snn_train.pace import Pace
 from snn_train.progress import Progress, epoch_line, pace_line
 from snn_train.records import EpochRecord, StageOutcome
@@ -70,6 +72,9 @@ class Terminal(Progress):
     def note(self, text: str) -> None:
         self.say(f"  {text}")
 
+    def reviewed(self, confusion: Confusion) -> None:
+        self.say(f"\n{mistakes.table(confusion)}")
+
     def stop(self) -> bool:
         return self.interruption is not None and self.interruption()
 
@@ -112,6 +117,9 @@ class JsonLines(Terminal):
 
     def note(self, text: str) -> None:
         self.object("note", {"text": text})
+
+    def reviewed(self, confusion: Confusion) -> None:
+        self.object("confusion", confusion.to_dict())
 
     def end(self, run: Run) -> None:
         if run.team.leads:

@@ -79,7 +79,7 @@ def finish(run: Run, split: Split) -> None:
         refused_file(run).unlink(missing_ok=True)
     run.position = Position(run.position.stage + 1)
     if not run.finished:
-        _begin(run, split)
+        begin(run, split)
     save_and_go_on(run)
 
 
@@ -111,7 +111,8 @@ def _settle(run: Run, split: Split) -> None:
         run.network.load_state_dict(run.best.weights)
 
 
-def _begin(run: Run, split: Split) -> None:
+def begin(run: Run, split: Split) -> None:
+    """Make the network of the run's stage from what the run has, an ANN or more timesteps."""
     first = run.network.timesteps == 0
     if run.stage.bits:
         run.network = in_integers(run.network, run.stage.bits, run.experiment.normalisation)

@@ -69,7 +69,8 @@ def step(
                 logits = forward(student, images, recipe)
                 with torch.no_grad():
                     wanted = None if teacher is None else forward(teacher, images, recipe)
-                loss = cost = loss_of(logits, labels, wanted, recipe)
+                weights = None if batch.weights is None else batch.weights[part]
+                loss = cost = loss_of(logits, labels, wanted, recipe, weights)
                 if budget is not None:  # which the first part speaks to for all of them
                     cost = loss + budget.penalty(network, run.team, done, total, part.start == 0)
                 (cost * (len(labels) / size)).backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
@@ -90,19 +91,28 @@ def forward(model: nn.Module, images: Tensor, recipe: Recipe) -> Tensor:
     return logits
 
 
-def loss_of(logits: Tensor, labels: Tensor, wanted: Tensor | None, recipe: Recipe) -> Tensor:
-    """(1 − α) CE(logits, label) + α τ² KL(wanted/τ ‖ logits/τ), α the recipe's distillation."""
-    loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-    if wanted is None:
-        return loss
-    divergence = F.kl_div(
-        F.log_softmax(logits / TEMPERATURE, 1),
-        F.log_softmax(wanted / TEMPERATURE, 1),
-        reduction="batchmean",
-        log_target=True,
-    )
-    alpha = recipe.distillation
-    return (1 - alpha) * loss + alpha * TEMPERATURE**2 * divergence
+def loss_of(
+    logits: Tensor,
+    labels: Tensor,
+    wanted: Tensor | None,
+    recipe: Recipe,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """(1 − α) CE(logits, label) + α τ² KL(wanted/τ ‖ logits/τ), α the recipe's distillation; the
+    mean over pictures, each times its weight if there are `weights`, `(B,)`."""
+    how = "mean" if weights is None else "none"
+    loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing, reduction=how)
+    if wanted is not None:
+        divergence = F.kl_div(
+            F.log_softmax(logits / TEMPERATURE, 1),
+            F.log_softmax(wanted / TEMPERATURE, 1),
+            reduction="batchmean" if weights is None else "none",
+            log_target=True,
+        )
+        divergence = divergence if weights is None else divergence.sum(1)
+        alpha = recipe.distillation
+        loss = (1 - alpha) * loss + alpha * TEMPERATURE**2 * divergence
+    return loss if weights is None else (loss * weights).mean()
 
 
 # Memory

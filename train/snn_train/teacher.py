@@ -6,12 +6,13 @@ from snn_train.state import Run
 
 
 def load_teacher(run: Run) -> SpikingNetwork | None:
-    """Return the recipe's teacher on the run's device; None for the ANN and without distillation.
+    """Return the recipe's teacher on the run's device; None for the teacher itself and without
+    distillation.
 
     Raises:
         ModelError: its checkpoint is gone or damaged.
     """
-    if not run.stage.timesteps or not run.recipe.distillation:
+    if run.stage.name == run.recipe.teacher or not run.recipe.distillation:
         return None
     return load_stage(run, run.recipe.teacher).eval()
 

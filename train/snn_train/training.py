@@ -55,6 +55,8 @@ def train_run(
     write_metrics(run)  # a process that was killed may have saved its state alone
     split = Split(run, data)
     while not run.finished:
+        if (run.network.timesteps, run.network.bits) != (run.stage.timesteps, run.stage.bits):
+            stages.begin(run, split)  # from an ANN that was trained before
         trainer = StageTrainer(run, split, progress, stop, *_models(run, compiled))
         while problem := trainer.train():
             progress.note(stages.retry(run, problem, split))

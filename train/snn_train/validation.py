@@ -23,7 +23,7 @@ def evaluate(
     network.eval()
     names = [population.plan.name for population in network.populations()]
     sums = torch.zeros(1 + len(names), dtype=torch.float64)
-    size = max(16, min(500, EVALUATED_PIXELS // math.prod(images.shape[1:3])))
+    size = at_once(images)
     for start in range(run.team.rank * size, len(labels), run.team.size * size):
         part = slice(start, start + size)
         network.rates = {}
@@ -34,6 +34,11 @@ def evaluate(
     network.rates = None
     correct, *rates = (run.team.sum(sums) / len(labels)).tolist()
     return correct, dict(zip(names, rates, strict=True))
+
+
+def at_once(images: Images) -> int:
+    """How many of the images are computed in one batch where nothing is learnt."""
+    return max(16, min(500, EVALUATED_PIXELS // math.prod(images.shape[1:3])))
 
 
 def epoch_record(

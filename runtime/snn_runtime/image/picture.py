@@ -54,6 +54,9 @@ class Decoded:
 
     image: Image.Image
     warnings: tuple[str, ...] = ()
+    size: tuple[int, int] = (0, 0)
+    """Width and height in the file, upright; the image's own are smaller where `decode` was told
+    what is needed."""
 
 
 _OPENERS: dict[str, type[ImageFile.ImageFile]] = {
@@ -141,17 +144,19 @@ def _upright(image: Image.Image, bits: int) -> Decoded:
         DIM: is_dim(image, bits),
     }
     rgb = upright(to_rgb(image), orientation)
-    return Decoded(rgb, tuple(remark for remark, applies in remarks.items() if applies))
+    return Decoded(rgb, tuple(remark for remark, applies in remarks.items() if applies), rgb.size)
 
 
 def _decode_jpeg(data: bytes, limits: Limits, needed: tuple[int, int] | None) -> Decoded:
     layout = survey(data)
     check_size(layout.size, limits)
     orientation, bad = find_orientation(layout.info)
-    if needed and swaps_sides(orientation):
+    turned = swaps_sides(orientation)
+    if needed and turned:
         needed = needed[::-1]
     image, remarks = jpeg.decode(data, layout, needed)
-    return Decoded(upright(to_rgb(image), orientation), (BAD_ORIENTATION,) * bad + remarks)
+    rgb, size = upright(to_rgb(image), orientation), layout.size[::-1] if turned else layout.size
+    return Decoded(rgb, (BAD_ORIENTATION,) * bad + remarks, size)
 
 
 def _advice(limits: Limits) -> str:

@@ -124,9 +124,10 @@ def test_the_test_set_has_many_names(root: Path, kind: str, name: str) -> None:
         said(data, f"the test set is {name}")
 
 
-def test_of_three_parts_it_is_said_which_is_not_read(root: Path) -> None:
-    shutil.copytree(root / "test", root / "val")
-    said(read(root), "not read: val; what selects is a share of train")
+def test_of_more_parts_it_is_said_which_is_not_read(root: Path) -> None:
+    for name in ("val", "testing"):
+        shutil.copytree(root / "test", root / name)
+    said(read(root), "6 to select with, 6 to test on", "not read: testing")
 
 
 @pytest.mark.parametrize("place", ["", "train"])
@@ -221,12 +222,12 @@ def test_two_ways_to_write_a_letter_are_one_class(root: Path) -> None:
     assert f"has two class folders that read {composed}" in refusal(root)
 
 
-def test_the_size_is_said_and_a_large_one_warned_of(root: Path) -> None:
+def test_the_size_is_said_and_that_of_photographs_is_small(root: Path) -> None:
     first = root / "train" / "ant" / "00.png"
     said(read(root), f"pictures are 12x16 pixels, the size of {first}; --image-size is another")
     assert not any("--image-size" in note for note in read(root, size=(12, 16)).notes)
-    first.write_bytes(encoded(picture(256, 257), "PNG"))
-    said(read(root), "warning: pictures are 256x257 pixels", "more than 256x256 takes very long")
+    first.write_bytes(encoded(picture(64, 65), "PNG"))
+    said(read(root), "photographs are made 64x64 pixels; --image-size is another")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ imagenet:DIR        DIR/{train,val}/<class>/…, 224×224; decoded while trainin
                     only names and sizes are looked at before
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from snn_train.data.folders import TEST, FileProgress, Survey, bad, parts, pictu
 from snn_train.data.imagefolder import Labels, Pixels
 from snn_train.data.normalisation import Normalisation
 from snn_train.data.on_disk import Images, OnDisk, on_disk
+from snn_train.data.overview import selection, weighting
 
 IMAGENET_SIZE = (224, 224)
 IMAGENET_COLOURS = Normalisation((124, 116, 104), (58.395, 57.12, 57.375))
@@ -50,6 +50,10 @@ class DataSet:
     """Where the field has agreed on one; else it is measured."""
     notes: tuple[str, ...] = ()
     """Messages for the user: what was skipped, what is in it twice."""
+    test_names: tuple[str, ...] = ()
+    """Of the test pictures' files, where they come from a folder."""
+    held_out: Tensor | None = None
+    """int64 `(M,)`: the training pictures that select, where a folder of their own says so."""
 
     @property
     def on_disk(self) -> bool:
@@ -66,8 +70,13 @@ class DataSet:
     def split(self, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
         """Return indices (to train on, to validate on) of the training set.
 
-        The validation images are `fraction` of it, at most 5,000, the same of every class.
+        The validation images are those of a folder of their own, or else `fraction` of it, at most
+        5,000, the same of every class.
         """
+        if self.held_out is not None:
+            chosen = torch.zeros(len(self.train_labels), dtype=torch.bool)
+            chosen[self.held_out] = True
+            return (~chosen).nonzero()[:, 0], self.held_out
         fraction = min(fraction, 5000 / len(self.train_labels))
         generator = torch.Generator().manual_seed(seed)
         chosen = torch.zeros(len(self.train_labels), dtype=torch.bool)
@@ -77,6 +86,19 @@ class DataSet:
             order = torch.randperm(len(members), generator=generator)
             chosen[members[order[:count]]] = True
         return (~chosen).nonzero()[:, 0], chosen.nonzero()[:, 0]
+
+    def cautions(self, fraction: float, seed: int, balanced: bool) -> list[str]:
+        """Return what to bear in mind of pictures from folders: few that select, classes that are
+        rare. `balanced`: they count alike in the loss."""
+        if not self.test_names:
+            return []
+        trained, held_out = self.split(fraction, seed)
+        whose = f", the same share of each class by --seed {seed}," if self.held_out is None else ""
+        lines = (
+            weighting(self.labels, self.train_labels[trained], balanced),
+            selection(len(held_out), whose),
+        )
+        return [line for line in lines if line]
 
 
 def load(
@@ -126,16 +148,18 @@ def _data_set(
     parts: tuple[Pixels, Labels, Pixels, Labels],
     fit: Fit = "crop",
     *,
-    names: Sequence[str] = (),
+    names: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
+    held_out: Labels | None = None,
 ) -> DataSet:
-    """Args: names: of the test pictures' files."""
+    """Args: names: of the test pictures' files; held_out: which of the first select."""
     twice = doubles(digests(parts[0]), parts[1], digests(parts[2]), names)
     images, marks, test_images, test_marks = (torch.from_numpy(part) for part in parts)
     return _checked(
         DataSet(
             name, labels, images, marks, test_images, test_marks, fit,
-            notes=(*notes, *twice),
+            notes=(*notes, *twice), test_names=names,
+            held_out=None if held_out is None else torch.from_numpy(held_out),
         )
     )  # fmt: skip
 
@@ -162,29 +186,29 @@ def _image_folder(
     arrays = (train.images, train.labels, test.images, test.labels)
     return _data_set(
         f"imagefolder:{root}", folder.labels, arrays, fit,
-        names=test.names, notes=folder.notes,
+        names=test.names, notes=folder.notes, held_out=folder.held_out,
     )  # fmt: skip
 
 
 def _imagenet(root: Path, progress: FileProgress, size: tuple[int, int], fit: Fit) -> DataSet:
-    first, second, notes = parts(root, ("val", *(name for name in TEST if name != "val")))
-    if second is None:
+    found = parts(root, ("val", *(name for name in TEST if name != "val")), ())
+    if found.test is None:
         raise bad(root / "val", "no such folder, expected it beside train")
-    here, there = same_classes(root, first, second)
+    here, there = same_classes(root, found.train, found.test)
     survey = Survey()
     train, train_labels, trained = on_disk(
-        pictures(first, here, progress, survey), size, fit, survey
+        pictures(found.train, here, progress, survey), size, fit, survey
     )
     test, test_labels, tested = on_disk(
-        pictures(second, there, progress, survey), size, fit, survey
+        pictures(found.test, there, progress, survey), size, fit, survey
     )
     survey.refuse_bad()
-    names = [f"{second.name}/{name}" for name in test.names]
-    notes = (*notes, *survey.notes(), *doubles(trained, train_labels.numpy(), tested, names))
+    names = tuple(f"{found.test.name}/{name}" for name in test.names)
+    notes = (*found.notes, *survey.notes(), *doubles(trained, train_labels.numpy(), tested, names))
     return _checked(
         DataSet(
             "imagenet", tuple(here), train, train_labels, test, test_labels,
-            fit, IMAGENET_COLOURS, notes,
+            fit, IMAGENET_COLOURS, notes, names,
         )
     )  # fmt: skip
 
@@ -215,8 +239,10 @@ def _checked(data: DataSet) -> DataSet:
         raise InputError("bad_data", f"{data.name}: train and test images differ in size")
     if min(height, width) < 8:
         raise InputError("bad_data", f"{data.name}: images are {height}x{width}, at least 8x8")
+    selecting = 0 if data.held_out is None else len(data.held_out)
+    select = f"{selecting:,} to select with, " if selecting else ""
     read = (
-        f"{len(data.train_labels):,} pictures to train on, {len(data.test_labels):,} to test on, "
-        f"of {height}x{width}, in {classes} classes"
+        f"{len(data.train_labels) - selecting:,} pictures to train on, {select}"
+        f"{len(data.test_labels):,} to test on, of {height}x{width}, in {classes} classes"
     )
     return replace(data, notes=(read, *data.notes))

@@ -1,6 +1,7 @@
 """Data sets in folders: which folders are the parts and the classes, and which files the pictures.
 
-    DIR/train/<class>/…  DIR/test/<class>/…     or val, valid, validation in the place of test
+    DIR/train/<class>/…  DIR/test/<class>/…     val, valid or validation beside them selects
+    DIR/train/<class>/…  DIR/val/<class>/…      or valid, validation: it tests
     DIR/<class>/…                               no parts: a fixed fifth of every class tests
 
 Classes may hold folders, to any depth. Links are followed: a data set is often made of them.
@@ -22,7 +23,8 @@ Classes: TypeAlias = dict[str, Path]
 """Names, composed (NFC) and sorted as their folders are, and where their pictures lie."""
 
 TRAIN = ("train", "training")
-TEST = ("test", "testing", "val", "valid", "validation")
+VALIDATION = ("val", "valid", "validation")
+TEST = ("test", "testing", *VALIDATION)
 """In any case; the first that is there is taken."""
 NAMED = 10
 """Bad files that a message names; of more it says how many."""
@@ -63,12 +65,25 @@ class Part:
         return [self.folder / name for name in self.names]
 
 
-def parts(root: Path, test: Sequence[str] = TEST) -> tuple[Path, Path | None, tuple[str, ...]]:
-    """Return the folders to train and to test on, and what there is to say of the choice; of a
-    folder of classes alone, itself and None.
+@dataclass(frozen=True)
+class Parts:
+    """The folders of a data set."""
+
+    train: Path
+    """Of a folder of classes alone, itself."""
+    test: Path | None
+    notes: tuple[str, ...] = ()
+    """What there is to say of the choice."""
+    validation: Path | None = None
+    """What selects; None: a share of what is trained on."""
+
+
+def parts(root: Path, test: Sequence[str] = TEST, validation: Sequence[str] = VALIDATION) -> Parts:
+    """Return the folders to train, to test and to select on.
 
     Args:
         test: names of the second, the first that is there is taken.
+        validation: names of the third, likewise, where it is not the second.
 
     Raises:
         InputError: `bad_data`, saying what is expected.
@@ -81,15 +96,17 @@ def parts(root: Path, test: Sequence[str] = TEST) -> tuple[Path, Path | None, tu
     second = tests[0] if tests else None
     if first and second:
         notes = [f"the test set is {second.name}"] if second.name != test[0] else []
-        unread = ", ".join(path.name for path in tests[1:])
-        notes += [f"not read: {unread}; what selects is a share of {first.name}"] if unread else []
-        return first, second, tuple(notes)
+        others = [found[name] for name in validation if name in found]
+        third = next((path for path in others if path != second), None)
+        unread = [path.name for path in tests[1:] if path != third]
+        notes += [f"not read: {', '.join(unread)}"] if unread else []
+        return Parts(first, second, tuple(notes), third)
     if second:
         raise bad(root / "train", f"no such folder, expected it beside {second.name}")
     if first and len(found) > 1:
         beside = ", ".join(path.name for path in found.values() if path != first)
         raise bad(root / test[0], f"no such folder, nor {', '.join(test[1:])}; there is {beside}")
-    return first or root, None, ()
+    return Parts(first or root, None)
 
 
 def classes(folder: Path) -> Classes:

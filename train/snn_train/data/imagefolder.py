@@ -1,11 +1,13 @@
 """`imagefolder:DIR`: pictures in folders, read whole, by the reader that `snn-infer` uses."""
 
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from snn_runtime import image as picture
 from snn_runtime.errors import InputError
@@ -20,12 +22,14 @@ from snn_train.data.folders import (
     pictures,
     same_classes,
 )
+from snn_train.data.overview import Size, balance, sizes
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Labels: TypeAlias = npt.NDArray[np.int64]
 
-LARGE = 256 * 256
-"""Pixels of a picture from which training on a processor takes hours an epoch."""
+LARGE = 64
+"""Pixels a side beyond which photographs are made smaller unless asked: at 256 a side, training on
+a processor takes hours an epoch."""
 TEST_SHARE = 0.2
 
 
@@ -39,10 +43,20 @@ class Pictures:
     """`(N,)`"""
     names: tuple[str, ...]
     """Names of their files, beginning with the part's own."""
+    sizes: tuple[Size, ...]
+    """What the files hold."""
 
     def those(self, chosen: npt.NDArray[np.bool_]) -> "Pictures":
-        names = tuple(name for name, mine in zip(self.names, chosen, strict=True) if mine)
-        return Pictures(self.images[chosen], self.labels[chosen], names)
+        names, sizes = tuple(compress(self.names, chosen)), tuple(compress(self.sizes, chosen))
+        return Pictures(self.images[chosen], self.labels[chosen], names, sizes)
+
+    def and_those(self, more: "Pictures") -> "Pictures":
+        return Pictures(
+            np.concatenate([self.images, more.images]),
+            np.concatenate([self.labels, more.labels]),
+            self.names + more.names,
+            self.sizes + more.sizes,
+        )
 
 
 @dataclass(frozen=True)
@@ -51,8 +65,11 @@ class ImageFolder:
 
     labels: tuple[str, ...]
     train: Pictures
+    """With those that select, where a folder of their own holds them."""
     test: Pictures
     notes: tuple[str, ...]
+    held_out: Labels | None = None
+    """int64: which of the first select."""
 
 
 def read(root: Path, progress: FileProgress, size: tuple[int, int] | None, fit: Fit) -> ImageFolder:
@@ -61,26 +78,34 @@ def read(root: Path, progress: FileProgress, size: tuple[int, int] | None, fit: 
     Raises:
         InputError: `bad_data`, naming folders that do not fit, or all files that are bad.
     """
-    first, second, notes = parts(root)
-    survey = Survey()
-    if second is not None:
-        here, there = same_classes(root, first, second)
-        listed = [
-            pictures(first, here, progress, survey),
-            pictures(second, there, progress, survey),
-        ]
-    else:
-        here = classes(first)
-        listed = [pictures(first, here, progress, survey)]
+    found = parts(root)
+    notes, survey = found.notes, Survey()
+    here = classes(found.train)
+    listed = [pictures(found.train, here, progress, survey)]
+    for folder in (found.test, found.validation):
+        if folder is not None:
+            there = same_classes(root, found.train, folder)[1]
+            listed.append(pictures(folder, there, progress, survey))
     if size is None:
-        size, note = _first_size(listed[0], survey)
-        notes = (note, *notes)
+        size, note = _usual_size(listed[0], survey)
+        notes = (*notes, note)
     decoded = [_decoded(part, progress, size, fit, survey) for part in listed]
     survey.refuse_bad()
-    if second is None:
+    if found.test is None:
         decoded = _split(decoded[0])
-        notes = (*notes, _SPLIT.format(folder=first))
-    return ImageFolder(tuple(here), decoded[0], decoded[1], (*notes, *survey.notes()))
+        notes = (*notes, _SPLIT.format(folder=found.train))
+    train, test, *selecting = decoded
+    notes = (
+        sizes(train.sizes, size),
+        balance(tuple(here), torch.from_numpy(train.labels)),
+        *notes,
+        *survey.notes(),
+    )
+    if not selecting:
+        return ImageFolder(tuple(here), train, test, notes)
+    whole = train.and_those(selecting[0])
+    held_out = np.arange(len(train.labels), len(whole.labels))
+    return ImageFolder(tuple(here), whole, test, notes, held_out)
 
 
 _SPLIT = (
@@ -102,8 +127,9 @@ def _split(whole: Pictures) -> list[Pictures]:
     return [whole.those(~testing), whole.those(testing)]
 
 
-def _first_size(part: Part, survey: Survey) -> tuple[tuple[int, int], str]:
-    """Return (height, width) of the first picture that can be read, and what to say of it.
+def _usual_size(part: Part, survey: Survey) -> tuple[Size, str]:
+    """Return (height, width) of the first picture that can be read, or of one much smaller where
+    that is a photograph's, and what to say of it.
 
     Raises:
         InputError: `bad_data`: there is none.
@@ -115,24 +141,25 @@ def _first_size(part: Part, survey: Survey) -> tuple[tuple[int, int], str]:
         except InputError as error:
             refused.append(f"{path}: {error.message}")
             continue
+        if height * width > LARGE**2:
+            size = f"{LARGE}x{LARGE}"
+            return (LARGE, LARGE), f"photographs are made {size} pixels; --image-size is another"
         note = f"pictures are {height}x{width} pixels, the size of {path}; --image-size is another"
-        if height * width > LARGE:
-            note = f"warning: {note}, and more than 256x256 takes very long"
         return (height, width), note
     survey.bad += refused
     survey.refuse_bad()
     raise InputError("bad_data", f"{part.folder}: has no picture")
 
 
-def _decoded(
-    part: Part, progress: FileProgress, size: tuple[int, int], fit: Fit, survey: Survey
-) -> Pictures:
-    images = np.empty((len(part.names), *size, 3), np.uint8)
+def _decoded(part: Part, progress: FileProgress, size: Size, fit: Fit, survey: Survey) -> Pictures:
+    images, held = np.empty((len(part.names), *size, 3), np.uint8), []
     for index, path in enumerate(progress(part.paths, f"reading {part.name}", len(part.names))):
         try:
             # The very pixels that `snn-infer` will see.
-            images[index] = picture.prepare(path, *size, fit)[0]
+            whole = picture.decode(picture.read_file(path), needed=(size[1], size[0]))
+            images[index] = picture.fit_to(whole.image, *size, fit)
+            held.append((whole.size[1], whole.size[0]))
         except InputError as error:
-            survey.bad.append(error.message)
+            survey.bad.append(f"{path}: {error.message}")
     names = tuple(f"{part.name}/{name}" for name in part.names)
-    return Pictures(images, np.array(part.labels, np.int64), names)
+    return Pictures(images, np.array(part.labels, np.int64), names, tuple(held))

@@ -1,0 +1,102 @@
+"""What is said of a folder before the first step is true of it."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from bad_inputs.pictures import encoded, picture
+from PIL import Image
+
+from snn_train.batches import balancing
+from snn_train.data import DataSet, load
+from snn_train.data.overview import balance, selection, sizes, uncertainty, weighting
+
+
+def quiet(items: Iterable[Path], title: str, total: int) -> Iterable[Path]:
+    return items
+
+
+def fill(folder: Path, count: int, seed: int, size: tuple[int, int] = (12, 16)) -> None:
+    folder.mkdir(parents=True)
+    for number in range(count):
+        drawn = picture(*size)
+        drawn.putpixel((number % size[1], seed), (number, seed, 255))
+        (folder / f"{number:02}.png").write_bytes(encoded(drawn, "PNG"))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """30 ants and 10 bees to train on, 4 and 4 to select with, 3 and 3 to test."""
+    counts = {"train": (30, 10), "valid": (4, 4), "test": (3, 3)}
+    for number, (part, (ants, bees)) in enumerate(counts.items()):
+        fill(tmp_path / part / "ant", ants, 2 * number)
+        fill(tmp_path / part / "bee", bees, 2 * number + 1)
+    return tmp_path
+
+
+def read(root: Path) -> DataSet:
+    return load(f"imagefolder:{root}", quiet)
+
+
+def test_a_folder_of_its_own_selects(root: Path) -> None:
+    data = read(root)
+    trained, held_out = data.split(0.5, 3)
+    assert data.train_labels[trained].bincount().tolist() == [30, 10]
+    assert data.train_labels[held_out].bincount().tolist() == [4, 4]
+    assert not set(trained.tolist()) & set(held_out.tolist())
+    assert int(data.train_images[held_out][0, 2, 0, 1]) == 2  # as `fill` marks valid/ant
+    assert data.notes[0] == (
+        "40 pictures to train on, 8 to select with, 6 to test on, of 12x16, in 2 classes"
+    )
+    assert "to train on: ant 30, bee 10" in data.notes
+    assert "files hold 12x16 pixels, the network sees 12x16" in data.notes
+
+
+def test_what_to_bear_in_mind(root: Path) -> None:
+    unbalanced, few = read(root).cautions(0.1, 0, True)
+    assert unbalanced.startswith("unbalanced: ant has 3.0 times the pictures of bee; ")
+    assert "--class-weights none" in unbalanced and few.startswith("8 pictures select")
+    (root / "valid").rename(root / "away")
+    unbalanced, few = read(root).cautions(0.5, 7, False)
+    assert "--class-weights balanced" in unbalanced
+    assert few.startswith("20 pictures, the same share of each class by --seed 7, select")
+    published = replace(read(root), test_names=())
+    assert published.cautions(0.1, 0, True) == []
+
+
+def test_a_photographs_size_is_that_of_its_file(tmp_path: Path) -> None:
+    """Also where a JPEG is decoded at a half, and turned; the network's is small unless asked."""
+    for name, size in (("ant", (400, 300)), ("bee", (300, 400))):
+        for part in ("train", "test"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(10):
+                turned = Image.Exif()
+                turned[0x0112] = 6 if name == "bee" else 1
+                drawn = Image.new("RGB", size, (number, 0, ord(part[1])))
+                drawn.save(tmp_path / part / name / f"{number}.jpg", exif=turned)
+    data = read(tmp_path)
+    assert data.train_images.shape[1:3] == (64, 64)
+    assert "photographs are made 64x64 pixels; --image-size is another" in data.notes
+    assert "files hold 300x400 pixels, the network sees 64x64" in data.notes
+
+
+def test_sizes_and_classes_in_words() -> None:
+    assert sizes([(96, 96), (640, 480), (200, 300)], (32, 32)) == (
+        "files hold 96x96 to 640x480 pixels (median 200x300), the network sees 32x32"
+    )
+    many = [str(number) for number in range(11)]
+    assert balance(many, torch.arange(11).repeat(2)) == "to train on: 2 to 2 pictures a class"
+    assert weighting(("a", "b"), torch.tensor([0, 0, 0, 1, 1]), True) == ""  # 1.5 times
+    assert selection(1000, "x") == ""
+    assert 100 * uncertainty(0.9, 100) == pytest.approx(5.88)
+
+
+def test_classes_count_alike() -> None:
+    labels = torch.tensor([0] * 30 + [1] * 10 + [2] * 5)
+    weights = balancing(labels)
+    assert weights is not None and float(weights.mean()) == pytest.approx(1)
+    sums = [float(weights[labels == number].sum()) for number in range(3)]
+    assert sums == pytest.approx([15, 15, 15])
+    assert balancing(torch.tensor([0, 1, 0, 1])) is None

@@ -1,0 +1,75 @@
+"""What a finished run shows of its mistakes: counted right, the surest first, files that open."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from snn_train import mistakes
+from snn_train.data import DataSet
+from snn_train.mistakes import Confusion, review, table, worst_of
+from snn_train.progress import Progress
+from snn_train.stage import Stage
+from snn_train.state import Run
+from snn_train.training import train_run
+
+
+def finished(run: Run, data: DataSet) -> Run:
+    train_run(run, data, Progress(), lambda: False)
+    return run
+
+
+def test_the_matrix_is_the_accuracy_that_was_measured(
+    new_run: Callable[..., Run], tiny_data: DataSet, tmp_path: Path
+) -> None:
+    run = finished(new_run(tmp_path / "run", stages=(Stage(0, 1), Stage(1, 1))), tiny_data)
+    labels = tiny_data.test_labels.clone()
+    labels[0] = 1 - labels[0]  # at least one is wrong now, or one more right
+    data = replace(tiny_data, test_labels=labels, test_names=tuple(f"$x_{i}$" for i in range(12)))
+    counts = review(run, data).counts
+    assert counts.sum(1).tolist() == labels.bincount().tolist()
+    chances = mistakes.probabilities(run.network.eval(), data.test_images, run)
+    assert int(counts.trace()) == int((chances.argmax(1) == labels).sum())
+    assert int(review(run, tiny_data).counts.trace()) / 12 == run.outcomes[-1].test
+    for name in ("confusion.png", "mistakes.png"):
+        with Image.open(tmp_path / "run" / name) as drawn:
+            assert drawn.format == "PNG"
+
+
+def test_without_a_mistake_there_is_no_sheet(
+    new_run: Callable[..., Run], tiny_data: DataSet, tmp_path: Path
+) -> None:
+    run = finished(new_run(tmp_path / "run", stages=(Stage(0, 1),)), tiny_data)
+    answers = mistakes.probabilities(run.network.eval(), tiny_data.test_images, run).argmax(1)
+    review(run, replace(tiny_data, test_labels=answers))
+    assert (tmp_path / "run" / "confusion.png").exists()
+    assert not (tmp_path / "run" / "mistakes.png").exists()
+
+
+def test_the_surest_mistakes_come_first() -> None:
+    chances = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.01, 0.99]])
+    assert worst_of(chances, torch.tensor([1, 1, 1, 0])) == [3, 0, 2]
+    many = torch.rand(50, 2, generator=torch.Generator().manual_seed(0))
+    assert len(worst_of(many, 1 - many.argmax(1))) == mistakes.SHOWN
+
+
+def test_it_is_a_table_for_people() -> None:
+    small = Confusion(("cat", "ship"), torch.tensor([[9, 1], [0, 1200]]))
+    assert table(small).splitlines() == [
+        "is        cat   ship",
+        "cat         9      1    90.0% right",
+        "ship        0  1,200   100.0% right",
+    ]
+    counts = torch.eye(30, dtype=torch.int64)
+    counts[3, 7], counts[2, 1] = 4, 5
+    named = Confusion(tuple(map(str, range(30))), counts)
+    assert table(named).splitlines() == [
+        "most often confused:", "     5 2 taken for 1", "     4 3 taken for 7"
+    ]  # fmt: skip
+
+
+def test_a_matrix_of_many_classes_is_drawn() -> None:
+    figure = mistakes._matrix(Confusion(tuple("abc" * 12), torch.eye(36, dtype=torch.int64)))
+    assert not figure.axes[0].texts

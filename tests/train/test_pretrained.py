@@ -1,0 +1,242 @@
+"""A trained network learns other classes: it is kept to the spike, and its readout is new."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from snn_export import exporting, trained
+from snn_runtime.errors import ModelError
+from snn_runtime.graph.reference import run as interpret
+from snn_runtime.image import prepare
+from snn_runtime.model_file import read_file
+from snn_train import checkpoint, exported
+from snn_train.calibrate import renormalise
+from snn_train.data import DataSet
+from snn_train.few import LEAST_SEEN, for_few
+from snn_train.network import SpikingNetwork
+from snn_train.optimiser import make_optimiser
+from snn_train.parallel import ALONE
+from snn_train.pretrained import FINE_TUNE, Pretrained
+from snn_train.progress import Progress
+from snn_train.recipe import Recipe
+from snn_train.stage import Stage
+from snn_train.state import Run
+from snn_train.training import train_run
+
+if TYPE_CHECKING:
+    from train.conftest import Answer
+
+NewRun = Callable[..., Run]
+CPU = torch.device("cpu")
+CAT = Path(__file__).parents[2] / "runtime" / "photos" / "cat.jpg"
+STAGES = (Stage(0, 1), Stage(1, 1))
+
+
+@pytest.fixture
+def t1(new_run: NewRun, tiny_data: DataSet, tmp_path: Path) -> Callable[..., Path]:
+    """The T = 1 network of a short run."""
+
+    def make(recipe: str = "iir-bn", **settings: Any) -> Path:
+        made = new_run(
+            tmp_path / "first", recipe, stages=STAGES, rate_limits=(0.0, 1.0), **settings
+        )
+        train_run(made, tiny_data, Progress(), lambda: False)
+        return tmp_path / "first" / "t1.pt"
+
+    return make
+
+
+def model(file: Path, **flags: Any) -> Path:
+    path = file.with_name("model.onnx")
+    exporting.export(trained.load(file), path, **flags)
+    return path
+
+
+@pytest.fixture
+def other_data(tiny_data: DataSet) -> DataSet:
+    """The same pictures under three other names."""
+    labels = torch.arange(40) % 3
+    return replace(tiny_data, labels=("a", "b", "c"), train_labels=labels, test_labels=labels[:12])
+
+
+def pictures() -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
+
+
+def sent(network: SpikingNetwork, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    found = {"image": images}
+    with torch.no_grad():
+        for layer in network.eval().populations():
+            found[layer.plan.name] = network.send(layer, found)
+    return found
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("hidden", [0, 6])
+def test_an_exported_network_comes_back_to_the_spike(
+    t1: Callable[..., Path], bits: int, hidden: int
+) -> None:
+    path = model(t1(width=0.3, hidden=hidden), bits=bits)
+    images = pictures()
+    graph = read_file(path.read_bytes()).graph
+    expected = interpret(graph, images)
+    begun = Pretrained.load(path)
+    network = begun.experiment.restore(1, 0, begun.content["network"])
+    seen = begun.experiment.normalisation(torch.from_numpy(images))
+    for measured in (False, True):
+        if measured:
+            renormalise(network, seen)
+            first = network.populations()[0].norm
+            assert first is not None and first.running_var is not None
+            assert float(first.running_var.min()) != pytest.approx(1)
+        values = sent(network, seen)
+        for layer in network.populations():
+            name = layer.plan.name
+            whole = torch.from_numpy(expected.spikes[name].astype(np.float32))
+            if layer.plan.pool > 1:
+                whole = torch.nn.functional.max_pool2d(whole, layer.plan.pool)
+            assert torch.equal(values[name], whole)
+        with torch.no_grad():
+            logits = network(seen).numpy()
+        np.testing.assert_allclose(logits, expected.logits, rtol=1e-5, atol=1e-5)
+
+
+def test_the_bundled_network_can_be_taught() -> None:
+    begun = Pretrained.load(Path("bundled"))
+    network = begun.experiment.restore(1, 0, begun.content["network"]).eval()
+    picture = torch.from_numpy(prepare(CAT, *begun.experiment.size)[0][np.newaxis])
+    with torch.no_grad():
+        answer = int(network(begun.experiment.normalisation(picture)).argmax())
+    assert begun.experiment.labels[answer] == "cat"
+
+
+def test_an_exported_network_goes_on_in_the_same_integers(
+    t1: Callable[..., Path], tiny_data: DataSet, tmp_path: Path
+) -> None:
+    path = model(t1(width=0.3), bits=4)
+    begun = Pretrained.load(path)
+    onward = begun.continued(tiny_data, "tiny", "train-snn", int_bits=4, epochs=(1,))
+    (tmp_path / "onward").mkdir()
+    made = begun.start(onward, tiny_data, tmp_path / "onward", CPU, ALONE)
+    made.network.eval()
+    images = pictures()
+    expected = interpret(read_file(path.read_bytes()).graph, images).logits
+    with torch.no_grad():
+        logits = made.network(onward.normalisation(torch.from_numpy(images))).numpy()
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+    train_run(made, tiny_data, Progress(), lambda: False)
+    assert [outcome.stage for outcome in made.outcomes] == ["int4"]
+
+
+def test_other_classes_get_a_new_readout_and_keep_the_rest(
+    t1: Callable[..., Path], other_data: DataSet, tmp_path: Path
+) -> None:
+    begun = Pretrained.load(t1())
+    onward = begun.continued(other_data, "other", "train-snn --from", epochs=(2, 3), int_bits=6)
+    assert onward.recipe.stages == (Stage(1, 2), Stage(1, 3, 6)) and onward.labels == (
+        "a",
+        "b",
+        "c",
+    )
+    assert onward.recipe.width == begun.experiment.recipe.width
+    assert onward.normalisation == begun.experiment.normalisation
+    (tmp_path / "onward").mkdir()
+    made = begun.start(onward, other_data, tmp_path / "onward", CPU, ALONE)
+    for name, value in made.network.state_dict().items():
+        before = begun.content["network"][name]
+        assert name.startswith("readout.") or torch.equal(value, before)
+    assert made.network.readout.weight.shape[0] == 3
+    train_run(made, other_data, Progress(), lambda: False)
+    assert [outcome.stage for outcome in made.outcomes] == ["t1", "int6"]
+    assert trained.load(tmp_path / "onward" / "int6.pt").labels == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_what_was_learnt_learns_on_more_slowly(
+    t1: Callable[..., Path], other_data: DataSet, optimiser: str
+) -> None:
+    begun = Pretrained.load(t1())
+    made = begun.continued(other_data, "other", "", optimiser=optimiser, learning_rate=0.1)
+    network = made.build(1, 0)
+    new = {id(parameter) for parameter in network.readout.parameters()}
+    usual = make_optimiser(network, replace(made.recipe, fine_tune=1.0)).param_groups
+    rates = {id(p): group["lr_factor"] for group in usual for p in group["params"]}
+    slower = make_optimiser(network, made.recipe).param_groups
+    seen = set()
+    for group in slower:
+        for parameter in group["params"]:
+            factor = 1.0 if id(parameter) in new else FINE_TUNE
+            assert group["lr_factor"] == pytest.approx(factor * rates[id(parameter)])
+            seen.add(id(parameter))
+    assert seen == {id(parameter) for parameter in network.parameters()}
+    behind = replace(made.recipe, stages=(Stage(0, 1), Stage(1, 1)))  # not the first stage
+    assert [g["lr_factor"] for g in make_optimiser(network, behind).param_groups] == [
+        g["lr_factor"] for g in usual
+    ]
+
+
+def test_the_same_classes_keep_their_readout(
+    t1: Callable[..., Path], tiny_data: DataSet, tmp_path: Path
+) -> None:
+    begun = Pretrained.load(t1())
+    onward = begun.continued(tiny_data, "tiny", "train-snn", epochs=(1,), fine_tune=0.5)
+    made = begun.start(onward, tiny_data, tmp_path, CPU, ALONE)
+    assert onward.recipe.fine_tune == 0.5 and made.outcomes == []
+    weights = begun.content["network"]
+    assert all(torch.equal(v, weights[k]) for k, v in made.network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"recipe": "iir"}, "is of recipe iir"),
+        ({"network": "resnet12"}, "conv2 adds currents"),
+    ],
+)
+def test_what_has_no_way_back_is_refused_by_name(
+    t1: Callable[..., Path], settings: dict[str, Any], message: str
+) -> None:
+    path = model(t1(**settings))
+    with pytest.raises(ModelError, match=f"{message}.*; name the t1.pt"):
+        exported.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"epochs": (1, 2)}, "--epochs 1,2: expected one number"),
+        ({"epochs": (1,), "int_bits": 4}, "--epochs 1: expected 2 numbers"),
+        ({"distillation": 0.3}, "--distillation: has no effect without a stage behind T=1"),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused(
+    t1: Callable[..., Path], other_data: DataSet, flags: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Pretrained.load(t1()).continued(other_data, "other", "", **flags)
+
+
+def test_the_command_teaches_a_trained_network_other_classes(
+    train_snn: Callable[..., "Answer"], t1: Callable[..., Path], tmp_path: Path
+) -> None:
+    flags = ("--data", "digits", "--from", t1(), "--epochs", 1, "--threads", 1)
+    answer = train_snn(*flags, "--fine-tune", 0.5, "--rate-limits", "0,1", "--out", tmp_path / "on")
+    assert answer.code == 0, answer.err
+    content = checkpoint.load(tmp_path / "on" / "t1.pt")
+    assert content["labels"] == list("0123456789") and content["settings"]["fine_tune"] == 0.5
+
+
+def test_few_pictures_are_seen_often_in_small_batches() -> None:
+    recipe = Recipe.of("iir-bn", "imagefolder:photos", 32)
+    for pictures_, batch in ((30, 16), (150, 16), (600, 64), (1500, 128), (50_000, 256)):
+        few = for_few(recipe, pictures_)
+        assert few.batch_size == batch
+        for stage, before in zip(few.stages, recipe.stages, strict=True):
+            assert stage.epochs >= before.epochs and stage.epochs * pictures_ >= LEAST_SEEN
+    assert for_few(recipe, 50_000) == recipe

@@ -1,0 +1,199 @@
+"""An ANN that was trained before: torchvision's VGGs to the rounding, our own ann.pt to the bit."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from same import assert_same
+from torch import Tensor, nn
+
+from snn_runtime.errors import InputError, ModelError, UsageError
+from snn_train import api, checkpoint
+from snn_train.batches import Split
+from snn_train.data import DataSet
+from snn_train.layout import VGG
+from snn_train.network import Architecture, SpikingNetwork
+from snn_train.parallel import ALONE
+from snn_train.pretrained import FINE_TUNE
+from snn_train.pretrained_ann import PretrainedAnn
+from snn_train.progress import Progress
+from snn_train.stage import Stage
+from snn_train.state import Run, resume
+from snn_train.torchvision_file import NAMES, weights_of
+from snn_train.training import Stopped, train_run
+
+CPU = torch.device("cpu")
+FILE = Path("vgg.pt")
+
+
+def torchvisions(name: str) -> nn.Sequential:
+    """The features as torchvision builds them, with gains of either sign, and of none."""
+    generator, layers, before = torch.Generator().manual_seed(4), list[nn.Module](), 3
+    for item in VGG[name]:
+        if not isinstance(item, int):
+            layers.append(nn.MaxPool2d(2, 2))
+            continue
+        norm = nn.BatchNorm2d(item)
+        layers += [nn.Conv2d(before, item, 3, padding=1), norm, nn.ReLU()]
+        for tensor in (norm.weight.data, norm.bias.data, norm.running_mean):
+            assert tensor is not None
+            tensor.copy_(torch.randn(item, generator=generator))
+        assert norm.running_var is not None
+        norm.running_var.copy_(torch.rand(item, generator=generator) + 0.1)
+        norm.weight.data[1] = 0.0
+        before = item
+    return nn.Sequential(*layers).eval()
+
+
+def state_dict(features: nn.Sequential) -> dict[str, Tensor]:
+    """With the first of the dense layers, which have no form here, in small."""
+    state = {f"features.{key}": value for key, value in features.state_dict().items()}
+    return state | {"classifier.0.weight": torch.zeros(2, 2)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_torchvisions_features_are_the_anns(name: str) -> None:
+    """In float64 up to the last |γ|, which the readout behind would take in."""
+    features = torchvisions(name)
+    found, weights = weights_of(FILE, state_dict(features))
+    assert found == name
+    network = SpikingNetwork(Architecture(name, image_height=32, image_width=32), 0).eval()
+    missing, unexpected = network.load_state_dict(weights, strict=False)
+    assert not unexpected and all("neuron" in k or "readout" in k or "num_b" in k for k in missing)
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(5)) * 2
+    sent = {"image": images}
+    with torch.no_grad():
+        for layer in network.populations():
+            sent[layer.plan.name] = network.send(layer, sent)
+        expected = features(images)
+    gain = next(m for m in reversed(features) if isinstance(m, nn.BatchNorm2d)).weight.abs()
+    gain = torch.where(gain == 0, torch.ones_like(gain), gain).view(1, -1, 1, 1)
+    torch.testing.assert_close(sent[layer.plan.name] * gain, expected, rtol=1e-3, atol=1e-3)
+    assert float(expected.std()) > 0.01
+
+
+def resnet(*keys: str) -> dict[str, Tensor]:
+    return dict.fromkeys(("conv1.weight", "bn1.weight", *keys), torch.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ([1, 2], "holds no state dict"),
+        (resnet("layer1.0.conv1.weight"), "holds a ResNet: its first pool's windows overlap"),
+        (resnet("layer1.0.conv1.weight", "layer1.0.conv3.weight"), "ResNet of bottleneck blocks"),
+        ({"features.0.weight": torch.zeros(64, 3, 11, 11)}, r"has convolutions of \[64\] channels"),
+        ({}, "has convolutions of no channels"),
+    ],
+)
+def test_what_has_no_form_is_refused_by_name(state: Any, message: str) -> None:
+    with pytest.raises(ModelError, match=f"{message}.*vgg11_bn, vgg13_bn, vgg16_bn, vgg19_bn"):
+        weights_of(FILE, state)
+
+
+def test_a_damaged_state_dict_is_refused_by_key() -> None:
+    whole = state_dict(torchvisions("vgg11_bn"))
+    plain = {key: value for key, value in whole.items() if not key.startswith("features.1.")}
+    for state, message in (
+        (plain, "has no features.1.weight"),
+        (whole | {"features.1.bias": torch.full((64,), torch.nan)}, "not finite"),
+        (whole | {"features.1.bias": torch.zeros(3)}, "features.1 does not fit features.0"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            weights_of(FILE, state)
+
+
+def test_torchvisions_network_is_stage_0(tiny_data: DataSet, tmp_path: Path) -> None:
+    torch.save(state_dict(torchvisions("vgg11_bn")), tmp_path / "vgg11_bn.pt")
+    begun = PretrainedAnn.load(tmp_path / "vgg11_bn.pt")
+    made = begun.continued(tiny_data, "tiny", "train-snn", timesteps=(1,), epochs=(2, 3))
+    assert made.recipe.network == "vgg11_bn" and made.recipe.fine_tune == FINE_TUNE
+    assert made.recipe.stages == (Stage(0, 2), Stage(1, 3))
+    assert made.normalisation.offset == (124, 116, 104)
+    run = begun.start(made, tiny_data, tmp_path, CPU, ALONE)
+    assert run.network.timesteps == 0 and run.position.stage == 0 and run.outcomes == []
+    weights = run.network.state_dict()
+    assert all(torch.equal(weights[key], value) for key, value in begun.weights.items())
+    assert len(run.network.readout.weight) == 2
+
+
+@pytest.fixture
+def ann(new_run: Callable[..., Run], tiny_data: DataSet, tmp_path: Path) -> Path:
+    made = new_run(tmp_path / "first", stages=(Stage(0, 2), Stage(1, 1)), rate_limits=(0.0, 1.0))
+    train_run(made, tiny_data, Progress(), lambda: False)
+    return tmp_path / "first" / "ann.pt"
+
+
+def test_our_own_ann_of_the_same_classes_is_stage_0_done(
+    ann: Path, tiny_data: DataSet, tmp_path: Path
+) -> None:
+    """And a run that is stopped after every step ends with the same bits."""
+
+    def make(directory: Path) -> Run:
+        directory.mkdir()
+        begun = PretrainedAnn.load(ann)
+        made = begun.continued(
+            tiny_data, "tiny", "train-snn --ann", timesteps=(2, 1), epochs=(1, 1),
+            rate_limits=(0.0, 1.0), largest_drop=1.0, batch_size=12,
+        )  # fmt: skip
+        assert made.command == "train-snn && train-snn --ann"
+        return begun.start(made, tiny_data, directory, CPU, ALONE)
+
+    run = make(tmp_path / "whole")
+    assert [stage.name for stage in run.recipe.stages] == ["ann", "t2", "t1"]
+    train_run(run, tiny_data, Progress(), lambda: False)
+    assert [(o.stage, o.epochs) for o in run.outcomes] == [("ann", 2), ("t2", 1), ("t1", 1)]
+    assert {record.stage for record in run.records} == {"t2", "t1"}
+    kept, before = checkpoint.load(tmp_path / "whole" / "ann.pt"), checkpoint.load(ann)
+    assert_same(dict(kept["network"]), dict(before["network"]))
+    make(tmp_path / "pieces").save()
+    for _ in range(6):
+        with pytest.raises(Stopped):
+            train_run(resume(tmp_path / "pieces", CPU), tiny_data, Progress(), lambda: True)
+    train_run(resume(tmp_path / "pieces", CPU), tiny_data, Progress(), lambda: False)
+    ends = [checkpoint.load(tmp_path / name / "t1.pt")["network"] for name in ("whole", "pieces")]
+    assert_same(dict(ends[0]), dict(ends[1]))
+
+
+def test_our_own_ann_learns_other_classes(ann: Path, tiny_data: DataSet, tmp_path: Path) -> None:
+    labels = torch.arange(40) % 3
+    data = replace(tiny_data, labels=("a", "b", "c"), train_labels=labels, test_labels=labels[:12])
+    begun = PretrainedAnn.load(ann)
+    made = begun.continued(data, "other", "train-snn", timesteps=(1,), epochs=(1, 1), seed=3)
+    run = begun.start(made, data, tmp_path, CPU, ALONE)
+    assert run.position.stage == 0 and run.recipe.fine_tune == FINE_TUNE
+    weights = run.network.state_dict()
+    for key, value in begun.weights.items():
+        assert key.startswith("readout.") or torch.equal(weights[key], value)
+    assert len(run.network.readout.weight) == 3
+    assert Split(run, data).batch_size <= 40
+
+
+def test_what_does_not_go_together_is_refused(ann: Path, tiny_data: DataSet) -> None:
+    begun = PretrainedAnn.load(ann)
+    with pytest.raises(ValueError, match="--fine-tune: the classes of .*ann.pt are trained"):
+        begun.continued(tiny_data, "tiny", "", fine_tune=0.5)
+    large = replace(tiny_data, train_images=torch.zeros(40, 9, 9, 3, dtype=torch.uint8))
+    with pytest.raises(InputError, match="pictures are not 8x8, as .*ann.pt sees them"):
+        begun.continued(large, "large", "")
+    with pytest.raises(ModelError, match="is at T=1, --ann needs an ann.pt"):
+        PretrainedAnn.load(ann.with_name("t1.pt"))
+    with pytest.raises(UsageError, match="--image-size: .*ann.pt has its own"):
+        api.train(f"imagefolder:{ann.parent}", ann=ann, image_size=(8, 8))
+    with pytest.raises(UsageError, match="not with both"):
+        api.train("digits", ann=ann, begin_with=ann.with_name("t1.pt"))
+
+
+def test_the_command_takes_an_ann(
+    train_snn: Callable[..., Any], ann: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "train_run", lambda *_: None)
+    answer = train_snn("--data", "digits", "--ann", ann, "--out", tmp_path / "on",
+                       "--format", "json")  # fmt: skip
+    assert answer.code == 0, answer.err
+    content = checkpoint.load(tmp_path / "on" / "latest.pt")
+    assert content["timesteps"] == 0 and content["architecture"]["width"] == 0.1
+    assert content["settings"]["fine_tune"] == FINE_TUNE and len(content["labels"]) == 10

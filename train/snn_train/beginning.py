@@ -1,0 +1,70 @@
+"""What a run begins with besides its data: nothing, a T = 1 network, or an ANN."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from snn_runtime.errors import UsageError
+from snn_runtime.image import Fit
+from snn_train.choices import Precision, takes_size
+from snn_train.data import DataSet, load
+from snn_train.experiment import Experiment
+from snn_train.pretrained import Pretrained
+from snn_train.pretrained_ann import PretrainedAnn
+from snn_train.progress import Progress
+
+
+def trained(
+    begin_with: str | Path | None, ann: str | Path | None
+) -> Pretrained | PretrainedAnn | None:
+    """The trained network to begin with, if there is one. Raises: UsageError, ModelError."""
+    if begin_with is not None and ann is not None:
+        raise UsageError(
+            "bad_flag", "a run begins with a T=1 network or with an ANN, not with both"
+        )
+    if ann is not None:
+        return PretrainedAnn.load(Path(ann))
+    return None if begin_with is None else Pretrained.load(Path(begin_with))
+
+
+def continued(
+    begun: Pretrained | PretrainedAnn,
+    spec: str,
+    progress: Progress,
+    command: str,
+    changes: dict[str, Any],
+    size: tuple[int, int] | None,
+    fit: Fit,
+    fast: Precision,
+) -> tuple[Experiment, DataSet]:
+    """What a run trains that begins with a trained network, in `fast` unless told otherwise.
+
+    Raises: UsageError, InputError.
+    """
+    if isinstance(begun, PretrainedAnn) and begun.experiment is None:
+        size = size or (begun.size if takes_size(spec) else None)
+        data = load(spec, progress.files, size, fit)
+    else:
+        assert begun.experiment is not None
+        if size is not None or fit != "crop":
+            flag = "--fit" if size is None else "--image-size"
+            raise UsageError("bad_flag", f"{flag}: {begun.path} has its own")
+        data = data_of(spec, begun.experiment, progress)
+    with refused():
+        return begun.continued(data, spec, command, fast=fast, **changes), data
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """A recipe's complaints, as a command ends with them."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError("bad_flag", str(error)) from error
+
+
+def data_of(spec: str, experiment: Experiment, progress: Progress) -> DataSet:
+    """Pictures as `experiment` wants them."""
+    size = experiment.size if takes_size(spec) else None
+    return load(spec, progress.files, size, experiment.fit)

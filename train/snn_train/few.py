@@ -1,0 +1,35 @@
+"""A recipe for few pictures: as many steps as a network needs, not as few as an epoch has.
+
+The default epochs are for tens of thousands of pictures. Of some hundred, the same epochs are a few
+steps, from which nothing learns. So a stage sees a least number of pictures, over and over, and a
+batch is small enough for several steps an epoch.
+"""
+
+import math
+from dataclasses import replace
+
+from snn_train.choices import RecipeName
+from snn_train.data import DataSet
+from snn_train.recipe import Recipe
+
+LEAST_SEEN = 15_000
+"""Pictures in the epochs of a stage together."""
+STEPS = 8
+"""Of an epoch, at least, as long as batches have `SMALLEST_BATCH` pictures."""
+SMALLEST_BATCH = 16
+
+
+def default(name: RecipeName, data: DataSet) -> Recipe:
+    """Return a recipe's defaults for the pictures of `data`. Raises: ValueError: unknown name."""
+    recipe = Recipe.of(name, data.name, min(data.train_images.shape[1:3]))
+    in_folders = data.name.startswith("imagefolder")
+    return for_few(recipe, len(data.train_labels)) if in_folders else recipe
+
+
+def for_few(recipe: Recipe, pictures: int) -> Recipe:
+    """Return the recipe for so many pictures to train on; for many it is what it was."""
+    fitting = 2 ** int(math.log2(max(1, pictures // STEPS)))
+    enough = math.ceil(LEAST_SEEN / max(1, pictures))
+    stages = tuple(replace(stage, epochs=max(stage.epochs, enough)) for stage in recipe.stages)
+    batch = min(recipe.batch_size, max(SMALLEST_BATCH, fitting))
+    return replace(recipe, stages=stages, batch_size=batch)

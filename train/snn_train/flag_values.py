@@ -1,0 +1,51 @@
+"""How the values of flags are read."""
+
+import argparse
+import math
+from collections.abc import Callable
+
+from snn_runtime.errors import UsageError
+
+
+def image_size(text: str | None) -> tuple[int, int] | None:
+    """Return (height, width) of `--image-size`, None where it is not given.
+
+    Raises:
+        UsageError: `bad_flag`.
+    """
+    if text is None:
+        return None
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal() and min(int(height), int(width)) >= 8):
+        raise UsageError(
+            "bad_flag", f"--image-size {text}: expected HEIGHTxWIDTH from 8x8, e.g. 32x32"
+        )
+    return int(height), int(width)
+
+
+def number(expected: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
+    """Return a reader for the value of a flag: a number that fits, as in "a number above 0"."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not fits(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number {expected}")
+        return value
+
+    return read
+
+
+SHARE = number("from 0 to 1", lambda value: 0 <= value <= 1)
+
+
+def limits(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low = high = math.nan
+    if not 0 <= low < high <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LOW,HIGH, two shares from 0 to 1")
+    return low, high

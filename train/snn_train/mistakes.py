@@ -1,0 +1,170 @@
+"""What the finished network takes for what: a confusion matrix, and its worst mistakes to look at.
+
+Both are of the test pictures, by the last stage's network. A mistake is the worse, the surer the
+network is of it: pictures with a wrong label come first, and tell their owner so.
+"""
+
+import io
+import logging
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snn_runtime.errors import ResourceError
+from snn_runtime.files import scratch_settings, write_atomic
+from snn_train.data import DataSet
+from snn_train.data.on_disk import Images
+from snn_train.folder import CONFUSION, MISTAKES
+from snn_train.network import SpikingNetwork
+from snn_train.state import Run
+from snn_train.teacher import load_stage
+from snn_train.validation import at_once
+
+LOG = logging.getLogger(__name__)
+
+SHOWN, ACROSS = 20, 5
+"""Pictures on the contact sheet, and in a row of it."""
+TABULATED = 20
+"""Classes of which a whole matrix is printed; of more its largest entries beside the diagonal."""
+NAMED = 10
+"""How many of these."""
+WRITTEN = 30
+"""Classes whose numbers are written into the picture of the matrix."""
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """What was answered to pictures of what."""
+
+    labels: tuple[str, ...]
+    counts: Tensor
+    """int64 `(C, C)`: pictures of class i, a row, that were taken for class j."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"labels": list(self.labels), "counts": self.counts.tolist()}
+
+    def pairs(self) -> list[tuple[int, str, str]]:
+        """(pictures, true, answered) of what is taken for something else, the most common first."""
+        wrong = self.counts - torch.diag(self.counts.diagonal())
+        order = wrong.flatten().sort(descending=True, stable=True).indices.tolist()
+        named = (divmod(index, len(self.labels)) for index in order)
+        found = [(int(wrong[i, j]), self.labels[i], self.labels[j]) for i, j in named]
+        return [each for each in found if each[0]]
+
+
+def review(run: Run, data: DataSet) -> Confusion:
+    """Look at the finished run's answers to the test pictures; write confusion.png and, where
+    there are mistakes, mistakes.png."""
+    network = load_stage(run, run.recipe.stages[-1].name).eval()
+    chances = probabilities(network, data.test_images, run)
+    answers, classes = chances.argmax(1), len(data.labels)
+    counts = torch.bincount(data.test_labels * classes + answers, minlength=classes**2)
+    confusion = Confusion(data.labels, counts.view(classes, classes))
+    worst = worst_of(chances, data.test_labels)
+    # Here, where it is needed, since matplotlib takes its time and looks for a home to write to.
+    with scratch_settings("MPLCONFIGDIR"):
+        import matplotlib
+
+        matplotlib.use("Agg")
+        _write(run, CONFUSION, _matrix(confusion))
+        if worst:
+            _write(run, MISTAKES, _sheet(data, chances, worst))
+    return confusion
+
+
+@torch.no_grad()
+def probabilities(network: SpikingNetwork, images: Images, run: Run) -> Tensor:
+    """What the network gives each class, float32 `(N, C)` on the CPU."""
+    device, size = next(network.parameters()).device, at_once(images)
+    found = []
+    for start in range(0, len(images), size):
+        pixels = images[start : start + size].to(device)
+        found.append(network(run.experiment.normalisation(pixels)).float().softmax(1).cpu())
+    return torch.cat(found)
+
+
+def worst_of(chances: Tensor, labels: Tensor) -> list[int]:
+    """The numbers of at most `SHOWN` pictures that are answered wrongly, the surest first."""
+    sure, answers = chances.max(1)
+    wrong = (answers != labels).nonzero()[:, 0]
+    order = sure[wrong].sort(descending=True, stable=True).indices[:SHOWN]
+    return [int(number) for number in wrong[order]]
+
+
+def table(confusion: Confusion) -> str:
+    """The matrix as text, or of many classes what is confused most often."""
+    if len(confusion.labels) > TABULATED:
+        common = confusion.pairs()[:NAMED]
+        return "\n".join(
+            ["most often confused:", *(f"{n:>6,} {a} taken for {b}" for n, a, b in common)]
+        )
+    rows = confusion.counts.tolist()
+    cells = [f"{n:,}" for row in rows for n in row]
+    wide = max(map(len, [*(label[:12] for label in confusion.labels), *cells])) + 2
+    first = max(map(len, confusion.labels)) + 2
+    lines = [f"{'is':<{first}}" + "".join(f"{name[:12]:>{wide}}" for name in confusion.labels)]
+    for number, (name, row) in enumerate(zip(confusion.labels, rows, strict=True)):
+        share = row[number] / max(1, sum(row))
+        lines.append(
+            f"{name:<{first}}" + "".join(f"{n:>{wide},}" for n in row) + f"{share:>9.1%} right"
+        )
+    return "\n".join(lines)
+
+
+def _matrix(confusion: Confusion) -> Any:
+    """A figure of the matrix: shares of the rows as shades, numbers written into them."""
+    from matplotlib.figure import Figure
+
+    classes, counts = len(confusion.labels), confusion.counts
+    side = min(14.0, 3.5 + 0.45 * classes)
+    figure = Figure((side, side), dpi=110, layout="constrained")
+    axis = figure.subplots()
+    shares = (counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axis.set(xlabel="answered", ylabel="is")
+    if classes <= WRITTEN:
+        marks = range(classes)
+        axis.set_xticks(marks, confusion.labels, rotation=90, parse_math=False)
+        axis.set_yticks(marks, confusion.labels, parse_math=False)
+        for i in marks:
+            for j in marks:
+                colour = "white" if shares[i, j] > 0.5 else "black"
+                axis.text(j, i, f"{counts[i, j]:,}", ha="center", va="center", color=colour)
+    return figure
+
+
+def _sheet(data: DataSet, chances: Tensor, worst: list[int]) -> Any:
+    """A figure of the worst mistakes: what it is, what was answered and how surely, which file."""
+    from matplotlib.figure import Figure
+
+    down = math.ceil(len(worst) / ACROSS)
+    figure = Figure((2.4 * ACROSS, 2.9 * down), dpi=100, layout="constrained")
+    axes = figure.subplots(down, ACROSS, squeeze=False)
+    pixels = data.test_images[torch.tensor(worst)].cpu().numpy()
+    for place, axis in enumerate(axes.flat):
+        axis.set_axis_off()
+        if place < len(worst):
+            number = worst[place]
+            answer = int(chances[number].argmax())
+            truth, sure = data.labels[int(data.test_labels[number])], float(chances[number, answer])
+            title = f"{truth[:24]}\n→ {data.labels[answer][:20]} {sure:.0%}\n{_name(data, number)}"
+            axis.imshow(pixels[place])
+            axis.set_title(title, fontsize=8, parse_math=False)
+    return figure
+
+
+def _name(data: DataSet, number: int) -> str:
+    name = data.test_names[number] if data.test_names else f"test picture {number}"
+    return name if len(name) <= 34 else f"…{name[-33:]}"
+
+
+def _write(run: Run, name: str, figure: Any) -> None:
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    try:
+        write_atomic(run.directory / name, picture.getvalue())
+    except ResourceError as error:  # the network itself is safe
+        LOG.warning("%s", error.message)
