@@ -37,6 +37,8 @@ def failed(train_snn: Command, tmp_path: Path) -> Callable[..., tuple[list[str],
         last = answer.err.splitlines()[-1]
         file = tmp_path / "a run" / f"{stage}-refused.pt"
         assert f"stage {stage} failed 4 times, the last time: " in last
+        if "not finite" in last:
+            assert "loss is not finite (the steps were too large); its best" in last
         assert f"; its best state is in {file}; to go on: train-snn --resume " in last
         named = re.search(r"to go on: train-snn (.*) \[diverged\]$", last)
         assert named
@@ -87,6 +89,37 @@ def test_a_layer_out_of_its_limits(
     goes_on(train_snn, words)
     last = checkpoint.load(Path(words[1]) / "t1.pt")
     assert last["settings"]["rate_limits"] == (low, high)
+
+
+def test_thresholds_that_silence_a_layer_are_set_again(
+    train_snn: Command, failed: Callable[..., tuple[list[str], dict[str, Any]]], tmp_path: Path
+) -> None:
+    """Nothing is left of such a network that could pass: the stage begins again from the ANN."""
+    flags = ("--timesteps", "1", "--percentile", "100", "--learning-rate", "1e-4")
+    words, refused = failed("t1", *flags)
+    assert words[2:] == ["--percentile", "85"] and min(refused["metrics"]["rates"].values()) == 0
+    answer = train_snn(*words, "--largest-drop", "1", "--rate-limits", "0,1")
+    assert answer.code == 0, answer.err
+    last = checkpoint.load(tmp_path / "a run" / "t1.pt")
+    assert last["settings"]["percentile"] == 85 and min(last["metrics"]["rates"].values()) > 0.005
+
+
+def test_a_percentile_is_for_the_stage_behind_the_ann(
+    new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="--percentile: .* is at ann"):
+        remedy.apply(new_run(tmp_path), {"percentile": 60.0})
+
+
+@pytest.mark.parametrize(
+    ("tried", "suggested"), [(1e9, "0.002"), (0.016, "0.001"), (1.6e-3, "0.0001")]
+)
+def test_a_rate_is_suggested_that_is_known_to_train(
+    new_run: Callable[..., Run], tmp_path: Path, tried: float, suggested: str
+) -> None:
+    run = new_run(tmp_path, learning_rate=tried)
+    said = remedy.command(run, run.best, "loss is not finite")
+    assert said == f"train-snn --resume {tmp_path} --learning-rate {suggested}"
 
 
 def test_an_accuracy_that_fell_too_far(

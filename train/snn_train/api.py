@@ -111,7 +111,7 @@ def resume(
         directory: the `out` of `train`.
         progress: as in `train`.
         changes: to the recipe, for a stage that failed: `largest_drop`, `rate_limits`,
-            `spike_rate`, `learning_rate`, `spiking_learning_rate`.
+            `spike_rate`, `percentile`, `learning_rate`, `spiking_learning_rate`.
 
     Returns:
         The finished run.

@@ -29,7 +29,8 @@ OF_THE_FILE = ("network", "recipe", "width", "hidden", "surrogate", "dropout", "
 OF_THE_ANN = ("network", "recipe", "width", "hidden")
 """Flags that say what the file of an ANN says already."""
 
-REMEDIES = ("largest_drop", "rate_limits", "spike_rate", "learning_rate", "spiking_learning_rate")
+REMEDIES = ("largest_drop", "rate_limits", "spike_rate", "learning_rate", "spiking_learning_rate",
+            "percentile")  # fmt: skip
 """Flags that may change a run that goes on, so that a stage which has failed for good has a way."""
 
 

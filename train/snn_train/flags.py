@@ -56,12 +56,12 @@ ON_RESUME = ("resume", "format", "device", "threads", "micro_batch", "compile", 
 """Flags that may differ when a run goes on; all others are fixed by its checkpoint."""
 OF_A_BEGINNING = ("data", "out", "network", "recipe", "width", "hidden", "surrogate", "dropout",
                   "image_size", "fit", "timesteps", "epochs", "batch_size", "optimiser",
-                  "weight_decay", "label_smoothing", "distillation", "percentile", "augment",
+                  "weight_decay", "label_smoothing", "distillation", "augment",
                   "ema", "seed", "regulariser", "int_bits", "from", "precision",
                   "class_weights", "fine_tune", "ann")  # fmt: skip
 """The others."""
 OF_A_RECIPE = ("network", "width", "hidden", "surrogate", "dropout", "batch_size", "optimiser",
-               "weight_decay", "label_smoothing", "distillation", "percentile", "seed",
+               "weight_decay", "label_smoothing", "distillation", "seed",
                "precision", "regulariser", "ema", "int_bits", "class_weights",
                "fine_tune")  # fmt: skip
 """Flags that are fields of a recipe; so are `REMEDIES`."""

@@ -1,9 +1,10 @@
 """What can be done for a stage that has failed for good, and doing it when the run goes on.
 
-gate                          flag that lets the stage pass on as it is
-a layer fires too rarely      --rate-limits LOW,HIGH
-accuracy fell too far         --largest-drop SHARE
-spikes are off the budget     --spike-rate SHARE
+gate                          flag
+a layer fires too rarely      --rate-limits LOW,HIGH: the stage passes on as it is
+accuracy fell too far         --largest-drop SHARE: likewise
+spikes are off the budget     --spike-rate SHARE: likewise
+a silent layer, and guesses   --percentile P: the ANN's next stage begins again, thresholds lower
 loss is not finite            --learning-rate, --spiking-learning-rate: the stage begins again
 """
 
@@ -14,23 +15,60 @@ from typing import Any
 
 from snn_runtime.errors import UsageError
 from snn_train.choices import RATE_LIMITS, REMEDIES
-from snn_train.optimiser import make_optimiser
+from snn_train.optimiser import make_optimiser, method
 from snn_train.schedule import peak
-from snn_train.state import Best, Position, Run
+from snn_train.state import Best, Position, Run, first_best
+from snn_train.teacher import load_stage
 from snn_train.validation import gate
 
 GENTLER = 16
 """By how much the suggested learning rate is lower; a stage's own retries come to 8."""
+USUAL = {"adam": 1e-4, "adamw": 2e-3, "muon": 0.05, "sgd": 0.05}
+"""Rates at which each optimiser is known to train; none above is suggested."""
+PERCENTILE, LOWER = 85.0, 15.0
+"""The default; and how much lower the suggested one is where that has failed."""
+SILENT = 1e-4
+"""Share of a layer's neurons that fire, below which what is behind it learns nothing."""
+GUESSING = 1.5
+"""An accuracy of so many times that of a guess is none."""
 
 
 def command(run: Run, state: Best, problem: str) -> str:
     """Return the command with which the run goes on from `state`, which its gates refuse."""
-    flags = [] if "not finite" in problem else _relaxed(run, state)
+    recipe, flags = run.recipe, list[str]()
+    if "not finite" not in problem:
+        flags = _lower_thresholds(run, state) or _relaxed(run, state)
     if not flags:
-        rate = peak(run.recipe, run.stage) / GENTLER
+        failed = peak(recipe, run.stage)
+        usual = USUAL[method(recipe, run.stage.timesteps)[0]]
         name = "--spiking-learning-rate" if run.stage.timesteps else "--learning-rate"
-        flags = [f"{name} {rate:.2g}"]
+        flags = [f"{name} {usual if failed > GENTLER * usual else failed / GENTLER:.2g}"]
     return f"train-snn --resume {shlex.quote(str(run.directory))} {' '.join(flags)}"
+
+
+def reason(state: Best, problem: str) -> str:
+    """Return what a gate's complaint comes from, in brackets, where that is known."""
+    if "not finite" in problem:
+        return " (the steps were too large)"
+    if "fires at" in problem and min(state.rates.values()) <= SILENT:
+        return " (a silent layer: its thresholds are too high, and nothing behind it learns)"
+    return ""
+
+
+def _lower_thresholds(run: Run, state: Best) -> list[str]:
+    """The flag with which thresholds are set again, where they have silenced a layer and the
+    network guesses: to let that pass would be no remedy. Empty where it is none."""
+    guess = GUESSING / len(run.experiment.labels)
+    if not _follows_ann(run) or min(state.rates.values()) > SILENT or state.accuracy > guess:
+        return []
+    tried = run.recipe.percentile
+    return [f"--percentile {PERCENTILE if tried > PERCENTILE else max(tried - LOWER, LOWER):g}"]
+
+
+def _follows_ann(run: Run) -> bool:
+    """Whether the stage takes its first thresholds from the ANN's currents."""
+    at = run.position.stage
+    return at > 0 and run.recipe.stages[at - 1].timesteps == 0
 
 
 def _relaxed(run: Run, state: Best) -> list[str]:
@@ -75,13 +113,25 @@ def apply(run: Run, changes: dict[str, Any]) -> None:
                 "bad_flag", f"--spike-rate: {run.directory} was begun without a budget"
             )
         run.spike_budget.target = chosen["spike_rate"]
+    if "percentile" in chosen and not _follows_ann(run):
+        raise UsageError(
+            "bad_flag",
+            "--percentile: sets first thresholds, which only the stage behind the ANN takes; "
+            f"{run.directory} is at {run.stage.name}",
+        )
     recipe = replace(run.recipe, **chosen)
     run.experiment = replace(run.experiment, recipe=recipe)
     kept = run.unhealthy
     limits = recipe.rate_limits
     if kept and not gate(run.stage.timesteps, kept.rates, kept.accuracy, None, 1.0, limits):
         run.best, run.unhealthy = kept, None
-    if "learning_rate" in chosen or "spiking_learning_rate" in chosen:
+    if "percentile" in chosen:  # from the ANN, as if the stage had never begun
+        run.network = load_stage(run, run.recipe.stages[run.position.stage - 1].name)
+        run.best, run.unhealthy = first_best(run.network), None
+        run.average = None
+        run.optimiser = make_optimiser(run.network, recipe)
+        run.position = Position(run.position.stage)
+    elif "learning_rate" in chosen or "spiking_learning_rate" in chosen:
         run.network.load_state_dict(run.best.weights)
         run.begin_average()
         run.optimiser = make_optimiser(run.network, recipe)

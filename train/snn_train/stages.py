@@ -41,10 +41,12 @@ def retry(run: Run, problem: str, split: Split) -> str:
     stage, attempt = run.stage, run.position.attempt
     if attempt == RETRIES:
         state = _keep_refused(run, split)
+        why = remedy.reason(state, problem)
         raise DivergedError(
             "diverged",
-            f"stage {stage.name} failed {RETRIES + 1} times, the last time: {problem}; its best "
-            f"state is in {refused_file(run)}; to go on: {remedy.command(run, state, problem)}",
+            f"stage {stage.name} failed {RETRIES + 1} times, the last time: {problem}{why}; its "
+            f"best state is in {refused_file(run)}; to go on: "
+            f"{remedy.command(run, state, problem)}",
         )
     run.network.load_state_dict(run.best.weights)
     run.begin_average()
