@@ -77,7 +77,8 @@ constexpr int64_t kFarTileMinPixels = 10;    // smaller maps keep the widest til
 constexpr int64_t kSplitTileMaxPixels = 15;  // several threads split smaller maps by tiles too
 
 // Vectors of a row from which on two rows are added in a turn of the loop: it pays where rows are long
-// (Z4). Four rows a turn were withdrawn: a test failed under the thread sanitizer, cause unknown.
+// (Z4). Four rows a turn were withdrawn: a test failed under the thread sanitizer. Tried again there was
+// no race, but the test's alarm clock, which ran out on a busy machine. Their speed is not recorded.
 constexpr int kTwoRowsMinVectors = 4;
 
 // Groups of four bytes that a sum of products of the image's bytes must take, for them to be used: a
