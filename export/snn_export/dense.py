@@ -163,8 +163,6 @@ def _facts(
     trained: Trained, network: ModelProto, accuracy: Accuracy, labels: Sequence[str] | None
 ) -> dict[str, Any]:
     image, pixels = trained.image, trained.experiment.normalisation
-    plans = [layer.plan for layer in trained.network.populations()]
-    readout = trained.network.readout.weight.numel()
     parameters = sum(int(np.prod(tensor.dims)) for tensor in network.graph.initializer)
     return {
         "labels": list(labels or trained.labels),
@@ -176,11 +174,41 @@ def _facts(
             "fit": image.fit,
         },
         "parameters": parameters,
-        "multiply_adds": readout + sum(macs for plan in plans for _, macs in plan.costs()),
+        "multiply_adds": multiply_adds(network),
         "weight_bits": WEIGHT_BITS,
         "accuracy": {k: v for k, v in vars(accuracy).items() if k != "rates"},
         "provenance": trained.provenance(),
     }
+
+
+def multiply_adds(network: ModelProto) -> int:
+    """Of a picture in the float32 network, zero padding left out: no engine has to multiply it."""
+    shapes = {tensor.name: list(tensor.dims) for tensor in network.graph.initializer}
+    image = network.graph.input[0].type.tensor_type.shape.dim
+    sizes = {INPUT: [image[2].dim_value, image[3].dim_value]}
+    total = 0
+    for node in network.graph.node:
+        size = sizes.get(node.input[0], [])
+        attributes = {each.name: list(each.ints) for each in node.attribute}
+        if node.op_type == "Gemm":
+            total += int(np.prod(shapes[node.input[1]]))
+        elif "kernel_shape" in attributes:
+            padding = attributes.get("pads", [0, 0])[:2]
+            windows = list(
+                zip(size, attributes["kernel_shape"], attributes["strides"], padding, strict=True)
+            )
+            size = [(n + 2 * p - k) // s + 1 for n, k, s, p in windows]
+            if node.op_type == "Conv":
+                channels = shapes[node.input[1]][:2]
+                total += int(np.prod(channels) * np.prod([_taps(*window) for window in windows]))
+        sizes[node.output[0]] = size
+    return total
+
+
+def _taps(size: int, kernel: int, stride: int, padding: int) -> int:
+    """Of all windows along one axis, how many values they read."""
+    starts = range(-padding, size + padding - kernel + 1, stride)
+    return sum(min(start + kernel, size) - max(start, 0) for start in starts)
 
 
 def _spread(count: int) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """`snn-bench`: how fast each engine is here, and how dense networks fare beside it.
 
 cli ─► experiment ─► worker (a child process a thread count, pinned) ─► contenders, timing
-          │             └─ dense_engines, hardware   ONNX Runtime and OpenVINO; this core's limits
+          │             ├─ dense_engines, litert   ONNX Runtime, OpenVINO, LiteRT on dense networks
+          │             └─ hardware                the limits of this core
           │
           ├─ topology, scenes, rates     a synthetic network at the asked firing rates
           ├─ twin                        the same topology as a ReLU network, fp32 and INT8

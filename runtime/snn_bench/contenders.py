@@ -7,16 +7,19 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from snn_bench.litert import installed
 from snn_bench.results import Network
 from snn_bench.timing import Call
 from snn_runtime.errors import UsageError
 from snn_runtime.machine.describe import gpu_here
 
-Engine = Literal["onnxruntime", "openvino"]
+Engine = Literal["onnxruntime", "openvino", "litert"]
 Ready: TypeAlias = tuple[str, Call]
 """A name for the way it runs, and the call."""
 
 ENGINES: tuple[Engine, ...] = ("onnxruntime", "openvino")
+LITERT: Engine = "litert"
+"""XNNPACK's kernels. It runs INT8 networks, and is asked only where it is installed."""
 FP32, INT8 = PRECISIONS = ("fp32", "int8")
 
 
@@ -80,12 +83,21 @@ def on_gpu(backend: str) -> bool:
 
 def twins() -> list[Contender]:
     """The dense twin in its engines."""
-    return [Contender("dnn", engine, p) for p in PRECISIONS for engine in ENGINES]
+    return [
+        Contender("dnn", engine, precision)
+        for precision in PRECISIONS
+        for engine in (ENGINES if precision == FP32 else int8_engines())
+    ]
+
+
+def int8_engines() -> tuple[Engine, ...]:
+    """Those that INT8 networks are raced in here."""
+    return (*ENGINES, LITERT) if installed() else ENGINES
 
 
 def of_file(network: Network, backends: Sequence[str]) -> list[Contender]:
     """A file in the engines of its kind."""
-    engines = backends if network.kind == "snn" else ENGINES
+    engines = backends if network.kind == "snn" else int8_engines()
     return [Contender(network.kind, engine, file=network.name) for engine in engines]
 
 

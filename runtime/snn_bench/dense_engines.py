@@ -1,14 +1,18 @@
-"""ONNX Runtime and OpenVINO on a dense network, each in the way that is fastest for it here."""
+"""ONNX Runtime, OpenVINO and LiteRT on a dense network, each in the way that is fastest here."""
 
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from snn_bench.contenders import FP32, Contender, Ready, cyclic
+import numpy as np
+
+from snn_bench.contenders import FP32, LITERT, Contender, Ready, cyclic
+from snn_bench.litert import open_litert, to_litert
 from snn_bench.timing import Call, warm_up
 from snn_runtime.errors import DeviceError, SnnError
 from snn_runtime.graph import FloatArray
+from snn_runtime.onnx_build import ModelProto
 from snn_runtime.onnx_build.messages import FREE
 
 TRIALS = 4
@@ -31,6 +35,8 @@ def open_dense(contender: Contender, model: Path, threads: int, inputs: list[Flo
     try:
         if contender.engine == "openvino":
             return fastest(_openvino(model, threads, inputs, contender.precision))
+        if contender.engine == LITERT:
+            return fastest(_litert(model, threads, inputs))
         return fastest(_onnxruntime(model, threads, inputs))
     except (SnnError, MemoryError):
         raise
@@ -140,6 +146,23 @@ def _openvino_queue(compiled: Any) -> Callable[[list[FloatArray]], object]:
         queue.wait_all()
 
     return run
+
+
+def _litert(model: Path, threads: int, inputs: list[FloatArray]) -> list[Ready]:
+    """What it takes as input is made beforehand, `[N, H, W, 3]` of float32."""
+    session = _ort_session(model, threads, len(inputs[0]))
+    logits = session.run(None, {session.get_inputs()[0].name: inputs[0]})[0]
+    proto, largest = ModelProto.FromString(model.read_bytes()), float(abs(logits).max())
+
+    def way(name: str, parts: list[list[FloatArray]]) -> Ready:
+        run = open_litert(to_litert(proto, len(parts[0][0]), largest), threads)
+        return name, cyclic(lambda batch: [run(part) for part in batch], parts)
+
+    maps = [np.ascontiguousarray(images.transpose(0, 2, 3, 1)) for images in inputs]
+    ways = [way("one batch", [[images] for images in maps])]
+    if len(inputs[0]) > 1:
+        ways.append(way("one by one", [_singles(images) for images in maps]))
+    return ways
 
 
 def _singles(images: FloatArray) -> list[FloatArray]:

@@ -113,6 +113,8 @@ def _frontiers(axis: Any, reports: Sequence[Report]) -> None:
             axis.annotate(name, at, (4, -8), textcoords="offset points", fontsize="xx-small")
     time = f"ms a picture, batch {first.batch}, threads {first.threads} (p50)"
     axis.set(xlabel=time, ylabel="accuracy, %", xscale="log")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("{x:g}")
 
 
 def curves(reports: Sequence[Report]) -> dict[str, list[tuple[float, float]]]:

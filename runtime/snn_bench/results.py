@@ -18,7 +18,8 @@ METHOD = {
     "dnn input": "float32 [N, 3, H, W], made beforehand; nothing of it is timed",
     "dnn engines": "batch fixed; the fastest in a trial of: ONNX Runtime by run() and with bound "
     "tensors, OpenVINO with a latency hint by infer() and with bound tensors; with batches also "
-    "one by one and a throughput hint; fp32 without bfloat16",
+    "one by one and a throughput hint; fp32 without bfloat16; LiteRT, whose kernels are XNNPACK's, "
+    "where it is installed, on the same integers in float32 [N, H, W, 3]",
     "ratio": "median call of the other / median call of ours, per round; minima: fastest call of "
     "the other / fastest call of ours, over all rounds",
     "equal accuracy": "medians; between two dense networks the logarithm of the time is "
@@ -36,7 +37,7 @@ METHOD = {
     "the first layer's multiply-adds with the picture are not in it",
     "peak": "8-bit products, each added to a 32-bit sum, that one thread makes in registers in a "
     "nanosecond, the best of several trials; peak_share: multiply-adds of a picture, zero padding "
-    "included, at that rate and divided by the threads / p50",
+    "left out, at that rate and divided by the threads / p50",
     "energy estimate": "operations of one picture, counted on these pictures, times published "
     "energies of one operation; moving data is not in it",
     "energy measured": "in turns of their own after the race, each contender after the other, one "
@@ -55,7 +56,7 @@ class Network:
     """On the test pictures of its export, 0 to 1; None if it was not measured."""
     test_images: int | None
     multiply_adds: int | None
-    """Of a picture in a dense engine, zero padding included, where known."""
+    """Of a picture in a dense engine, zero padding left out, where known."""
 
 
 @dataclass(frozen=True)

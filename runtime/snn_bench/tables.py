@@ -192,9 +192,10 @@ def _findings(report: Report) -> Iterator[str]:
 def _equal_accuracy(report: Report) -> Iterator[str]:
     counts = {network.test_images or 0 for network in report.networks if network.accuracy}
     for item in report.equal_accuracy:
+        file = "" if item.contender.endswith(item.network) else f" on {item.network}"
         about = (
-            f"at {item.accuracy:.2%} right, {item.contender} on {item.network}, threads "
-            f"{item.threads}, batch {item.batch}: "
+            f"at {item.accuracy:.2%} right, {item.contender}{file}, threads {item.threads}, "
+            f"batch {item.batch}: "
         )
         if item.ratio is None or item.minima is None:
             yield f"{about}no ratio, beyond the accuracies of the dense networks"

@@ -11,11 +11,10 @@ identity shortcut, which a SpikingGraph spells as a 1×1 depthwise convolution, 
 The input is float32 `[N, 3, H, W]`, so that no pixel preprocessing is on the twin's bill.
 """
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
+from snn_bench.limit import reads
 from snn_runtime.graph import (
     INPUT,
     OUTPUT,
@@ -49,9 +48,9 @@ def relu_twin(graph: SpikingGraph, seed: int = 0) -> ModelProto:
 
 
 def multiply_adds(graph: SpikingGraph) -> int:
-    """Of a picture in the twin, zero padding included."""
+    """Of a picture in the twin, zero padding left out: no engine has to multiply it."""
     layers = (
-        math.prod(graph.shapes[node.name]) * int(projection.weight[0].size)
+        int(reads(projection, graph.shapes[projection.source]).sum())
         for node in graph.populations
         for projection in node.projections
         if not is_identity(projection)

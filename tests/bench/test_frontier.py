@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pages import run
 
-from snn_bench import cli, plot
+from snn_bench import cli, contenders, plot
 from snn_bench.frontier import Point, advantages, around, frontier
 from snn_bench.opponents import read_opponent, spiking
 from snn_bench.results import Network, Peak, Report, Row
@@ -132,9 +132,8 @@ def test_trained_files_are_raced(trained: Path, capsys: pytest.CaptureFixture[st
     assert all(0.1 < each["accuracy"] < 1 for each in networks.values())
     assert {each["test_images"] for each in networks.values()} == {364}
     rows = {row["contender"]: row for row in found["rows"]}
-    engines = ("onnxruntime", "openvino")
-    twins = {f"dnn {p} {e}" for p in ("fp32", "int8") for e in engines}
-    raced = {f"dnn {e} {file}" for e in engines for file in dense}
+    twins = {contender.name for contender in contenders.twins()}
+    raced = {f"dnn {engine} {file}" for engine in contenders.int8_engines() for file in dense}
     assert rows.keys() == {"snn onnxruntime", f"snn onnxruntime {files['narrow']}"} | twins | raced
     for name in raced:
         assert rows[name]["network"] == name.split()[2] and 0 < rows[name]["peak_share"] < 1

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from onnx import ModelProto, numpy_helper
 
 from snn_bench.topology import Design, build
-from snn_bench.twin import is_identity, relu_twin, twin_input
+from snn_bench.twin import is_identity, multiply_adds, relu_twin, twin_input
 from snn_runtime.graph import (
     INPUT,
     Elementwise,
@@ -106,6 +106,20 @@ def test_identity_shortcuts_are_additions() -> None:
     operators = Counter(node.op_type for node in relu_twin(graph).graph.node)
     assert operators["Add"] == 8
     assert operators["Conv"] == 19 + 3  # three shortcuts change the shape
+
+
+@given(spiking_graphs())
+@settings(max_examples=20)
+def test_multiply_adds_leave_padding_out(graph: SpikingGraph) -> None:
+    ones = {INPUT: np.ones((1, *graph.shapes[INPUT]), np.float64)}
+    ones |= {node.name: np.ones((1, *graph.shapes[node.name])) for node in graph.nodes}
+    total = graph.readout.weight.size
+    for node in graph.populations:
+        kernels = [replace(p, weight=np.ones(p.weight.shape, np.float32))
+                   for p in node.projections if not is_identity(p)]  # fmt: skip
+        if kernels:
+            total += int(Population(node.name, tuple(kernels), node.threshold).compute(ones).sum())
+    assert multiply_adds(graph) == total
 
 
 def test_int8_runs_as_integers(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ TELLING = (
     "avx2 avx_vnni avx512f avx512bw avx512_vnni avx512_bf16 amx_int8 asimd asimddp i8mm sve"
 ).split()
 """Instruction sets that decide how fast small integers are multiplied and added."""
-PACKAGES = ("iir-snn", "onnxruntime", "openvino", "numpy")
+PACKAGES = ("iir-snn", "onnxruntime", "openvino", "ai-edge-litert", "numpy")
 
 
 @dataclass(frozen=True)
