@@ -1,5 +1,6 @@
 """The spike-driven engine against the interpreter: every spike and every logit, bit for bit."""
 
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,9 +21,10 @@ import event_build
 from snn_runtime.engines.event import backend as event
 from snn_runtime.engines.event import library as binding
 from snn_runtime.engines.event.backend import EventBackend
-from snn_runtime.engines.event.library import bandwidth, instruction_sets
+from snn_runtime.engines.event.library import bandwidth, instruction_sets, peak
 from snn_runtime.errors import DeviceError, ResourceError, UsageError
 from snn_runtime.graph import INPUT, Population, SpikingGraph, reference
+from snn_runtime.machine import describe
 from snn_runtime.model import load
 from snn_runtime.model_file import write
 
@@ -214,6 +216,21 @@ def test_what_runs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bandwidth(2**14) > 0.1
 
 
+def test_the_peak_is_of_instructions_that_are_here() -> None:
+    """Of the ways to multiply bytes that this processor has, the one that does most."""
+    name, rate = peak()
+    known = {
+        "x86_64": ("avx512vnni", "avx512", "avxvnni", "avx2"),
+        "aarch64": ("i8mm", "dotprod", "neon"),
+    }.get(platform.machine(), ())
+    flags = describe.instruction_sets()
+    written = {"avxvnni": "avx_vnni", "avx512vnni": "avx512_vnni", "avx512": "avx512bw",
+               "dotprod": "asimddp", "neon": "asimd"}  # fmt: skip
+    here = [way for way in known if written.get(way, way) in flags]
+    assert name in here if here else name == ""
+    assert rate > 0 if here else rate == 0
+
+
 def test_an_instruction_set_is_obeyed_or_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -294,5 +311,5 @@ def test_a_library_that_does_not_belong_here(
         EventBackend(example())
     installation.write_bytes((event_build.SOURCES / event_build.LIBRARY).read_bytes())
     monkeypatch.setattr(binding, "ABI", 77)
-    with pytest.raises(DeviceError, match="has interface 5, this package expects 77; reinstall"):
+    with pytest.raises(DeviceError, match="has interface 6, this package expects 77; reinstall"):
         EventBackend(example())
