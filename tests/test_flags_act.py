@@ -81,6 +81,7 @@ NAMED: dict[str, dict[str, str]] = {
     "train-snn": {
         **dict.fromkeys(VALUES["train-snn"], "test_a_flag_ends_up_in_the_checkpoint"),
         "data": "test_pictures_are_fitted_as_asked",
+        "budget": "test_the_command_that_does_it_again_is_printed",
         "resume": "test_an_old_run_is_never_overwritten",
         "out": "test_an_old_run_is_never_overwritten",
         "format": "test_json_lines_all_parse",

@@ -17,7 +17,7 @@ state      state (what an interruption must not lose), records, saving, folder, 
            torch_zip
 data       data: a folder of its own
 machine    parallel (processes), threads, precision
-time       pace, duration
+time       pace, time_budget, probe (before a run), planning (while it goes on), duration
 command    api, cli, flags, flag_values, choices, progress, report, plot, mistakes, signals
 """
 

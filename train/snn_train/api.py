@@ -1,7 +1,7 @@
 """The package's own functions: `train` and `resume`."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +10,28 @@ import torch
 from snn_runtime.errors import ModelError, UsageError
 from snn_runtime.files import sweep_temporary
 from snn_runtime.image import Fit
-from snn_train import parallel, remedy, state
+from snn_train import remedy, state
 from snn_train.beginning import continued, data_of, refused, trained
-from snn_train.choices import RecipeName
+from snn_train.choices import Precision, RecipeName
 from snn_train.data import DataSet, load
 from snn_train.experiment import Experiment, digest
 from snn_train.few import default
-from snn_train.folder import check_free, make
-from snn_train.lock import Lock
+from snn_train.folder import check_free
+from snn_train.lock import locked, new_folder
 from snn_train.mistakes import review
-from snn_train.parallel import AUTOMATIC, Machine, Team
+from snn_train.parallel import AUTOMATIC, Machine, Team, joined
+from snn_train.planning import closing, table
 from snn_train.plot import plot
 from snn_train.precision import fastest
+from snn_train.pretrained import Pretrained
+from snn_train.pretrained_ann import PretrainedAnn
+from snn_train.probe import Place, planned
 from snn_train.progress import Progress, reporter
 from snn_train.recipe import Recipe
 from snn_train.stage import Stage
 from snn_train.state import Run
 from snn_train.threads import compute_with, crowded
+from snn_train.time_budget import TimeBudget
 from snn_train.training import train_run
 
 
@@ -37,6 +42,7 @@ def train(
     *,
     begin_with: str | Path | None = None,
     ann: str | Path | None = None,
+    budget: str | float | None = None,
     image_size: tuple[int, int] | None = None,
     fit: Fit = "crop",
     machine: Machine = AUTOMATIC,
@@ -50,17 +56,16 @@ def train(
         data: `digits`, `imagefolder:DIR`, `cifar10`, …: what `train-snn --data` takes.
         recipe: the name of one, whose defaults for the data are taken, or one of your own.
         out: the run's folder; `runs/<data>` where none is given.
-        begin_with: a T = 1 network to begin with: the `t1.pt` of an earlier run, a `model.onnx`
-            that was exported, or `bundled`. See `pretrained` for what is trained then.
+        begin_with: a T = 1 network to begin with: a run's `t1.pt`, an exported `model.onnx`, or
+            `bundled`. See `pretrained` for what is trained then.
         ann: a trained ANN as stage 0: the `ann.pt` of an earlier run, or a state dict of
             torchvision's `vgg11_bn` to `vgg19_bn`. See `pretrained_ann`.
-        image_size: height and width in pixels, only for folders and ImageNet.
-        fit: crop or stretch images of another shape.
+        budget: seconds to end in, or `30m`; plans epochs, and the width of a recipe by name.
+        image_size, fit: height and width in pixels, and how to get there, for images in folders.
         machine: device, threads and the like.
         progress: its methods are called as the run goes on; None logs to `snn_train`.
         command: noted in every checkpoint; None notes this call.
-        changes: to the recipe, see `Recipe.change`. Without a `precision` among them, or with
-            "auto", a recipe that is named gets the fastest one.
+        changes: to the recipe, see `Recipe.change`; a recipe by name has `precision` "auto".
 
     Returns:
         The finished run: `records` of its epochs, `outcomes` of its stages, `checkpoint(stage)`.
@@ -73,28 +78,22 @@ def train(
         ResourceError: a file cannot be written, or memory does not suffice.
         Stopped: as `progress` wanted; the state is saved.
     """
-    command = command or _call(data, changes)
-    with _joined(machine) as (team, device):
+    command, since = command or _call(data, changes), time.monotonic()
+    with joined(machine) as (team, device):
         progress = reporter(progress, team)
         # First, so that no run is left half begun: nothing is written before all is checked.
-        begun, fast = trained(begin_with, ann), fastest(device, team)
-        named = isinstance(recipe, str) and not begun
-        if changes.get("precision", "auto" if named else None) == "auto":
-            changes["precision"] = fast
-        if begun:
-            experiment, loaded = continued(
-                begun, data, progress, command, changes, image_size, fit, fast
-            )
-        else:
-            loaded = load(data, progress.files, image_size, fit)
-            experiment = _experiment(recipe, data, loaded, command, changes)
+        begun, how = trained(begin_with, ann), (image_size, fit, fastest(device, team))
+        experiment, loaded = _asked(begun, recipe, data, progress, command, changes, *how)
         _check_compiled(machine, experiment.recipe.stages, "this run")
         directory = Path(out) if out else _usual_folder(loaded, experiment.recipe)
-        with _new_folder(directory, experiment.recipe, team):
-            if begun:
-                run = begun.start(experiment, loaded, directory, device, team)
-            else:
-                run = state.start(experiment, directory, device)
+        check_free(directory, experiment.recipe)
+        if hours := TimeBudget.given(budget, since):
+            free = isinstance(recipe, str) and not begun and "width" not in changes
+            place = Place(device, team, machine.micro_batch)
+            experiment = planned(experiment, loaded, hours, free, place)
+        with new_folder(directory, team):
+            run = _start(begun, experiment, loaded, directory, device, team)
+            run.time_budget = hours
             return _finish(run, loaded, progress, machine, team)
 
 
@@ -122,7 +121,7 @@ def resume(
         Stopped: likewise.
     """
     directory = Path(directory)
-    with _joined(machine) as (team, device), _locked(directory, team):
+    with joined(machine) as (team, device), locked(directory, team):
         progress = reporter(progress, team)
         run = state.resume(directory, device)
         left = run.recipe.stages[run.position.stage :]
@@ -157,9 +156,13 @@ def _finish(run: Run, data: DataSet, progress: Progress, machine: Machine, team:
     cautions = data.cautions(recipe.validation, recipe.seed, recipe.class_weights == "balanced")
     for line in (*data.notes, *cautions):
         progress.note(line)
+    if run.time_budget and not run.finished:
+        progress.note(table(run))
     run.save()
     try:
         train_run(run, data, progress, progress.stop, machine.compiled)
+        if run.time_budget:
+            progress.note(closing(run))
         if team.leads and run.finished:
             progress.reviewed(review(run, data))
     finally:
@@ -173,29 +176,39 @@ def _check_compiled(machine: Machine, stages: Sequence[Stage], where: str) -> No
         raise UsageError("bad_flag", f"--compile is for floating point, there is none in {where}")
 
 
-@contextmanager
-def _joined(machine: Machine) -> Iterator[tuple[Team, torch.device]]:
-    """This process's team and device, with so many threads."""
-    team, device = parallel.join(machine.device)
-    try:
-        compute_with(machine.threads)
-        yield team, device
-    finally:
-        parallel.leave(team)
+def _asked(
+    begun: Pretrained | PretrainedAnn | None,
+    recipe: Recipe | RecipeName,
+    spec: str,
+    progress: Progress,
+    command: str,
+    changes: dict[str, Any],
+    size: tuple[int, int] | None,
+    fit: Fit,
+    fast: Precision,
+) -> tuple[Experiment, DataSet]:
+    """What a run trains, in the `fast` precision where nothing says another."""
+    by_name = isinstance(recipe, str) and not begun
+    if changes.get("precision", "auto" if by_name else None) == "auto":
+        changes = changes | {"precision": fast}
+    if begun:
+        return continued(begun, spec, progress, command, changes, size, fit, fast)
+    data = load(spec, progress.files, size, fit)
+    return _experiment(recipe, spec, data, command, changes), data
 
 
-@contextmanager
-def _new_folder(directory: Path, recipe: Recipe, team: Team) -> Iterator[None]:
-    """A folder for a new run, and locked."""
-    check_free(directory, recipe)
-    make(directory)
-    team.wait()  # nobody looks for an old run in what another has begun
-    with _locked(directory, team):
-        yield
-
-
-def _locked(directory: Path, team: Team) -> AbstractContextManager[object]:
-    return Lock(directory) if team.leads else nullcontext()
+def _start(
+    begun: Pretrained | PretrainedAnn | None,
+    experiment: Experiment,
+    data: DataSet,
+    directory: Path,
+    device: torch.device,
+    team: Team,
+) -> Run:
+    """A run at its beginning."""
+    if begun:
+        return begun.start(experiment, data, directory, device, team)
+    return state.start(experiment, directory, device)
 
 
 def _experiment(

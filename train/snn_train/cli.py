@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
                 args.out,
                 begin_with=vars(args)["from"],
                 ann=args.ann,
+                budget=args.budget,
                 image_size=image_size(args.image_size),
                 fit=args.fit,
                 machine=machine(args),

@@ -1,5 +1,6 @@
 """Lengths of time, as people write them: 45s, 30m, 1h30m."""
 
+import argparse
 import math
 import re
 
@@ -19,6 +20,14 @@ def read(text: str) -> int:
     if not seconds:
         raise ValueError(f"{text!r} is not a length of time such as 45s, 30m or 1h30m")
     return seconds
+
+
+def of_flag(text: str) -> int:
+    """The same for the value of a flag."""
+    try:
+        return read(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def show(seconds: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from snn_runtime.flags import Parser, Rule, whole_number
 from snn_runtime.machine.cores import MOST
+from snn_train import duration
 from snn_train.choices import (
     BITS,
     DATA,
@@ -35,10 +36,10 @@ EXAMPLES = f"""examples:
   train-snn --data imagefolder:photos --network vgg9 --width 0.5 --image-size 32x32
   train-snn --data cifar10 --network vgg16 --recipe iir
       the paper's own recipe: 300 epochs of the ANN, then 500 each at 5, 4, 3, 2, 1 timesteps
-  train-snn --data digits --timesteps 5,3,1
-      not straight to T=1: in steps that share its hours
   train-snn --data imagenet:ILSVRC2012 --recipe iir --network vgg16
       pictures of 224x224, decoded while training
+  train-snn --data imagefolder:photos --image-size 32x32 --budget 30m
+      epochs and width by the measured speed of this machine, to end in half an hour
   train-snn --data digits --int-bits 4
       one more stage after T=1, trained through the quantiser: integers of 4 bits
   train-snn --data digits --from runs/digits/t1.pt --int-bits 6 --out runs/digits-int6
@@ -58,7 +59,7 @@ OF_A_BEGINNING = ("data", "out", "network", "recipe", "width", "hidden", "surrog
                   "image_size", "fit", "timesteps", "epochs", "batch_size", "optimiser",
                   "weight_decay", "label_smoothing", "distillation", "augment",
                   "ema", "seed", "regulariser", "int_bits", "from", "precision",
-                  "class_weights", "fine_tune", "ann")  # fmt: skip
+                  "class_weights", "fine_tune", "ann", "budget")  # fmt: skip
 """The others."""
 OF_A_RECIPE = ("network", "width", "hidden", "surrogate", "dropout", "batch_size", "optimiser",
                "weight_decay", "label_smoothing", "distillation", "seed",
@@ -81,6 +82,11 @@ RULES = (
         ("image_size", "fit"),
         lambda args: takes_size(args.data),
         f"is for {' and '.join(OF_ANY_SIZE)}, other pictures have their own size",
+    ),
+    Rule(
+        ("epochs",),
+        lambda args: args.budget is None,
+        "and --budget: choose one, a budget plans the epochs",
     ),
     Rule(
         ("learning_rate",),
@@ -117,11 +123,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     machine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     threads = whole_number(1, MOST)
     machine.add_argument("--threads", type=threads, help="CPU threads (default: all it may use)")
-    machine.add_argument(
-        "--precision",
-        choices=("auto", *get_args(Precision)),
-        help="default auto: bfloat16 where the processor or GPU computes in it, else float32",
-    )
+    fastest = "default auto: bfloat16 where the processor or GPU computes in it, else float32"
+    machine.add_argument("--precision", choices=("auto", *get_args(Precision)), help=fastest)
     part = "pictures computed at once, if a batch does not fit into memory (default: found out)"
     machine.add_argument("--micro-batch", type=whole_number(2), metavar="N", help=part)
     machine.add_argument("--compile", action="store_true", help="torch.compile the steps")
@@ -162,12 +165,13 @@ def _add_network(group: Any) -> None:
 
 
 def _add_training(group: Any) -> None:
-    group.add_argument(
-        "--timesteps", metavar="LIST", help="of the spiking stages (default 1; iir 5,4,3,2,1)"
-    )
+    spiking = "of the spiking stages (default 1; iir 5,4,3,2,1)"
+    group.add_argument("--timesteps", metavar="LIST", help=spiking)
     group.add_argument(
         "--epochs", metavar="LIST", help="the ANN's, then each stage's; the last one repeats"
     )
+    budget = "in place of --epochs (and --width): end within this time, e.g. 30m, 3h, 1h30m"
+    group.add_argument("--budget", type=duration.of_flag, metavar="TIME", help=budget)
     # Two, because normalisation needs more than one picture.
     group.add_argument("--batch-size", type=whole_number(2))
     group.add_argument("--optimiser", choices=get_args(Optimiser))

@@ -2,9 +2,13 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from snn_runtime.errors import BusyError, ModelError, ResourceError
+from snn_train.folder import make
+from snn_train.parallel import Team
 
 
 class Lock:
@@ -33,3 +37,17 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         self.file.close()
+
+
+@contextmanager
+def new_folder(directory: Path, team: Team) -> Iterator[None]:
+    """A folder for a new run, and locked."""
+    make(directory)
+    team.wait()  # nobody looks for an old run in what another has begun
+    with locked(directory, team):
+        yield
+
+
+def locked(directory: Path, team: Team) -> AbstractContextManager[object]:
+    """The folder of a run, locked by the first process of a team."""
+    return Lock(directory) if team.leads else nullcontext()

@@ -1,8 +1,8 @@
 """How fast a run goes, and how long it has still to go: told by its own records.
 
 an epoch    its steps, and validation: the mean of the stage's last RECENT epochs
-before      the speed of the steps so far, or, where there are none, that of another stage:
-            an epoch's cost is 3 max(T, 1), and one more where a teacher looks on, since a
+before      what was measured for a budget, or the speed of the steps so far, or that of another
+            stage: an epoch's cost is 3 max(T, 1), and one more where a teacher looks on, since a
             backward pass costs about two forward ones
 the end     what validation costs for every picture that settling and the test look at
 """
@@ -80,8 +80,9 @@ def epochs_left(run: Run) -> int:
 
 def seconds_left(run: Run, split: Split) -> float:
     """Seconds to the end of the run, the test included, if nothing goes wrong."""
-    at, total = run.position, 0.0
-    done = at.epoch + at.step / split.steps
+    at, done, total = run.position, run.position.epoch + run.position.step / split.steps, 0.0
+    for stage in run.recipe.stages[: at.stage]:
+        total += test_of_stage(run, split, epoch_time(run, split, stage))
     for stage in _stages_left(run):
         time = epoch_time(run, split, stage)
         epochs = stage.epochs - done
@@ -94,16 +95,23 @@ def seconds_left(run: Run, split: Split) -> float:
 def end_of_stage(run: Run, split: Split, time: EpochTime) -> float:
     """Seconds to settle a stage's normalisations and judge them, and for its part of the test."""
     settling = min(SETTLING_BATCHES * split.batch_size, len(split.images))
-    pictures = run.test_pictures + settling + len(split.held_out_labels)
-    return time.validation * pictures / max(1, len(split.held_out_labels))
+    settled = time.validation * (1 + settling / max(1, len(split.held_out_labels)))
+    return settled + test_of_stage(run, split, time)
+
+
+def test_of_stage(run: Run, split: Split, time: EpochTime) -> float:
+    """Seconds to read the test set for a stage."""
+    return time.validation * run.test_pictures / max(1, len(split.held_out_labels))
 
 
 def epoch_time(run: Run, split: Split, stage: Stage) -> EpochTime:
     """Return what an epoch of a stage takes; zeros while nothing has been measured at all."""
-    mine = [r for r in run.records[-RECENT:] if r.stage == stage.name]
+    mine = [r for r in run.records if r.stage == stage.name][-RECENT:]
     if mine:
         validation = [record.validation_seconds or 0.0 for record in mine]
         return EpochTime(_mean([record.seconds for record in mine]), _mean(validation))
+    if run.time_budget and stage.name in run.time_budget.measured:
+        return EpochTime(*run.time_budget.measured[stage.name])
     at, now = run.position, run.stage
     if at.step:
         known, steps = now, at.seconds * split.steps / at.step
@@ -118,7 +126,7 @@ def epoch_time(run: Run, split: Split, stage: Stage) -> EpochTime:
 
 def cost(run: Run, stage: Stage) -> int:
     """Forward passes of the ANN that training on a picture costs."""
-    teacher = bool(stage.timesteps and run.recipe.distillation)
+    teacher = bool(stage.name != run.recipe.teacher and run.recipe.distillation)
     return 3 * max(stage.timesteps, 1) + teacher
 
 

@@ -7,6 +7,8 @@ retry) is decided from sums over all processes, so that all decide alike. Only t
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from snn_runtime.errors import DeviceError, UsageError
+from snn_train.threads import compute_with
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,10 @@ class Team:
     def mean(self, values: Tensor) -> Tensor:
         return self.sum(values) / self.size
 
+    def first(self, value: float) -> float:
+        """The first process's value, for all to decide by."""
+        return float(self.sum(torch.tensor(value * self.leads, dtype=torch.float64)))
+
     def any(self, *answers: bool) -> tuple[bool, ...]:
         """For every question, whether any process says yes."""
         return tuple(bool(count) for count in self.sum(torch.tensor(answers, dtype=torch.int32)))
@@ -82,6 +89,17 @@ def distribute(model: nn.Module, team: Team, unused_parameters: bool) -> nn.Modu
     if team.size == 1:
         return model
     return DistributedDataParallel(model, find_unused_parameters=unused_parameters)
+
+
+@contextmanager
+def joined(machine: Machine) -> Iterator[tuple[Team, torch.device]]:
+    """This process's team and device, with so many threads. Raises: as `join`."""
+    team, device = join(machine.device)
+    try:
+        compute_with(machine.threads)
+        yield team, device
+    finally:
+        leave(team)
 
 
 def join(name: str) -> tuple[Team, torch.device]:

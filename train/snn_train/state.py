@@ -28,6 +28,7 @@ from snn_train.recipe import Recipe
 from snn_train.records import EpochRecord, StageOutcome
 from snn_train.spike_budget import SpikeBudget
 from snn_train.stage import Stage
+from snn_train.time_budget import TimeBudget
 
 LOG = logging.getLogger(__name__)
 
@@ -72,8 +73,7 @@ class Run:
     """One a finished stage."""
     spike_budget: SpikeBudget | None = None
     """Where the recipe has a spike rate to end at."""
-    average: SpikingNetwork | None = None
-    """The moving average of the network, where the recipe has `ema`."""
+    average: SpikingNetwork | None = None  # where the recipe has `ema`
     micro_batch: int | None = None
     """Pictures that a process computes at once; None for its whole part of a batch."""
     threads: int | None = None
@@ -83,8 +83,9 @@ class Run:
     """The most accurate state of a stage that has had no healthy one yet."""
     failed_saves: int = 0
     """In a row."""
+    time_budget: TimeBudget | None = None
     test_pictures: int = 0
-    """How many there are; 0 where nobody has counted."""
+    """0 where nobody has counted."""
 
     @property
     def judged(self) -> SpikingNetwork:
@@ -136,6 +137,7 @@ class Run:
             "average": self.average.state_dict() if self.average else None,
             "micro_batch": self.micro_batch,
             "threads": self.threads,
+            "time_budget": self.time_budget.state() if self.time_budget else None,
         }
         checkpoint.save(latest, content)
 
@@ -223,10 +225,10 @@ def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> 
         outcomes = [StageOutcome.from_dict(row) for row in content["outcomes"]]
         # Older runs have none of these keys.
         budget = SpikeBudget(**content["budget"]) if content.get("budget") else None
+        hours = TimeBudget.of(content["time_budget"]) if content.get("time_budget") else None
         unhealthy = Best(**content["unhealthy"]) if content.get("unhealthy") else None
-        average = None
-        if content.get("average"):
-            average = experiment.build(network.timesteps, network.bits).to(device)
+        average = copy.deepcopy(network) if content.get("average") else None
+        if average:
             average.load_state_dict(content["average"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
@@ -235,6 +237,7 @@ def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> 
     return Run(
         experiment, directory, network, optimiser, best, position, records, outcomes, budget,
         average, content.get("micro_batch"), content.get("threads"), unhealthy=unhealthy,
+        time_budget=hours,
     )  # fmt: skip
 
 

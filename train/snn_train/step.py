@@ -151,6 +151,24 @@ def _gradients_exchanged(student: nn.Module, last: bool) -> AbstractContextManag
     return nullcontext()
 
 
+def step_in_parts(
+    run: Run, student: nn.Module, teacher: nn.Module | None, batch: Batch, done: int, total: int
+) -> tuple[Tensor, str]:
+    """Take one step, in smaller and smaller parts until memory suffices; return what `step` does,
+    and a message where parts became smaller.
+
+    Raises:
+        ResourceError: `out_of_memory`: memory does not suffice for the smallest ones.
+    """
+    note = ""
+    while True:
+        try:
+            return step(run, student, teacher, batch, done, total), note
+        except OutOfMemory:
+            pass  # by now whatever the failed try held is free
+        note = halve_parts(run, len(batch.labels))
+
+
 def halve_parts(run: Run, count: int) -> str:
     """Let the run compute half as many of `count` pictures at once; returns a message.
 

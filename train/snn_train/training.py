@@ -18,11 +18,12 @@ from snn_train.batches import Batch, Split
 from snn_train.data import DataSet
 from snn_train.pace import epochs_left, pace, seconds_left
 from snn_train.parallel import distribute
+from snn_train.planning import adjust
 from snn_train.progress import Progress
 from snn_train.records import EpochRecord
 from snn_train.saving import insist, save_and_go_on, write_metrics
 from snn_train.state import Position, Run
-from snn_train.step import OutOfMemory, halve_parts, step
+from snn_train.step import step_in_parts
 from snn_train.teacher import load_teacher
 from snn_train.validation import epoch_record, evaluate, keep_if_best, stage_problem
 
@@ -90,6 +91,8 @@ class StageTrainer:
     def train(self) -> str:
         """Train to the end of the stage; return why it may not pass on, or an empty string."""
         run, split = self.run, self.split
+        if not run.position.epoch and not run.position.step:
+            self._adjust()
         while run.position.epoch < run.stage.epochs:
             loss, training = self.train_epoch()
             if not math.isfinite(loss):
@@ -101,6 +104,7 @@ class StageTrainer:
             at = run.position
             keep_if_best(run, record.validation, record.rates, at.epoch)
             run.position = Position(at.stage, at.attempt, at.epoch + 1)
+            self._adjust()
             left = round(seconds_left(run, split), 1)
             run.records[-1] = replace(record, epochs_left=epochs_left(run), seconds_left=left)
             self.progress.epoch(run.records[-1])
@@ -130,6 +134,11 @@ class StageTrainer:
         loss, training = (team.sum(sums) / split.steps).tolist()
         return loss, training
 
+    def _adjust(self) -> None:
+        """Keep to the budget of time, where there is one."""
+        if note := adjust(self.run, self.split):
+            self.progress.note(note)
+
     def _measured(self, loss: float, training: float) -> EpochRecord:
         """Judge what the epoch has reached."""
         run, split, begun = self.run, self.split, time.monotonic()
@@ -138,17 +147,11 @@ class StageTrainer:
         return epoch_record(run, (loss, training), accuracy, rates, images, seconds)
 
     def _step(self, batch: Batch) -> Tensor:
-        """Take the run's step, in smaller and smaller parts until memory suffices."""
+        """Take the run's step."""
         at, in_epoch = self.run.position, self.split.steps
         done, total = at.epoch * in_epoch + at.step, self.run.stage.epochs * in_epoch
-        note = ""
-        while True:
-            try:
-                measured = step(self.run, self.student, self.teacher, batch, done, total)
-                break
-            except OutOfMemory:
-                pass  # by now whatever the failed try held is free
-            note = halve_parts(self.run, len(batch.labels))
+        how = (self.run, self.student, self.teacher)
+        measured, note = step_in_parts(*how, batch, done, total)
         if note:
             self.progress.note(note)
         return measured

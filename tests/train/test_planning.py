@@ -1,0 +1,277 @@
+"""A budget of time: planned from measured steps, kept to, resumed, and done again to the bit."""
+
+import re
+import shlex
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from refusals import refused
+from same import assert_same
+
+from snn_train import api, checkpoint, probe, step, training
+from snn_train.calibrate import settle
+from snn_train.data import DataSet
+from snn_train.progress import Progress
+from snn_train.records import TIMES, EpochRecord
+from snn_train.state import Run
+from snn_train.time_budget import AIM, TimeBudget, shared
+from snn_train.training import Stopped
+from snn_train.validation import evaluate
+
+if TYPE_CHECKING:
+    from train.conftest import Answer
+
+TINY: dict[str, Any] = {
+    "network": "vgg5", "width": 0.1, "batch_size": 12, "largest_drop": 1.0,
+    "rate_limits": (0.0, 1.0), "precision": "float32",
+}  # fmt: skip
+FLAGS = ("--network", "vgg5", "--batch-size", "12", "--largest-drop", "1", "--rate-limits", "0,1",
+         "--threads", "1")  # fmt: skip
+
+
+class Clock:
+    """Every step takes some seconds, every picture that is judged or settled with a tenth of one,
+    nothing else any time at all."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.steps, self.power = 5000.0, {"ann": 1.0, "t1": 1.5, "t2": 2.5}, 0.0
+        """`power`: how the time depends on the width."""
+        take, judge = step.step, evaluate
+
+        def slow_step(run: Run, *rest: Any) -> Any:
+            own = self.steps[run.stage.name]
+            self.now += own * (run.recipe.width / 0.1) ** self.power
+            return take(run, *rest)
+
+        def slow_judge(network: Any, images: Any, *rest: Any) -> Any:
+            self.now += 0.1 * len(images)
+            return judge(network, images, *rest)
+
+        def slow_settle(network: Any, batches: Iterable[Any]) -> None:
+            def slow() -> Iterator[Any]:
+                for images in batches:
+                    self.now += 0.1 * len(images)
+                    yield images
+
+            settle(network, slow())
+
+        monkeypatch.setattr(step, "step", slow_step)
+        monkeypatch.setattr("snn_train.stages.settle", slow_settle)
+        for module in ("training", "stages", "probe"):
+            monkeypatch.setattr(f"snn_train.{module}.evaluate", slow_judge)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+
+class Told(Progress):
+    """Keeps the notes; stops after so many epochs; `then` is called after each."""
+
+    def __init__(self, epochs: int = 10**6, then: Callable[[int], None] = lambda n: None) -> None:
+        self.notes: list[str] = []
+        self.left, self.then, self.seen = epochs, then, 0
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def epoch(self, record: EpochRecord) -> None:
+        self.left -= 1
+        self.seen += 1
+        self.then(self.seen)
+
+    def stop(self) -> bool:
+        return self.left < 1
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, tiny_data: DataSet) -> Clock:
+    for module in ("api", "beginning"):
+        monkeypatch.setattr(f"snn_train.{module}.load", lambda *_: tiny_data)
+    monkeypatch.setattr(api, "plot", lambda _: None)  # which takes longer than such a run
+    return Clock(monkeypatch)
+
+
+def train(out: Path, progress: Progress, **changes: Any) -> Run:
+    return api.train("digits", "iir-bn", out, progress=progress, **{**TINY, **changes})
+
+
+def left_by(run: Run) -> dict[str, Any]:
+    records = [{k: v for k, v in r.to_dict().items() if k not in TIMES} for r in run.records]
+    kept = [checkpoint.load(run.checkpoint(name))["network"] for name in ("ann", "t1")]
+    return {"records": records} | dict(zip(("ann", "t1"), kept, strict=True))
+
+
+def test_a_run_ends_in_time_and_can_be_done_again_to_the_bit(clock: Clock, tmp_path: Path) -> None:
+    begun, told = clock.now, Told()
+    run = train(tmp_path / "run", told, budget="3m")
+    assert 0.95 * 180 <= clock.now - begun <= 180
+    ann, t1 = run.recipe.stages
+    assert 0.8 < t1.epochs / ann.epochs / (57 / 15) < 1.2  # the recipe's proportions
+    assert [r.epochs for r in run.records] == [ann.epochs] * ann.epochs + [t1.epochs] * t1.epochs
+    plan = next(note for note in told.notes if note.startswith("plan for 3m"))
+    assert re.search(rf"^ *ann +{ann.epochs} .*\n *t1 +{t1.epochs} ", plan, re.M)
+    epochs = (ann.epochs, t1.epochs)
+    assert f"epochs=({ann.epochs},{t1.epochs},) in place of the budget" in plan
+    assert told.notes[-1].startswith("used ") and "the same bits again" in told.notes[-1]
+    again = train(tmp_path / "again", Told(), epochs=epochs)
+    assert_same(left_by(again), left_by(run))
+
+
+@pytest.mark.parametrize(("speed", "epoch"), [(0.6, 2), (1.3, 12), (2.0, 20)])
+def test_a_machine_that_changes_its_speed_is_followed(
+    clock: Clock, tmp_path: Path, speed: float, epoch: int
+) -> None:
+    def change(now: int) -> None:
+        if now == epoch:
+            clock.steps = {name: seconds * speed for name, seconds in clock.steps.items()}
+
+    begun, told = clock.now, Told(then=change)
+    run = train(tmp_path / "run", told, budget="3m")
+    assert 0.95 * 180 <= clock.now - begun <= 180
+    changed = any("epochs from here" in note for note in told.notes)
+    first = [stage for stage in run.recipe.stages if stage.name == "ann"][0]
+    assert changed and [r.epoch for r in run.records[: first.epochs]] == [
+        *range(1, first.epochs + 1)
+    ]
+    (budget,) = [run.time_budget]
+    assert budget is not None
+    during = any("(planned:" in note for note in told.notes if "epochs from here" in note)
+    if during and not budget.repeatable:
+        assert "nearly the same again" in told.notes[-1]
+
+
+def test_a_busy_moment_changes_nothing(clock: Clock, tmp_path: Path) -> None:
+    def pause(now: int) -> None:
+        clock.now += 3.0 * (now == 12)
+
+    told = Told(then=pause)
+    run = train(tmp_path / "run", told, budget="3m")
+    assert run.time_budget is not None and run.time_budget.repeatable
+
+
+@pytest.mark.parametrize("epochs", [1, 12])
+def test_time_in_which_nothing_runs_does_not_count(
+    clock: Clock, tmp_path: Path, epochs: int
+) -> None:
+    whole = train(tmp_path / "whole", Told(), budget=180)
+    begun = clock.now
+    with pytest.raises(Stopped):
+        train(tmp_path / "run", Told(epochs), budget=180)
+    clock.now += 86400
+    content = checkpoint.load(tmp_path / "run" / "latest.pt")
+    assert content["time_budget"]["seconds"] == 180
+    told = Told()
+    run = api.resume(tmp_path / "run", progress=told)
+    assert 0.95 * 180 <= clock.now - begun - 86400 <= 180
+    # The step after the signal was taken in the epoch that goes on: the same bits.
+    assert_same(left_by(run), left_by(whole))
+    assert run.recipe.stages == whole.recipe.stages
+    assert any(note.startswith("plan for 3m") for note in told.notes)
+
+
+def test_a_retry_has_what_is_left(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems = iter(["", "it is lost", "", ""])
+    monkeypatch.setattr(training, "stage_problem", lambda _: next(problems))
+    told, begun = Told(), clock.now
+    run = train(tmp_path / "run", told, budget=180)
+    assert [r.attempt for r in run.records if r.stage == "t1"][-1] == 1
+    # The first try of t1 used its share up; the second one has a single epoch.
+    assert run.recipe.stages[1].epochs == 1 and clock.now - begun < 180 * 1.05
+    assert "nearly the same again" in told.notes[-1]
+
+
+@pytest.mark.parametrize("seconds", [100, 600])
+def test_the_width_is_what_there_is_time_for(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    clock.power = 2.0
+    monkeypatch.setattr(probe, "WIDTHS", (0.1, 0.2, 0.4))
+    free = {key: value for key, value in TINY.items() if key != "width"}
+    begun = clock.now
+    run = api.train("digits", out=tmp_path / "run", progress=Told(), budget=seconds, **free)
+    assert run.recipe.width == {100: 0.1, 600: 0.2}[seconds]
+    assert 0.85 * seconds <= clock.now - begun <= seconds
+
+
+def test_too_little_time_is_refused_before_anything_is_written(
+    train_snn: "Callable[..., Answer]", clock: Clock, tmp_path: Path
+) -> None:
+    answer = train_snn("--data", "digits", *FLAGS, "--budget", "20s", "--out", tmp_path / "run")
+    refused(answer, 2, "--budget 20s: an epoch of every stage and the test take", "at least")
+    assert not (tmp_path / "run").exists()
+    (least,) = re.findall(r"expected (\w+) at least", answer.err)
+    begun = clock.now
+    assert (
+        train_snn("--data", "digits", *FLAGS, "--budget", least, "--out", tmp_path / "run").code
+        == 0
+    )
+    assert clock.now - begun <= 60
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--budget", "5"], "'5' is not a length of time such as 45s, 30m or 1h30m"),
+        (["--budget", "30m", "--epochs", "3"], "--epochs and --budget: choose one"),
+    ],
+)
+def test_what_is_no_budget_is_refused(
+    refused_unbegun: Callable[..., None], flags: list[str], expected: str
+) -> None:
+    refused_unbegun("--data", "digits", *flags, expected=[expected])
+
+
+def test_the_command_that_does_it_again_is_printed(
+    train_snn: "Callable[..., Answer]", clock: Clock, tmp_path: Path
+) -> None:
+    flags = ("--data", "digits", *FLAGS, "--width", "0.1")
+    answer = train_snn(*flags, "--budget", "3m", "--out", tmp_path / "my run")
+    assert (answer.code, answer.err) == (0, "")
+    (line,) = [line for line in answer.out.splitlines() if "the same bits again" in line]
+    words = shlex.split(line.partition("machine: ")[2])
+    assert words[0] == "train-snn" and "--budget" not in words and "--epochs" in words
+    words[words.index("--out") + 1] = str(tmp_path / "again")
+    assert train_snn(*words[1:]).code == 0
+    kept = [checkpoint.load(tmp_path / name / "t1.pt")["network"] for name in ("my run", "again")]
+    assert_same(kept[0], kept[1])
+
+
+@given(
+    left=st.floats(10, 1e5),
+    stages=st.lists(st.tuples(st.integers(1, 500), st.floats(0.1, 100)), min_size=1, max_size=6),
+    ends=st.floats(0, 5),
+)
+def test_what_is_shared_fits(left: float, stages: list[tuple[int, float]], ends: float) -> None:
+    weights, seconds = [n for n, _ in stages], [s for _, s in stages]
+    counts = shared(left, weights, seconds, ends)
+    assert min(counts) >= 1 and len(counts) == len(stages)
+    took = sum(n * s for n, s in zip(counts, seconds, strict=True)) + ends
+    assume(counts[-1] > 1)
+    assert left - seconds[-1] - 1e-6 <= took <= left + 1e-6
+
+
+def test_a_budget_survives_plain_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    budget = TimeBudget(600.0, measured={"ann": (1.0, 2.0)}, since=100.0)
+    now[0] = 150.0
+    state = budget.state()
+    now[0] = 9000.0
+    later = TimeBudget.of(state)
+    now[0] = 9010.0
+    assert later.used() == 60.0 and later.left() == AIM * 600 - 60.0
+    assert later.measured == budget.measured and later.repeatable
+
+
+def test_probing_leaves_the_run_its_random_numbers(clock: Clock, tmp_path: Path) -> None:
+    torch.manual_seed(123)
+    first = train(tmp_path / "a", Told(), budget=100)
+    assert first.time_budget is not None
+    again = train(tmp_path / "b", Told(), budget=100)
+    assert_same(left_by(first), left_by(again))

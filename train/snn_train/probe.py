@@ -1,0 +1,145 @@
+"""Measuring a machine before a run, and planning the run to a budget of time by that.
+
+A few of the run's real steps are taken in every stage. Where the width is free, it is the widest at
+which there is time for `ENOUGH` of the recipe's epochs: with fewer a narrower network learns more
+in the same time.
+"""
+
+import time
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from snn_runtime.errors import UsageError
+from snn_train import state
+from snn_train.batches import Split
+from snn_train.data import DataSet
+from snn_train.duration import show
+from snn_train.experiment import Experiment
+from snn_train.pace import EpochTime, end_of_stage
+from snn_train.parallel import Team
+from snn_train.planning import with_epochs
+from snn_train.stage import Stage
+from snn_train.step import step_in_parts
+from snn_train.time_budget import AIM, TimeBudget, factor, shared
+from snn_train.validation import evaluate
+
+WIDTHS = (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
+"""Of the recipe's own, where it is free."""
+ENOUGH = 1 / 3
+STEPS = 2
+"""Measured in each stage, after one that is not: torch prepares its kernels in it."""
+EVALUATED = 500
+"""Pictures of validation that are measured, at most."""
+GAIN = 1.5
+"""By how much a wider network's multiply-adds may be faster; where even so there would not be time
+enough for it, it is not measured."""
+
+
+class Place(NamedTuple):
+    """Where a run is going to be computed."""
+
+    device: torch.device
+    team: Team
+    micro_batch: int | None
+
+
+def planned(
+    experiment: Experiment,
+    data: DataSet,
+    budget: TimeBudget,
+    free: bool,
+    place: Place,
+) -> Experiment:
+    """Return the experiment with the epochs that fit into the budget, and the width if it is free.
+
+    Raises:
+        UsageError: `bad_flag`: there is not time for an epoch of every stage.
+    """
+    full = experiment.recipe.width
+    widths = [full * share for share in WIDTHS] if free else [full]
+    chosen: _Probe | None = None
+    for width, wider in zip(widths, [*widths[1:], 0.0], strict=True):
+        tried = replace(experiment, recipe=replace(experiment.recipe, width=width))
+        probe = _Probe(tried, data, place)
+        probe.measure()
+        enough = factor(place.team.first(budget.left()), probe.weights, *probe.costs()) / ENOUGH
+        if chosen and enough < 1:
+            break
+        chosen = probe
+        if enough * GAIN < (wider / width) ** 2:
+            break
+    assert chosen is not None
+    budget.measured = chosen.times
+    return chosen.fitting(budget)
+
+
+class _Probe:
+    """An experiment of which a few steps are taken, and nothing is kept."""
+
+    def __init__(self, experiment: Experiment, data: DataSet, place: Place) -> None:
+        self.experiment, self.device = experiment, place.device
+        self.run = state.start(experiment, Path(), place.device)
+        self.run.team, self.run.micro_batch = place.team, place.micro_batch
+        self.run.test_pictures = len(data.test_labels)
+        self.split = Split(self.run, data)
+        self.stages = experiment.recipe.stages
+        self.weights = [stage.epochs for stage in self.stages]
+        self.times: dict[str, tuple[float, float]] = {}
+        """By stage: seconds of an epoch's steps, and of validation."""
+
+    def measure(self) -> None:
+        self.times = {stage.name: self._time(stage) for stage in self.stages}
+
+    def costs(self) -> tuple[list[float], float]:
+        """Seconds of an epoch of every stage, and of the ends of all."""
+        each = [EpochTime(*self.times[stage.name]) for stage in self.stages]
+        return [t.whole for t in each], sum(end_of_stage(self.run, self.split, t) for t in each)
+
+    def fitting(self, budget: TimeBudget) -> Experiment:
+        """Return the experiment with as many epochs as there is time for.
+
+        Raises:
+            UsageError: `bad_flag`: that is less than one of every stage.
+        """
+        (epochs, ends), left = self.costs(), self.run.team.first(budget.left())
+        if sum(epochs) + ends > left:
+            least = (sum(epochs) + ends + budget.used()) / AIM
+            raise UsageError(
+                "bad_flag",
+                f"--budget {show(budget.seconds)}: an epoch of every stage and the test take "
+                f"{show(sum(epochs) + ends)} here, expected {show(least)} at least",
+            )
+        counts = shared(left, self.weights, epochs, ends)
+        return with_epochs(self.experiment, counts)
+
+    def _time(self, stage: Stage) -> tuple[float, float]:
+        recipe = replace(self.experiment.recipe, stages=(stage,))
+        run = state.start(replace(self.experiment, recipe=recipe), Path(), self.device)
+        run.team, run.micro_batch = self.run.team, self.run.micro_batch
+        name, teacher = self.experiment.recipe.teacher, None
+        if stage.name != name and recipe.distillation:
+            teacher = self.experiment.build(0 if name == "ann" else int(name[1:]), 0)
+            teacher = teacher.to(self.device).eval()
+        run.network.train()
+        seconds, all_steps = [], 1 + STEPS
+        batches = chain.from_iterable(self.split.epoch(run) for _ in range(all_steps))
+        for done in range(all_steps):
+            begun = time.monotonic()
+            step_in_parts(run, run.network, teacher, next(batches), done, all_steps)
+            seconds.append(self._since(begun))
+        some = min(EVALUATED, len(self.split.held_out_labels))
+        begun = time.monotonic()
+        evaluate(run.network, self.split.held_out[:some], self.split.held_out_labels[:some], run)
+        validation = self._since(begun) * len(self.split.held_out_labels) / some
+        self.run.micro_batch = run.micro_batch
+        return sum(seconds[1:]) / STEPS * self.split.steps, validation
+
+    def _since(self, begun: float) -> float:
+        """Seconds, those of the first process, so that all plan alike."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return self.run.team.first(time.monotonic() - begun)
