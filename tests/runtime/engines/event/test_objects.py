@@ -17,6 +17,7 @@ SHIFT = re.compile(r"v?ps(rlw\s+\$0x4|raw\s+\$0x8),")
 ADD = re.compile(r"v?padd[bw]\s")
 PRODUCT = re.compile(r"(\{\w+\}\s+)?v?p(maddubsw|maddwd|dpbusd)\s")
 VECTOR = re.compile(r"%[xyz]mm")
+MEMORY = re.compile(r"[-0-9a-fx]*\([^)]*\)")
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,19 @@ class Loop:
         return sum(what.match(instruction) is not None for instruction in self.code)
 
     @property
-    def stores(self) -> int:
-        return sum(i.endswith(")") for i in self.code if VECTOR.search(i))
+    def places(self) -> list[tuple[str, bool]]:
+        """Where vectors are read or written, and whether written."""
+        vectors = [i for i in self.code if VECTOR.search(i)]
+        found = [(MEMORY.search(i), i.endswith(")")) for i in vectors]
+        return [(place[0], written) for place, written in found if place]
+
+    @property
+    def spilled(self) -> set[str]:
+        return {place for place, written in self.places if written}
 
     @property
     def loads(self) -> int:
-        return sum("(" in i for i in self.code if VECTOR.search(i)) - self.stores
+        return sum(place not in self.spilled for place, _ in self.places)
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +99,14 @@ def inner_loops(path: Path) -> Iterator[Loop]:
             straight = {}
 
 
-def test_inner_loops_load_each_vector_once_and_spill_nothing(objects: dict[str, Path]) -> None:
-    """A compiler that runs short of registers, or takes a load for cheap, halves the speed."""
+def test_inner_loops_load_each_vector_once_and_spill_no_sum_in_vain(
+    objects: dict[str, Path],
+) -> None:
+    """A compiler that runs short of registers, or takes a load for cheap, halves the speed.
+
+    A vector of weights has two sums. With itself and its shifted copy they may be more than there
+    are registers, see kRollRows4 in tuning.h: the rest is spilled, and no more.
+    """
     if "avx2" not in objects:
         pytest.skip(f"reads the code of x86-64, and this is for {', '.join(objects)}")
     for name, path in objects.items():
@@ -101,8 +115,11 @@ def test_inner_loops_load_each_vector_once_and_spill_nothing(objects: dict[str, 
         rows = [loop for loop in loops if 0 < 2 * loop.count(SHIFT) == loop.count(ADD)]
         products = [loop for loop in loops if loop.count(PRODUCT)]
         assert rows and products, f"{name}: no inner loop is found"
+        registers = 32 if name.startswith("avx512") else 16
         for loop in rows:
-            assert (loop.loads, loop.stores) == (loop.count(SHIFT), 0), f"{name}: {loop}"
+            lines = loop.count(SHIFT)
+            assert loop.loads == lines, f"{name}: {loop}"
+            assert len(loop.spilled) <= max(0, 2 * lines + 2 - registers), f"{name}: {loop}"
         for loop in products:  # four vectors of weights, and a broadcast for each pixel
             pixels = loop.count(PRODUCT) // 4
-            assert (loop.loads, loop.stores) == (4 + pixels, 0), f"{name}: {loop}"
+            assert (loop.loads, loop.spilled) == (4 + pixels, set()), f"{name}: {loop}"
