@@ -82,7 +82,7 @@ class Clock:
             self.now += 1.0
             return evaluate(*rest)
 
-        monkeypatch.setattr(training, "step", slow_step)
+        monkeypatch.setattr("snn_train.step.step", slow_step)
         monkeypatch.setattr(training, "evaluate", slow_evaluate)
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
