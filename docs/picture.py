@@ -43,7 +43,7 @@ def draw(photograph: Path, path: Path) -> None:
     axes[0].imshow(snn.read_image(photograph, model), interpolation="nearest")
     axes[0].set_title("32×32 pixels", fontsize=9, color=INK)
     for axis, name in zip(axes[1:], LAYERS, strict=False):
-        bits = spikes[name]
+        bits = spikes[name] != 0
         axis.imshow(mosaic(bits), cmap=matplotlib.colors.ListedColormap(["#f3f1ec", SPIKE]))
         axis.set_title(f"{name}: {bits.mean():.0%} fire", fontsize=9, color=INK)
     for axis in axes[:-1]:

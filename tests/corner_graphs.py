@@ -346,3 +346,32 @@ def sums_of_unlike_windows() -> SpikingGraph:
     single = grown.pool("b", "sum", 1)
     grown.dense("e", grown.pool(mixed, "sum", 2), grown.join("and", single, "b"), out=3)
     return grown.graph(mixed)
+
+
+@corner
+def spikes_of_several_levels() -> SpikingGraph:
+    """Beside every word, of the picture alone and not, pooled every way, joined and read again."""
+    grown = Growing(7, 9)
+    for channels, levels in ((1, 15), (64, 2), (65, 3), (129, 2)):
+        x = grown.convolve(f"x{channels}", INPUT, channels, (3, 3), firing="mixed", levels=levels)
+        weight = grown.weight("half_bytes", 127, channels, channels, 3, 3)
+        y = grown.add(f"y{channels}", Projection(x, weight, padding=(1, 1)), levels=levels)
+        image = Projection(INPUT, grown.weight("random", 9, 67, 3, 5, 5))
+        spikes = Projection(y, grown.weight("extreme", 127, 67, channels, 3, 3))
+        z = grown.add(f"z{channels}", image, spikes, firing="far", levels=levels)
+        both = grown.join("add", grown.join("add", x, y), x)
+        most = grown.pool(grown.pool(y, "max", 2), "max", 2)
+        counts = grown.pool(grown.pool(y, "max", 2), "sum", 2), grown.pool(both, "max", 3)
+        grown.dense(f"d{channels}", z, most, *counts, grown.pool(x, "sum", 3), out=5)
+    return grown.graph(both)
+
+
+@corner
+def levels_at_the_brim_of_16_bits() -> SpikingGraph:
+    grown = Growing(2, 3)
+    grown.convolve("on", INPUT, 300, firing="all", levels=2)
+    grown.convolve("brim", "on", 130, kind="brim", levels=3, firing="mixed")
+    grown.convolve("halves", "on", 65, kind="halves", firing="mixed", levels=2)
+    grown.convolve("split", "on", 150, groups=3, kind="extreme", firing="far", levels=2)
+    grown.convolve("half_bytes", "on", 256, kind="half_byte_ends", firing="mixed", levels=2)
+    return grown.graph("half_bytes")

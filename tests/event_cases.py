@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from corner_graphs import CORNERS
-from graphs import example, pictures, spiking_graphs
+from graphs import example, example_of_levels, pictures, spiking_graphs
 from hypothesis import Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 from rolling_graphs import ROLLING
@@ -61,7 +61,7 @@ def drawn(strategy: SearchStrategy[SpikingGraph], count: int) -> list[SpikingGra
 
 def write_cases(folder: Path, wide: int = 12, small: int = 12) -> list[Path]:
     """Small cases first."""
-    graphs = {"example": example()}
+    graphs = {"example": example(), "levels": example_of_levels()}
     graphs |= {f"small{i}": graph for i, graph in enumerate(drawn(spiking_graphs(), small))}
     graphs |= {f"wide{i}": graph for i, graph in enumerate(drawn(wide_graphs(), wide))}
     graphs |= {name: make() for name, make in ROLLING.items()}

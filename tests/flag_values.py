@@ -7,7 +7,7 @@ VALUES = {
     "train-snn": {
         "data": "digits", "resume": "begun", "out": "elsewhere", "format": "json",
         "network": "vgg11", "recipe": "iir", "width": "0.2", "hidden": "8", "surrogate": "tanh",
-        "dropout": "0.3", "image_size": "9x9", "fit": "stretch", "timesteps": "3,1",
+        "dropout": "0.3", "levels": "2", "image_size": "9x9", "fit": "stretch", "timesteps": "3,1",
         "epochs": "7", "batch_size": "10", "optimiser": "sgd --learning-rate 0.1",
         "learning_rate": "0.01", "spiking_learning_rate": "0.02", "weight_decay": "0.3",
         "label_smoothing": "0.2", "distillation": "0.1", "percentile": "77",

@@ -54,9 +54,12 @@ class Drawn(Builder):
         return values
 
     def threshold(self, channels: int) -> npt.NDArray[np.float32]:
-        if not self.exact:
-            return self.rng.normal(0, 1, channels).astype(np.float32)
-        return self.rng.integers(-50, 200, channels).astype(np.float32) + np.float32(0.5)
+        """Of one level or several."""
+        levels = self.draw(st.integers(1, 3))
+        theta = self.rng.normal(0, 1, (levels, channels)).astype(np.float32)
+        if self.exact:
+            theta = self.rng.integers(-50, 200, (levels, channels)) + np.float32(0.5)
+        return in_order(theta.astype(np.float32))
 
     def source(self) -> str:
         return self.draw(st.sampled_from(list(self.shapes)))
@@ -154,17 +157,22 @@ def on_the_edge(
     for node in graph.nodes:
         if isinstance(node, Population):
             current = node.compute(sent)
-            if positions and reads_picture(node, current):
-                theta = rng.permuted(current, axis=0)[0].astype(np.float32)
+            if positions and node.levels == 1 and reads_picture(node, current):
+                theta = rng.permuted(current, axis=0)[:1].astype(np.float32)
             else:
                 channels = current.swapaxes(0, 1).reshape(current.shape[1], -1)
-                theta = rng.permuted(channels, axis=1)[:, 0].astype(np.float32)
+                theta = rng.permuted(channels, axis=1)[:, : node.levels].T.astype(np.float32)
             if graph.exact:
                 theta += rng.choice(np.array([-0.5, 0.5], np.float32), theta.shape)
-            node = replace(node, threshold=theta)
+            node = replace(node, threshold=in_order(theta))
         sent[node.name] = node.respond(sent)
         nodes.append(node)
     return replace(graph, nodes=tuple(nodes))
+
+
+def in_order(theta: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """`[K, …]` ascending as a graph wants them; a single level's by themselves."""
+    return np.sort(theta, axis=0) if len(theta) > 1 else theta[0]
 
 
 def reads_picture(node: Population, current: npt.NDArray[Any]) -> bool:
@@ -201,3 +209,31 @@ def example(exact: bool = True) -> SpikingGraph:
     scale, bias = rng.normal(0, 1, (2, 3)).astype(np.float32)
     labels = ("cat", "ship", "Straße")
     return net.graph(weight(3, 5), scale, bias, labels, provenance='{"accuracy": 0.9}')
+
+
+def example_of_levels() -> SpikingGraph:
+    """One fixed graph whose populations have two and three thresholds, with all that reads them."""
+    rng = np.random.default_rng(11)
+
+    def weight(*shape: int) -> Weights:
+        return rng.integers(-20, 24, shape).astype(np.int8)
+
+    def levels(count: int, channels: int, scale: int) -> npt.NDArray[np.float32]:
+        theta = rng.integers(-scale // 4, scale, (count, channels)) + np.float32(0.5)
+        return in_order(theta.astype(np.float32))
+
+    net = Builder(Image(8, 8, (120, 115, 104)))
+    net.neurons("conv1", weight(4, 3, 3, 3), levels(2, 4, 6000), padding=(1, 1))
+    net.neurons("conv2", weight(4, 2, 3, 3), levels(3, 4, 120), padding=(1, 1), groups=2)
+    net.add(Elementwise("both", "add", "conv1", "conv2"))
+    net.pool("pool2", "max", 2, "conv2")
+    third = (
+        Projection("both", weight(6, 4, 3, 3), (2, 2), (1, 1)),
+        Projection("pool2", weight(6, 4, 1, 1)),
+    )
+    net.add(Population("conv3", third, levels(2, 6, 300)))
+    net.pool("pool3", "sum", 2)
+    net.neurons("fc1", weight(8, 24), levels(1, 8, 200))
+    net.neurons("fc2", weight(5, 8), levels(2, 5, 60))
+    scale, bias = rng.normal(0, 1, (2, 3)).astype(np.float32)
+    return net.graph(weight(3, 5), scale, bias, ("a", "b", "c"))

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from graphs import pictures, reads_picture
+from graphs import in_order, pictures, reads_picture
 
 from snn_runtime.graph import (
     INPUT,
@@ -83,14 +83,19 @@ class Growing:
         return rows.reshape(shape).astype(np.int8)
 
     def add(
-        self, name: str, *projections: Projection, firing: str = "edge", positions: bool = False
+        self,
+        name: str,
+        *projections: Projection,
+        firing: str = "edge",
+        positions: bool = False,
+        levels: int = 1,
     ) -> str:
         """A population, its thresholds such that it fires as asked; one a position, if `positions`
         and it reads the picture: a ring around what lies inside, or each of its own."""
         node = Population(name, projections, np.full(len(projections[0].weight), 0.5, np.float32))
         current = node.compute(self.sent)
-        theta = self.threshold(current, firing)
-        if positions and reads_picture(node, current):
+        theta = in_order(np.stack([self.threshold(current, firing) for _ in range(levels)]))
+        if positions and levels == 1 and reads_picture(node, current):
             theta = self.positioned(theta, current)
         node = Population(name, projections, theta)
         return self.append(node)
@@ -118,12 +123,13 @@ class Growing:
         limit: int = 127,
         firing: str = "edge",
         positions: bool = False,
+        levels: int = 1,
         **geometry: Any,
     ) -> str:
         inputs = self.shape(source)[0] // int(geometry.get("groups", 1))
         weight = self.weight(kind, limit, out, inputs, *kernel)
         projection = Projection(source, weight, **geometry)
-        return self.add(name, projection, firing=firing, positions=positions)
+        return self.add(name, projection, firing=firing, positions=positions, levels=levels)
 
     def dense(
         self, name: str, *sources: str, out: int, kind: str = "random", limit: int = 127

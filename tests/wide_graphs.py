@@ -135,9 +135,9 @@ class Wide:
         )
         if reach < EXACT_BOUND:
             firing = self.pick([*FIRING, "edge", "all"])
-            positions = self.draw(st.booleans())
-            self.grown.add(name, *projections, firing=firing, positions=positions)
-            self.largest[name] = 1
+            positions, levels = self.draw(st.booleans()), self.pick((1, 1, 2, 3))
+            self.grown.add(name, *projections, firing=firing, positions=positions, levels=levels)
+            self.largest[name] = levels
 
     def weight(self, source: str, others: int, *shape: int) -> Any:
         """As large as `others` such projections may be together without leaving 24 bits."""

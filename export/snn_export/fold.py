@@ -61,9 +61,9 @@ class Neurons:
     name: str
     synapses: tuple[Synapse, ...]
     threshold: Array
-    """`[O]`"""
-    closed: bool = False
-    """Fires where the sum equals θ too, as SpikingJelly's neurons do."""
+    """`[O]`, or `[K, O]` of K levels"""
+    closed: bool | npt.NDArray[np.bool_] = False
+    """Fires where the sum equals θ too, as SpikingJelly's neurons do; `[K]` of K levels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,9 +99,16 @@ def fold_norm(synapse: Synapse, norm: Norm) -> Synapse:
 
 
 def fold_threshold(
-    name: str, synapses: tuple[Synapse, ...], threshold: Array, *, closed: bool = False
+    name: str,
+    synapses: tuple[Synapse, ...],
+    threshold: Array,
+    *,
+    closed: bool | npt.NDArray[np.bool_] = False,
 ) -> Neurons:
     """Return neurons whose synapses bring no constant current: it is in the threshold.
+
+    Args:
+        threshold: θ, `[O]` or `[1]`; of several levels `[K, O]` or `[K, 1]`.
 
     Raises:
         ModelError: `bad_threshold` for θ ≤ 0, `bad_weights` for what is not finite.
@@ -121,7 +128,7 @@ def fold_threshold(
     if not np.isfinite(constant).all():
         raise ModelError("bad_weights", f"{name}: a normalisation or bias is not finite")
     bare = tuple(replace(synapse, offset=0.0) for synapse in synapses)
-    return Neurons(name, bare, np.broadcast_to(threshold, (channels,)) - constant, closed)
+    return Neurons(name, bare, threshold - constant, closed)
 
 
 def check_pooled_before_norm(name: str, norm: Norm) -> None:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 
 from snn_export.fold import Array
+from snn_export.importers.execute import Spikes
 from snn_export.importers.foreign import Foreign
 from snn_export.importers.lower import Watched
 from snn_export.maxima import largest
@@ -100,7 +101,7 @@ def differing(
     origin: Foreign,
     graph: SpikingGraph,
     images: npt.NDArray[np.uint8],
-    theirs: dict[str, npt.NDArray[np.bool_]],
+    theirs: Spikes,
 ) -> dict[str, Difference]:
     """Compare every layer of `origin`'s graph, fed the original's spikes, with those spikes."""
     sent = _sent_by_original(origin, graph, images, theirs)
@@ -109,16 +110,22 @@ def differing(
     found = {}
     for watched in origin.lowered.watched:
         node = populations[watched.population]
-        excess = node.compute(sent) - node.comparand.astype(np.float64)
+        current = node.compute(sent)
         rounding = _rounding(
-            node, sent, _column(origin.lowered.constants[node.name], excess[0].shape)
+            node, sent, _column(origin.lowered.constants[node.name], current[0].shape)
         )
-        for name in watched.pools:  # any spike of a window: the largest excess decides
-            excess, rounding = (largest(nodes[name], each) for each in (excess, rounding))
-        wanted = theirs[watched.layer].reshape(excess.shape)
-        differs = (excess > 0) != wanted
-        near = np.abs(excess) <= rounding
-        found[watched.layer] = Difference(int(differs.sum()), int((differs & near).sum()))
+        for name in watched.pools:
+            rounding = largest(nodes[name], rounding)
+        wanted = theirs[watched.layer].reshape(rounding.shape)
+        differs, far = np.zeros((2, *rounding.shape), np.bool_)
+        for number, theta in enumerate(node.comparands, 1):
+            excess = current - theta.astype(np.float64)
+            for name in watched.pools:  # any spike of a window: the largest excess decides
+                excess = largest(nodes[name], excess)
+            wrong = (excess > 0) != (wanted >= number)
+            differs |= wrong
+            far |= wrong & (np.abs(excess) > rounding)
+        found[watched.layer] = Difference(int(differs.sum()), int((differs & ~far).sum()))
     return found
 
 
@@ -126,7 +133,7 @@ def _sent_by_original(
     origin: Foreign,
     graph: SpikingGraph,
     images: npt.NDArray[np.uint8],
-    theirs: dict[str, npt.NDArray[np.bool_]],
+    theirs: Spikes,
 ) -> dict[str, Numbers]:
     """What every node of the graph would send if it fired as the original did."""
     sent: dict[str, Numbers] = {INPUT: reference.centred(graph, images).astype(np.float64)}
@@ -159,7 +166,7 @@ def _rounding(node: Population, sent: dict[str, Numbers], constants: Array) -> N
 def _check_logits(
     origin: Foreign,
     images: npt.NDArray[np.uint8],
-    theirs: dict[str, npt.NDArray[np.bool_]],
+    theirs: Spikes,
     logits: Array,
 ) -> None:
     graph = to_float32(origin.fold())
@@ -188,7 +195,7 @@ def _pooled_spikes(
         fired: Numbers = spikes[watched.population].astype(np.int64)
         for name in watched.pools:
             fired = largest(nodes[name], fired)
-        found.append((watched, fired != 0))
+        found.append((watched, fired))
     return found
 
 

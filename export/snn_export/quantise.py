@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_export.fold import Array, FoldedNetwork, FoldedReadout, Neurons, Synapse
+from snn_runtime.errors import ModelError
 from snn_runtime.graph import (
     INPUT,
     FloatArray,
@@ -45,7 +46,8 @@ def to_int8(network: FoldedNetwork) -> SpikingGraph:
     """Return the integer graph of `network`.
 
     Raises:
-        ModelError: `bad_graph`, e.g. a current that could leave 24 bits.
+        ModelError: `bad_graph`, e.g. a current that could leave 24 bits; `unsupported`, thresholds
+            that differ by position in neurons of several levels.
     """
     image = _with_whole_offset(network.image)
     rest = np.array(network.image.offset, np.float64) - image.offset  # r
@@ -58,7 +60,7 @@ def to_int8(network: FoldedNetwork) -> SpikingGraph:
             brought = _brought(projections, image, rest)
             theta = _integer_threshold(node, projections, scale, sent, brought)
             nodes.append(Population(node.name, projections, theta))
-            sent[node.name] = 1
+            sent[node.name] = nodes[-1].largest(0)
         else:
             nodes.append(node)
             sent[node.name] = node.largest(node.bound(sent, exact=True))
@@ -119,20 +121,28 @@ def _integer_threshold(
     sent: dict[str, int],
     brought: Array,
 ) -> FloatArray:
-    """`[O]`, or `[O, H, W]` where positions differ."""
+    """`[O]`, `[K, O]` of several levels, or `[O, H, W]` where positions differ."""
     reach = sum(
         np.abs(p.weight.astype(np.int64)).reshape(len(scale), -1).sum(axis=1) * sent[p.source]
         for p in projections
     )
     # Beyond ± reach a threshold is never, or always, exceeded: clipping it there changes nothing.
-    column = (-1, *(1,) * (brought.ndim - 1))
+    column = (len(scale), *(1,) * (brought.ndim - 1))
     reach = np.reshape(reach, column)
-    exact = (node.threshold * scale).reshape(column) + brought
-    below = np.ceil(exact) - 1 if node.closed else np.floor(exact)
+    levels = node.threshold.shape[:-1]
+    exact = (node.threshold * scale).reshape(*levels, *column) + brought
+    closed = np.broadcast_to(node.closed, levels).reshape(*levels, *(1,) * len(column))
+    below = np.where(closed, np.ceil(exact) - 1, np.floor(exact))
     theta = (np.clip(below, -reach - 1, reach) + 0.5).astype(np.float32)
-    flat = theta.reshape(len(theta), -1)
-    alike = bool((flat == flat[:, :1]).all())
-    return np.asarray(flat[:, 0] if alike else theta)
+    flat = theta.reshape(*levels, len(scale), -1)
+    alike = bool((flat == flat[..., :1]).all())
+    if levels and not alike:
+        raise ModelError(
+            "unsupported",
+            f"{node.name}: neurons of several levels need a mean of whole grey levels, or no "
+            "padding; give --mean as such, or --weights float32",
+        )
+    return np.asarray(flat[..., 0] if alike else theta)
 
 
 def _int8_readout(readout: FoldedReadout, largest: int) -> Readout:
@@ -150,12 +160,12 @@ def _float32(values: Array) -> npt.NDArray[np.float32]:
 def _float32_threshold(node: Neurons) -> npt.NDArray[np.float32]:
     """θ, or for neurons that fire at θ too the number below it: x ≥ θ ⇔ x > θ⁻."""
     theta = _float32(node.threshold)
-    if not node.closed:
-        return theta
     tiny = np.finfo(np.float32).tiny
     below = np.nextafter(theta, np.float32(-np.inf))
     # Without subnormals, the number below 0 is −tiny and the one below tiny is 0.
-    return np.where(np.abs(below) < tiny, np.where(theta > 0, np.float32(0), -tiny), below)
+    below = np.where(np.abs(below) < tiny, np.where(theta > 0, np.float32(0), -tiny), below)
+    closed = np.broadcast_to(node.closed, theta.shape[:-1])
+    return np.where(closed[..., np.newaxis], below, theta)
 
 
 def _largest(weight: Array) -> Array:

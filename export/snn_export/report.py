@@ -97,7 +97,7 @@ def text(facts: dict[str, Any], path: str, graph: SpikingGraph) -> str:
         lines.append(f"{row['name']:<22}{shape:>14}{row['weights']:>12,}{marked:>13}{rate:>9}")
     if graph.exact:
         lines.append("+ beyond 16 bits: an engine must accumulate wider there")
-    lines += _position_lines(facts)
+    lines += _level_lines(facts) + _position_lines(facts)
     lines.append(
         f"\n{path}: {facts['file_bytes']:,} bytes, {facts['parameters']:,} parameters, "
         f"{_weights(facts)}, input {graph.image.height}x{graph.image.width} RGB, "
@@ -113,9 +113,19 @@ def text(facts: dict[str, Any], path: str, graph: SpikingGraph) -> str:
     return "\n".join([*lines, *_stuck_lines(facts), *_parity_lines(facts), *_accuracy_lines(facts)])
 
 
+def _level_lines(facts: dict[str, Any]) -> list[str]:
+    """How many thresholds neurons have, where it is more than one."""
+    levels = [row["levels"] for row in facts["layers"]]
+    named = [
+        f"{number} in {levels.count(number)} of {len(levels)} populations"
+        for number in sorted(set(levels) - {1})
+    ]
+    return [f"thresholds of a neuron: {', '.join(named)}; every spike counts"] if named else []
+
+
 def _position_lines(facts: dict[str, Any]) -> list[str]:
     """Which populations have more thresholds than channels, and why."""
-    rows = [row for row in facts["layers"] if row["thresholds"] > row["shape"][0]]
+    rows = [r for r in facts["layers"] if r["thresholds"] > r["shape"][0] * r["levels"]]
     return [
         f"{row['name']} has {row['thresholds']:,} thresholds, one a position: the mean is no whole "
         "grey level, and what is left of it is missing where padding lies over the border"
@@ -181,6 +191,7 @@ def _row(graph: SpikingGraph, node: Population, accuracy: Accuracy | None) -> di
         "shape": graph.shapes[node.name],
         "weights": int(np.sum([p.weight.size for p in node.projections])),
         "thresholds": node.threshold.size,
+        "levels": node.levels,
         "bound": graph.bounds[node.name],
         "fits_int16": graph.fits_int16(node.name),
         "spike_rate": None if accuracy is None else accuracy.rates[node.name],

@@ -156,7 +156,7 @@ def _in_integers(neurons: Neurons, grid: Grid) -> Neurons:
         replace(synapse, weight=array(weight))
         for synapse, weight in zip(neurons.synapses, grid.weights, strict=True)
     )
-    return replace(neurons, synapses=synapses, threshold=array(grid.threshold) + 0.5)
+    return replace(neurons, synapses=synapses, threshold=_levels(grid.threshold) + 0.5)
 
 
 class _Sources:
@@ -199,7 +199,7 @@ def _neurons(layer: Layer, sources: _Sources) -> Neurons:
             synapses.append(Synapse(source, identity, groups=plan.channels))
         else:
             synapses.append(synapse(layer.shortcut, layer.shortcut_norm, source, factor))
-    return fold_threshold(plan.name, tuple(synapses), array(layer.neuron.threshold))
+    return fold_threshold(plan.name, tuple(synapses), _levels(layer.neuron.thresholds()))
 
 
 def synapse(
@@ -231,6 +231,12 @@ def _norm(norm: Shift) -> Norm:
     return Norm(
         ones, array(norm.shift), array(norm.running_mean), array(norm.running_var), norm.eps
     )
+
+
+def _levels(thresholds: Tensor) -> Array:
+    """`[K, O]` as a graph has it, `[O]` of a single level."""
+    numbers = array(thresholds)
+    return numbers if len(numbers) > 1 else numbers[0]
 
 
 def array(tensor: Tensor) -> Array:

@@ -52,7 +52,8 @@ class Accuracy:
     agreement: float
     """Fraction of images for which both say the same."""
     rates: dict[str, float] = field(default_factory=dict)
-    """Fraction of non-zero values that each node of the graph sends; a dense network has none."""
+    """Spikes a neuron that each node sends, of counts the fraction that are not zero; a dense
+    network has none."""
 
 
 def prove(graph: SpikingGraph, engine: Backend, data: DataSet | None) -> Proof:
@@ -135,9 +136,13 @@ def _parts(images: Images) -> Iterator[slice]:
 
 
 def sent_rates(graph: SpikingGraph, spikes: dict[str, Spikes]) -> dict[str, float]:
-    """Fraction of non-zero values sent by every node."""
+    """Spikes a neuron that every node sends; of counts the fraction that are not zero."""
     sent: dict[str, Spikes] = {}
     for node in graph.nodes:
-        # Of what is sent only whether it is zero is kept: a bit, where a count may be large.
-        sent[node.name] = spikes[node.name] if node.fires else node.respond(sent) != 0
-    return {name: float(np.count_nonzero(values) / values.size) for name, values in sent.items()}
+        if node.fires:
+            sent[node.name] = spikes[node.name]
+        else:
+            # Of a count only whether it is zero is kept: a bit, where it may be large.
+            value = node.respond(sent)
+            sent[node.name] = value != 0 if node.counts else value
+    return {name: float(values.sum(dtype=np.int64) / values.size) for name, values in sent.items()}

@@ -89,7 +89,7 @@ class _Twin(Lowering[Value]):
         return self.op.input(INPUT, np.float32, (BATCH, 3, image.height, image.width))
 
     def population(self, node: Population) -> Value:
-        square = np.zeros(len(node.threshold))
+        square = np.zeros(node.channels)
         for projection in node.projections:
             if not is_identity(projection):
                 square += np.square(centred(projection)).reshape(len(square), -1).sum(axis=1)

@@ -15,6 +15,7 @@ from snn_runtime.engines import Backend
 from snn_runtime.engines.choice import BackendName, Choice, Precision, make_backend
 from snn_runtime.errors import InputError, ModelError
 from snn_runtime.graph import SpikingGraph
+from snn_runtime.graph.reference import Spikes
 from snn_runtime.image import (
     DEFAULT_LIMITS,
     Colour,
@@ -143,13 +144,15 @@ class Model:
         ranked = rank(logits, self.labels, top or len(self.labels))
         return [Answer(best, said) for best, (_, said) in zip(ranked, prepared, strict=True)]
 
-    def spikes(
-        self, picture: Picture, *, colour: Colour = "rgb"
-    ) -> dict[str, npt.NDArray[np.bool_]]:
-        """Return which neurons fire for one picture: `[C, H, W]` or `[O]` a population."""
+    def spikes(self, picture: Picture, *, colour: Colour = "rgb") -> dict[str, Spikes]:
+        """Return which neurons fire for one picture: bool, `[C, H, W]` or `[O]` a population. Of
+        neurons with several thresholds, how many spikes each sends: uint8."""
         image, _ = self.prepare(picture, colour=colour)
         spikes = self.backend.spikes(image[np.newaxis])
-        return {name: np.asarray(bits[0], np.bool_) for name, bits in spikes.items()}
+        return {
+            node.name: spikes[node.name][0].astype(np.bool_ if node.levels == 1 else np.uint8)
+            for node in self.graph.populations
+        }
 
     def __enter__(self) -> "Model":
         return self

@@ -85,6 +85,16 @@ def positions() -> SpikingGraph:
     return net.done()
 
 
+def levels(count: int, kind: Literal["max", "sum"]) -> SpikingGraph:
+    net = Small()
+    theta = np.sort(net.threshold(count, 8), axis=0)
+    net.neurons("a", net.weight(8, 3, 3, 3), theta, padding=(1, 1))
+    net.pool("b", kind, 2)
+    theta = np.sort(net.threshold(count, 8), axis=0)
+    net.neurons("c", net.weight(8, 8, 3, 3), theta, padding=(1, 1))
+    return net.done()
+
+
 def pooled(kind: str) -> SpikingGraph:
     net = Small().conv("a")
     net.pool("b", "max" if kind == "max" else "sum", 2)
@@ -109,6 +119,8 @@ ROWS: dict[str, Callable[[], SpikingGraph]] = {
     "groups, strides, padding": grouped,
     "several projections into one population": several,
     "a threshold a position, reading the image": positions,
+    "two thresholds a neuron, and a max pool": lambda: levels(2, "max"),
+    "fifteen thresholds a neuron, and a sum pool": lambda: levels(15, "sum"),
     "pool, max": lambda: pooled("max"),
     "pool, sum": lambda: pooled("sum"),
     "counts into a convolution": counts,

@@ -18,6 +18,7 @@ base = pytest.importorskip("spikingjelly.activation_based.base")
 functional = pytest.importorskip("spikingjelly.activation_based.functional")
 layer = pytest.importorskip("spikingjelly.activation_based.layer")
 neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
+surrogate = pytest.importorskip("spikingjelly.activation_based.surrogate")
 
 Neurons = Callable[[random.Random, bool], nn.Module]
 """Random neurons; the flag is whether they are the last."""
@@ -50,9 +51,12 @@ def _spikingjelly(rng: random.Random, last: bool) -> Any:
         "v_threshold": rng.choice([0.25, 0.4]),
         "v_reset": rng.choice([None, 0.0, -0.2, 0.1]),
     }
-    kind = rng.choice([neuron.IFNode, neuron.LIFNode, neuron.ParametricLIFNode])
+    kind = rng.choice([neuron.IFNode, neuron.LIFNode, neuron.ParametricLIFNode, neuron.ILIFNode])
     if kind is neuron.IFNode:
         return kind(**options)
+    if kind is neuron.ILIFNode:
+        count = surrogate.MultiLevelSpikeCount(rng.choice([1, 2, 4]))
+        return kind(v_threshold=options["v_threshold"], surrogate_function=count)
     tau = {"tau" if kind is neuron.LIFNode else "init_tau": rng.uniform(1.5, 3)}
     return kind(decay_input=rng.random() < 0.5, **tau, **options)
 

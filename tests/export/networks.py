@@ -28,10 +28,11 @@ def experiment(
     *,
     width: float = 0.1,
     hidden: int = 0,
+    levels: int = 1,
 ) -> Experiment:
     surrogate: Surrogate = "triangle" if recipe == "iir" else "rectangle"
     stages = (Stage(0, 1), Stage(1, 1))
-    chosen = Recipe(stages, recipe, network, width, hidden, surrogate)
+    chosen = Recipe(stages, recipe, network, width, hidden, surrogate, levels=levels)
     labels = ("cat", "dog", "frog")
     return Experiment(chosen, "photos", "0" * 64, labels, size, "crop", NORMALISATION, "train-snn")
 
@@ -49,6 +50,9 @@ def network(described: Experiment, seed: int = 0) -> SpikingNetwork:
                 module.shift.normal_(0, 0.2)
             elif isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
                 module.weight.mul_(5)  # deep untrained networks fall silent otherwise
+        for layer in made.populations():
+            for step in layer.neuron.steps:
+                step.uniform_(0.2, 0.9)
     set_thresholds(made, images, 70.0)
     return made.eval()
 

@@ -43,7 +43,11 @@ def test_spikes_are_theirs_away_from_rounding(family: Family, data: st.DataObjec
     foreign = from_module(network, picture)
     images = pictures(picture)
     for lower in (to_float32, to_int8):
-        graph = lower(foreign.fold())
+        try:
+            graph = lower(foreign.fold())
+        except ModelError as error:
+            assert "several levels need a mean of whole grey levels" in error.message
+            continue
         parity = compare(foreign, graph, OrtBackend(graph, threads=1), images)
         assert parity.rounded <= 2 + 1e-3 * parity.spikes
     assert foreign.framework == family.name
@@ -134,6 +138,32 @@ def test_forward_passes_as_people_write_them(make: Any, mean: tuple[float, ...])
     assert all(0 < spikes[w.layer].mean() < 1 for w in foreign.lowered.watched)
 
 
+@pytest.mark.parametrize("lower", [to_float32, to_int8])
+@pytest.mark.parametrize("most", [2, 3, 15])
+def test_counts_of_spikes_are_rounded_as_theirs(lower: Any, most: int) -> None:
+    """Whole numbers everywhere, and currents on every level: ½ and 2½ are silent, 1½ is not."""
+    ilif = neuron.ILIFNode(
+        v_threshold=20.0, surrogate_function=surrogate.MultiLevelSpikeCount(most)
+    )
+    first, last = layer.Conv2d(3, 2, 1, bias=False), layer.Linear(32, 2, bias=False)
+    network = nn.Sequential(first, ilif, layer.Flatten(), last)
+    with torch.no_grad():
+        first.weight[:] = torch.tensor([[1.0, 0, 0], [127, 0, 0]]).view(2, 3, 1, 1)
+        last.weight.copy_(torch.randint(-127, 128, (2, 32)))
+    foreign = from_module(network, Picture.of(("a", "b"), (4, 4), (0.0,), (1 / 255,)))
+    graph = lower(foreign.fold())
+    assert [node.levels for node in graph.populations] == [most]
+    images = np.random.default_rng(0).integers(0, 26, (48, 4, 4, 1), np.uint8) * 10
+    images = images.repeat(3, axis=3)
+    theirs, _ = foreign.run(torch.from_numpy(images))
+    spikes = reference.run(graph, images).spikes["1"]
+    assert (spikes == theirs["1"]).all()
+    expected = np.rint(images[..., 0] / 20).clip(0, most)
+    assert (spikes[:, 0] == expected).all() and expected.max() == min(most, 12)
+    parity = compare(foreign, graph, OrtBackend(graph, threads=1), images[:8])
+    assert parity.rounded == 0
+
+
 def test_grey_pictures_cause_the_current_that_they_did() -> None:
     """One channel becomes three weights that add up to it."""
     torch.manual_seed(0)
@@ -154,7 +184,8 @@ def test_one_neuron_beyond_rounding_is_found_and_named(wrong: str) -> None:
     def original(images: Tensor) -> tuple[Any, Tensor]:
         spikes, logits = honest.original(images)
         if wrong == "a spike":
-            spikes["3"].flat[images[:, 0].numel() // 4] ^= True
+            fired = spikes["3"]
+            fired.flat[images[:, 0].numel() // 4] = not fired.flat[images[:, 0].numel() // 4]
         else:
             logits[1, 2] += 0.01
         return spikes, logits

@@ -76,13 +76,13 @@ def assert_on_grid(graph: SpikingGraph, bits: int) -> None:
     assert graph.weight_bits == bits
 
 
-@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize(("bits", "levels"), [(8, 1), (6, 1), (4, 1), (4, 2)])
 @pytest.mark.parametrize(("name", "recipe", "size", "hidden"), CASES)
 def test_the_graph_is_what_was_trained(
-    name: str, recipe: RecipeName, size: tuple[int, int], hidden: int, bits: int
+    name: str, recipe: RecipeName, size: tuple[int, int], hidden: int, bits: int, levels: int
 ) -> None:
     """After a few steps of training, dropout and all."""
-    described = networks.experiment(name, recipe, size, width=0.06, hidden=hidden)
+    described = networks.experiment(name, recipe, size, width=0.06, hidden=hidden, levels=levels)
     made = integer_network(described, bits, seed=5).train()
     before = exported(described, made)
     optimiser = torch.optim.AdamW(made.parameters(), 3e-3)
@@ -107,12 +107,12 @@ def test_the_graph_is_what_was_trained(
 
 
 @settings(deadline=None, max_examples=5)
-@given(st.integers(0, 2**31), st.sampled_from(BITS), st.sampled_from(CASES[::2]))
+@given(st.integers(0, 2**31), st.sampled_from(BITS), st.sampled_from(CASES[::2]), st.integers(1, 3))
 def test_the_stage_begins_where_quantisation_without_training_ends(
-    seed: int, bits: int, case: tuple[str, RecipeName, tuple[int, int], int]
+    seed: int, bits: int, case: tuple[str, RecipeName, tuple[int, int], int], levels: int
 ) -> None:
     name, recipe, size, hidden = case
-    described = networks.experiment(name, recipe, size, width=0.05, hidden=hidden)
+    described = networks.experiment(name, recipe, size, width=0.05, hidden=hidden, levels=levels)
     ordinary = networks.network(described, seed).float()
     folded = fold(Trained(ordinary, described, {}, []))
     quantised = to_int8(networks.with_bits(folded, bits))

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from graphs import example_of_levels, pictures
 from in_memory import in_memory
 
 from snn_export import report
@@ -105,6 +106,16 @@ def test_accuracy_is_that_of_the_torch_network_and_of_the_engine() -> None:
     assert accuracy.exported == (exact == labels).mean()
     assert accuracy.trained == (torch_says == labels).mean()
     assert accuracy.agreement == (exact == torch_says).mean()
+
+
+def test_every_spike_of_a_neuron_counts() -> None:
+    graph = example_of_levels()
+    spikes = reference.run(graph, pictures(graph.image, 3)).spikes
+    rates = sent_rates(graph, {**spikes})
+    assert rates["conv1"] == spikes["conv1"].mean()
+    most = spikes["conv2"].reshape(3, 4, 4, 2, 4, 2).max(axis=(3, 5))
+    assert most.max() == 3 and rates["pool2"] == most.mean()
+    assert rates["both"] == ((spikes["conv1"] + spikes["conv2"]) != 0).mean()
 
 
 def test_rates_are_those_of_the_interpreter() -> None:

@@ -188,6 +188,50 @@ def test_clamp_keeps_leaks_and_thresholds_in_range() -> None:
     assert neuron.threshold.tolist() == pytest.approx([1e-3, 1e-3, 0.5, 9.0])
 
 
+def test_steps_stay_above_zero_so_that_levels_keep_their_order() -> None:
+    neuron = LIF(3, "rectangle", 3)
+    with torch.no_grad():
+        neuron.steps[0].copy_(torch.tensor([-5.0, 0.0, 0.25]))
+    neuron.clamp()
+    assert neuron.steps[0].tolist() == pytest.approx([1e-3, 1e-3, 0.25])
+    assert (neuron.thresholds().diff(dim=0) > 0).all()
+
+
+@pytest.mark.parametrize("timesteps", [1, 4])
+@pytest.mark.parametrize("shape", [(5, CHANNELS), (5, CHANNELS, 2, 3)])
+def test_several_levels_are_so_many_neurons_of_one(shape: tuple[int, ...], timesteps: int) -> None:
+    """Σ_k [V > θ_k] with θ taken away for each spike, and the sum of the surrogates' slopes."""
+    torch.manual_seed(1)
+    neuron = LIF(CHANNELS, "tanh", 3).double()
+    with torch.no_grad():
+        for parameter in (neuron.threshold, *neuron.steps):
+            parameter.uniform_(0.3, 1.2)
+    current = (2 * torch.randn(timesteps, *shape).double()).requires_grad_()
+    theta = neuron.threshold.view(-1, *[1] * (len(shape) - 2))
+    spikes = neuron(current / theta)
+    assert set(spikes.flatten().tolist()) == {0, 1, 2, 3}
+    levels = [torch.zeros_like(theta)]
+    for step in neuron.steps:
+        levels.append(levels[-1] + step.view_as(theta))
+    membrane = torch.zeros(shape).double()
+    expected: list[Tensor] = []
+    slopes: list[Tensor] = []
+    for each in current / theta:
+        membrane = membrane + each  # the leak is 1 at first
+        each_slope = torch.stack([sech2(membrane - 1 - level) for level in levels])
+        slopes.append(each_slope.sum(0).detach())
+        expected.append(torch.stack([membrane > 1 + level for level in levels]).double().sum(0))
+        membrane = membrane - expected[-1]
+    assert torch.equal(spikes, torch.stack(expected))
+    spikes[-1].sum().backward()
+    assert current.grad is not None
+    # The last current moves the last membrane alone, by 1/θ.
+    torch.testing.assert_close(current.grad[-1], slopes[-1] / theta.detach())
+    last = sech2(membrane.detach() + expected[-1] - 1 - levels[2].detach())
+    dims = [0, *range(2, len(shape))]
+    torch.testing.assert_close(neuron.steps[1].grad, -last.sum(dims))
+
+
 def test_an_unknown_surrogate_is_refused() -> None:
     with pytest.raises(ValueError, match="'sigmoid' is none of triangle, rectangle, tanh"):
         LIF(1, "sigmoid")

@@ -17,13 +17,15 @@ Regulariser = Literal["synaptic", "hoyer"]
 Precision = Literal["float32", "bfloat16"]
 ClassWeights = Literal["none", "balanced"]
 
+MOST_LEVELS = 15
+"""Thresholds that a neuron of an exported graph may have."""
 BITS = (8, 6, 4)
 """Bits of integer weights that can be chosen."""
 RATE_LIMITS = (0.005, 0.6)
 """Share of a layer's neurons that may fire; outside it a layer says almost nothing."""
 
-OF_THE_FILE = ("network", "recipe", "width", "hidden", "surrogate", "dropout", "image_size", "fit",
-               "timesteps", "percentile")  # fmt: skip
+OF_THE_FILE = ("network", "recipe", "width", "hidden", "surrogate", "dropout", "levels",
+               "image_size", "fit", "timesteps", "percentile")  # fmt: skip
 """Flags that say what the file says already that a run begins with."""
 
 OF_THE_ANN = ("network", "recipe", "width", "hidden")

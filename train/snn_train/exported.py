@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import INPUT, Population, SpikingGraph
@@ -92,21 +91,26 @@ def _fill(network: SpikingNetwork, graph: SpikingGraph, name: str) -> None:
 
 
 def _fill_layer(layer: Layer, population: Population, name: str) -> None:
-    if len(population.projections) != 1 or population.threshold.ndim != 1:
+    if len(population.projections) != 1 or population.threshold.ndim == 3:
         raise _refuse(name, f"{population.name} adds currents whose scales export has joined")
+    if population.levels != 1 + len(layer.neuron.steps):
+        raise _refuse(name, f"{population.name} has {population.levels} levels")
     (projection,) = population.projections
     weight = torch.from_numpy(projection.weight.astype("float32"))
     factor = DEVIATION if projection.source == INPUT else 1.0
     if weight.shape != layer.synapse.weight.shape or layer.norm is None:
         raise _refuse(name, f"{population.name} has weights {tuple(weight.shape)}")
     layer.synapse.weight.copy_(weight * factor)
-    threshold: Tensor = torch.from_numpy(population.threshold.copy())
+    first, *higher = torch.from_numpy(population.threshold.copy()).view(-1, len(weight))
     norm = layer.norm
     assert norm.running_mean is not None and norm.running_var is not None
     norm.running_mean.zero_()
     norm.running_var.fill_(1 - norm.eps)
-    norm.shift.copy_(1 - threshold)
+    norm.shift.copy_(1 - first)
     layer.neuron.threshold.fill_(1.0)
+    for step, threshold in zip(layer.neuron.steps, higher, strict=True):
+        step.copy_(threshold - first)
+        first = threshold
 
 
 def _refuse(name: str, problem: str) -> ModelError:

@@ -12,6 +12,7 @@ from snn_train import duration
 from snn_train.choices import (
     BITS,
     DATA,
+    MOST_LEVELS,
     OF_ANY_SIZE,
     OF_THE_ANN,
     OF_THE_FILE,
@@ -42,6 +43,8 @@ EXAMPLES = f"""examples:
       epochs and width by the measured speed of this machine, to end in half an hour
   train-snn --data digits --int-bits 4
       one more stage after T=1, trained through the quantiser: integers of 4 bits
+  train-snn --data digits --levels 2 --spike-rate 0.1
+      two thresholds a neuron, which sends 0, 1 or 2 spikes; the budget counts every one
   train-snn --data digits --from runs/digits/t1.pt --int-bits 6 --out runs/digits-int6
       that stage alone, from the T=1 network of an earlier run
   train-snn --data imagefolder:photos --from bundled
@@ -56,13 +59,13 @@ data: {", ".join(DATA)}"""
 ON_RESUME = ("resume", "format", "device", "threads", "micro_batch", "compile", *REMEDIES)
 """Flags that may differ when a run goes on; all others are fixed by its checkpoint."""
 OF_A_BEGINNING = ("data", "out", "network", "recipe", "width", "hidden", "surrogate", "dropout",
-                  "image_size", "fit", "timesteps", "epochs", "batch_size", "optimiser",
+                  "levels", "image_size", "fit", "timesteps", "epochs", "batch_size", "optimiser",
                   "weight_decay", "label_smoothing", "distillation", "augment",
                   "ema", "seed", "regulariser", "int_bits", "from", "precision",
                   "class_weights", "fine_tune", "ann", "budget")  # fmt: skip
 """The others."""
-OF_A_RECIPE = ("network", "width", "hidden", "surrogate", "dropout", "batch_size", "optimiser",
-               "weight_decay", "label_smoothing", "distillation", "seed",
+OF_A_RECIPE = ("network", "width", "hidden", "surrogate", "dropout", "levels", "batch_size",
+               "optimiser", "weight_decay", "label_smoothing", "distillation", "seed",
                "precision", "regulariser", "ema", "int_bits", "class_weights",
                "fine_tune")  # fmt: skip
 """Flags that are fields of a recipe; so are `REMEDIES`."""
@@ -160,6 +163,8 @@ def _add_network(group: Any) -> None:
     group.add_argument("--surrogate", choices=get_args(Surrogate))
     dropout = number("from 0, below 1", lambda value: 0 <= value < 1)
     group.add_argument("--dropout", type=dropout)
+    levels = "thresholds of a neuron: the most spikes it sends at once (default 1)"
+    group.add_argument("--levels", type=whole_number(1, MOST_LEVELS), metavar="K", help=levels)
     group.add_argument("--image-size", metavar="HxW", help="imagefolder, imagenet: e.g. 32x32")
     group.add_argument("--fit", choices=("crop", "stretch"), default="crop")
 

@@ -6,6 +6,8 @@ weights w and a threshold θ′ as at export. Each output channel has one grid f
     q = L / max |w|      L = 2^(bits−1) − 1      k = Σ round(q w) s      t = ⌊q θ′⌋
     fires where k > t                             u = (k − t) / (q θ)
 
+Neurons of several levels have a t for each, of its own θ, and spike once for each that k exceeds.
+
 s are pixels x − m, spikes, or counts of spikes, all integers, so k is one too and float32 adds it
 up without rounding. With θ the neuron's own threshold, u is the I/θ − 1 of the stages before, and
 the surrogate of u lets gradients through. Rounding counts as the identity on the way back, and q as
@@ -38,9 +40,9 @@ class Grid:
     weights: tuple[Tensor, ...]
     """round(q w), `(O, I, kh, kw)` or `(O, I)`: the synapse's, then the shortcut's."""
     threshold: Tensor
-    """`(O,)`: t"""
+    """`(K, O)`: t of every level."""
     unit: Tensor
-    """`(O,)`: q θ, the neuron's own threshold on the grid."""
+    """`(O,)`: q θ, the neuron's own first threshold on the grid."""
 
 
 class _Rounded(torch.autograd.Function):
@@ -105,8 +107,13 @@ class IntegerNetwork(SpikingNetwork):
             current = current + _project(layer.shortcut, grid.weights[1], values)
         if layer.max_pool and layer.plan.pool > 1:
             current = F.max_pool2d(current, layer.plan.pool)
-        excess = current - broadcast(grid.threshold.float(), current)
-        return layer.neuron.fire_beyond(excess, broadcast(grid.unit.float(), current))
+        unit = broadcast(grid.unit.float(), current)
+        first, *others = (current - broadcast(t, current) for t in grid.threshold.float())
+        layer.neuron.record(first / unit + 1)
+        spikes = layer.neuron.fire_beyond(first, unit)
+        for excess in others:
+            spikes = spikes + layer.neuron.fire_beyond(excess, unit)
+        return spikes
 
     def pixels(self, images: Tensor) -> Tensor:
         """The integers x − m that were normalised, in float32."""
@@ -116,7 +123,7 @@ class IntegerNetwork(SpikingNetwork):
     def grid(self, layer: Layer) -> Grid:
         """Fold what is in front of a population, and put it on its grid."""
         plan = layer.plan
-        own = layer.neuron.threshold.double().expand(plan.channels)
+        own = layer.neuron.thresholds().expand(-1, plan.channels)
         folded = [_fold(layer.synapse, layer.norm, self._factor(plan.source))]
         if plan.shortcut:
             factor = self._factor(plan.shortcut)
@@ -131,7 +138,7 @@ class IntegerNetwork(SpikingNetwork):
         return Grid(
             tuple(_on_grid(weight, scale) for weight, _ in folded),
             _through(exact, threshold),
-            own * scale,
+            own[0] * scale,
         )
 
     def readout_grid(self) -> tuple[Tensor, Tensor]:

@@ -41,6 +41,7 @@ class Architecture:
     surrogate: str = "rectangle"
     dropout: float = 0.0
     """After every population, one mask for all timesteps."""
+    levels: int = 1  # thresholds of a neuron
 
 
 class Shift(nn.BatchNorm2d):
@@ -85,8 +86,7 @@ class Layer(nn.Module):
         faithful = architecture.recipe == "iir"
         channels = described.channels
         self.plan = described
-        self.max_pool = not faithful
-        self.dropout = architecture.dropout
+        self.max_pool, self.dropout = not faithful, architecture.dropout
         self.synapse: nn.Conv2d | nn.Linear
         if described.kind == "dense":
             # As in the paper, dense layers of recipe iir have neither bias nor normalisation.
@@ -103,7 +103,8 @@ class Layer(nn.Module):
             inputs, stride = described.shortcut_channels, described.shortcut_stride
             self.shortcut = nn.Conv2d(inputs, channels, 1, stride, bias=not normalised)
             self.shortcut_norm = Shift(channels) if normalised else None
-        self.neuron = neurons(1 if faithful else channels, architecture.surrogate)
+        thresholds = 1 if faithful else channels
+        self.neuron = neurons(thresholds, architecture.surrogate, architecture.levels)
 
     def normalised_weights(self) -> list[Tensor]:
         """Weights whose norm has no effect, because a normalisation follows."""

@@ -1,25 +1,33 @@
 """The leaky integrate-and-fire neuron of IIR-SNN, and the surrogates that let gradients through.
 
-    V[t] = λ V[t−1] + I[t]        s[t] = 1 if V[t] > θ else 0        V[t] ← V[t] − θ s[t]
+    V[t] = λ V[t−1] + I[t]        s[t] = Σ_k [V[t] > θ_k]        V[t] ← V[t] − θ s[t]
 
-V is the membrane, I the current, θ the threshold, λ the leak (Chowdhury et al., "One Timestep is
-All You Need", ECCV 2022). Everything is divided by θ, which changes no spike and no gradient, since
-the reset s is a constant to the gradient, as in the authors' code:
+V is the membrane, I the current, θ = θ_0 the threshold, λ the leak (Chowdhury et al., "One Timestep
+is All You Need", ECCV 2022). There is one threshold, or one for each of K levels: s is 0 to K then,
+and each spike takes θ away. Everything is divided by θ, which changes no spike and no gradient,
+since the reset s is a constant to the gradient, as in the authors' code:
 
-    U = V / θ:   U[t] = λ U[t−1] + I[t]/θ     s[t] = 1 if U[t] > 1 else 0     U[t] ← U[t] − s[t]
+    U = V / θ:   U[t] = λ U[t−1] + I[t]/θ     s[t] = Σ_k [U[t] > 1 + r_k]     U[t] ← U[t] − s[t]
 
-1/θ is then a factor on the current, which a normalisation in front can absorb for free.
+r_k is how far level k lies above the first, a sum of steps. 1/θ is then a factor on the current,
+which a normalisation in front can absorb for free. The slope of a sum is the sum of the slopes.
 The derivative ds/dU is a surrogate of u = U − 1. At T = 1 neither λ nor the reset has any effect.
 """
 
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from snn_train.choices import MOST_LEVELS
+
 LOWEST_THRESHOLD = 1e-3
-"""Thresholds are held at or above this: dividing by a θ ≤ 0 would turn the comparison around."""
+"""Thresholds are held at or above this: dividing by a θ ≤ 0 would turn the comparison around. So is
+the step from each to the next: levels stay in their order."""
+FIRST_STEP = 0.8
+"""From a threshold to the next before training, in units of the first."""
 
 
 def triangle(u: Tensor) -> Tensor:
@@ -89,14 +97,21 @@ class Neuron(nn.Module):
     Args:
         channels: thresholds, one a channel; 1 for one scalar a layer, as in the paper.
         surrogate: a key of `SURROGATES`.
+        levels: K, thresholds of a neuron.
     """
 
-    def __init__(self, channels: int, surrogate: str) -> None:
+    def __init__(self, channels: int, surrogate: str, levels: int = 1) -> None:
         super().__init__()
         if surrogate not in SURROGATES:
             raise ValueError(f"surrogate {surrogate!r} is none of {', '.join(SURROGATES)}")
+        if not 1 <= levels <= MOST_LEVELS:
+            raise ValueError(f"{levels} levels, expected 1 to {MOST_LEVELS}")
         self.surrogate = surrogate
         self.threshold = nn.Parameter(torch.ones(channels))
+        self.steps = nn.ParameterList(
+            torch.full((channels,), FIRST_STEP) for _ in range(levels - 1)
+        )
+        """From each level's threshold to the next, in units of the first."""
         self.membranes: list[Tensor] | None = None
         """Set to a list to have U recorded at every timestep, before the reset."""
 
@@ -105,14 +120,31 @@ class Neuron(nn.Module):
         if len(drive) > 1:
             return self.over_time(drive)
         self.record(drive[0])
-        return fire(drive, self.surrogate)
+        return self.spikes(drive[0])[None]
 
     def over_time(self, drive: Tensor) -> Tensor:
         """The same for T > 1; `record` gets each timestep's U."""
         raise NotImplementedError
 
+    def spikes(self, membrane: Tensor) -> Tensor:
+        """Return Σ_k [U > 1 + r_k] for membranes `(B, C, …)` in units of the first threshold."""
+        spikes = fire(membrane, self.surrogate)
+        for rise in self.rises():
+            column = rise.to(membrane.dtype).view(-1, *[1] * (membrane.dim() - 2))
+            spikes = spikes + fire(membrane - column, self.surrogate)
+        return spikes
+
+    def rises(self) -> list[Tensor]:
+        """r_1, r_2, … `(C,)`: how far each level lies above the first, in units of that."""
+        return list(accumulate(self.steps))
+
+    def thresholds(self) -> Tensor:
+        """θ of every level, `(K, C)` in float64."""
+        first = self.threshold.double()
+        return torch.stack([first, *(first * (1 + rise.double()) for rise in self.rises())])
+
     def fire_beyond(self, excess: Tensor, unit: Tensor) -> Tensor:
-        """Return the spikes at T = 1 of integer currents, `(B, C, …)`.
+        """Return the spikes of one level at T = 1 of integer currents, `(B, C, …)`.
 
         Args:
             excess: how far each is above the largest integer that stays silent. Compared with ½, so
@@ -120,7 +152,6 @@ class Neuron(nn.Module):
             unit: the neuron's threshold in the same units; broadcasts to `excess`.
         """
         u = excess / unit
-        self.record(u + 1)
         spikes: Tensor = _FireBeyond.apply(u, excess.detach(), SURROGATES[self.surrogate])  # type: ignore[no-untyped-call]  # torch leaves apply untyped
         return spikes
 
@@ -131,15 +162,17 @@ class Neuron(nn.Module):
 
     @torch.no_grad()
     def clamp(self) -> None:
-        """Keep parameters in their ranges, here θ > 0; called after every optimiser step."""
-        self.threshold.clamp_(min=LOWEST_THRESHOLD)
+        """Keep parameters in their ranges, here θ and steps > 0; called after every optimiser
+        step."""
+        for positive in (self.threshold, *self.steps):
+            positive.clamp_(min=LOWEST_THRESHOLD)
 
 
 class LIF(Neuron):
     """Leaky integrate-and-fire neurons with a trainable leak and a soft reset."""
 
-    def __init__(self, channels: int, surrogate: str) -> None:
-        super().__init__(channels, surrogate)
+    def __init__(self, channels: int, surrogate: str, levels: int = 1) -> None:
+        super().__init__(channels, surrogate, levels)
         self.leak = nn.Parameter(torch.ones(1))
 
     def over_time(self, drive: Tensor) -> Tensor:
@@ -149,7 +182,7 @@ class LIF(Neuron):
         for current in drive:
             membrane = leak * membrane + current
             self.record(membrane)
-            spikes.append(fire(membrane, self.surrogate))
+            spikes.append(self.spikes(membrane))
             membrane = membrane - spikes[-1].detach()
         return torch.stack(spikes)
 
@@ -160,6 +193,6 @@ class LIF(Neuron):
         self.leak.clamp_(0, 1)
 
 
-def neurons(channels: int, surrogate: str) -> Neuron:
+def neurons(channels: int, surrogate: str, levels: int) -> Neuron:
     """Return the neurons of a layer. Only here a kind of them is named."""
-    return LIF(channels, surrogate)
+    return LIF(channels, surrogate, levels)

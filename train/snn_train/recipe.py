@@ -53,6 +53,7 @@ class Recipe:
     surrogate: Surrogate = "rectangle"
     dropout: float = 0.0
     """After every population, one mask for all timesteps."""
+    levels: int = 1  # thresholds of a neuron
     batch_size: int = 256
     optimiser: Optimiser = "adamw"
     learning_rate: float = 2e-3
@@ -188,8 +189,7 @@ class Recipe:
         return cls(**settings | network | mine)
 
 
-NETWORK_FIELDS = ("name", "network", "width", "hidden", "surrogate", "dropout")
-
+NETWORK_FIELDS = ("name", "network", "width", "hidden", "surrogate", "dropout", "levels")
 
 IIR_BN = Recipe(
     straight(20, 72),

@@ -25,7 +25,8 @@ from snn_export.importers.layers import (
 )
 from snn_runtime.graph import INPUT
 
-Spikes = dict[str, npt.NDArray[np.bool_]]
+Spikes = dict[str, npt.NDArray[np.bool_] | npt.NDArray[np.uint8]]
+"""Of every layer of neurons: bool, or of several levels how many."""
 
 
 @torch.no_grad()

@@ -120,6 +120,8 @@ class Fired:
     """v₀"""
     closed: bool = False
     """Fires at θ too."""
+    higher: tuple[tuple[Array, bool], ...] = ()
+    """θ and closed of further levels, each above the last: a spike more."""
 
 
 Layer: TypeAlias = Weighted | Normalised | Scaled | Pooled | Windowed | Joined | Flattened | Fired

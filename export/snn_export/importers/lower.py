@@ -184,18 +184,23 @@ class _Lowering:
         if layer.name == self.network.output:
             return current
         name = self._name(layer.name)
-        threshold = per_channel(layer.name, "threshold", layer.threshold, current)
+        levels = [(layer.threshold, layer.closed), *layer.higher]
+        each = [per_channel(layer.name, "threshold", theta, current) for theta, _ in levels]
+        threshold, closed = np.array(each), np.array([at for _, at in levels])
+        if not layer.higher:
+            threshold, closed = threshold[0], closed[0]
         synapses = tuple(self._finished(s) for s in current.synapses)
-        neurons = fold_threshold(name, synapses, threshold, closed=layer.closed)
+        neurons = fold_threshold(name, synapses, threshold, closed=closed)
         self.nodes.append(neurons)
-        self.constants[name] = current.constants + np.abs(threshold)
+        self.constants[name] = current.constants + np.abs(each).max(axis=0)
         node, shape, pools = name, current.shape, []
         for window in current.pools:
+            check_maximum(layer.name, Signal(node, shape, most=len(levels)), window)
             pools.append(self._name(f"{name}.pool"))
             self.nodes.append(ored(pools[-1], node, window, shape[0]))
             node, shape = pools[-1], shrunk(layer.name, shape, window)
         self.watched.append(Watched(layer.name, name, tuple(pools)))
-        return Signal(node, shape, flat=current.flat)
+        return Signal(node, shape, flat=current.flat, most=len(levels))
 
     def _membrane(self, layer: Fired, current: Current) -> Current:
         """a x + v₀"""

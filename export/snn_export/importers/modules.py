@@ -98,8 +98,10 @@ class _Program:
         images = images.reshape(self.traced.shape)
         received: dict[str, Tensor] = {}
         spikes: Spikes = {}
+        fired = (each for each in self.traced.layers.layers if isinstance(each, Fired))
+        several = {each.name for each in fired if each.higher}
         hooks = [
-            module.register_forward_hook(_recorder(layer, received, spikes))
+            module.register_forward_hook(_recorder(layer, received, spikes, layer in several))
             for layer, module in self.neurons.items()
         ]
         self.framework.reset(self.network)
@@ -131,14 +133,16 @@ class _Program:
         return logits
 
 
-def _recorder(layer: str, received: dict[str, Tensor], spikes: Spikes) -> Callable[..., None]:
+def _recorder(
+    layer: str, received: dict[str, Tensor], spikes: Spikes, several: bool
+) -> Callable[..., None]:
     def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
         fired = output[0] if isinstance(output, tuple) else output
         current = inputs[0]
         if several_steps(module):
             fired, current = fired[0], current[0]
         received[layer] = current
-        spikes[layer] = (fired != 0).numpy()
+        spikes[layer] = fired.byte().numpy() if several else (fired != 0).numpy()
 
     return record
 

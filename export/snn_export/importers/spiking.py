@@ -12,7 +12,7 @@ from snn_export.importers.layers import unsupported
 
 @dataclass(frozen=True, eq=False)
 class Neuron:
-    """Fires where a x + v₀ > θ, or ≥ θ if closed; see `layers.Fired`."""
+    """Fires where a x + v₀ > θ, or ≥ θ if closed, once a level; see `layers.Fired`."""
 
     threshold: Array
     gain: Array
@@ -20,6 +20,7 @@ class Neuron:
     closed: bool
     gives_pair: bool = False
     """Returns spikes and membrane."""
+    higher: tuple[tuple[Array, bool], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 IFNode               h = v₀ + x
 LIFNode              h = v₀ + x/τ    or, decay_input=False,    h = v₀ + x
 ParametricLIFNode    the same with 1/τ = sigmoid(w)
+ILIFNode             h = x, and not a spike but round(clip(h / v_threshold, 0, D)) of them
 
-spike if h ≥ v_threshold: equality fires
+spike if h ≥ v_threshold: equality fires. An ILIFNode's levels lie at ½, 1½, … times v_threshold; as
+it rounds to even, every other one fires at its threshold too.
 
 `activation_based` is one package in version 2 and one module before; `clock_driven`, older still,
 has classes of their own for several timesteps, `MultiStepIFNode` and the like.
@@ -16,12 +18,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from snn_export.fold import Array
 from snn_export.importers.layers import unsupported
 from snn_export.importers.spiking import Framework, Neuron, fires_at_zero, within
+from snn_runtime.graph.population import MAX_LEVELS
 
 HOMES = ("spikingjelly.activation_based", "spikingjelly.clock_driven")
 PACKAGES = tuple(f"{home}.neuron" for home in HOMES)
-KNOWN = ("IFNode", "SimpleIFNode", "LIFNode", "SimpleLIFNode", "ParametricLIFNode")
+KNOWN = ("IFNode", "SimpleIFNode", "LIFNode", "SimpleLIFNode", "ParametricLIFNode", "ILIFNode")
 SEVERAL = "MultiStep"
 
 
@@ -42,9 +46,30 @@ def _neuron(name: str, module: nn.Module) -> Neuron:
     start = 0.0 if rest is None else float(rest)
     surrogate = module.surrogate_function
     assert callable(surrogate)
-    closed = fires_at_zero(name, surrogate)
     threshold = np.asarray(module.v_threshold, np.float64)
+    if kind == "ILIFNode":
+        (first, closed), *higher = _steps(name, surrogate, threshold)
+        return Neuron(first, np.asarray(gain), np.asarray(start), closed, higher=tuple(higher))
+    closed = fires_at_zero(name, surrogate)
     return Neuron(threshold, np.asarray(gain), np.asarray(start), closed)
+
+
+def _steps(name: str, count: Any, threshold: Array) -> list[tuple[Array, bool]]:
+    """θ of every level of spikes that are rounded, and whether a spike comes at θ itself.
+
+    Raises:
+        ModelError: `unsupported`: more spikes than a neuron of a graph sends, or other steps.
+    """
+    most = int(count.max_spike_count)
+    if most > MAX_LEVELS:
+        raise unsupported(name, f"sends up to {most} spikes, a graph's neuron at most {MAX_LEVELS}")
+    below = torch.arange(most, dtype=torch.float64)
+    with torch.no_grad():
+        beside, at = count(below[:, None] + torch.tensor([0.499, 0.501])), count(below + 0.5)
+    rounds = torch.equal(beside, torch.stack([below, below + 1], 1))
+    if not rounds or not bool(((at == below) | (at == below + 1)).all()):
+        raise unsupported(name, "its spike function does not round, expected steps at ½, 1½, …")
+    return [((k + 0.5) * threshold, bool(at[k] > k)) for k in range(most)]
 
 
 def _decay(kind: str, module: nn.Module) -> float:

@@ -137,6 +137,7 @@ class _Walk:
             neuron.gain,
             neuron.rest,
             neuron.closed,
+            neuron.higher,
         )
         self.values.add(layer, self.values.shapes[source])
         self.neurons[layer.name] = name

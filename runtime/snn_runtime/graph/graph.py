@@ -5,9 +5,10 @@ population sums its projections and fires where the current exceeds the threshol
 
     current[n, o] = Σ_p (W_p ∗ s_p)[n, o]        s[n, o] = 1 if current[n, o] > θ[o] else 0
 
-W are int8, θ half-integers, s bits: integer arithmetic without rounding, hence the same bits on
-every machine and in every engine that adds integers correctly. A half-integer threshold makes `>`
-and `>=` the same and gives engines in floating point a guard band of ½.
+W are int8, θ half-integers, s bits, or numbers where a neuron has several thresholds: integer
+arithmetic without rounding, hence the same bits on every machine and in every engine that adds
+integers correctly. A half-integer threshold makes `>` and `>=` the same and gives engines in
+floating point a guard band of ½.
 """
 
 import hashlib
@@ -87,7 +88,7 @@ class SpikingGraph:
         return self.exact and self.bounds[population] <= INT16_BOUND
 
     def largest_sent(self, source: str) -> int:
-        """The largest |value| that a node sends: 1 for spikes."""
+        """The largest |value| that a node sends: for spikes 1, or as many as a neuron's levels."""
         bound = self.bounds[source]
         return next((node.largest(bound) for node in self.nodes if node.name == source), bound)
 

@@ -26,7 +26,7 @@ class NodeKind(ABC):
 
     name: str
     fires: ClassVar[bool] = False
-    """Whether the value is a current, of which only a spike is sent."""
+    """Whether the value is a current, of which only spikes are sent."""
 
     @property
     @abstractmethod
@@ -56,7 +56,7 @@ class NodeKind(ABC):
 
     def largest(self, bound: int) -> int:
         """Return the largest |number| sent, given the largest |value|."""
-        return 1 if self.fires else bound
+        return bound
 
     @abstractmethod
     def compute(

@@ -18,15 +18,19 @@ from snn_runtime.graph.projection import Projection
 from snn_runtime.graph.values import INPUT, Numbers, Shape, check_events, refuse, source_shape
 
 T = TypeVar("T")
-SCHEMA = 3
+SCHEMA = 4
 """Latest version of model.onnx, which has all that stands here."""
 
 
 @dataclass(frozen=True)
 class Pool(NodeKind):
-    """A window of k × k spikes that tiles the map: whether any spiked, or how many.
+    """A window of k × k neurons that tiles the map: whether any spiked, or how many spikes came.
 
     max: sent = max s (OR)        sum: sent = Σ s (0 … k², an average with 1/k² folded on)
+
+    Behind K levels a maximum goes to K and a sum to K k². The maximum of counts is the count of the
+    maximum, max Σ_k [c > θ_k] = Σ_k [max c > θ_k], for a step never falls. So what pools currents
+    in training is a pool behind the neurons here, and level by level it is OR all the same.
     """
 
     name: str

@@ -30,7 +30,8 @@ class Activity:
     """What a network did with a batch of pictures."""
 
     spikes: dict[str, npt.NDArray[np.uint8]]
-    """`[N, C, H, W]` or `[N, O]` of 0 and 1 for every population, in graph order."""
+    """`[N, C, H, W]` or `[N, O]` for every population, in graph order: of 0 and 1, or with K levels
+    of 0 to K."""
     currents: dict[str, Numbers]
     """What the thresholds were compared with, same shapes; empty unless asked for."""
     logits: FloatArray

@@ -23,7 +23,7 @@ def check(
 ) -> tuple[dict[str, Shape], dict[str, int]]:
     """Return the shape per example and the largest |value| of the image and of every node.
 
-    A population's bound is that of its current; what it sends on is a bit.
+    A population's bound is that of its current; what it sends on are spikes.
 
     Raises:
         ModelError: `bad_graph`, naming the node and what is wrong with it.

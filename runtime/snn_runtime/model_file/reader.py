@@ -154,19 +154,30 @@ def _node(name: str, block: _Block, tensors: Tensors) -> Node:
         return Pool(name, _input(last, 0), "max", _attribute(last, "kernel_shape", 2)[0])
     if last.op_type == "Conv":
         return Pool(name, _input(last, 0), "sum", tensors.use_window(name))
-    if last.op_type in _ELEMENTWISE:
+    comparisons = sum(node.op_type == "Greater" for node in block.values())
+    if last.op_type in _ELEMENTWISE and not comparisons:
         product = block.get(f"{name}/both", last)  # of IAND: x − x y
         return Elementwise(name, _ELEMENTWISE[last.op_type], _input(last, 0), _input(product, 1))
-    if last.op_type != "Cast":
+    if last.op_type not in ("Cast", "Add"):
         raise _refuse(f"{name!r:.80} ends in {last.op_type}, expected a node of the graph")
     projections = tuple(
         _projection(node, block, tensors)
         for node in block.values()
         if node.op_type in ("Conv", "Gemm")
     )
+    return Population(name, projections, _threshold(name, comparisons, tensors))
+
+
+def _threshold(name: str, levels: int, tensors: Tensors) -> Array:
+    """`[O]`, `[O, H, W]` or `[K, O]`."""
+    if levels > 1:
+        each = [tensors.use(f"{name}/threshold/{k}").reshape(-1) for k in range(levels)]
+        if len({theta.shape for theta in each}) > 1:
+            raise _refuse(f"{name!r:.80} has levels with unlike numbers of thresholds")
+        return np.stack(each)
     theta = tensors.use(f"{name}/threshold")
     positions = theta.ndim == 4 and theta.shape[0] == 1 and theta.shape[2:] != (1, 1)
-    return Population(name, projections, theta[0] if positions else theta.reshape(-1))
+    return np.asarray(theta[0] if positions else theta.reshape(-1))
 
 
 def _projection(node: NodeProto, block: _Block, tensors: Tensors) -> Projection:

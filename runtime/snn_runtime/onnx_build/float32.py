@@ -2,6 +2,7 @@
 
     image → Cast → Transpose → Sub(m)                   the picture, per colour − m
     Conv | Gemm (→ Add) → Greater(θ) → Cast             a population
+                          K Greater → K Cast → Add      one of K levels
     MaxPool, or Conv with ones                          a pool
     Add, Mul, or Mul → Sub                              an elementwise node: add, and, iand
     Gemm → readout/sum (→ Mul(a) → Add(b) → logits)     the readout
@@ -39,7 +40,7 @@ SUMS = f"{READOUT}/sum"
 
 
 def spikes_of(population: str) -> str:
-    """Name of the value that holds a population's spikes, bool."""
+    """Name of the value that holds a population's spikes: bool, or of several levels uint8."""
     return f"{population}/fires"
 
 
@@ -88,7 +89,7 @@ class Float32(Lowering[Value]):
         size = (graph.image.height, graph.image.width)
         self.pixels = self.op.input(INPUT, np.uint8, (BATCH, *size, 3))
         self.fires: dict[str, Value] = {}
-        """`[current > θ]` of the populations that compare."""
+        """`[current > θ]` of the populations that compare with one threshold."""
         self.walk()
 
     def sums(self) -> Value:
@@ -104,8 +105,13 @@ class Float32(Lowering[Value]):
         return self.op.add(OUTPUT, self.op.mul(f"{READOUT}/scaled", sums, scale), bias)
 
     def spikes(self) -> list[Value]:
-        """The spikes of every population, bool."""
-        return [self.fired(node.name) for node in self.graph.populations]
+        """The spikes of every population: bool, or of several levels how many, uint8."""
+        return [
+            self.fired(node.name)
+            if node.levels == 1
+            else self.op.cast(spikes_of(node.name), self.sent[node.name], np.uint8)
+            for node in self.graph.populations
+        ]
 
     def fired(self, population: str) -> Value:
         """Its comparison or, where it has none, whether its values are other than 0."""
@@ -121,15 +127,38 @@ class Float32(Lowering[Value]):
         return self.op.sub(CENTRED, planes, self.op.constant(OFFSET, offset))
 
     def population(self, node: Population) -> Value:
-        """`[Σ_p W_p ∗ s_p > θ]`."""
+        """`[Σ_p W_p ∗ s_p > θ]`, or of how many levels it exceeds the θ."""
+        if node.levels > 1:
+            return self.send_number(node)
         current = self.current(node)
-        theta = self.op.constant(f"{node.name}/threshold", node.comparand)
+        theta = self.op.constant(f"{node.name}/threshold", *node.comparands)
         self.fires[node.name] = self.op.greater(spikes_of(node.name), current, theta)
         return self.send(node.name, self.fires[node.name])
 
     def send(self, name: str, fires: Value) -> Value:
         """Spikes as numbers."""
         return self.op.cast(name, fires, np.float32)
+
+    def send_number(self, node: Population) -> Value:
+        """How many levels a current exceeds, as a number."""
+        return self.exceeded(node.name, node)
+
+    def exceeded(self, name: str, node: Population) -> Value:
+        """`Σ_k [Σ_p W_p ∗ s_p > θ_k]`, float32, called `name`."""
+        current = self.current(node)
+        total, *others = (
+            self.op.cast(f"{node.name}/spikes/{k}", self.beyond(node, k, current), np.float32)
+            for k in range(node.levels)
+        )
+        for k, other in enumerate(others, 1):
+            part = name if k == len(others) else f"{node.name}/spikes/{k}/sum"
+            total = self.op.add(part, total, other)
+        return total
+
+    def beyond(self, node: Population, level: int, current: Value) -> Value:
+        """`[current > θ]` of one level."""
+        theta = self.op.constant(f"{node.name}/threshold/{level}", node.comparands[level])
+        return self.op.greater(f"{node.name}/fires/{level}", current, theta)
 
     def pool(self, node: Pool) -> Value:
         """The maximum of spikes, which is OR, or their count."""

@@ -4,6 +4,7 @@ The reference is fed the *engine's* spikes, so a difference in one layer does no
 next, and each population answers for itself:
 
     a spike is explained if it is [current > θ], or if |current − θ| ≤ γ · Σ |w| |sent|,
+    level by level where neurons have several thresholds;
 
     γ = n u / (1 − n u),  u = 2^-24,  n additions and multiplications, and one for the subtraction
     of m from the picture: Higham's bound on a float32 sum in any order. With integer weights
@@ -33,12 +34,12 @@ def unexplained(
         value = node.compute(sent)
         sent[node.name] = node.send(value)
         if isinstance(node, Population):
-            theirs = spikes[node.name]
-            differs = (sent[node.name] != 0) != (theirs != 0)
+            theirs = spikes[node.name].astype(value.dtype)
+            differs = sent[node.name] != theirs
             if not graph.exact and differs.any():
-                differs &= np.abs(value - node.comparand) > _margin(node, sent)
+                differs = _unexplained(node, value, theirs, _margin(node, sent))
             wrong[node.name] = int(differs.sum())
-            sent[node.name] = theirs.astype(value.dtype)
+            sent[node.name] = theirs
         for name in dead:
             del sent[name]
     return wrong
@@ -57,6 +58,15 @@ def logits_of(graph: SpikingGraph, spikes: Mapping[str, Spikes]) -> FloatArray:
         elif node.name in needed:
             sent[node.name] = node.respond(sent)
     return graph.readout.logits(sent[graph.readout.source])
+
+
+def _unexplained(node: Population, value: Numbers, theirs: Numbers, margin: Numbers) -> Numbers:
+    """Where a spike more or less cannot come of rounding, bool."""
+    wrong = np.zeros(value.shape, np.bool_)
+    for number, theta in enumerate(node.comparands, 1):
+        differs = (value > theta) != (theirs >= number)
+        wrong |= differs & (np.abs(value - theta) > margin)
+    return wrong
 
 
 def _margin(node: Population, sent: Mapping[str, Numbers]) -> Numbers:

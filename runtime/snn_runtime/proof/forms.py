@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from snn_runtime.graph import FloatArray, SpikingGraph
+from snn_runtime.graph.reference import Spikes
 from snn_runtime.proof.agreement import UNIT_ROUNDOFF, logits_of, unexplained
 from snn_runtime.proof.golden import golden_hash, golden_images
 
@@ -30,9 +30,7 @@ def logits(graph: SpikingGraph, sums: FloatArray) -> FloatArray:
     return sums * graph.readout.scale + graph.readout.bias
 
 
-def prove_spikes(
-    graph: SpikingGraph, golden: str, spikes: Mapping[str, npt.NDArray[np.bool_]]
-) -> FloatArray:
+def prove_spikes(graph: SpikingGraph, golden: str, spikes: Mapping[str, Spikes]) -> FloatArray:
     """Return the logits of the golden images that follow from the spikes of a debug engine.
 
     Raises:

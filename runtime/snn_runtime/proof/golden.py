@@ -44,11 +44,18 @@ def is_cheap(graph: SpikingGraph) -> bool:
 
 
 def golden_hash(spikes: Mapping[str, npt.NDArray[np.uint8] | npt.NDArray[np.bool_]]) -> str:
-    """SHA-256 over the populations in graph order: name, shape, one bit per neuron and image."""
+    """SHA-256 over the populations in graph order: name, shape, one bit per neuron and image.
+
+    Where a neuron sends more than one spike, the most that any does is named, and there is a bit
+    for each: whether that many were sent.
+    """
     state = hashlib.sha256()
-    for name, bits in spikes.items():
-        state.update(f"{name} {'x'.join(map(str, bits.shape))}\n".encode())
-        state.update(np.packbits(bits != 0).tobytes())
+    for name, sent in spikes.items():
+        most = int(sent.max(initial=0))
+        several = f" of {most}" if most > 1 else ""
+        state.update(f"{name} {'x'.join(map(str, sent.shape))}{several}\n".encode())
+        for number in range(1, max(1, most) + 1):
+            state.update(np.packbits(sent >= number).tobytes())
     return state.hexdigest()
 
 

@@ -213,6 +213,24 @@ RULES: dict[str, tuple[Change, str]] = {
         insert(Population("x", (Projection(INPUT, int8(2, 3, 8, 8)),), half(2).reshape(2, 1, 1))),
         "x: thresholds are float32.2, 1, 1., expected .2,.",
     ),
+    "one level in a form of its own": (
+        theta(half(4).reshape(1, 4)),
+        r"conv1: thresholds are float32.1, 4., expected .4,. or .4, 8, 8., or .4,. at each of 2 to",
+    ),
+    "levels of 3 channels": (theta(half(6).reshape(2, 3)), "are float32.2, 3., expected .4,."),
+    "16 levels": (theta(half(64).reshape(16, 4)), "thresholds are float32.16, 4., expected"),
+    "levels by position": (
+        theta(np.stack([per_position(4)] * 2)),
+        "thresholds are float32.2, 4, 8, 8., expected",
+    ),
+    "levels that descend": (
+        theta(np.array([[1.5, 2.5, 3.5, 4.5], [1.5, 1.5, 4.5, 4.5]], np.float32)),
+        "conv1: a threshold is below that of the level before",
+    ),
+    "a level that is whole": (
+        theta(np.array([[0.5, 1.5, 2.5, 3.5], [2, 2.5, 3.5, 4.5]], np.float32)),
+        "conv1: thresholds are not half-integers",
+    ),
     "one threshold of many is whole": (
         theta(np.where(np.arange(256).reshape(4, 8, 8) == 77, np.float32(1), np.float32(0.5))),
         "conv1: thresholds are not half-integers",
@@ -422,6 +440,7 @@ CHANGES: dict[str, Change] = {
         ),
     ),
     "thresholds by position": theta(per_position(4)),
+    "levels": theta(half(8).reshape(2, 4)),
     "float": lambda _: example(exact=False),
 }
 

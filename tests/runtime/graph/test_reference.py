@@ -69,7 +69,7 @@ def test_pools_drop_the_remainder() -> None:
 
 def in_torch(
     graph: SpikingGraph, images: npt.NDArray[np.uint8]
-) -> tuple[dict[str, npt.NDArray[np.bool_]], npt.NDArray[np.float32]]:
+) -> tuple[dict[str, npt.NDArray[np.uint8]], npt.NDArray[np.float32]]:
     """The same network by torch's operators in float64."""
     torch.set_num_threads(1)  # waking threads costs more than these few numbers
     functional = torch.nn.functional
@@ -100,11 +100,12 @@ def in_torch(
                 )
         assert isinstance(current, torch.Tensor)
         theta = torch.from_numpy(node.threshold).double()
-        if theta.ndim == 1:
-            theta = theta.view(-1, *[1] * (current.ndim - 2))
-        fires = current > theta
-        spikes[node.name] = fires.numpy()
-        sent[node.name] = fires.double()
+        if theta.ndim < 3:
+            theta = theta.view(node.levels, 1, -1, *[1] * (current.ndim - 2))
+        else:
+            theta = theta[None, None]
+        sent[node.name] = (current > theta).double().sum(0)
+        spikes[node.name] = sent[node.name].byte().numpy()
     weight = torch.from_numpy(graph.readout.weight).double()
     sums = (sent[graph.readout.source].flatten(1) @ weight.T).float().numpy()
     return spikes, sums * graph.readout.scale + graph.readout.bias

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from graphs import example, pictures, spiking_graphs
+from graphs import example, example_of_levels, pictures, spiking_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,6 +63,8 @@ def test_the_bytes_of_a_file_are_for_ever() -> None:
         "52c658e8413b1984d2c842ac5d62ab382a7a6b8223cec4304f435c12aebf1499",
         "d1098c9a7b04f023100fe099746e958f8f417a712987b8b0ea204a4be2afc530",
     ]
+    levels = hashlib.sha256(to_bytes(example_of_levels())).hexdigest()
+    assert levels == "3f5abe9f3de75dff1a30134016e90a17a71a0e6725965f3e65be46995d62f846"
     bundled = resources.files("snn_runtime").joinpath(BUNDLED).read_bytes()
     file = read_file(bundled)
     assert to_bytes(file.graph, golden=file.golden) == bundled
@@ -129,6 +131,18 @@ def test_what_the_file_says() -> None:
     assert set(weights.values()) == {onnx.TensorProto.INT8}
 
 
+def test_what_a_file_says_of_levels() -> None:
+    model = onnx.load_from_string(to_bytes(example_of_levels()))
+    made = [(node.op_type, node.name.removeprefix("conv2")) for node in model.graph.node]
+    steps = [("Greater", "/fires"), ("Cast", "/spikes")]
+    assert made[made.index(("Conv", "/current")) :][:9] == [
+        ("Conv", "/current"),
+        *((operator, f"{name}/{level}") for level in range(3) for operator, name in steps),
+        ("Add", "/spikes/1/sum"),
+        ("Add", ""),
+    ]
+
+
 def test_a_file_says_the_first_version_that_has_what_is_in_it() -> None:
     """So that an older runtime says that it is too old, and reads all that it can."""
     whole, float32 = example(), example(exact=False)
@@ -141,6 +155,7 @@ def test_a_file_says_the_first_version_that_has_what_is_in_it() -> None:
             replace(whole, nodes=(ring, *whole.nodes[1:])),
             replace(float32, image=replace(float32.image, offset=(120, 115.5, 104))),
         ),
+        "4": (example_of_levels(),),
     }
     for version, members in graphs.items():
         for graph in members:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from graphs import example
+from graphs import example, example_of_levels
 from hypothesis import example as instance
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,8 +27,8 @@ Edit = Callable[[ModelProto], Any]
 VALID = to_bytes(example())
 
 
-def edited(edit: Edit) -> bytes:
-    model = ModelProto.FromString(VALID)
+def edited(edit: Edit, valid: bytes = VALID) -> bytes:
+    model = ModelProto.FromString(valid)
     edit(model)
     return bytes(model.SerializeToString())
 
@@ -364,7 +364,8 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "two opsets": (lambda m: m.opset_import.add(version=17), "unexpected opset_import"),
     "IR 99": (lambda m: setattr(m, "ir_version", 99), "needs a newer runtime: IR version 99"),
     "IR 3": (lambda m: setattr(m, "ir_version", 3), "has IR version 3, expected 8"),
-    "schema 4": (set_metadata("schema", "4"), "needs a newer runtime: schema 4"),
+    "schema 5": (set_metadata("schema", "5"), "needs a newer runtime: schema 5"),
+    "schema 4 without need": (set_metadata("schema", "4"), "unexpected"),
     "schema 3 without need": (set_metadata("schema", "3"), "unexpected"),
     "schema 2 without need": (set_metadata("schema", "2"), "unexpected"),
     "schema x": (set_metadata("schema", "x"), "not one written by export-snn"),
@@ -434,6 +435,47 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "graph name": (lambda m: setattr(m.graph, "name", "g"), "unexpected name"),
     "unknown field": (lambda m: m.MergeFromString(b"\xf2\x7d\x03abc"), "holds unknown fields"),
 }
+
+
+LEVELS: dict[str, tuple[Edit, str]] = {
+    "a level with other channels": (
+        reshaped("conv2/threshold/1", 1, 5, 1, 1),
+        "'conv2' has levels with unlike numbers of thresholds",
+    ),
+    "a level by position": (
+        reshaped("conv1/threshold/1", 1, 4, 8, 8),
+        "'conv1' has levels with unlike numbers of thresholds",
+    ),
+    "levels by position": (
+        lambda m: [reshaped(f"conv1/threshold/{k}", 1, 4, 8, 8)(m) for k in range(2)],
+        "conv1: thresholds are float32.2, 256., expected .4,.",
+    ),
+    "a level below the one before": (
+        lambda m: setattr(
+            tensor(m, "conv1/threshold/1"), "raw_data", np.full(4, -9999.5, "<f4").tobytes()
+        ),
+        "conv1: a threshold is below that of the level before",
+    ),
+    "a level fewer": (
+        lambda m: m.graph.node.remove(node(m, "conv2/fires/2")),
+        "self-test failed: the weights are not those the file was written with",
+    ),
+    "a comparison more": (
+        lambda m: setattr(node(m, "fc1/weight_float"), "op_type", "Greater"),
+        "tensor 'fc1/threshold/0' is missing or used twice",
+    ),
+    "a comparison in a pool": (
+        lambda m: setattr(node(m, "pool2"), "op_type", "Greater"),
+        "'pool2' ends in Greater, expected a node of the graph",
+    ),
+    "older schema": (set_metadata("schema", "3"), "unexpected"),
+}
+
+
+@pytest.mark.parametrize("case", LEVELS)
+def test_edits_of_levels(case: str) -> None:
+    edit, message = LEVELS[case]
+    assert re.search(message, str(refusal(edited(edit, to_bytes(example_of_levels())))))
 
 
 @pytest.mark.parametrize("case", EDITS)

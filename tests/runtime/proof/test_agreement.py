@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from graphs import example, pictures, spiking_graphs
+from graphs import example, example_of_levels, pictures, spiking_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,6 +35,19 @@ def test_one_flipped_spike_is_found_where_it_is(exact: bool, data: st.DataObject
     wrong = unexplained(graph, images, spikes)
     first = next(population for population, count in wrong.items() if count)
     assert (first, wrong[first]) == (name, 1)
+
+
+def test_a_spike_too_many_is_found_at_every_level() -> None:
+    graph = example_of_levels()
+    images = pictures(graph.image, 2)
+    activity = reference.run(graph, images)
+    assert {int(sent.max()) for sent in activity.spikes.values()} == {1, 2, 3}
+    for name, sent in activity.spikes.items():
+        levels = next(node.levels for node in graph.populations if node.name == name)
+        at = tuple(np.argwhere(sent == levels - 1)[0])
+        more = sent.copy()
+        more[at] += 1
+        assert unexplained(graph, images, activity.spikes | {name: more})[name] == 1
 
 
 def test_a_difference_does_not_cascade() -> None:

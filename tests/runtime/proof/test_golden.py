@@ -40,6 +40,14 @@ def test_the_hash_is_of_bits_not_of_dtypes() -> None:
     assert golden_hash({"a": bits == 1}) == golden_hash({"a": bits})
 
 
+def test_the_hash_is_of_every_spike() -> None:
+    sent = np.array([[0, 1, 2, 3, 2, 0, 0, 1]], np.uint8)
+    packed = b"a 1x8 of 3\n" + bytes([0b01111001, 0b00111000, 0b00010000])
+    assert golden_hash({"a": sent}) == hashlib.sha256(packed).hexdigest()
+    others = [np.minimum(sent, 1), np.minimum(sent, 2), np.where(sent == 1, 2, sent)]
+    assert len({golden_hash({"a": each}) for each in (sent, *others)}) == 4
+
+
 def test_any_bit_name_or_shape_changes_the_hash() -> None:
     bits = np.zeros((2, 3, 4, 5), np.uint8)
     flipped = bits.copy()

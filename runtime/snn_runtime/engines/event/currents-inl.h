@@ -106,7 +106,10 @@ void compare32(int64_t width, const int32_t *currents, const int32_t *thresholds
 class Neurons {
  public:
   Neurons(const Layer &layer, const Tile &tile, const Workspace &space)
-      : layer_(layer), first_(tile.first_channel), words_(layer.shape.words()) {
+      : layer_(layer),
+        first_(tile.first_channel),
+        words_(layer.shape.words()),
+        level_words_(layer.shape.level_words()) {
     if (layer.value >= 0) mask_ = space.buffers[layer.value].mask + first_ / 64;
     if (layer.shortcut.value >= 0) source_ = space.buffers[layer.shortcut.value].mask + first_ / 64;
   }
@@ -114,22 +117,34 @@ class Neurons {
   // From the currents of a pixel, in 16 bits.
   template <int Width>
   SNN_INLINE void fire16(const VecI16 *currents, int64_t pixel) const {
-    uint64_t *const mask = mask_ + pixel * words_;
-    compare16<Width>(currents, layer_.thresholds16.get() + first_, mask);
-    if (!source_) return;
-    uint64_t other[Width / 64];
-    compare16<Width>(currents, layer_.shortcut.thresholds16.get() + first_, other);
-    select(Width / 64, source_ + pixel * words_, other, mask);
+    uint64_t *mask = mask_ + pixel * words_;
+    int64_t at = first_;  // of the level's thresholds
+    for (int64_t level = 0; level < layer_.shape.levels; level++) {
+      compare16<Width>(currents, layer_.thresholds16.get() + at, mask);
+      if (source_) {
+        uint64_t other[Width / 64];
+        compare16<Width>(currents, layer_.shortcut.thresholds16.get() + at, other);
+        select(Width / 64, source_ + pixel * level_words_, other, mask);
+      }
+      mask += level_words_;
+      at += level_words_ * 64;
+    }
   }
 
   // The same in 32 bits.
   void fire32(int64_t width, const int32_t *currents, int64_t pixel) const {
-    uint64_t *const mask = mask_ + pixel * words_;
-    compare32(width, currents, layer_.thresholds32.get() + first_, mask);
-    if (!source_) return;
-    uint64_t other[kMaxTileWidth / 64];
-    compare32(width, currents, layer_.shortcut.thresholds32.get() + first_, other);
-    select(width / 64, source_ + pixel * words_, other, mask);
+    uint64_t *mask = mask_ + pixel * words_;
+    int64_t at = first_;
+    for (int64_t level = 0; level < layer_.shape.levels; level++) {
+      compare32(width, currents, layer_.thresholds32.get() + at, mask);
+      if (source_) {
+        uint64_t other[kMaxTileWidth / 64];
+        compare32(width, currents, layer_.shortcut.thresholds32.get() + at, other);
+        select(width / 64, source_ + pixel * level_words_, other, mask);
+      }
+      mask += level_words_;
+      at += level_words_ * 64;
+    }
   }
 
  private:
@@ -140,7 +155,7 @@ class Neurons {
   }
 
   const Layer &layer_;
-  const int64_t first_, words_;
+  const int64_t first_, words_, level_words_;
   uint64_t *mask_ = nullptr;
   const uint64_t *source_ = nullptr;
 };

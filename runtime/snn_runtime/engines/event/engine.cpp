@@ -242,14 +242,18 @@ struct snn_engine {
   // The spikes of a band, a byte each, into the caller's [population][image][channel][pixel].
   void copy_spikes(const Layer &layer, int64_t band, const Workspace &space) const {
     const Shape &shape = layer.shape;
-    const int64_t words = shape.words(), pixels = shape.pixels();
+    const int64_t words = shape.words(), level_words = shape.level_words(), pixels = shape.pixels();
     const int64_t first = band * layer.band_rows * shape.width;
     const int64_t last = std::min(first + layer.band_rows * shape.width, pixels);
     const uint64_t *mask = space.buffers[layer.value].mask;
     uint8_t *to = spikes_ + count_ * layer.neuron_offset + space.index * shape.channels * pixels;
     for (int64_t c = 0; c < shape.channels; c++, to += pixels) {
-      for (int64_t pixel = first; pixel < last; pixel++)
-        to[pixel] = mask[pixel * words + c / 64] >> (c % 64) & 1;
+      for (int64_t pixel = first; pixel < last; pixel++) {
+        const uint64_t *word = mask + pixel * words + c / 64;
+        to[pixel] = *word >> (c % 64) & 1;
+        for (int64_t level = 1; level < shape.levels; level++)
+          to[pixel] += word[level * level_words] >> (c % 64) & 1;
+      }
     }
   }
 

@@ -51,8 +51,10 @@ typedef struct {
   int32_t source[2];    // of a node without weights: like snn_projection.source; else 0
   int32_t kernel;       // of a pool: side of the window and stride; else 0
   int32_t positions;    // 1: a threshold for each [channel][row][column]; 0: one a channel
-  int32_t reserved;     // 0
-  int64_t threshold;    // of a population: where in `thresholds` its floor(θ) begin
+  int32_t levels;       // of a population: thresholds of a neuron, 1 to 255; else 0
+  int64_t
+      threshold;  // of a population: where in `thresholds` its floor(θ) begin, [level][channel],
+                  // none below that of the level before
 } snn_node;
 
 typedef struct {
@@ -85,7 +87,7 @@ SNN_API snn_engine *snn_event_create(const snn_graph *graph, int32_t threads,
                                      const char *instruction_set, char *error, int64_t error_size);
 
 // `images` is uint8 [count, height, width, 3], `logits` float [count, classes]. `spikes` may be 0;
-// else it takes one byte, 0 or 1, a neuron: for each population in order, [count, C, H, W]. Returns
+// else it takes one byte, 0 to levels, a neuron: for each population in order, [count, C, H, W]. Returns
 // 0, or 1 if memory ran out. Calls on one engine wait for each other.
 SNN_API int32_t snn_event_run(snn_engine *engine, const uint8_t *images, int64_t count,
                               float *logits, uint8_t *spikes);

@@ -130,7 +130,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 template <class Products>
 void convolve_patches(const Layer &layer, const Tile &tile, Workspace &space, Scratch &scratch,
                       int64_t first, int64_t count) {
-  const int64_t groups = layer.patch_groups, channels = layer.shape.words() * 64;
+  const int64_t groups = layer.patch_groups, channels = layer.shape.level_words() * 64;
   PatchSums to = {};
   to.patch_bytes = layer.patch_bytes;
   to.current_stride = tile.width;
@@ -152,7 +152,7 @@ void convolve_patches(const Layer &layer, const Tile &tile, Workspace &space, Sc
         to.position_class = nullptr;
         to.initial_stride = tile.width;
       }
-      if (layer.spike_inputs.empty() && begin + to.groups == groups) {
+      if (layer.fires_from_image() && begin + to.groups == groups) {
         to.mask = reinterpret_cast<uint8_t *>(space.buffers[layer.value].mask) +
                   first * to.mask_stride + layer_channel / 8;
       }

@@ -18,12 +18,12 @@ void run_block(const Plan &plan, const Layer &layer, size_t begin, size_t end, i
                int64_t count, Workspace &space, Scratch &scratch) {
   for (size_t t = begin; t < end; t++) {
     const Tile &tile = layer.tiles[t];
-    if (!layer.spike_inputs.empty() && (t == begin || layer.grouped)) {
+    if (!layer.fires_from_image() && (t == begin || layer.grouped)) {
       gather_block(plan, layer, tile, space, scratch, first, count);
     }
     if (!layer.image_inputs.empty())
       convolve_image(plan, layer, tile, space, scratch, first, count, t == begin);
-    if (layer.spike_inputs.empty()) continue;
+    if (layer.fires_from_image()) continue;
     accumulate_for(tile, layer.residency)(plan, layer, tile, space, scratch, first, count);
   }
 }

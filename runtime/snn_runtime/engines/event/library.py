@@ -38,7 +38,7 @@ class Node(ctypes.Structure):
         ("source", c_int32 * 2),
         ("kernel", c_int32),
         ("positions", c_int32),
-        ("reserved", c_int32),
+        ("levels", c_int32),
         ("threshold", c_int64),
     ]
 

@@ -72,9 +72,10 @@ class _Lists(Visitor[library.Node]):
     def population(self, node: Population) -> library.Node:
         lowered = library.Node(
             _KINDS["population"],
-            channels=len(node.threshold),
+            channels=node.channels,
             projections=len(node.projections),
-            positions=node.threshold.ndim > 1,
+            positions=node.threshold.ndim == 3,
+            levels=node.levels,
             threshold=_size(self.thresholds),
         )
         self.thresholds.append(node.threshold)

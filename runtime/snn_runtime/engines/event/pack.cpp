@@ -52,7 +52,7 @@ class Packer {
                                              : Residency::kL2;
     layer.rolls = rolls(layer, small);
     choose_products(layer);
-    const int64_t widest = tile_width(layer, small), channels = layer.shape.words() * 64;
+    const int64_t widest = tile_width(layer, small), channels = layer.shape.level_words() * 64;
     for (int64_t channel = 0; channel < channels;) {
       int64_t width = widest;
       while (width > channels - channel) width /= 2;
@@ -70,7 +70,7 @@ class Packer {
  private:
   // Too few channels for a vector of 4-bit weights have 8 bits.
   int64_t roll_width(const Layer &layer, bool small) const {
-    const bool fill = small && plan_.kernels->roll_width4 <= layer.shape.words() * 64;
+    const bool fill = small && plan_.kernels->roll_width4 <= layer.shape.level_words() * 64;
     return fill ? plan_.kernels->roll_width4 : plan_.kernels->roll_width8;
   }
 
@@ -84,7 +84,7 @@ class Packer {
                              ? kRollMinSide4
                              : plan_.kernels->roll_min_side8;
     return g.kernel_width == 3 && g.stride_y == 1 && g.stride_x == 1 && g.groups == 1 &&
-           width > 0 && width <= layer.shape.words() * 64 &&
+           width > 0 && width <= layer.shape.level_words() * 64 &&
            std::min(layer.shape.height, layer.shape.width) >= side;
   }
 
@@ -275,7 +275,7 @@ namespace {
 // unless the current exceeds the threshold. Any threshold that the current cannot cross is alike.
 int32_t image_initial(const Layer &layer, int64_t channel, int64_t threshold) {
   const ImageRange &range = layer.image_ranges[channel];
-  if (!layer.spike_inputs.empty()) return static_cast<int32_t>(range.shift - threshold);
+  if (!layer.fires_from_image()) return static_cast<int32_t>(range.shift - threshold);
   return static_cast<int32_t>(range.shift - 1 -
                               std::clamp(threshold, range.lowest - 1, range.highest));
 }
@@ -283,13 +283,15 @@ int32_t image_initial(const Layer &layer, int64_t channel, int64_t threshold) {
 }  // namespace
 
 void set_thresholds(Layer &layer, const int32_t *thresholds) {
-  const int64_t padded_channels = layer.shape.words() * 64;
+  const int64_t padded_channels = layer.shape.level_words() * 64;
   const auto set = [&](Array<int16_t> &to16, Array<int32_t> &to32, const int8_t *weights) {
-    to16 = Array<int16_t>(static_cast<size_t>(padded_channels));
-    to32 = Array<int32_t>(static_cast<size_t>(padded_channels));
-    for (int64_t i = 0; i < padded_channels; i++) {
-      int64_t threshold = i < layer.shape.channels ? thresholds[i] : INT32_MAX;
-      if (weights && i < layer.shape.channels) threshold -= weights[i];
+    const int64_t channels = layer.shape.channels, count = padded_channels * layer.shape.levels;
+    to16 = Array<int16_t>(static_cast<size_t>(count));
+    to32 = Array<int32_t>(static_cast<size_t>(count));
+    for (int64_t i = 0; i < count; i++) {
+      const int64_t channel = i % padded_channels, level = i / padded_channels;
+      int64_t threshold = channel < channels ? thresholds[level * channels + channel] : INT32_MAX;
+      if (weights && channel < channels) threshold -= weights[channel];
       // Currents are within ±(2^31 - 1), or, in 16 bits, ±32767: none exceeds the highest number,
       // and all exceed the lowest.
       to32.get()[i] = static_cast<int32_t>(std::clamp<int64_t>(threshold, INT32_MIN, INT32_MAX));
@@ -304,7 +306,7 @@ void set_thresholds(Layer &layer, const int32_t *thresholds) {
   std::fill_n(layer.image_initial.get(), padded_channels, -1);
   for (int64_t i = 0; i < layer.shape.channels; i++) {
     layer.image_initial.get()[i] =
-        image_initial(layer, i, layer.spike_inputs.empty() ? thresholds[i] : 0);
+        image_initial(layer, i, layer.fires_from_image() ? thresholds[i] : 0);
   }
 }
 
@@ -335,7 +337,7 @@ void set_position_thresholds(Layer &layer, const int32_t *thresholds) {
   }
   const std::vector<int32_t> zeros(static_cast<size_t>(channels));
   set_thresholds(layer, zeros.data());
-  const int64_t padded_channels = layer.shape.words() * 64;
+  const int64_t padded_channels = layer.shape.level_words() * 64;
   layer.image_initial = Array<int32_t>(first.size() * static_cast<size_t>(padded_channels));
   for (size_t k = 0; k < first.size(); k++) {
     int32_t *const to = layer.image_initial.get() + static_cast<int64_t>(k) * padded_channels;

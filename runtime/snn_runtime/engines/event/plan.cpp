@@ -76,7 +76,9 @@ class Planner {
     require(k >= 1 && k <= from.shape.height && k <= from.shape.width, n,
             "its window does not fit");
     Value value;
-    value.shape = {from.shape.channels, from.shape.height / k, from.shape.width / k};
+    // The OR of every level is the level's bit of the maximum, for higher levels have fewer bits.
+    value.shape = {from.shape.channels, from.shape.height / k, from.shape.width / k,
+                   maximum ? from.shape.levels : 1};
     value.kind = node.kind;
     value.sources = {node.source[0]};
     value.kernel = k;
@@ -93,6 +95,7 @@ class Planner {
             n, "its sources have different shapes");
     Value value;
     value.shape = x.shape;
+    value.shape.levels = 1;
     value.kind = node.kind;
     value.sources = {node.source[0], node.source[1]};
     if (node.kind == SNN_ADD) {
@@ -128,10 +131,9 @@ class Planner {
   // A value that has no terms is computed.
   void add_weightless(Value value) {
     const int32_t index = static_cast<int32_t>(plan_.values.size());
-    if (value.max_value == 1) value.terms.clear();
-    value.form = value.max_value == 1  ? Form::kBits
-                 : value.terms.empty() ? Form::kCounts
-                                       : Form::kSum;
+    const bool bits = value.max_value == value.shape.levels;
+    if (bits) value.terms.clear();
+    value.form = bits ? Form::kBits : value.terms.empty() ? Form::kCounts : Form::kSum;
     if (value.terms.empty()) plan_.phases.push_back({Step::kCompute, index, 0, 0});
     plan_.values.push_back(std::move(value));
   }
@@ -142,20 +144,25 @@ class Planner {
     require(node.channels >= 1 && node.channels <= kMaxSide, n,
             "has no channels or more than 65535");
     require(node.positions == 0 || node.positions == 1, n, "has thresholds of no known kind");
+    require(node.levels >= 1 && node.levels <= UINT8_MAX, n, "has no levels or more than 255");
+    require(node.levels == 1 || !node.positions, n, "has levels and thresholds for positions");
     Layer layer;
     layer.value = static_cast<int32_t>(plan_.values.size());
     const snn_projection *const first = graph_.projection + next_projection_;
     next_projection_ += node.projections;
     const int64_t max_current =
         check_projections(layer, first, first + node.projections, node.channels, n);
+    layer.shape.levels = node.levels;
     take_shortcut(layer);
     list_events(layer);
-    const int64_t count =
-        node.positions ? checked_product(node.channels, layer.shape.pixels(), n) : node.channels;
+    const int64_t each = node.positions ? layer.shape.pixels() : node.levels;
+    const int64_t count = checked_product(node.channels, each, n);
     require(node.threshold >= 0 && node.threshold <= graph_.threshold_count - count, n,
             "its thresholds are not there");
     pack(plan_, graph_, layer, n);
     const int32_t *thresholds = graph_.thresholds + node.threshold;
+    for (int64_t i = node.channels; i < count && !node.positions; i++)
+      require(thresholds[i] >= thresholds[i - node.channels], n, "has levels that descend");
     if (node.positions) {
       require(!layer.image_inputs.empty(), n,
               "has thresholds for positions, but does not read the image");
@@ -168,6 +175,7 @@ class Planner {
     }
     Value value;
     value.shape = layer.shape;
+    value.max_value = node.levels;
     plan_.values.push_back(value);
     add_layer(std::move(layer));
   }
@@ -244,7 +252,7 @@ class Planner {
       const Value &from = plan_.values[g.value];
       return std::max({g.kernel_height, g.kernel_width, g.stride_y, g.stride_x}) == 1 &&
              g.groups == layer.shape.channels && g.groups == from.shape.channels &&
-             from.form == Form::kBits;
+             from.form == Form::kBits && from.shape.levels == 1;
     });
     if (found == inputs.end() || inputs.size() == 1) return;
     layer.shortcut.value = found->value;

@@ -14,14 +14,17 @@ struct Kernels;
 
 struct Shape {
   int64_t channels = 0, height = 0, width = 0;
+  int64_t levels = 1;  // spikes that a channel may send as a mask; a count has no levels
   int64_t pixels() const { return height * width; }
-  int64_t words() const { return (channels + 63) / 64; }  // 64-bit words of a pixel's mask
+  int64_t level_words() const { return (channels + 63) / 64; }  // 64-bit words of a level's mask
+  int64_t words() const { return levels * level_words(); }      // of a pixel's mask
 };
 
 // How a value is stored.
 //
 //   kImage   bytes [height][width][3], as the caller gives them
-//   kBits    a mask [pixel][word]: bit c % 64 of word c / 64 is channel c
+//   kBits    a mask [pixel][level][word]: bit c % 64 of word c / 64 is channel c. Most have one level;
+//            where a neuron has more, a bit of a higher one is set only where all below it are
 //
 //            pixel 0                    pixel 1
 //            | c 0..63 | c 64..127 |    | c 0..63 | c 64..127 |  ...
@@ -29,7 +32,7 @@ struct Shape {
 //   kSum     not stored: its events are read off the masks of its terms
 //   kCounts  int32 [pixel][channel], for what is neither (a maximum of sums)
 //
-// What sends no more than 1 is kBits.
+// What sends no more than its levels is kBits.
 enum class Form { kImage, kBits, kSum, kCounts };
 
 // Part of a sum: how many bits of a value of form kBits are set in a window.
@@ -70,7 +73,7 @@ struct Geometry {
 struct Shortcut {
   int32_t value = -1;               // the source; -1: the layer has none
   const int8_t *weights = nullptr;  // [channel], of the graph, while the plan is made
-  Array<int16_t> thresholds16;      // [channel] less the weight
+  Array<int16_t> thresholds16;      // [level][channel] less the weight
   Array<int32_t> thresholds32;
 };
 
@@ -135,8 +138,8 @@ struct Layer {
   std::vector<Geometry> spike_inputs, image_inputs;
   Shortcut shortcut;
   std::vector<Tile> tiles;
-  Array<int16_t> thresholds16;  // [channel] clamped to 16 bits, see set_thresholds
-  Array<int32_t> thresholds32;  // [channel]
+  Array<int16_t> thresholds16;  // [level][channel] clamped to 16 bits, see set_thresholds
+  Array<int32_t> thresholds32;  // [level][channel]
   // Sums over the image: four bytes of a patch are a group, and so many sum to what fits.
   int64_t patch_element_bytes = 0, patch_groups = 0, groups_at_once = 0;
   int64_t patch_bytes = 0;               // from patch to patch
@@ -154,6 +157,8 @@ struct Layer {
   int64_t block_pixels = 1;      // output pixels that go through a tile together
   int64_t tile_parts = 1;        // units that share the tiles of a band: 1, or one for each tile
   std::vector<FusedStep> fused;  // done as soon as all tiles of a band are done
+  // Whether sums over the image are compared where they are made: nothing is added, and once.
+  bool fires_from_image() const { return spike_inputs.empty() && shape.levels == 1; }
   int64_t bands() const { return (shape.height + band_rows - 1) / band_rows; }
 };
 

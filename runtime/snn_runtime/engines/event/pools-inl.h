@@ -8,6 +8,15 @@ namespace snn {
 namespace SNN_ISA {
 namespace {
 
+// How many levels of one channel have their bits set in a pixel's mask.
+int64_t spikes_at(const Shape &shape, const uint64_t *mask, int64_t channel) {
+  int64_t count = 0;
+  mask += channel / 64;
+  for (int64_t level = 0; level < shape.levels; level++, mask += shape.level_words())
+    count += static_cast<int64_t>(*mask >> (channel % 64) & 1);
+  return count;
+}
+
 // The number that a value sends from one channel of one pixel.
 int64_t number_at(const Plan &plan, int32_t index, const Workspace &space, int64_t y, int64_t x,
                   int64_t channel) {
@@ -15,24 +24,22 @@ int64_t number_at(const Plan &plan, int32_t index, const Workspace &space, int64
   const int64_t pixel = y * value.shape.width + x;
   const ValueBuffer &buffer = space.buffers[index];
   if (value.form == Form::kCounts) return buffer.counts[pixel * value.shape.channels + channel];
-  const int64_t word = channel / 64, words = value.shape.words();
-  if (value.form == Form::kBits) {
-    return static_cast<int64_t>(buffer.mask[pixel * words + word] >> (channel % 64) & 1);
-  }
+  if (value.form == Form::kBits)
+    return spikes_at(value.shape, buffer.mask + pixel * value.shape.words(), channel);
   int64_t count = 0;
   for (const Term &term : value.terms) {
-    const uint64_t *mask = space.buffers[term.base].mask + word;
-    const int64_t across = plan.values[term.base].shape.width, k = term.window;
+    const uint64_t *mask = space.buffers[term.base].mask;
+    const Shape &base = plan.values[term.base].shape;
+    const int64_t k = term.window;
     for (int64_t y1 = y * k; y1 < y * k + k; y1++) {
-      for (int64_t x1 = x * k; x1 < x * k + k; x1++) {
-        count += static_cast<int64_t>(mask[(y1 * across + x1) * words] >> (channel % 64) & 1);
-      }
+      for (int64_t x1 = x * k; x1 < x * k + k; x1++)
+        count += spikes_at(base, mask + (y1 * base.width + x1) * base.words(), channel);
     }
   }
   return count;
 }
 
-// One row of a pool of bits: their OR.
+// One row of a pool of bits: their OR, level by level.
 void or_pool(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
   const Value &value = plan.values[index], &source = plan.values[value.sources[0]];
   const uint64_t *from = space.buffers[value.sources[0]].mask;
@@ -101,12 +108,20 @@ void compute(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
   return or_pool(plan, index, row, space);
 }
 
+// Appends the events of a pixel's mask, level by level.
+inline uint32_t *append_spikes(uint32_t *to, const Shape &shape, const uint64_t *mask,
+                               uint32_t first) {
+  const int64_t words = shape.level_words();
+  for (int64_t level = 0; level < shape.levels; level++, mask += words)
+    to = append_set_bits(to, mask, words, first);
+  return to;
+}
+
 // Lists the events of one row of pixels. A count of n is n events.
 void compress_events(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
   const Value &value = plan.values[index];
   const ValueBuffer &buffer = space.buffers[index];
-  const int64_t width = value.shape.width, channels = value.shape.channels,
-                words = value.shape.words();
+  const int64_t width = value.shape.width, channels = value.shape.channels;
   uint32_t *begins = buffer.begins + row * (width + 1);
   uint32_t *const events = buffer.events + row * (value.max_row_events + kListPadding),
                   *to = events;
@@ -114,15 +129,17 @@ void compress_events(const Plan &plan, int32_t index, int64_t row, Workspace &sp
     const uint32_t first = static_cast<uint32_t>(x * channels);
     begins[x] = static_cast<uint32_t>(to - events);
     if (value.form == Form::kBits) {
-      to = append_set_bits(to, buffer.mask + (row * width + x) * words, words, first);
+      const uint64_t *mask = buffer.mask + (row * width + x) * value.shape.words();
+      to = append_spikes(to, value.shape, mask, first);
     } else if (value.form == Form::kSum) {
       for (const Term &term : value.terms) {
-        const int64_t across = plan.values[term.base].shape.width, k = term.window;
+        const Shape &base = plan.values[term.base].shape;
+        const int64_t k = term.window;
         const uint64_t *mask = space.buffers[term.base].mask;
         for (int64_t dy = 0; dy < k; dy++) {
           for (int64_t dx = 0; dx < k; dx++) {
-            const int64_t pixel = (row * k + dy) * across + x * k + dx;
-            to = append_set_bits(to, mask + pixel * words, words, first);
+            const int64_t pixel = (row * k + dy) * base.width + x * k + dx;
+            to = append_spikes(to, base, mask + pixel * base.words(), first);
           }
         }
       }

@@ -1,7 +1,7 @@
 """SpikingGraph with int8 weights to integer operators of ONNX Runtime: uint8 in, uint8 out.
 
     image → Concat(m) → Transpose                        six planes x, m with weights W, −W
-    (Concat →) QLinearConv | QGemm                       a population, threshold and all
+    (Concat →) QLinearConv | QGemm (→ Clip)              a population, thresholds and all
     MaxPool, or QLinearConv with ones                    a pool
     QLinearAdd, or Cast → Where                          an elementwise node
     MatMulInteger (→ Div) → Cast → Mul(a) → Add(b)       the readout
@@ -12,6 +12,14 @@ A spike is the 255 at which a quantiser saturates. With u = 255 for spikes, 1 fo
 
 and θ = k + ½, so current > θ ⇔ current ≥ k + 1 ⇔ u · current − u k ≥ u: what fires saturates, and
 all else is 0 or less: nothing is left to be rounded.
+
+Two levels are two steps of the quantiser. With k and k + d the floors of their thresholds,
+
+    sent = min(2, max(0, round((Σ w u s − u a) · f / u))),    a = k − ⌊d/2⌋,    1/f = d + ⅓ [d even]
+
+The steps, f (c − a) = ½ and 1½, lie between c = k and k + 1 and between k + d and k + d + 1, and
+1 / (6 d + 2) or more from all four: several times what float32 rounds while d ≤ 2¹⁷. Three levels
+at unlike distances are no quantiser, so more than two are compared in float32.
 
 The operators are written as they are executed: the QDQ form of the same fuses to them only where
 the optimiser is on and recognises the pattern. No integer operator compares the sum of several
@@ -28,6 +36,7 @@ from snn_runtime.graph import (
     READOUT,
     Elementwise,
     Image,
+    Numbers,
     Pool,
     Population,
     SpikingGraph,
@@ -38,6 +47,8 @@ from snn_runtime.onnx_build.float32 import SUMS, Float32, flat, ones_of
 
 LARGEST_COUNT = 255
 """The largest count that a sum pool may send in uint8."""
+WIDEST = 2**17
+"""Between two thresholds of a neuron, where a quantiser makes both steps."""
 INTEGER_BOUND = 2**22
 """Currents below this: 255 · (|current| + |k|) < 2³¹, as k is never further out than a current."""
 
@@ -67,12 +78,18 @@ class Integer(Float32):
         merged = self.merged(node)
         if merged is None:
             return super().population(node)
+        if node.levels == 2:
+            self.unit[node.name] = 1
+            return self.both_at_once(node, merged)
         self.unit[node.name] = SPIKE
         return self.fired_at_once(node, merged)
 
     def send(self, name: str, fires: Value) -> Value:
         self.unit[name] = 1
         return self.op.cast(name, fires, np.uint8)
+
+    def send_number(self, node: Population) -> Value:
+        return self.send(node.name, self.exceeded(f"{node.name}/number", node))
 
     def pool(self, node: Pool) -> Value:
         unit = self.unit.get(node.source)
@@ -136,31 +153,65 @@ class Integer(Float32):
     def merged(self, node: Population) -> Merged | None:
         """All projections as one, if one operator can sum and compare them."""
         integers = all(p.source in self.unit for p in node.projections)
-        if not integers or node.threshold.ndim > 1:
+        if not integers or node.threshold.ndim == 3 or node.levels > 2:
             return None
         if self.graph.bounds[node.name] >= INTEGER_BOUND:
+            return None
+        if np.ptp(self.floors(node), axis=0).max() > WIDEST:
             return None
         projections = [six_planes(p) if p.source == INPUT else p for p in node.projections]
         return merge(projections, self._shapes, self._shapes[node.name])
 
     def fired_at_once(self, node: Population, merged: Merged) -> Value:
         """255 where the current exceeds the threshold, in one operator."""
-        name, bound = node.name, self.graph.bounds[node.name]
-        unit = min(self.unit[source] for source in merged.sources)
-        # A threshold that no current reaches is moved to where none reaches it either.
-        k = np.clip(np.floor(node.threshold).astype(np.int64), -bound - 1, bound)
-        bias = self.op.constant(f"{name}/bias", (-unit * k).astype(np.int32))
+        (k,) = self.floors(node)
+        unit = self.unit_of(merged)
         scale = self.op.one if unit == SPIKE else self.op.saturating
-        x = self.joined(name, merged, unit)
+        return self.summed(node.name, node, merged, k, scale)
+
+    def both_at_once(self, node: Population, merged: Merged) -> Value:
+        """How many of two thresholds the current exceeds."""
+        low, high = self.floors(node)
+        gap = high - low
+        steepness = 1 / (gap + np.where(gap % 2, 0, 1 / 3)) / self.unit_of(merged)
+        gain = self.op.constant(f"{node.name}/gain", steepness.astype(np.float32))
+        start = low - gap // 2
+        steps = self.summed(f"{node.name}/steps", node, merged, start, self.op.one, gain)
+        return self.op.at_most(node.name, steps, 2)
+
+    def floors(self, node: Population) -> Numbers:
+        """`[K, O]`: ⌊θ⌋. One that no current reaches is moved to where none reaches it either."""
+        bound = self.graph.bounds[node.name]
+        floors = np.floor(np.atleast_2d(node.threshold)).astype(np.int64)
+        return np.asarray(np.clip(floors, -bound - 1, bound))
+
+    def unit_of(self, merged: Merged) -> int:
+        """The unit of a population's sum."""
+        return min(self.unit[source] for source in merged.sources)
+
+    def summed(
+        self,
+        name: str,
+        node: Population,
+        merged: Merged,
+        start: Numbers,
+        scale: Value,
+        gain: Value | None = None,
+    ) -> Value:
+        """`gain · unit · (current − start) / scale`, rounded and cut to 0 … 255."""
+        unit = self.unit_of(merged)
+        bias = self.op.constant(f"{node.name}/bias", (-unit * start).astype(np.int32))
+        x = self.joined(node.name, merged, unit)
         if merged.weight.ndim == 2:
-            weight = self.op.weight(name, merged.weight.T)
-            return self.op.gemm_integer(name, x, weight, scale, bias)
+            weight = self.op.weight(node.name, merged.weight.T)
+            return self.op.gemm_integer(name, x, weight, scale, bias, gain)
         return self.op.conv_integer(
             name,
             x,
-            self.op.weight(name, merged.weight),
+            self.op.weight(node.name, merged.weight),
             scale,
             bias,
+            gain=gain,
             stride=merged.stride,
             pads=merged.pads,
             groups=merged.groups,

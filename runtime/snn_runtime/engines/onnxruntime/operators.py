@@ -44,17 +44,19 @@ class IntegerOperators(Operators):
         weight: Value,
         scale: Value,
         *bias: Value,
+        gain: Value | None = None,
         stride: Pair = (1, 1),
         pads: Pads = (0, 0, 0, 0),
         groups: int = 1,
     ) -> Value:
-        """`(weight ∗ x + bias) / scale` of `[N, I, H, W]` and `[O, I/groups, kh, kw]`, uint8."""
+        """`gain (weight ∗ x + bias) / scale` of `[N, I, H, W]` and `[O, I/groups, kh, kw]`, uint8;
+        the gain is `[O]`, or 1."""
         kernel = weight.shape[2:]
         return self.node(
             "QLinearConv",
             Value(name, np.uint8, convolved(x, weight.shape[0], kernel, stride, pads)),
             *(x, self.one, self.zero),
-            *(weight, self.one, self.weight_zero),
+            *(weight, gain or self.one, self.weight_zero),
             *(scale, self.zero),
             *bias,
             group=groups,
@@ -63,13 +65,21 @@ class IntegerOperators(Operators):
             strides=stride,
         )
 
-    def gemm_integer(self, name: str, x: Value, weight: Value, scale: Value, bias: Value) -> Value:
-        """`(x · weight + bias) / scale` of `[N, I]` and `[I, O]`, uint8."""
+    def gemm_integer(
+        self,
+        name: str,
+        x: Value,
+        weight: Value,
+        scale: Value,
+        bias: Value,
+        gain: Value | None = None,
+    ) -> Value:
+        """`gain (x · weight + bias) / scale` of `[N, I]` and `[I, O]`, uint8; the gain is `[O]`."""
         return self.node(
             "QGemm",
             Value(name, np.uint8, (x.shape[0], weight.shape[1])),
             *(x, self.one, self.zero),
-            *(weight, self.one, self.weight_zero),
+            *(weight, gain or self.one, self.weight_zero if gain is None else self.zeros(gain)),
             *(bias, scale, self.zero),
             domain=_ORT_DOMAIN,
         )
@@ -84,6 +94,16 @@ class IntegerOperators(Operators):
             *(scale, self.zero),
             domain=_ORT_DOMAIN,
         )
+
+    def zeros(self, gain: Value) -> Value:
+        """The zero points of weights of which each output has a gain of its own."""
+        zero = np.full(gain.shape, 0 if self._weights is np.int8 else 128, self._weights)
+        return self.constant(f"{gain.name}/zeros", zero)
+
+    def at_most(self, name: str, x: Value, most: int) -> Value:
+        """`min(x, most)`, uint8."""
+        limit = self.constant(f"/{most}", np.uint8(most))
+        return self.node("Clip", Value(name, np.uint8, x.shape), x, self.zero, limit)
 
     def matmul_integer(self, name: str, x: Value, weight: Value) -> Value:
         """`x · weight` of `[N, I]` and `[I, O]`, int32."""

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from snn_runtime.engines.tensorrt.device import Buffer, Device
 from snn_runtime.engines.tensorrt.library import Library
 from snn_runtime.graph import INPUT, FloatArray, SpikingGraph
+from snn_runtime.graph.reference import Spikes
 from snn_runtime.onnx_build.float32 import SUMS, spikes_of
 
 GRAPHS = 2
@@ -30,7 +31,7 @@ class Outputs:
 
     sums: FloatArray
     """`[N, classes]`"""
-    spikes: dict[str, npt.NDArray[np.bool_]]
+    spikes: dict[str, Spikes]
     """`[N, O, H, W]` or `[N, O]` of every population, in graph order."""
 
 
@@ -58,7 +59,8 @@ class Engine:
         if debug:
             for node in graph.populations:
                 shape = (largest, *graph.shapes[node.name])
-                self._outputs[spikes_of(node.name)] = Buffer(device, shape, np.bool_)
+                number = np.bool_ if node.levels == 1 else np.uint8
+                self._outputs[spikes_of(node.name)] = Buffer(device, shape, number)
         self._seen: Counter[int] = Counter()
         self._recorded: dict[int, tuple[Any, Any] | None] = {}
         self._busy = threading.Lock()

@@ -14,6 +14,10 @@ class Half(Float32):
     def send(self, name: str, fires: Value) -> Value:
         return self.op.cast(name, fires, np.float16)
 
+    def send_number(self, node: Population) -> Value:
+        exceeded = self.exceeded(f"{node.name}/number", node)
+        return self.op.cast(node.name, exceeded, np.float16)
+
     def part(self, node: Population, index: int) -> Value:
         projection, prefix = node.projections[index], prefix_of(node, index)
         source = self.sent[projection.source]

@@ -42,13 +42,17 @@ class Int8(Float32):
         super().__init__(graph, op)
 
     def population(self, node: Population) -> Value:
-        if self.graph.bounds[node.name] >= ADDITIVE_BOUND:
+        if self.graph.bounds[node.name] >= ADDITIVE_BOUND or node.levels > 1:
             return super().population(node)
         rectified = self.op.relu(f"{node.name}/rectified", self.margin(node))
         return self.quantised(node.name, rectified, self.saturating, self.spike)
 
     def send(self, name: str, fires: Value) -> Value:
         return self.quantised(name, super().send(name, fires), self.spike, self.spike)
+
+    def send_number(self, node: Population) -> Value:
+        exceeded = self.exceeded(f"{node.name}/number", node)
+        return self.quantised(node.name, exceeded, self.one, self.one)
 
     def margin(self, node: Population) -> Value:
         """`Σ_p W_p ∗ s_p − θ`."""
@@ -57,7 +61,7 @@ class Int8(Float32):
             # In the convolution's epilogue. A threshold a position occurs only on pixels.
             bias = self.op.constant(f"{name}/bias", -node.threshold)
             return self.product_in_int8(f"{name}/current", name, first, bias)
-        bias = self.op.constant(f"{name}/bias", -node.comparand)
+        bias = self.op.constant(f"{name}/bias", -node.comparands[0])
         return self.op.add(f"{name}/margin", self.current(node), bias)
 
     def part(self, node: Population, index: int) -> Value:

@@ -66,7 +66,7 @@ class Mutation {
 
   void edit(snn_node &n) {
     int32_t *fields[] = {&n.kind,      &n.channels, &n.projections, &n.source[0],
-                         &n.source[1], &n.kernel,   &n.positions,   &n.reserved};
+                         &n.source[1], &n.kernel,   &n.positions,   &n.levels};
     const int64_t field = below(9);
     if (field < 8)
       *fields[field] = changed(*fields[field]);
@@ -126,7 +126,7 @@ struct Cost {
         out.width =
             std::floor((from.width + 2. * next->padding_x - next->kernel_width) / next->stride_x) +
             1;
-        out.channels = node.channels, out.largest = 1;
+        out.channels = node.channels, out.largest = node.levels;
         work += out.channels * out.height * out.width * next->kernel_height * next->kernel_width *
                 from.channels * from.largest;
       }

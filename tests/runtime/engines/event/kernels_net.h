@@ -33,6 +33,7 @@ class Net {
     node.kind = SNN_POPULATION;
     node.channels = channels;
     node.projections = static_cast<int32_t>(inputs.size());
+    node.levels = 1;
     Shape shape;
     for (const Input &input : inputs) shape = project(input, channels, weight);
     node.threshold = static_cast<int64_t>(thresholds_.size());

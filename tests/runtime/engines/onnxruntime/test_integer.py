@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
-from graphs import example, pictures, spiking_graphs
+from graphs import example, example_of_levels, in_order, pictures, spiking_graphs
 from hypothesis import given, settings
 from onnx import ModelProto, TensorProto
 
@@ -96,12 +96,13 @@ class Stack:
     def weight(self, *shape: int) -> npt.NDArray[np.int8]:
         return self.rng.integers(-127, 128, shape).astype(np.int8)
 
-    def fire(self, name: str, *projections: Projection) -> str:
+    def fire(self, name: str, *projections: Projection, levels: int = 1) -> str:
         silent = Population(name, projections, np.zeros(len(projections[0].weight), np.float32))
         current = silent.compute(self.sent)
         each = self.rng.permuted(current.swapaxes(0, 1).reshape(current.shape[1], -1), axis=1)
         side = np.where(np.arange(len(each)) % 2, 0.5, -0.5)
-        node = Population(name, projections, (each[:, 0] + side).astype(np.float32))
+        theta = (each[:, :levels].T + side).astype(np.float32)
+        node = Population(name, projections, in_order(theta.clip(max=theta.min(axis=0) + 2**16)))
         self.sent[name] = node.send(current)
         self.nodes.append(node)
         return name
@@ -124,17 +125,18 @@ class Stack:
         )
 
 
-def vgg() -> Stack:
+def vgg(levels: int = 1) -> Stack:
     stack = Stack(125, 123, 114)
     source, channels = INPUT, 3
     for index, out in enumerate((8, 8, 0, 16, 16, 0, 24)):
         if out:
             weight = stack.weight(out, channels, 3, 3)
-            source, channels = stack.fire(f"conv{index}", Projection(source, weight, *AROUND)), out
+            around = Projection(source, weight, *AROUND)
+            source, channels = stack.fire(f"conv{index}", around, levels=levels), out
         else:
             source = stack.pool(source, "max", 2)
     dense = Projection(source, stack.weight(12, channels * 4))
-    stack.fire("dense", dense)
+    stack.fire("dense", dense, levels=levels)
     return stack
 
 
@@ -158,8 +160,9 @@ def test_both_kinds_of_weights_equal_the_reference(graph: SpikingGraph) -> None:
     assert_exact(graph, pictures(graph.image, 4))
 
 
-def test_a_vgg_is_integers_throughout(tmp_path: Path) -> None:
-    graph = vgg().graph()
+@pytest.mark.parametrize("levels", [1, 2])
+def test_a_vgg_is_integers_throughout(levels: int, tmp_path: Path) -> None:
+    graph = vgg(levels).graph()
     done = executed(graph, tmp_path)
     assert done["QLinearConv"] == 5 and done["QGemm"] == 1 and done["MatMulInteger"] == 1
     assert not FLOATS & set(done)
@@ -209,6 +212,53 @@ def test_floats_have_no_integer_form() -> None:
     assert OrtBackend(example(exact=False)).form == "float"
     with pytest.raises(UsageError, match="form is integer"):
         OrtBackend(example(exact=False), form="integer")
+
+
+def test_levels_that_meet_others() -> None:
+    graph = example_of_levels()
+    assert_exact(graph, pictures(graph.image, 4))
+
+
+GAPS = (0, 1, 2, 3, 4, 5, 6, 7, 254, 255, 256, 257, 2**12, 2**16 - 1, 2**17 - 1, 2**17, 2**17 + 1)
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("gap", GAPS)
+def test_two_steps_of_a_quantiser(gap: int, behind: bool, tmp_path: Path) -> None:
+    """Currents right beside both thresholds, near 0 and far out: of pixels, and of spikes, whose
+    unit is 255. Any current is whole 127s of some pixels, and ones."""
+    most = 1 if behind else 255
+    inputs = 2000 if behind else 127
+    reach, ones = 127 * most * inputs, 126 // most + 1
+    low = np.array([0, 1, 100, 12_345, reach - gap - 2, reach // 2, -gap, -gap // 2])
+    theta = np.stack([low, low + gap]).astype(np.float32) + np.float32(0.5)
+    beside = np.stack([low, low + 1, low + gap, low + gap + 1])
+    currents = np.unique([0, reach, *beside.clip(0, reach).flat])
+    images = np.zeros((len(currents), 1, inputs + ones, 3), np.uint8)
+    for image, current in zip(images, currents, strict=True):
+        whole, rest = divmod(current, 127)
+        for part, total in ((image[0, :inputs], whole), (image[0, inputs:], rest)):
+            part[: total // most, 0] = most
+            part[total // most :][:1, 0] = total % most
+    look = np.zeros((len(low), 3, inputs + ones), np.int8)
+    weight = np.repeat([127, 1], [inputs, ones])
+    look[:, 0] = weight
+    nodes: list[Node] = []
+    source = INPUT
+    if behind:
+        red = Projection(INPUT, np.array([[[[1]], [[0]], [[0]]]], np.int8))
+        nodes, source = [Population("red", (red,), np.full(1, 0.5, np.float32))], "red"
+        look = look[:, :1]
+    dense = Projection(source, look.reshape(len(low), -1))
+    nodes.append(Population("steps", (dense,), theta))
+    readout = Readout("steps", np.eye(2, len(low), dtype=np.int8), *np.ones((2, 2), np.float32))
+    picture = Image(1, inputs + ones, (0, 0, 0))
+    graph = SpikingGraph(picture, tuple(nodes), readout, ("a", "b"))
+    found = reference.run(graph, images, keep_currents=True)
+    assert (found.currents["steps"] == currents[:, None]).all()
+    assert set(found.spikes["steps"].flat) == ({0, 2} if gap == 0 else {0, 1, 2})
+    assert_exact(graph, images)
+    assert executed(graph, tmp_path)["QGemm"] == (gap <= 2**17)
 
 
 @pytest.mark.parametrize("offset", [(0, 0, 0), (128, 128, 128), (0, 255, 7), (255, 255, 255)])

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from corner_graphs import CORNERS
 from event_cases import SLOW
-from graphs import example, pictures, spiking_graphs
+from graphs import example, example_of_levels, pictures, spiking_graphs
 from hypothesis import given, settings
 from onnx import ModelProto, TensorProto
 from wide_graphs import wide_graphs
@@ -94,8 +94,18 @@ def test_float_networks_have_one_form(graph: SpikingGraph) -> None:
     images = pictures(graph.image, 3)
     names = [node.name for node in graph.populations]
     _, *fires = run(debug(graph, "fp32"), images)
-    spikes = {name: bits.astype(np.bool_) for name, bits in zip(names, fires, strict=True)}
+    spikes = {name: sent.astype(np.uint8) for name, sent in zip(names, fires, strict=True)}
     assert not any(unexplained(graph, images, spikes).values())
+
+
+def test_several_levels() -> None:
+    graph = example_of_levels()
+    assert_exact(graph, pictures(graph.image, 4))
+    done = operators(graph, "int8")
+    # One pair for each product behind the picture, one for each node that sends; one level needs no
+    # comparison.
+    assert done["QuantizeLinear"] == done["DequantizeLinear"] == 6 + len(graph.nodes)
+    assert done["Greater"] == 2 + 3 + 2 + 2
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from corner_graphs import CORNERS
-from graphs import example
+from graphs import example, example_of_levels
 from onnx import TensorProto, helper, numpy_helper
 
 from snn_bench.topology import Design, build
@@ -65,6 +65,11 @@ def test_thresholds_that_differ_by_position(form: Form) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_elementwise_nodes(form: Form) -> None:
     assert built(CORNERS["sums_of_unlike_windows"](), form, watch=True)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_several_levels(form: Form) -> None:
+    assert built(example_of_levels(), form, watch=True)
 
 
 @pytest.mark.parametrize("form", FORMS)
