@@ -75,7 +75,7 @@ class LayerCost:
     snn: Operations
     dnn: Operations
     comparisons: int = 0
-    """Comparisons with thresholds, as many as ReLUs in the twin."""
+    """Comparisons with thresholds, at one level as many as ReLUs in the twin."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _population(
             snn += dense
         else:
             snn += Operations(additions=float((sent[projection.source] * reached).sum()) / pictures)
-    return LayerCost(node.name, snn, dnn, outputs)
+    return LayerCost(node.name, snn, dnn, outputs * node.levels)
 
 
 def _weightless(node: Node, sent: Sent, pictures: int) -> LayerCost:

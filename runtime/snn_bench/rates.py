@@ -1,7 +1,8 @@
 """Firing rates: thresholds that cause an asked one, and what a network's rates are.
 
 A layer's rate is that of the spikes that *enter* the next one, the mean of what is sent over the
-most that can be: behind a max pool the share of ones, behind a sum pool the mean of counts / k².
+neurons that send it: behind a max pool of one level the share of ones, behind a sum pool the mean
+of counts / k². Each of a neuron's spikes counts.
 """
 
 from dataclasses import replace
@@ -56,8 +57,9 @@ def entering_rates(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> dict[s
     read = {p.source for node in graph.populations for p in node.projections}
     read.add(graph.readout.source)
     rates: dict[str, float] = {}
+    neurons = {INPUT: 1}
     for node, sent in propagate(graph, images):
+        neurons[node.name] = 1 if node.fires else node.bound(neurons, graph.exact)
         if node.name in read:
-            mean = float(sent.mean(dtype=np.float64))
-            rates[node.name] = mean / graph.largest_sent(node.name)
+            rates[node.name] = float(sent.mean(dtype=np.float64)) / neurons[node.name]
     return rates

@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+from snn_runtime.graph.population import MAX_LEVELS
 from snn_train import choices
 from snn_train.neuron import SURROGATES
 from snn_train.recipe import DEFAULTS
@@ -10,3 +11,4 @@ from snn_train.recipe import DEFAULTS
 def test_choices_are_what_can_be_carried_out() -> None:
     assert set(get_args(choices.Surrogate)) == set(SURROGATES)
     assert set(get_args(choices.RecipeName)) == set(DEFAULTS)
+    assert choices.MOST_LEVELS == MAX_LEVELS

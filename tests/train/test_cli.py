@@ -193,7 +193,7 @@ def test_a_gpu_that_is_not_there_is_refused(
         (["--data", "svhn"], ["--data svhn", "expected one of digits, imagefolder:DIR"]),
         (["--resume", "x", "--epochs", "9"], ["--epochs cannot change a run that goes on"]),
         (["--resume", "x", "--weight-decay", "9"], ["--weight-decay cannot change"]),
-        (["--data", "digits", "--rate-limits", "0.6"], ["'0.6' is not LOW,HIGH, two shares"]),
+        (["--data", "digits", "--rate-limits", "0.6"], ["'0.6' is not LOW,HIGH, spikes a neuron"]),
         (["--data", "digits", "--rate-limits", "0.6,0.5"], ["'0.6,0.5' is not LOW,HIGH"]),
         (["--resume", "x", "--out", "y"], ["--out cannot change"]),
     ],

@@ -44,7 +44,7 @@ def t1(new_run: NewRun, tiny_data: DataSet, tmp_path: Path) -> Callable[..., Pat
 
     def make(recipe: str = "iir-bn", **settings: Any) -> Path:
         made = new_run(
-            tmp_path / "first", recipe, stages=STAGES, rate_limits=(0.0, 1.0), **settings
+            tmp_path / "first", recipe, stages=STAGES, rate_limits=(0.0, 15.0), **settings
         )
         train_run(made, tiny_data, Progress(), lambda: False)
         return tmp_path / "first" / "t1.pt"
@@ -77,12 +77,11 @@ def sent(network: SpikingNetwork, images: torch.Tensor) -> dict[str, torch.Tenso
     return found
 
 
-@pytest.mark.parametrize("bits", [8, 4])
-@pytest.mark.parametrize("hidden", [0, 6])
+@pytest.mark.parametrize(("bits", "hidden", "levels"), [(8, 0, 1), (4, 6, 1), (4, 0, 3)])
 def test_an_exported_network_comes_back_to_the_spike(
-    t1: Callable[..., Path], bits: int, hidden: int
+    t1: Callable[..., Path], bits: int, hidden: int, levels: int
 ) -> None:
-    path = model(t1(width=0.3, hidden=hidden), bits=bits)
+    path = model(t1(width=0.3, hidden=hidden, levels=levels), bits=bits)
     images = pictures()
     graph = read_file(path.read_bytes()).graph
     expected = interpret(graph, images)

@@ -52,7 +52,7 @@ def renormalise(network: SpikingNetwork, images: Tensor) -> None:
     spike of it change. Of a population with one projection, whose statistics become μ′ and σ′,
 
         (k − μ)/σ + β > θ   ⇔   k > t = μ + σ (θ − β)   ⇔   (k − μ′)/σ′ + β′ > θ
-        β′ = θ − (t − μ′)/σ′
+        β′ = θ − (t − μ′)/σ′        and steps from level to level, which are of k too, times σ/σ′
 
     Raises:
         ValueError: a population adds a shortcut's current, or has no normalisation.
@@ -63,8 +63,8 @@ def renormalise(network: SpikingNetwork, images: Tensor) -> None:
         norm, theta = layer.norm, layer.neuron.threshold
         if norm is None or layer.plan.shortcut:
             raise ValueError(f"{layer.plan.name} has not one normalised current")
-        mean, deviation = _statistics(norm)
-        threshold = mean + deviation * (theta.double() - norm.shift.double())
+        mean, before = _statistics(norm)
+        threshold = mean + before * (theta.double() - norm.shift.double())
         usual, norm.momentum = norm.momentum, 1.0  # what is seen now takes the place of all before
         norm.train()
         layer.current(sent[layer.plan.source], None, None)
@@ -72,6 +72,8 @@ def renormalise(network: SpikingNetwork, images: Tensor) -> None:
         norm.momentum = usual
         mean, deviation = _statistics(norm)
         norm.shift.copy_(theta.double() - (threshold - mean) / deviation)
+        for step in layer.neuron.steps:
+            step.mul_(before / deviation)
         sent[layer.plan.name] = network.send(layer, sent)
     network.train()
 

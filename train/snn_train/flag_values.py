@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 
 from snn_runtime.errors import UsageError
+from snn_train.choices import MOST_LEVELS
 
 
 def image_size(text: str | None) -> tuple[int, int] | None:
@@ -46,6 +47,7 @@ def limits(text: str) -> tuple[float, float]:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
         low = high = math.nan
-    if not 0 <= low < high <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not LOW,HIGH, two shares from 0 to 1")
+    if not 0 <= low < high <= MOST_LEVELS:
+        expected = f"LOW,HIGH, spikes a neuron from 0 to {MOST_LEVELS}"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
     return low, high
