@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define SNN_EVENT_ABI 6
+#define SNN_EVENT_ABI 7
 
 // A convolution of one source. A dense projection is a convolution whose kernel is its whole
 // source.

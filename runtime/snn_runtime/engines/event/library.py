@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snn_runtime.errors import DeviceError
 
-ABI = 6
+ABI = 7
 """SNN_EVENT_ABI of the engine.h that the structures below describe."""
 LIBRARY = Path(__file__).with_name("libsnn_event.so")
 
