@@ -68,8 +68,8 @@ def trained(case: dict[str, Any], team: parallel.Team) -> dict[str, Any]:
             images = images.mul(60).round()  # integers take whole pixels
         labels = torch.arange(BATCH) % 2
         mine = mine_of(team)
-        loss = step(run, student, teacher, Batch(images[mine], labels[mine]), done, STEPS)
-        losses.append(float(team.mean(loss)))
+        measured = step(run, student, teacher, Batch(images[mine], labels[mine]), done, STEPS)
+        losses.append(float(team.mean(measured)[0]))
     pixels = torch.randint(0, 256, (700, 8, 8, 3), generator=generator, dtype=torch.uint8)
     run.network.float()
     accuracy, rates = evaluate(run.network, pixels, torch.arange(700) % 2, run)
