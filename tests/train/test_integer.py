@@ -360,7 +360,7 @@ def test_files_and_data_that_do_not_fit_are_refused(
 @pytest.mark.parametrize(
     ("flags", "stages"),
     [
-        ([], [[0, 15], [1, 15], [1, 4, 6]]),
+        ([], [[0, 15], [1, 57], [1, 4, 6]]),
         (["--epochs", "7"], [[0, 7], [1, 7], [1, 4, 6]]),
         (["--epochs", "7,8"], [[0, 7], [1, 8], [1, 4, 6]]),
         (["--epochs", "7,8,9"], [[0, 7], [1, 8], [1, 9, 6]]),

@@ -159,11 +159,11 @@ def test_a_loss_that_is_not_finite(
     true = step.step
 
     def broken(run: Run, *rest: Any) -> Any:
-        loss = true(run, *rest)
+        measured = true(run, *rest)  # loss and accuracy
         bad = run.stage.timesteps and peak(run.recipe, run.stage) > 1e-3
-        return loss * (math.nan if bad else 1)
+        return measured * torch.tensor([math.nan, 1]) if bad else measured
 
-    monkeypatch.setattr(training, "step", broken)
+    monkeypatch.setattr(step, "step", broken)
     words, refused = failed("t2", "--largest-drop", "1")
     assert words[2] == "--spiking-learning-rate" and float(words[3]) < 1e-3
     assert refused["metrics"]["rates"] and math.isfinite(refused["metrics"]["validation"])

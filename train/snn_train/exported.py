@@ -10,6 +10,7 @@ a new threshold has. Pixels are divided by 64, a power of two, so that float32 r
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,8 @@ def load(name: str) -> dict[str, Any]:
     graph = read_model_file(None if name == BUNDLED else Path(name)).graph
     facts = json.loads(graph.provenance)
     try:
-        architecture = Architecture(**facts["architecture"])
-        recipe = Recipe.from_dicts(facts["architecture"], facts["settings"])
+        architecture = Architecture(**facts["architecture"])  # older files lack newer fields
+        recipe = Recipe.from_dicts(asdict(architecture), facts["settings"])
         experiment = Experiment(
             recipe,
             facts["data"],

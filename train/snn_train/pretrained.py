@@ -33,7 +33,7 @@ from snn_train.stage import Stage
 from snn_train.state import Run
 
 FINE_TUNE = 0.2
-"""Factor on the learning rate of what was learnt before: docs/measurements has the table."""
+"""Factor on the learning rate of what was learnt before: a guess, see docs/measurements."""
 MEASURED = 512
 """Pictures, of all the data, over which normalisations that a file has lost are measured."""
 
