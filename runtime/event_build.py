@@ -115,9 +115,9 @@ def units(compiler: Compiler, sources: Path = SOURCES) -> list[Unit]:
 
 
 def compile_objects(
-    compiler: Compiler, folder: Path, *, extra: Sequence[str] = (), sources: Path = SOURCES
+    compiler: Compiler, folder: Path, wanted: Sequence[Unit], *, extra: Sequence[str] = ()
 ) -> list[Path]:
-    """Compile the engine into `folder`, `extra` flags last, and return the object files.
+    """Compile units into `folder`, `extra` flags last, and return the object files.
 
     Raises:
         BuildError: The compiler fails; its first error lines.
@@ -130,7 +130,7 @@ def compile_objects(
         return target
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return list(pool.map(compile_unit, units(compiler, sources)))
+        return list(pool.map(compile_unit, wanted))
 
 
 def link(compiler: Compiler, objects: Sequence[Path], target: Path) -> None:
@@ -158,7 +158,7 @@ def build(
     """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".event-") as name:
         library = Path(name) / target.name
-        objects = compile_objects(compiler, Path(name), extra=extra, sources=sources)
+        objects = compile_objects(compiler, Path(name), units(compiler, sources), extra=extra)
         link(compiler, objects, library)
         try:
             ctypes.CDLL(str(library), mode=os.RTLD_NOW).snn_event_abi()

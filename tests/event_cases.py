@@ -1,7 +1,7 @@
 """Cases for the driver in tests/runtime/engines/event, which is built together with the engine."""
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -102,13 +102,24 @@ def build_kernel_tests(
     return programs
 
 
-def build_driver(folder: Path, compiler: Compiler, flags: Sequence[str]) -> Path:
+def build_driver(
+    folder: Path, compiler: Compiler, flags: Sequence[str], sets: Collection[str] | None = None
+) -> Path:
     """Compile driver and engine with `flags` and link them into one program.
+
+    Args:
+        sets: The instruction sets that will run; others are compiled as fast as can be. None: all.
 
     Raises:
         BuildError: The compiler refuses.
     """
-    objects = event_build.compile_objects(compiler, folder, extra=flags)
+    every = event_build.units(compiler)
+    names = event_build.instruction_sets(compiler.machine)
+    idle = {f"kernels_{name}" for name in names if sets is not None and name not in sets}
+    run = [unit for unit in every if unit.name not in idle]
+    linked = [unit for unit in every if unit.name in idle]
+    objects = event_build.compile_objects(compiler, folder, run, extra=flags)
+    objects += event_build.compile_objects(compiler, folder, linked, extra=("-O0",))
     program = folder / "event_driver"
     common = [*compiler.command, *event_build.FLAGS, *flags, f"-I{event_build.SOURCES}"]
     event_build.run([*common, str(DRIVER), *map(str, objects), "-o", str(program)])

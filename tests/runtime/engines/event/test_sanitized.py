@@ -8,6 +8,7 @@ import pytest
 from event_cases import build_driver, write_cases
 
 import event_build
+from snn_runtime.engines.event.library import instruction_sets
 
 MUTANTS = 3000
 CAREFUL = ("-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
@@ -24,7 +25,8 @@ def _built(folder: Path, sanitizers: str) -> Path:
         compiler = event_build.find_compiler()
     except event_build.BuildError as error:
         pytest.skip(str(error))
-    return build_driver(folder, compiler, (*CAREFUL, f"-fsanitize={sanitizers}"))
+    flags = (*CAREFUL, f"-fsanitize={sanitizers}")
+    return build_driver(folder, compiler, flags, instruction_sets())
 
 
 @pytest.fixture(scope="module")
