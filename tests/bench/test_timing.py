@@ -198,9 +198,8 @@ def test_what_calls_take_is_told_from_what_was_there(monkeypatch: pytest.MonkeyP
     del before
     loaded = resident.begin_peak_anew()
     assert loaded is not None and resident.peak_memory() - loaded < 2**23
-    during = np.ones(2**22)
-    # A little may have been given back meanwhile: pages of what was freed before.
-    assert 2**24 < resident.peak_memory() - loaded < 2**26 and during.nbytes == 2**25
+    during = np.ones(2**22 + 2**17)  # 33 MB: of what was there before, pages may be given back
+    assert 2**25 <= resident.peak_memory() - loaded < 2**26 and during.nbytes > 2**25
     monkeypatch.setattr(resident, "RESET", Path("/proc/self/no such file"))
     assert resident.begin_peak_anew() is None
 
