@@ -15,18 +15,15 @@ from torch import Tensor
 
 from snn_runtime import load as load_model
 from snn_train.data.data_set import load
-from snn_train.data.resampling import FILTERS, matrix
+from snn_train.data.resampling import FILTERS, applied, matrix
 
 BATCH = 500
 
 
 def resampled(images: Tensor, name: str, scale: float) -> Tensor:
     """Return uint8 images `(B, H, W, 3)`, enlarged by `scale` and shrunk by the filter."""
-    height, width = images.shape[1:3]
-    down, across = (torch.tensor(matrix(n, name, scale)).float() for n in (height, width))
-    pixels = torch.einsum("ij,bjkc->bikc", down, images.float())
-    pixels = torch.einsum("lk,bikc->bilc", across, pixels)
-    return pixels.round_().clamp_(0, 255).to(torch.uint8)
+    down, across = (torch.tensor(matrix(n, name, scale)).float()[None] for n in images.shape[1:3])
+    return applied(down, images, across)
 
 
 def main() -> None:

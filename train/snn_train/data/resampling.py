@@ -67,7 +67,16 @@ def resample(images: Tensor, way: Tensor) -> Tensor:
     height, width = images.shape[1:3]
     down, across = (matrices(n)[way[chosen]].to(images.device) for n in (height, width))
     chosen = chosen.to(images.device)
-    pixels = images[chosen].float()
-    pixels = torch.einsum("bij,bjkc->bikc", down, pixels)
+    return images.index_copy(0, chosen, applied(down, images[chosen], across))
+
+
+def applied(down: Tensor, images: Tensor, across: Tensor) -> Tensor:
+    """Return R x Rᵀ for uint8 images `(B, H, W, 3)`.
+
+    Args:
+        down: R along a column, float32 `(B, H, H)`, or `(1, H, H)` for all images.
+        across: R along a row, `(B, W, W)` or `(1, W, W)`.
+    """
+    pixels = torch.einsum("bij,bjkc->bikc", down, images.float())
     pixels = torch.einsum("blk,bikc->bilc", across, pixels)
-    return images.index_copy(0, chosen, pixels.round_().clamp_(0, 255).to(torch.uint8))
+    return pixels.round_().clamp_(0, 255).to(torch.uint8)
