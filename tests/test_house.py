@@ -22,6 +22,7 @@ PACKAGES = {
 }
 MODULES = sorted(path for name, root in PACKAGES.items() for path in (root / name).rglob("*.py"))
 LONGEST_MODULE, LONGEST_FUNCTION = 250, 60
+UNNAMED_ARGUMENTS = 6
 FILES_OF_A_PICTURE, FILES_OF_THE_COMMAND = 20, 50
 MODULES_OF_A_KIND, QUESTIONS_OF_A_KIND = 12, 2
 CAT = ROOT / "runtime" / "photos" / "cat.jpg"
@@ -167,6 +168,15 @@ def test_few_modules_know_a_kind_of_node(kind: str) -> None:
                     asked.append(f"{module_of(path)}:{node.lineno}")
     assert len(named) <= MODULES_OF_A_KIND, sorted(named)
     assert len(asked) <= QUESTIONS_OF_A_KIND, asked
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_of)
+def test_what_is_handed_on_without_its_name_is_little(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = [each.arg for each in (*node.args.posonlyargs, *node.args.args)]
+            named = [name for name in given if name not in ("self", "cls")]
+            assert len(named) <= UNNAMED_ARGUMENTS, (node.name, named)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

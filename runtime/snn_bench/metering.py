@@ -64,7 +64,7 @@ def spend(
         for name in names[first:] + names[:first]:
             turns[name].append(_turn(meter, calls[name], seconds))
     return [
-        _spent(meter, name, part, turns[name], idle, threads, batch)
+        _spent(meter, name, part, turns[name], idle, threads=threads, batch=batch)
         for name in names
         for part in idle[0].reading
     ]
@@ -93,6 +93,7 @@ def _spent(
     part: str,
     turns: list[Turn],
     idle: list[Turn],
+    *,
     threads: int,
     batch: int,
 ) -> Spent:

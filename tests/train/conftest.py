@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from refusals import refused
-from torch import Tensor
+from train import tiny
 
 from snn_train import cli, saving, state
 from snn_train.choices import RecipeName
@@ -39,15 +39,7 @@ def hasty_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tiny_data() -> DataSet:
-    """Two classes that differ in brightness, 40 pictures of 8×8 to train on and 12 to test."""
-    generator = torch.Generator().manual_seed(1)
-
-    def part(count: int) -> tuple[Tensor, Tensor]:
-        labels = torch.arange(count) % 2
-        noise = torch.randint(0, 120, (count, 8, 8, 3), generator=generator)
-        return (noise + 100 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels
-
-    return DataSet("tiny", ("dark", "bright"), *part(40), *part(12))
+    return tiny.data()
 
 
 @pytest.fixture

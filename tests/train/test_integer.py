@@ -256,7 +256,7 @@ def t1(new_run: NewRun, tiny_data: DataSet, tmp_path: Path) -> Path:
 
 def onward(t1: Path, data: DataSet, **flags: Any) -> Experiment:
     given: dict[str, Any] = {"int_bits": 6, "epochs": (2,)} | flags
-    return Pretrained.load(t1).continued(data, "tiny", "train-snn --from", **given)
+    return Pretrained.load(t1).continued(data, "train-snn --from", **given)
 
 
 def test_a_run_begun_with_t1_goes_on_with_all_of_it(

@@ -4,35 +4,45 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from snn_train import mistakes
 from snn_train.data import DataSet
 from snn_train.mistakes import Confusion, review, table, worst_of
+from snn_train.network import SpikingNetwork
 from snn_train.progress import Progress
 from snn_train.stage import Stage
 from snn_train.state import Run
+from snn_train.teacher import load_stage
 from snn_train.training import train_run
 
 
-def finished(run: Run, data: DataSet) -> Run:
-    train_run(run, data, Progress(), lambda: False)
-    return run
+def finished(run: Run, data: DataSet) -> tuple[Run, Tensor]:
+    return run, train_run(run, data, Progress(), lambda: False)
 
 
 def test_the_matrix_is_the_accuracy_that_was_measured(
-    new_run: Callable[..., Run], tiny_data: DataSet, tmp_path: Path
+    new_run: Callable[..., Run],
+    tiny_data: DataSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = finished(new_run(tmp_path / "run", stages=(Stage(0, 1), Stage(1, 1))), tiny_data)
+    made = new_run(tmp_path / "run", stages=(Stage(0, 1), Stage(1, 1)))
+    run, logits = finished(made, tiny_data)
+    pixels = run.experiment.normalisation(tiny_data.test_images)
+    with torch.no_grad():
+        assert torch.equal(logits, load_stage(run, "t1").eval()(pixels))
+    monkeypatch.delattr(SpikingNetwork, "forward")  # the test pictures are read once
     labels = tiny_data.test_labels.clone()
     labels[0] = 1 - labels[0]  # at least one is wrong now, or one more right
     data = replace(tiny_data, test_labels=labels, test_names=tuple(f"$x_{i}$" for i in range(12)))
-    counts = review(run, data).counts
+    counts = review(run, data, logits).counts
     assert counts.sum(1).tolist() == labels.bincount().tolist()
-    chances = mistakes.probabilities(run.network.eval(), data.test_images, run)
-    assert int(counts.trace()) == int((chances.argmax(1) == labels).sum())
-    assert int(review(run, tiny_data).counts.trace()) / 12 == run.outcomes[-1].test
+    assert int(counts.trace()) == int((logits.argmax(1) == labels).sum())
+    assert int(review(run, tiny_data, logits).counts.trace()) / 12 == run.outcomes[-1].test
     for name in ("confusion.png", "mistakes.png"):
         with Image.open(tmp_path / "run" / name) as drawn:
             assert drawn.format == "PNG"
@@ -41,9 +51,8 @@ def test_the_matrix_is_the_accuracy_that_was_measured(
 def test_without_a_mistake_there_is_no_sheet(
     new_run: Callable[..., Run], tiny_data: DataSet, tmp_path: Path
 ) -> None:
-    run = finished(new_run(tmp_path / "run", stages=(Stage(0, 1),)), tiny_data)
-    answers = mistakes.probabilities(run.network.eval(), tiny_data.test_images, run).argmax(1)
-    review(run, replace(tiny_data, test_labels=answers))
+    run, logits = finished(new_run(tmp_path / "run", stages=(Stage(0, 1),)), tiny_data)
+    review(run, replace(tiny_data, test_labels=logits.argmax(1)), logits)
     assert (tmp_path / "run" / "confusion.png").exists()
     assert not (tmp_path / "run" / "mistakes.png").exists()
 
@@ -51,6 +60,7 @@ def test_without_a_mistake_there_is_no_sheet(
 def test_the_surest_mistakes_come_first() -> None:
     chances = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.01, 0.99]])
     assert worst_of(chances, torch.tensor([1, 1, 1, 0])) == [3, 0, 2]
+    assert worst_of(chances.log(), torch.tensor([1, 1, 1, 0])) == [3, 0, 2]
     many = torch.rand(50, 2, generator=torch.Generator().manual_seed(0))
     assert len(worst_of(many, 1 - many.argmax(1))) == mistakes.SHOWN
 

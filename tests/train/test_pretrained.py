@@ -120,7 +120,7 @@ def test_an_exported_network_goes_on_in_the_same_integers(
 ) -> None:
     path = model(t1(width=0.3), bits=4)
     begun = Pretrained.load(path)
-    onward = begun.continued(tiny_data, "tiny", "train-snn", int_bits=4, epochs=(1,))
+    onward = begun.continued(tiny_data, "train-snn", int_bits=4, epochs=(1,))
     (tmp_path / "onward").mkdir()
     made = begun.start(onward, tiny_data, tmp_path / "onward", CPU, ALONE)
     made.network.eval()
@@ -137,7 +137,7 @@ def test_other_classes_get_a_new_readout_and_keep_the_rest(
     t1: Callable[..., Path], other_data: DataSet, tmp_path: Path
 ) -> None:
     begun = Pretrained.load(t1())
-    onward = begun.continued(other_data, "other", "train-snn --from", epochs=(2, 3), int_bits=6)
+    onward = begun.continued(other_data, "train-snn --from", epochs=(2, 3), int_bits=6)
     assert onward.recipe.stages == (Stage(1, 2), Stage(1, 3, 6)) and onward.labels == (
         "a",
         "b",
@@ -161,7 +161,7 @@ def test_what_was_learnt_learns_on_more_slowly(
     t1: Callable[..., Path], other_data: DataSet, optimiser: str
 ) -> None:
     begun = Pretrained.load(t1())
-    made = begun.continued(other_data, "other", "", optimiser=optimiser, learning_rate=0.1)
+    made = begun.continued(other_data, "", optimiser=optimiser, learning_rate=0.1)
     network = made.build(1, 0)
     new = {id(parameter) for parameter in network.readout.parameters()}
     usual = make_optimiser(network, replace(made.recipe, fine_tune=1.0)).param_groups
@@ -184,7 +184,7 @@ def test_the_same_classes_keep_their_readout(
     t1: Callable[..., Path], tiny_data: DataSet, tmp_path: Path
 ) -> None:
     begun = Pretrained.load(t1())
-    onward = begun.continued(tiny_data, "tiny", "train-snn", epochs=(1,), fine_tune=0.5)
+    onward = begun.continued(tiny_data, "train-snn", epochs=(1,), fine_tune=0.5)
     made = begun.start(onward, tiny_data, tmp_path, CPU, ALONE)
     assert onward.recipe.fine_tune == 0.5 and made.outcomes == []
     weights = begun.content["network"]
@@ -218,7 +218,7 @@ def test_flags_that_do_not_fit_are_refused(
     t1: Callable[..., Path], other_data: DataSet, flags: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        Pretrained.load(t1()).continued(other_data, "other", "", **flags)
+        Pretrained.load(t1()).continued(other_data, "", **flags)
 
 
 def test_the_command_teaches_a_trained_network_other_classes(

@@ -109,7 +109,7 @@ def test_a_damaged_state_dict_is_refused_by_key() -> None:
 def test_torchvisions_network_is_stage_0(tiny_data: DataSet, tmp_path: Path) -> None:
     torch.save(state_dict(torchvisions("vgg11_bn")), tmp_path / "vgg11_bn.pt")
     begun = PretrainedAnn.load(tmp_path / "vgg11_bn.pt")
-    made = begun.continued(tiny_data, "tiny", "train-snn", timesteps=(1,), epochs=(2, 3))
+    made = begun.continued(tiny_data, "train-snn", timesteps=(1,), epochs=(2, 3))
     assert made.recipe.network == "vgg11_bn" and made.recipe.fine_tune == FINE_TUNE
     assert made.recipe.stages == (Stage(0, 2), Stage(1, 3))
     assert made.normalisation.offset == (124, 116, 104)
@@ -136,7 +136,7 @@ def test_our_own_ann_of_the_same_classes_is_stage_0_done(
         directory.mkdir()
         begun = PretrainedAnn.load(ann)
         made = begun.continued(
-            tiny_data, "tiny", "train-snn --ann", timesteps=(2, 1), epochs=(1, 1),
+            tiny_data, "train-snn --ann", timesteps=(2, 1), epochs=(1, 1),
             rate_limits=(0.0, 1.0), largest_drop=1.0, batch_size=12,
         )  # fmt: skip
         assert made.command == "train-snn && train-snn --ann"
@@ -162,7 +162,7 @@ def test_our_own_ann_learns_other_classes(ann: Path, tiny_data: DataSet, tmp_pat
     labels = torch.arange(40) % 3
     data = replace(tiny_data, labels=("a", "b", "c"), train_labels=labels, test_labels=labels[:12])
     begun = PretrainedAnn.load(ann)
-    made = begun.continued(data, "other", "train-snn", timesteps=(1,), epochs=(1, 1), seed=3)
+    made = begun.continued(data, "train-snn", timesteps=(1,), epochs=(1, 1), seed=3)
     run = begun.start(made, data, tmp_path, CPU, ALONE)
     assert run.position.stage == 0 and run.recipe.fine_tune == FINE_TUNE
     weights = run.network.state_dict()
@@ -175,10 +175,10 @@ def test_our_own_ann_learns_other_classes(ann: Path, tiny_data: DataSet, tmp_pat
 def test_what_does_not_go_together_is_refused(ann: Path, tiny_data: DataSet) -> None:
     begun = PretrainedAnn.load(ann)
     with pytest.raises(ValueError, match="--fine-tune: the classes of .*ann.pt are trained"):
-        begun.continued(tiny_data, "tiny", "", fine_tune=0.5)
+        begun.continued(tiny_data, "", fine_tune=0.5)
     large = replace(tiny_data, train_images=torch.zeros(40, 9, 9, 3, dtype=torch.uint8))
     with pytest.raises(InputError, match="pictures are not 8x8, as .*ann.pt sees them"):
-        begun.continued(large, "large", "")
+        begun.continued(large, "")
     with pytest.raises(ModelError, match="is at T=1, --ann needs an ann.pt"):
         PretrainedAnn.load(ann.with_name("t1.pt"))
     with pytest.raises(UsageError, match="--image-size: .*ann.pt has its own"):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from same import assert_same
-from train import steps_together
+from train import budget_together, steps_together
 
 from snn_runtime.errors import ModelError
 from snn_runtime.files import MARK
@@ -33,7 +33,7 @@ def started(processes: int, *command: object) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
 
@@ -78,6 +78,7 @@ def test_a_run_of_two_processes_has_the_loss_curve_of_one(tmp_path: Path) -> Non
         epochs = [line for line in lines if line["event"] == "epoch"]
         assert [line["stage"] for line in epochs] == ["ann"] * 3 + ["t1"] * 2  # one speaks
         losses.append([line["loss"] for line in epochs])
+        assert ["parameters" in line.get("text", "") for line in lines].count(True) == 1
         assert lines[-1]["event"] == "end" and (directory / "t1.pt").is_file()
         assert not list(directory.glob(f"{MARK}*"))
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
@@ -114,6 +115,18 @@ def checkpoint_epochs(directory: Path) -> int:
         return len(checkpoint.load(directory / "latest.pt")["records"])
     except ModelError:
         return 0
+
+
+def test_two_processes_of_different_speeds_keep_to_one_plan(tmp_path: Path) -> None:
+    code, _, err = ended(started(2, "-m", "train.budget_together", tmp_path))
+    assert code == 0, err
+    first, second = (json.loads((tmp_path / rank).read_text()) for rank in "01")
+    assert first["epochs"] == second["epochs"] and first["trained"] == second["trained"]
+    seconds = budget_together.SECONDS
+    # By the first one's clock; an epoch is nearly a tenth of the budget at the end.
+    assert 0.9 * seconds <= first["used"] <= seconds < second["used"]
+    assert any("epochs from here" in note for note in first["notes"])
+    assert second["notes"] == []
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The package's own functions: `train` and `resume`."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ from snn_runtime.errors import ModelError, UsageError
 from snn_runtime.files import sweep_temporary
 from snn_runtime.image import Fit
 from snn_train import remedy, state
-from snn_train.beginning import continued, data_of, refused, trained
+from snn_train.beginning import data_of, pictures, refused, trained
 from snn_train.choices import Precision, RecipeName
-from snn_train.data import DataSet, load
+from snn_train.data import DataSet
 from snn_train.experiment import Experiment, digest
 from snn_train.few import default
 from snn_train.folder import check_free
@@ -42,7 +41,7 @@ def train(
     *,
     begin_with: str | Path | None = None,
     ann: str | Path | None = None,
-    budget: str | float | None = None,
+    budget: str | float | TimeBudget | None = None,
     image_size: tuple[int, int] | None = None,
     fit: Fit = "crop",
     machine: Machine = AUTOMATIC,
@@ -60,7 +59,8 @@ def train(
             `bundled`. See `pretrained` for what is trained then.
         ann: a trained ANN as stage 0: the `ann.pt` of an earlier run, or a state dict of
             torchvision's `vgg11_bn` to `vgg19_bn`. See `pretrained_ann`.
-        budget: seconds to end in, or `30m`; plans epochs, and the width of a recipe by name.
+        budget: seconds to end in from now on, or `30m`; plans epochs, and the width of a recipe by
+            name.
         image_size, fit: height and width in pixels, and how to get there, for images in folders.
         machine: device, threads and the like.
         progress: its methods are called as the run goes on; None logs to `snn_train`.
@@ -78,16 +78,17 @@ def train(
         ResourceError: a file cannot be written, or memory does not suffice.
         Stopped: as `progress` wanted; the state is saved.
     """
-    command, since = command or _call(data, changes), time.monotonic()
+    command, hours = command or _call(data, changes), TimeBudget.given(budget)
     with joined(machine) as (team, device):
         progress = reporter(progress, team)
         # First, so that no run is left half begun: nothing is written before all is checked.
-        begun, how = trained(begin_with, ann), (image_size, fit, fastest(device, team))
-        experiment, loaded = _asked(begun, recipe, data, progress, command, changes, *how)
+        begun = trained(begin_with, ann)
+        loaded, fast = pictures(begun, data, image_size, fit, progress), fastest(device, team)
+        experiment = _experiment(begun, recipe, loaded, command, changes, fast)
         _check_compiled(machine, experiment.recipe.stages, "this run")
         directory = Path(out) if out else _usual_folder(loaded, experiment.recipe)
         check_free(directory, experiment.recipe)
-        if hours := TimeBudget.given(budget, since):
+        if hours:
             free = isinstance(recipe, str) and not begun and "width" not in changes
             place = Place(device, team, machine.micro_batch)
             experiment = planned(experiment, loaded, hours, free, place)
@@ -160,14 +161,14 @@ def _finish(run: Run, data: DataSet, progress: Progress, machine: Machine, team:
         progress.note(table(run))
     run.save()
     try:
-        train_run(run, data, progress, progress.stop, machine.compiled)
-        if run.time_budget:
-            progress.note(closing(run))
+        logits = train_run(run, data, progress, progress.stop, machine.compiled)
         if team.leads and run.finished:
-            progress.reviewed(review(run, data))
+            progress.reviewed(review(run, data, logits))
     finally:
         if team.leads and run.records:
             plot(run)
+    if run.time_budget:
+        progress.note(closing(run))
     return run
 
 
@@ -176,25 +177,26 @@ def _check_compiled(machine: Machine, stages: Sequence[Stage], where: str) -> No
         raise UsageError("bad_flag", f"--compile is for floating point, there is none in {where}")
 
 
-def _asked(
+def _experiment(
     begun: Pretrained | PretrainedAnn | None,
     recipe: Recipe | RecipeName,
-    spec: str,
-    progress: Progress,
+    data: DataSet,
     command: str,
     changes: dict[str, Any],
-    size: tuple[int, int] | None,
-    fit: Fit,
     fast: Precision,
-) -> tuple[Experiment, DataSet]:
-    """What a run trains, in the `fast` precision where nothing says another."""
+) -> Experiment:
+    """What a new run trains, in the `fast` precision where nothing says another.
+
+    Raises: UsageError: values that do not go together.
+    """
     by_name = isinstance(recipe, str) and not begun
     if changes.get("precision", "auto" if by_name else None) == "auto":
         changes = changes | {"precision": fast}
-    if begun:
-        return continued(begun, spec, progress, command, changes, size, fit, fast)
-    data = load(spec, progress.files, size, fit)
-    return _experiment(recipe, spec, data, command, changes), data
+    with refused():
+        if begun:
+            return begun.continued(data, command, fast=fast, **changes)
+        chosen = recipe if isinstance(recipe, Recipe) else default(recipe, data)
+        return Experiment.on(data, chosen.change(**changes), data.normalisation(), command)
 
 
 def _start(
@@ -209,15 +211,6 @@ def _start(
     if begun:
         return begun.start(experiment, data, directory, device, team)
     return state.start(experiment, directory, device)
-
-
-def _experiment(
-    recipe: Recipe | RecipeName, spec: str, data: DataSet, command: str, changes: dict[str, Any]
-) -> Experiment:
-    """What a new run trains. Raises: UsageError: values that do not go together."""
-    with refused():
-        chosen = recipe if isinstance(recipe, Recipe) else default(recipe, data)
-        return Experiment.on(data, spec, chosen.change(**changes), data.normalisation(), command)
 
 
 def _usual_folder(data: DataSet, recipe: Recipe) -> Path:

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from snn_runtime.errors import UsageError
 from snn_runtime.image import Fit
-from snn_train.choices import Precision, takes_size
+from snn_train.choices import takes_size
 from snn_train.data import DataSet, load
 from snn_train.experiment import Experiment
 from snn_train.pretrained import Pretrained
@@ -28,31 +27,25 @@ def trained(
     return None if begin_with is None else Pretrained.load(Path(begin_with))
 
 
-def continued(
-    begun: Pretrained | PretrainedAnn,
+def pictures(
+    begun: Pretrained | PretrainedAnn | None,
     spec: str,
-    progress: Progress,
-    command: str,
-    changes: dict[str, Any],
     size: tuple[int, int] | None,
     fit: Fit,
-    fast: Precision,
-) -> tuple[Experiment, DataSet]:
-    """What a run trains that begins with a trained network, in `fast` unless told otherwise.
+    progress: Progress,
+) -> DataSet:
+    """The data as asked for; of another size where what a run begins with needs that.
 
     Raises: UsageError, InputError.
     """
-    if isinstance(begun, PretrainedAnn) and begun.experiment is None:
-        size = size or (begun.size if takes_size(spec) else None)
-        data = load(spec, progress.files, size, fit)
-    else:
-        assert begun.experiment is not None
+    if begun is not None and begun.experiment is not None:
         if size is not None or fit != "crop":
             flag = "--fit" if size is None else "--image-size"
             raise UsageError("bad_flag", f"{flag}: {begun.path} has its own")
-        data = data_of(spec, begun.experiment, progress)
-    with refused():
-        return begun.continued(data, spec, command, fast=fast, **changes), data
+        return data_of(spec, begun.experiment, progress)
+    if isinstance(begun, PretrainedAnn) and takes_size(spec):
+        size = size or begun.size
+    return load(spec, progress.files, size, fit)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import argparse
 import io
 import shlex
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from snn_runtime.command import run_command
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 
 def run(args: argparse.Namespace) -> int:
     """Train or go on as the flags say; returns an exit code."""
+    begun = time.monotonic()  # to load torch takes seconds, which count in a budget of time
     # Here, so that --help and a mistyped flag neither wait for torch nor need it.
     from snn_train import api, report
+    from snn_train.time_budget import TimeBudget
     from snn_train.training import Stopped
 
     terminal = report.JsonLines() if args.format == "json" else report.Terminal()
@@ -35,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
                 args.out,
                 begin_with=vars(args)["from"],
                 ann=args.ann,
-                budget=args.budget,
+                budget=args.budget and TimeBudget(args.budget, since=begun),
                 image_size=image_size(args.image_size),
                 fit=args.fit,
                 machine=machine(args),

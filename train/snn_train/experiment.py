@@ -47,14 +47,9 @@ class Experiment:
 
     @classmethod
     def on(
-        cls,
-        data: DataSet,
-        spec: str,
-        recipe: Recipe,
-        normalisation: Normalisation,
-        command: str,
+        cls, data: DataSet, recipe: Recipe, normalisation: Normalisation, command: str
     ) -> "Experiment":
-        """Return what trains on `data`, which `spec` names.
+        """Return what trains on `data`.
 
         Raises:
             ValueError: the recipe's network or augmentation does not fit the pictures.
@@ -62,8 +57,10 @@ class Experiment:
         height, width = data.train_images.shape[1:3]
         plan(recipe.network, recipe.width, recipe.hidden, (height, width))
         check_augmentation(recipe.augmentation, (height, width), data.on_disk)
-        size = (height, width)
-        return cls(recipe, spec, digest(data), data.labels, size, data.fit, normalisation, command)
+        return cls(
+            recipe, data.name, digest(data), data.labels, (height, width), data.fit, normalisation,
+            command,
+        )  # fmt: skip
 
     def build(self, timesteps: int, bits: int) -> SpikingNetwork:
         """Return a new network for a stage; `bits` other than 0 for the integer stage."""

@@ -16,12 +16,8 @@ from torch import Tensor
 from snn_runtime.errors import ResourceError
 from snn_runtime.files import scratch_settings, write_atomic
 from snn_train.data import DataSet
-from snn_train.data.on_disk import Images
 from snn_train.folder import CONFUSION, MISTAKES
-from snn_train.network import SpikingNetwork
 from snn_train.state import Run
-from snn_train.teacher import load_stage
-from snn_train.validation import at_once
 
 LOG = logging.getLogger(__name__)
 
@@ -55,15 +51,17 @@ class Confusion:
         return [each for each in found if each[0]]
 
 
-def review(run: Run, data: DataSet) -> Confusion:
+def review(run: Run, data: DataSet, logits: Tensor) -> Confusion:
     """Look at the finished run's answers to the test pictures; write confusion.png and, where
-    there are mistakes, mistakes.png."""
-    network = load_stage(run, run.recipe.stages[-1].name).eval()
-    chances = probabilities(network, data.test_images, run)
-    answers, classes = chances.argmax(1), len(data.labels)
-    counts = torch.bincount(data.test_labels * classes + answers, minlength=classes**2)
+    there are mistakes, mistakes.png.
+
+    Args:
+        logits: the answers, float32 `(N, classes)`.
+    """
+    classes = len(data.labels)
+    counts = torch.bincount(data.test_labels * classes + logits.argmax(1), minlength=classes**2)
     confusion = Confusion(data.labels, counts.view(classes, classes))
-    worst = worst_of(chances, data.test_labels)
+    worst = worst_of(logits, data.test_labels)
     # Here, where it is needed, since matplotlib takes its time and looks for a home to write to.
     with scratch_settings("MPLCONFIGDIR"):
         import matplotlib
@@ -71,26 +69,15 @@ def review(run: Run, data: DataSet) -> Confusion:
         matplotlib.use("Agg")
         _write(run, CONFUSION, _matrix(confusion))
         if worst:
-            _write(run, MISTAKES, _sheet(data, chances, worst))
+            _write(run, MISTAKES, _sheet(data, logits, worst))
     return confusion
 
 
-@torch.no_grad()
-def probabilities(network: SpikingNetwork, images: Images, run: Run) -> Tensor:
-    """What the network gives each class, float32 `(N, C)` on the CPU."""
-    device, size = next(network.parameters()).device, at_once(images)
-    found = []
-    for start in range(0, len(images), size):
-        pixels = images[start : start + size].to(device)
-        found.append(network(run.experiment.normalisation(pixels)).float().softmax(1).cpu())
-    return torch.cat(found)
-
-
-def worst_of(chances: Tensor, labels: Tensor) -> list[int]:
+def worst_of(logits: Tensor, labels: Tensor) -> list[int]:
     """The numbers of at most `SHOWN` pictures that are answered wrongly, the surest first."""
-    sure, answers = chances.max(1)
-    wrong = (answers != labels).nonzero()[:, 0]
-    order = sure[wrong].sort(descending=True, stable=True).indices[:SHOWN]
+    wrong = (logits.argmax(1) != labels).nonzero()[:, 0]
+    sure = logits[wrong].softmax(1).amax(1)
+    order = sure.sort(descending=True, stable=True).indices[:SHOWN]
     return [int(number) for number in wrong[order]]
 
 
@@ -136,7 +123,7 @@ def _matrix(confusion: Confusion) -> Any:
     return figure
 
 
-def _sheet(data: DataSet, chances: Tensor, worst: list[int]) -> Any:
+def _sheet(data: DataSet, logits: Tensor, worst: list[int]) -> Any:
     """A figure of the worst mistakes: what it is, what was answered and how surely, which file."""
     from matplotlib.figure import Figure
 
@@ -148,8 +135,8 @@ def _sheet(data: DataSet, chances: Tensor, worst: list[int]) -> Any:
         axis.set_axis_off()
         if place < len(worst):
             number = worst[place]
-            answer = int(chances[number].argmax())
-            truth, sure = data.labels[int(data.test_labels[number])], float(chances[number, answer])
+            answer, sure = int(logits[number].argmax()), float(logits[number].softmax(0).amax())
+            truth = data.labels[int(data.test_labels[number])]
             title = f"{truth[:24]}\n→ {data.labels[answer][:20]} {sure:.0%}\n{_name(data, number)}"
             axis.imshow(pixels[place])
             axis.set_title(title, fontsize=8, parse_math=False)

@@ -84,17 +84,15 @@ class Pretrained:
             ) from error
         return cls(path, content, experiment, history[: last + 1])
 
-    def _check_size(self, data: DataSet, spec: str) -> None:
+    def _check_size(self, data: DataSet) -> None:
         height, width = self.experiment.size
         if tuple(data.train_images.shape[1:3]) != (height, width):
-            raise InputError(
-                "bad_data", f"{spec}: pictures are not {height}x{width}, as {self.path} sees them"
-            )
+            problem = f"pictures are not {height}x{width}, as {self.path} sees them"
+            raise InputError("bad_data", f"{data.name}: {problem}")
 
     def continued(
         self,
         data: DataSet,
-        spec: str,
         command: str,
         *,
         int_bits: int = 0,
@@ -105,7 +103,6 @@ class Pretrained:
         """Return what the new run trains: the file's network, by the recipe with `changes`.
 
         Args:
-            spec: what `data` was loaded from.
             epochs: one number for each of its stages; None takes the recipe's.
             fast: the precision, where none is among the changes.
 
@@ -113,7 +110,7 @@ class Pretrained:
             ValueError: values that do not go together, with what was expected.
             InputError: the pictures have another size than the file's.
         """
-        self._check_size(data, spec)
+        self._check_size(data)
         same = data.labels == self.experiment.labels
         if same and int_bits:
             recipe = self._in_integers(int_bits, epochs, changes)
@@ -123,7 +120,7 @@ class Pretrained:
         return replace(
             self.experiment,
             recipe=recipe,
-            data=spec,
+            data=data.name,
             data_digest=digest(data),
             labels=data.labels,
             command=f"{self.experiment.command} && {command}",

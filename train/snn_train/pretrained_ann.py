@@ -89,7 +89,6 @@ class PretrainedAnn:
     def continued(
         self,
         data: DataSet,
-        spec: str,
         command: str,
         *,
         epochs: Sequence[int] | None = None,
@@ -109,9 +108,8 @@ class PretrainedAnn:
         size = (int(data.train_images.shape[1]), int(data.train_images.shape[2]))
         if self.experiment and size != self.size:
             height, width = self.size
-            raise InputError(
-                "bad_data", f"{spec}: pictures are not {height}x{width}, as {self.path} sees them"
-            )
+            problem = f"pictures are not {height}x{width}, as {self.path} sees them"
+            raise InputError("bad_data", f"{data.name}: {problem}")
         recipe = replace(default(self.recipe, data), precision=fast, **self.fields)
         if self.is_done(data):
             assert self.outcome is not None
@@ -125,7 +123,7 @@ class PretrainedAnn:
             changes = {"fine_tune": FINE_TUNE, **changes}
             recipe = recipe.change(epochs=epochs, **changes)
         before = f"{self.experiment.command} && " if self.experiment else ""
-        return Experiment.on(data, spec, recipe, self.normalisation, f"{before}{command}")
+        return Experiment.on(data, recipe, self.normalisation, f"{before}{command}")
 
     def start(
         self, experiment: Experiment, data: DataSet, directory: Path, device: torch.device,

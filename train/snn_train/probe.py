@@ -20,11 +20,11 @@ from snn_train.data import DataSet
 from snn_train.duration import show
 from snn_train.experiment import Experiment
 from snn_train.pace import EpochTime, end_of_stage
-from snn_train.parallel import Team
+from snn_train.parallel import Team, distribute
 from snn_train.planning import with_epochs
 from snn_train.stage import Stage
 from snn_train.step import step_in_parts
-from snn_train.time_budget import AIM, TimeBudget, factor, shared
+from snn_train.time_budget import AIM, PICTURES, TimeBudget, factor, shared
 from snn_train.validation import evaluate
 
 WIDTHS = (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
@@ -107,7 +107,7 @@ class _Probe:
         """
         (epochs, ends), left = self.costs(), self.run.team.first(budget.left())
         if sum(epochs) + ends > left:
-            least = (sum(epochs) + ends + budget.used()) / AIM
+            least = (sum(epochs) + ends + PICTURES + budget.used()) / AIM
             raise UsageError(
                 "bad_flag",
                 f"--budget {show(budget.seconds)}: an epoch of every stage and the test take "
@@ -125,11 +125,12 @@ class _Probe:
             teacher = self.experiment.build(0 if name == "ann" else int(name[1:]), 0)
             teacher = teacher.to(self.device).eval()
         run.network.train()
+        student = distribute(run.network, run.team, unused_parameters=stage.timesteps < 2)
         seconds, all_steps = [], 1 + STEPS
         batches = chain.from_iterable(self.split.epoch(run) for _ in range(all_steps))
         for done in range(all_steps):
             begun = time.monotonic()
-            step_in_parts(run, run.network, teacher, next(batches), done, all_steps)
+            step_in_parts(run, student, teacher, next(batches), done, all_steps)
             seconds.append(self._since(begun))
         some = min(EVALUATED, len(self.split.held_out_labels))
         begun = time.monotonic()

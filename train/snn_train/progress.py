@@ -32,7 +32,8 @@ class Progress:
 
     def begin(self, run: Run) -> None:
         """The run begins or goes on; its folder is locked."""
-        self.note(title(run))
+        if run.team.leads:
+            self.note(title(run))
 
     def step(self, pace: Pace) -> None:
         """A step is over. Logged every two minutes of an epoch."""

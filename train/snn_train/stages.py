@@ -131,20 +131,27 @@ def begin(run: Run, split: Split) -> None:
     run.best, run.unhealthy = first_best(run.network), None
 
 
-def test(run: Run, data: DataSet) -> None:
-    """Read the test set, once, for every stage of this run, when nothing is left to choose."""
+def test(run: Run, data: DataSet) -> Tensor:
+    """Read the test set, once, for every stage of this run, when nothing is left to choose.
+
+    Returns:
+        The last stage's logits, float32 `(N, classes)` on the CPU.
+    """
     device = next(run.network.parameters()).device
     images, labels = data.test_images.to(device), data.test_labels.to(device)
+    logits = torch.zeros(len(labels), len(data.labels))
     own = [stage.name for stage in run.recipe.stages]
     for index, outcome in enumerate(run.outcomes):
         if outcome.stage in own:
-            accuracy, rates = evaluate(load_stage(run, outcome.stage), images, labels, run)
+            network = load_stage(run, outcome.stage)
+            accuracy, rates = evaluate(network, images, labels, run, logits)
             run.outcomes[index] = replace(outcome, test=accuracy, test_rates=rates)
     for outcome in run.outcomes:  # whose history holds what all of them reached
         if outcome.stage in own:
             file = run.checkpoint(outcome.stage)
             _save(run, outcome, checkpoint.load(file)["network"], file)
     insist(run.save)
+    return logits
 
 
 def refused_file(run: Run) -> Path:

@@ -19,7 +19,9 @@ from snn_runtime.errors import UsageError
 from snn_train import duration
 
 AIM = 0.98
-"""Share of the budget to end at; plots, saving and a busy minute have the rest."""
+"""Share of the budget to end at; saving and a busy minute have the rest."""
+PICTURES = 4.0
+"""Seconds at the end, for the pictures of a run: most of them until matplotlib is loaded."""
 
 
 @dataclass
@@ -37,29 +39,30 @@ class TimeBudget:
     """When this process began, on the monotonic clock."""
 
     @classmethod
-    def given(cls, budget: str | float | None, begun: float) -> "TimeBudget | None":
-        """Return a budget of seconds, or such as `30m`, that began at `begun`.
+    def given(cls, budget: "str | float | TimeBudget | None") -> "TimeBudget | None":
+        """Return a budget of seconds, or such as `30m`, that begins now; one that has begun as it
+        is.
 
         Raises:
             UsageError: `bad_flag`: it is no length of time.
         """
-        if budget is None:
-            return None
+        if budget is None or isinstance(budget, TimeBudget):
+            return budget
         try:
             seconds = float(duration.read(budget)) if isinstance(budget, str) else float(budget)
         except ValueError as error:
             raise UsageError("bad_flag", f"budget: {error}") from error
         if not 0 < seconds < math.inf:
             raise UsageError("bad_flag", f"budget: {seconds} seconds, expected more than 0")
-        return cls(seconds, since=begun)
+        return cls(seconds, since=time.monotonic())
 
     def used(self) -> float:
         """Seconds, of all processes that carried the run."""
         return self.spent + time.monotonic() - self.since
 
     def left(self) -> float:
-        """Seconds to the aim; below 0 beyond it."""
-        return AIM * self.seconds - self.used()
+        """Seconds to the aim, where the pictures begin; below 0 beyond it."""
+        return AIM * self.seconds - PICTURES - self.used()
 
     def state(self) -> dict[str, Any]:
         """Plain containers, for a process that goes on."""

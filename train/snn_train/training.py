@@ -41,12 +41,15 @@ def train_run(
     progress: Progress,
     stop: Callable[[], bool],
     compiled: bool = False,
-) -> None:
+) -> Tensor:
     """Carry `run` on to its end, leaving `ann.pt`, `t1.pt`, … behind.
 
     Args:
         stop: called after every step; True saves the state and raises `Stopped`.
         compiled: let torch.compile make the steps faster; changes roundings.
+
+    Returns:
+        What the last stage's network answers to the test pictures, as `stages.test` does.
 
     Raises:
         Stopped: `stop` returned True.
@@ -62,7 +65,7 @@ def train_run(
         while problem := trainer.train():
             progress.note(stages.retry(run, problem, split))
         stages.finish(run, split)
-    stages.test(run, data)
+    return stages.test(run, data)
 
 
 def _models(run: Run, compiled: bool) -> tuple[nn.Module, nn.Module | None]:

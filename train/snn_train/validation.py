@@ -17,10 +17,16 @@ EVALUATED_PIXELS = 500 * 32 * 32
 
 @torch.no_grad()
 def evaluate(
-    network: SpikingNetwork, images: Images, labels: Tensor, run: Run
+    network: SpikingNetwork, images: Images, labels: Tensor, run: Run, out: Tensor | None = None
 ) -> tuple[float, dict[str, float]]:
-    """Return accuracy (0 to 1) and each layer's firing rate, in float32."""
+    """Return accuracy (0 to 1) and each layer's firing rate, in float32.
+
+    Args:
+        out: where the logits are put, `(N, classes)` on the CPU; in every process all of them.
+    """
     network.eval()
+    if out is not None:
+        out.zero_()  # where another process answers
     names = [population.plan.name for population in network.populations()]
     sums = torch.zeros(1 + len(names), dtype=torch.float64)
     size = at_once(images)
@@ -28,10 +34,14 @@ def evaluate(
         part = slice(start, start + size)
         network.rates = {}
         logits = network(run.experiment.normalisation(images[part]))
+        if out is not None:
+            out[part] = logits.cpu()
         correct = int((logits.argmax(1) == labels[part]).sum())
         rates = [float(network.rates[name]) * len(logits) for name in names]
         sums += torch.tensor([correct, *rates], dtype=torch.float64)
     network.rates = None
+    if out is not None:
+        out.copy_(run.team.sum(out))
     correct, *rates = (run.team.sum(sums) / len(labels)).tolist()
     return correct, dict(zip(names, rates, strict=True))
 

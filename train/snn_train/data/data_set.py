@@ -37,6 +37,7 @@ class DataSet:
     """Photographs and labels, whole and decoded, or decoded when they are indexed."""
 
     name: str
+    """As `--data` names it."""
     labels: tuple[str, ...]
     train_images: Images
     """uint8 `(N, H, W, 3)`"""
@@ -139,7 +140,7 @@ def load(
     parts = (
         archive.train_images, archive.train_labels, archive.test_images, archive.test_labels
     )  # fmt: skip
-    return _data_set(name, archive.labels, parts)
+    return _data_set(spec, archive.labels, parts)
 
 
 def _data_set(
@@ -207,7 +208,7 @@ def _imagenet(root: Path, progress: FileProgress, size: tuple[int, int], fit: Fi
     notes = (*found.notes, *survey.notes(), *doubles(trained, train_labels.numpy(), tested, names))
     return _checked(
         DataSet(
-            "imagenet", tuple(here), train, train_labels, test, test_labels,
+            f"imagenet:{root}", tuple(here), train, train_labels, test, test_labels,
             fit, IMAGENET_COLOURS, notes, names,
         )
     )  # fmt: skip

@@ -197,9 +197,8 @@ class Engines:
         return self._spec("fp32", choice=",".join(forms)).key
 
     def _spec(self, form: Form, debug: bool = False, choice: str = "") -> EngineSpec:
-        return EngineSpec.of(
-            self._graph, self._golden, self._library, self._device, form, debug, choice
-        )
+        whose = (self._graph, self._golden, self._library, self._device)
+        return EngineSpec.of(*whose, form, debug=debug, choice=choice)
 
 
 def _seconds(engine: Engine, picture: Any) -> float:

@@ -48,6 +48,7 @@ class EngineSpec:
         library: Library,
         device: Device,
         form: Form,
+        *,
         debug: bool,
         choice: str = "",
     ) -> "EngineSpec":
