@@ -55,12 +55,10 @@ def train(
         data: `digits`, `imagefolder:DIR`, `cifar10`, …: what `train-snn --data` takes.
         recipe: the name of one, whose defaults for the data are taken, or one of your own.
         out: the run's folder; `runs/<data>` where none is given.
-        begin_with: a T = 1 network to begin with: a run's `t1.pt`, an exported `model.onnx`, or
-            `bundled`. See `pretrained` for what is trained then.
+        begin_with: a T = 1 network: a run's `t1.pt`, a `model.onnx` or `bundled`, see `pretrained`.
         ann: a trained ANN as stage 0: the `ann.pt` of an earlier run, or a state dict of
             torchvision's `vgg11_bn` to `vgg19_bn`. See `pretrained_ann`.
-        budget: seconds to end in from now on, or `30m`; plans epochs, and the width of a recipe by
-            name.
+        budget: seconds to end in, or `30m`; plans epochs, and the width of a recipe by name.
         image_size, fit: height and width in pixels, and how to get there, for images in folders.
         machine: device, threads and the like.
         progress: its methods are called as the run goes on; None logs to `snn_train`.
