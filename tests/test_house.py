@@ -2,6 +2,7 @@
 functions, few files between a picture and its label, types for editors."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ MODULES = sorted(path for name, root in PACKAGES.items() for path in (root / nam
 LONGEST_MODULE, LONGEST_FUNCTION = 250, 60
 UNNAMED_ARGUMENTS = 6
 FILES_OF_A_PICTURE, FILES_OF_THE_COMMAND = 20, 50
-MODULES_OF_A_KIND, QUESTIONS_OF_A_KIND = 12, 2
+MODULES_OF_A_KIND, QUESTIONS_OF_A_KIND, SOURCES_OF_A_KIND = 12, 2, 3
+ENGINE = ROOT / "runtime" / "snn_runtime" / "engines" / "event" / "engine.h"
 CAT = ROOT / "runtime" / "photos" / "cat.jpg"
 
 COUNTED = """
@@ -150,24 +152,62 @@ def test_modules_and_functions_are_short(path: Path) -> None:
 KINDS = [kind.__name__ for kind in get_args(Node) if kind is not Population]
 
 
+def names_in(node: ast.AST) -> set[str]:
+    """Names, as they were before an import gave them another."""
+    found = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+    found |= {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)}
+    return found | {each.name for each in ast.walk(node) if isinstance(each, ast.alias)}
+
+
+def questions(tree: ast.AST, kind: str) -> list[int]:
+    """Lines that ask whether a node is of a kind: by its class, or by a pattern."""
+    asked = []
+    for node in ast.walk(tree):
+        called = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance"
+        typed = isinstance(node, ast.Compare) and names_in(node) & {"type", "__class__"}
+        if (called or typed) and kind in names_in(node):
+            asked.append(node.lineno)
+        if isinstance(node, ast.MatchClass) and kind in names_in(node.cls):
+            asked.append(node.lineno)
+    return asked
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_few_modules_know_a_kind_of_node(kind: str) -> None:
     """Outside the graph: what lowers it to another form, and what makes such nodes.
 
     Whatever else asks a node does not ask which kind it is, see `graph.kind`.
     """
-    named, asked = set(), []
+    named, asked = [], []
     for path in MODULES:
-        if path.parent.name == "graph":
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Name) and node.id == kind:
-                named.add(module_of(path))
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance":
-                if kind in {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}:
-                    asked.append(f"{module_of(path)}:{node.lineno}")
-    assert len(named) <= MODULES_OF_A_KIND, sorted(named)
+        if path.parent.name != "graph":
+            tree = ast.parse(path.read_text())
+            named += [module_of(path)] * (kind in names_in(tree))
+            asked += [f"{module_of(path)}:{line}" for line in questions(tree, kind)]
+    assert len(named) <= MODULES_OF_A_KIND, named
     assert len(asked) <= QUESTIONS_OF_A_KIND, asked
+
+
+@pytest.mark.parametrize("number", re.findall(r"(SNN_\w+) = \d", ENGINE.read_text()))
+def test_few_sources_of_the_event_engine_know_the_number_of_a_kind(number: str) -> None:
+    sources = [path for path in ENGINE.parent.iterdir() if path.suffix in (".h", ".cpp")]
+    named = [path.name for path in sources if re.search(rf"\b{number}\b", path.read_text())]
+    assert "engine.h" in named and len(named) <= SOURCES_OF_A_KIND, named
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "isinstance(node, Pool)",
+        "isinstance(node, (Pool, Population))",
+        "type(node) is graph.Pool",
+        "node.__class__ == Pool",
+        "match node:\n    case Pool(kind='max'): pass",
+    ],
+)
+def test_a_question_would_be_seen(line: str) -> None:
+    assert questions(ast.parse(line), "Pool") and not questions(ast.parse(line), "Elementwise")
+    assert "Pool" in names_in(ast.parse("from snn_runtime.graph import Pool as window"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_of)
