@@ -149,6 +149,7 @@ def test_modules_and_functions_are_short(path: Path) -> None:
             assert node.end_lineno - node.lineno < LONGEST_FUNCTION, node.name
 
 
+TYPES = {"type", "__class__"}
 KINDS = [kind.__name__ for kind in get_args(Node) if kind is not Population]
 
 
@@ -159,16 +160,17 @@ def names_in(node: ast.AST) -> set[str]:
     return found | {each.name for each in ast.walk(node) if isinstance(each, ast.alias)}
 
 
-def questions(tree: ast.AST, kind: str) -> list[int]:
+def questions(tree: ast.Module, kind: str) -> list[int]:
     """Lines that ask whether a node is of a kind: by its class, or by a pattern."""
     asked = []
     for node in ast.walk(tree):
-        called = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance"
-        typed = isinstance(node, ast.Compare) and names_in(node) & {"type", "__class__"}
-        if (called or typed) and kind in names_in(node):
-            asked.append(node.lineno)
-        if isinstance(node, ast.MatchClass) and kind in names_in(node.cls):
-            asked.append(node.lineno)
+        match node:
+            case ast.Call(func=ast.Name("isinstance")) if kind in names_in(node):
+                asked.append(node.lineno)
+            case ast.Compare() if kind in (names := names_in(node)) and names & TYPES:
+                asked.append(node.lineno)
+            case ast.MatchClass(cls) if kind in names_in(cls):
+                asked.append(node.lineno)
     return asked
 
 

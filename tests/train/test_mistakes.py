@@ -72,6 +72,9 @@ def test_it_is_a_table_for_people() -> None:
         "cat         9      1    90.0% right",
         "ship        0  1,200   100.0% right",
     ]
+    ten = Confusion(tuple(f"a long name {n}" for n in range(10)), torch.eye(10, dtype=torch.int64))
+    assert max(map(len, table(ten).splitlines())) <= 100  # names of columns are cut, not of rows
+    assert "a long name 9" in table(ten)
     counts = torch.eye(30, dtype=torch.int64)
     counts[3, 7], counts[2, 1] = 4, 5
     named = Confusion(tuple(map(str, range(30))), counts)
@@ -81,5 +84,8 @@ def test_it_is_a_table_for_people() -> None:
 
 
 def test_a_matrix_of_many_classes_is_drawn() -> None:
-    figure = mistakes._matrix(Confusion(tuple("abc" * 12), torch.eye(36, dtype=torch.int64)))
-    assert not figure.axes[0].texts
+    counts = torch.eye(100, dtype=torch.int64)
+    figure = mistakes._matrix(Confusion(tuple(f"class {n}" for n in range(100)), counts))
+    (axis,) = figure.axes
+    assert not axis.texts and axis.get_title() == "100 test pictures, 100.0% right"
+    assert [label.get_text() for label in axis.get_yticklabels()][99] == "class 99"

@@ -25,10 +25,12 @@ SHOWN, ACROSS = 20, 5
 """Pictures on the contact sheet, and in a row of it."""
 TABULATED = 20
 """Classes of which a whole matrix is printed; of more its largest entries beside the diagonal."""
+LINE = 85
+"""Characters of a line of it, as far as names can be cut, without the share at its end."""
 NAMED = 10
 """How many of these."""
-WRITTEN = 30
-"""Classes whose numbers are written into the picture of the matrix."""
+WRITTEN, LABELLED = 30, 120
+"""Classes whose numbers are written into the picture of the matrix, and whose names beside it."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,11 @@ def table(confusion: Confusion) -> str:
         )
     rows = confusion.counts.tolist()
     cells = [f"{n:,}" for row in rows for n in row]
-    wide = max(map(len, [*(label[:12] for label in confusion.labels), *cells])) + 2
     first = max(map(len, confusion.labels)) + 2
-    lines = [f"{'is':<{first}}" + "".join(f"{name[:12]:>{wide}}" for name in confusion.labels)]
+    room = max(3, min(12, (LINE - first) // len(rows) - 2))
+    names = [label[:room] for label in confusion.labels]
+    wide = max(map(len, [*names, *cells])) + 2
+    lines = [f"{'is':<{first}}" + "".join(f"{name:>{wide}}" for name in names)]
     for number, (name, row) in enumerate(zip(confusion.labels, rows, strict=True)):
         share = row[number] / max(1, sum(row))
         lines.append(
@@ -106,16 +110,21 @@ def _matrix(confusion: Confusion) -> Any:
     from matplotlib.figure import Figure
 
     classes, counts = len(confusion.labels), confusion.counts
+    right = int(counts.diagonal().sum()) / max(1, int(counts.sum()))
     side = min(14.0, 3.5 + 0.45 * classes)
     figure = Figure((side, side), dpi=110, layout="constrained")
     axis = figure.subplots()
     shares = (counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axis.set(xlabel="answered", ylabel="is")
+    axis.set_title(f"{int(counts.sum()):,} test pictures, {right:.1%} right", fontsize=10)
+    marks = range(classes)
+    if classes <= LABELLED:
+        style: Any = {"fontsize": min(10.0, 600 / classes), "parse_math": False}
+        names = [label[:24] for label in confusion.labels]
+        axis.set_xticks(marks, names, rotation=90, **style)
+        axis.set_yticks(marks, names, **style)
     if classes <= WRITTEN:
-        marks = range(classes)
-        axis.set_xticks(marks, confusion.labels, rotation=90, parse_math=False)
-        axis.set_yticks(marks, confusion.labels, parse_math=False)
         for i in marks:
             for j in marks:
                 colour = "white" if shares[i, j] > 0.5 else "black"
@@ -127,9 +136,9 @@ def _sheet(data: DataSet, logits: Tensor, worst: list[int]) -> Any:
     """A figure of the worst mistakes: what it is, what was answered and how surely, which file."""
     from matplotlib.figure import Figure
 
-    down = math.ceil(len(worst) / ACROSS)
-    figure = Figure((2.4 * ACROSS, 2.9 * down), dpi=100, layout="constrained")
-    axes = figure.subplots(down, ACROSS, squeeze=False)
+    across, down = min(ACROSS, len(worst)), math.ceil(len(worst) / ACROSS)
+    figure = Figure((2.4 * across, 2.9 * down), dpi=100, layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False)
     pixels = data.test_images[torch.tensor(worst)].cpu().numpy()
     for place, axis in enumerate(axes.flat):
         axis.set_axis_off()
@@ -150,7 +159,7 @@ def _name(data: DataSet, number: int) -> str:
 
 def _write(run: Run, name: str, figure: Any) -> None:
     picture = io.BytesIO()
-    figure.savefig(picture, format="png")
+    figure.savefig(picture, format="png", bbox_inches="tight", pad_inches=0.1)
     try:
         write_atomic(run.directory / name, picture.getvalue())
     except ResourceError as error:  # the network itself is safe

@@ -84,6 +84,7 @@ def _draw(figure: Any, run: Run, colours: Any) -> None:
     for axis in (accuracy, spikes):
         if axis.lines:
             axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.04))
+    figure.align_ylabels(axes)
     wide, data = f"width {run.recipe.width:g}", run.experiment.data
     title = f"{run.recipe.network} {wide}, recipe {run.recipe.name}, on {data}"
     figure.suptitle(title, x=0.01, ha="left", parse_math=False)  # a path may hold dollars
@@ -143,15 +144,8 @@ def _mark_stages(axis: Any, records: Sequence[EpochRecord]) -> None:
 
 
 def _mark_best(axis: Any, run: Run) -> None:
-    """Write the last stage's best validation accuracy beside its dot."""
+    """A dot at the last stage's best validation accuracy, which the legend says."""
     last = [(i, r) for i, r in enumerate(run.records, 1) if r.stage == run.records[-1].stage]
     at, best = max(last, key=lambda pair: pair[1].validation)
-    axis.plot([at], [100 * best.validation], "o", color=INK, markersize=5)
-    axis.annotate(
-        f"{best.validation:.1%}",
-        (at, 100 * best.validation),
-        xytext=(-2, -14),
-        textcoords="offset points",
-        ha="right",
-        color=INK,
-    )
+    share, label = 100 * best.validation, f"best of {best.stage}: {best.validation:.1%}"
+    axis.plot([at], [share], "o", color=INK, markersize=5, linestyle="", label=label)

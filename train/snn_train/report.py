@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from snn_train import mistakes
+from snn_train.folder import CONFUSION, MISTAKES, PLOT
 from snn_train.mistakes import Confusion
 from snn_train.pace import Pace
 from snn_train.progress import Progress, epoch_line, pace_line
@@ -96,7 +97,8 @@ class Terminal(Progress):
         if not run.team.leads:
             return
         last = run.checkpoint(run.outcomes[-1].stage)
-        print(f"\n{table(run.outcomes)}\n")
+        drawn = [n for n in (PLOT, CONFUSION, MISTAKES) if (run.directory / n).exists()]
+        print(f"\n{table(run.outcomes)}\n\npictures in {run.directory}: {', '.join(drawn)}")
         print(f"{last}  next: export-snn {shlex.quote(str(last))} model.onnx")
 
 

@@ -9,6 +9,7 @@ import torch
 from bad_inputs.pictures import encoded, picture
 from PIL import Image
 
+from snn_runtime.errors import InputError
 from snn_train.batches import balancing
 from snn_train.data import DataSet, load
 from snn_train.data.overview import balance, selection, sizes, uncertainty, weighting
@@ -61,9 +62,36 @@ def test_what_to_bear_in_mind(root: Path) -> None:
     (root / "valid").rename(root / "away")
     unbalanced, few = read(root).cautions(0.5, 7, False)
     assert "--class-weights balanced" in unbalanced
-    assert few.startswith("20 pictures, the same share of each class by --seed 7, select")
+    assert few.startswith("20 of those to train on, the same share of each class by --seed 7, sel")
     published = replace(read(root), test_names=())
     assert published.cautions(0.1, 0, True) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "count", "expected"),
+    [
+        ("", 2, "bee: has 2 pictures, expected 3 or more: one tests, one selects the best epoch"),
+        ("", 1, "bee: has 1 picture, expected 3 or more"),
+        ("train", 1, "class 'bee' has 1 train image, and none to select with"),
+    ],
+)
+def test_too_few_pictures_of_a_class_are_refused(
+    tmp_path: Path, folder: str, count: int, expected: str
+) -> None:
+    fill(tmp_path / folder / "ant", 30, 1)
+    fill(tmp_path / folder / "bee", count, 2)
+    for name in ("ant", "bee"):
+        if folder:
+            fill(tmp_path / "test" / name, 2, 3)
+    with pytest.raises(InputError, match=expected):
+        read(tmp_path)
+    fill(tmp_path / folder / "bee" / "more", 3 - count, 4)
+    read(tmp_path).cautions(0.1, 0, True)
+    if folder:  # which selects, so that one is enough
+        (tmp_path / "train" / "bee" / "more").rename(tmp_path / "away")
+        for name in ("ant", "bee"):
+            fill(tmp_path / "valid" / name, 2, 5)
+        assert len(read(tmp_path).cautions(0.1, 0, True)) == 2
 
 
 def test_a_photographs_size_is_that_of_its_file(tmp_path: Path) -> None:
@@ -87,9 +115,10 @@ def test_sizes_and_classes_in_words() -> None:
         "files hold 96x96 to 640x480 pixels (median 200x300), the network sees 32x32"
     )
     many = [str(number) for number in range(11)]
-    assert balance(many, torch.arange(11).repeat(2)) == "to train on: 2 to 2 pictures a class"
+    assert balance(many, torch.arange(11).repeat(2)) == "to train on: 2 pictures a class"
+    assert balance(many, torch.arange(11)[:7].repeat(2)) == "to train on: 0 to 2 pictures a class"
     assert weighting(("a", "b"), torch.tensor([0, 0, 0, 1, 1]), True) == ""  # 1.5 times
-    assert selection(1000, "x") == ""
+    assert selection(1000, "x", 9) == ""
     assert 100 * uncertainty(0.9, 100) == pytest.approx(5.88)
 
 

@@ -94,10 +94,10 @@ class DataSet:
         if not self.test_names:
             return []
         trained, held_out = self.split(fraction, seed)
-        whose = f", the same share of each class by --seed {seed}," if self.held_out is None else ""
+        drawn = f"the same share of each class by --seed {seed}" if self.held_out is None else ""
         lines = (
             weighting(self.labels, self.train_labels[trained], balanced),
-            selection(len(held_out), whose),
+            selection(len(held_out), drawn, len(self.test_labels)),
         )
         return [line for line in lines if line]
 
@@ -232,9 +232,10 @@ def _checked(data: DataSet) -> DataSet:
         if bool(((labels < 0) | (labels >= classes)).any()):
             raise InputError("bad_data", f"{data.name}: a {part} label is not 0 to {classes - 1}")
         counts = torch.bincount(labels, minlength=classes)
-        if int(counts.min()) == 0:
-            empty = data.labels[int(counts.argmin())]
-            raise InputError("bad_data", f"{data.name}: class {empty!r} has no {part} image")
+        few, name = int(counts.min()), data.labels[int(counts.argmin())]
+        if few <= (part == "train" and data.held_out is None):
+            has = "1 train image, and none to select with" if few else f"no {part} image"
+            raise InputError("bad_data", f"{data.name}: class {name!r} has {has}")
     height, width = data.train_images.shape[1:3]
     if data.test_images.shape[1:3] != (height, width):
         raise InputError("bad_data", f"{data.name}: train and test images differ in size")

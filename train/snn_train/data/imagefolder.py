@@ -14,9 +14,11 @@ from snn_runtime.errors import InputError
 from snn_runtime.image import Fit
 from snn_train.data.doubles import digests
 from snn_train.data.folders import (
+    Classes,
     FileProgress,
     Part,
     Survey,
+    bad,
     classes,
     parts,
     pictures,
@@ -31,6 +33,8 @@ LARGE = 64
 """Pixels a side beyond which photographs are made smaller unless asked: at 256 a side, training on
 a processor takes hours an epoch."""
 TEST_SHARE = 0.2
+LEAST = 3
+"""Pictures of a class that is divided so."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ def read(root: Path, progress: FileProgress, size: tuple[int, int] | None, fit: 
     decoded = [_decoded(part, progress, size, fit, survey) for part in listed]
     survey.refuse_bad()
     if found.test is None:
+        _check_enough(decoded[0], here)
         decoded = _split(decoded[0])
         notes = (*notes, _SPLIT.format(folder=found.train))
     train, test, *selecting = decoded
@@ -112,6 +117,13 @@ _SPLIT = (
     "there is no test folder beside train: a fifth of every class in {folder} is the test set, "
     "chosen by what the pictures hold, always the same whatever --seed is"
 )
+
+
+def _check_enough(whole: Pictures, places: Classes) -> None:
+    for label, place in enumerate(places.values()):
+        if (count := int((whole.labels == label).sum())) < LEAST:
+            problem = f"has {count} picture{'s' * (count > 1)}, expected {LEAST} or more: one tests"
+            raise bad(place, f"{problem}, one selects the best epoch, the others are trained on")
 
 
 def _split(whole: Pictures) -> list[Pictures]:

@@ -39,7 +39,9 @@ def balance(labels: Sequence[str], numbers: Tensor) -> str:
     """Say how many pictures a class has; `numbers`, int64 `(N,)`, are the classes of all."""
     counts = torch.bincount(numbers, minlength=len(labels)).tolist()
     if len(labels) > NAMED:
-        return f"to train on: {min(counts):,} to {max(counts):,} pictures a class"
+        least, most = min(counts), max(counts)
+        few = "" if least == most else f"{least:,} to "
+        return f"to train on: {few}{most:,} pictures a class"
     held = ", ".join(f"{name} {n:,}" for name, n in zip(labels, counts, strict=True))
     return f"to train on: {held}"
 
@@ -59,14 +61,17 @@ def weighting(labels: Sequence[str], numbers: Tensor, balanced: bool) -> str:
     return f"unbalanced: {many} has {most / least:.1f} times the pictures of {few}; {how}"
 
 
-def selection(count: int, whose: str) -> str:
-    """Say what selects the best epoch, and what its accuracy is worth; empty of a large set."""
+def selection(count: int, drawn: str, testing: int) -> str:
+    """Say what selects the best epoch, and what its accuracy and the test's are worth; empty of a
+    large set. `drawn`: how it is taken from what is trained on; empty where it is another folder.
+    """
     if count >= FEW:
         return ""
-    points = 100 * uncertainty(LIKELY, count)
+    few, test = (f"±{100 * uncertainty(LIKELY, n):.0f} points" for n in (count, testing))
+    which = f"{count:,} of those to train on, {drawn}," if drawn else f"{count:,} pictures"
     return (
-        f"{count:,} pictures{whose} select the best epoch; on so few {LIKELY:.0%} right is known "
-        f"to ±{points:.0f} points, so small differences say nothing"
+        f"{which} select the best epoch; on so few {LIKELY:.0%} right is known to {few}, and on "
+        f"{testing:,} that test to {test}: smaller differences say nothing"
     )
 
 
