@@ -375,3 +375,15 @@ def levels_at_the_brim_of_16_bits() -> SpikingGraph:
     grown.convolve("split", "on", 150, groups=3, kind="extreme", firing="far", levels=2)
     grown.convolve("half_bytes", "on", 256, kind="half_byte_ends", firing="mixed", levels=2)
     return grown.graph("half_bytes")
+
+
+@corner
+def rows_wider_than_the_registers() -> SpikingGraph:
+    """Of few pixels, and of more weights than a core's cache holds: 8 bits, 4 bits, a shortcut."""
+    grown = _all_on(150, 2, 2)
+    grown.dense("brim", "on", out=1000, kind="brim")
+    grown.convolve("signed", "on", 577, (3, 3), kind="signed", padding=(1, 1), firing="mixed")
+    ends = grown.weight("half_byte_ends", 8, 577, 577, 3, 3)
+    shortcut = Projection("signed", grown.weight("random", 9, 577, 1, 1, 1), groups=577)
+    grown.add("ends", Projection("signed", ends, padding=(1, 1)), shortcut, levels=2)
+    return grown.graph("ends")

@@ -11,11 +11,24 @@ namespace snn {
 namespace SNN_ISA {
 namespace {
 
+// The channels of a tile that an accumulator holds: all, or of a tile wider than the registers a part
+// of each row.
+template <class Acc>
+struct Strip {
+  static constexpr bool kPart = Acc::kWidth == kMaxTileWidth && kMaxTileWidth < kWidestTile;
+  const int8_t *rows;
+  int64_t tile_row_bytes;
+
+  const int8_t *row(uint32_t row) const {
+    return rows + static_cast<size_t>(row) * (kPart ? tile_row_bytes : Acc::kRowBytes);
+  }
+};
+
 template <class Acc, Residency Where>
-SNN_INLINE void prefetch_row(const int8_t *tile, uint32_t row) {
-  const int8_t *at = tile + static_cast<size_t>(row) * Acc::kRowBytes;
+SNN_INLINE void prefetch_row(const Strip<Acc> &strip, uint32_t row) {
+  const int8_t *at = strip.row(row);
   for (int line = 0; line < Acc::kRowBytes; line += 64) {
-    if (Where == Residency::kBeyondL2) {
+    if (Where == Residency::kBeyondL2 && Acc::kRowBytes > kPrefetchL1MaxBytes) {
       __builtin_prefetch(at + line, 0, 2);  // into L2
     } else {
       __builtin_prefetch(at + line, 0, 3);  // into L1
@@ -24,54 +37,59 @@ SNN_INLINE void prefetch_row(const int8_t *tile, uint32_t row) {
 }
 
 template <class Acc, Residency Where>
-SNN_INLINE void add_row(const int8_t *tile, const uint32_t *row, Acc &sum) {
-  if (Where == Residency::kBeyondL2) prefetch_row<Acc, Where>(tile, row[kPrefetchRowsBeyondL2]);
-  if (Where == Residency::kL2Edge) prefetch_row<Acc, Where>(tile, row[kPrefetchRowsL2Edge]);
-  sum.add(tile + static_cast<size_t>(row[0]) * Acc::kRowBytes);
+SNN_INLINE void add_row(const Strip<Acc> &strip, const uint32_t *row, Acc &sum) {
+  if (Where == Residency::kBeyondL2) prefetch_row<Acc, Where>(strip, row[kPrefetchRowsBeyondL2]);
+  if (Where == Residency::kL2Edge) prefetch_row<Acc, Where>(strip, row[kPrefetchRowsL2Edge]);
+  sum.add(strip.row(row[0]));
 }
 
 // Adds rows whose sum needs no widening.
 template <class Acc, Residency Where>
-SNN_INLINE void add_chunk(const int8_t *tile, const uint32_t *rows, const uint32_t *end, Acc &sum) {
+SNN_INLINE void add_chunk(const Strip<Acc> &strip, const uint32_t *rows, const uint32_t *end,
+                          Acc &sum) {
   if (Acc::kVectors >= kTwoRowsMinVectors) {
     for (; rows + 1 < end; rows += 2) {
-      add_row<Acc, Where>(tile, rows, sum);
-      add_row<Acc, Where>(tile, rows + 1, sum);
+      add_row<Acc, Where>(strip, rows, sum);
+      add_row<Acc, Where>(strip, rows + 1, sum);
     }
-    if (rows < end) add_row<Acc, Where>(tile, rows, sum);
+    if (rows < end) add_row<Acc, Where>(strip, rows, sum);
   } else {
-    for (; rows < end; rows++) add_row<Acc, Where>(tile, rows, sum);
+    for (; rows < end; rows++) add_row<Acc, Where>(strip, rows, sum);
   }
 }
 
 // sums[channel] = Σ of `count` rows. They must fit 16 bits.
 template <class Acc, Residency Where>
-SNN_INLINE void add_rows(const int8_t *tile, const uint32_t *rows, int64_t count, VecI16 *sums) {
+SNN_INLINE void add_rows(const Strip<Acc> &strip, const uint32_t *rows, int64_t count,
+                         VecI16 *sums) {
   constexpr int64_t kChunk = Acc::kRowsBeforeWidening;
   Acc sum;
   int64_t left = count;
   for (; left > kChunk; left -= kChunk, rows += kChunk) {
-    add_chunk<Acc, Where>(tile, rows, rows + kChunk, sum);
+    add_chunk<Acc, Where>(strip, rows, rows + kChunk, sum);
     sum.widen();
   }
-  add_chunk<Acc, Where>(tile, rows, rows + left, sum);
+  add_chunk<Acc, Where>(strip, rows, rows + left, sum);
   sum.finish(count, sums);
 }
 
-// currents[channel] += Σ of `count` rows, in 32 bits, as many rows at a time as 16 bits surely
-// hold.
-template <class Acc, Residency Where>
-void add_rows32(const Tile &tile, const uint32_t *rows, int64_t count, int32_t *currents) {
-  do {
-    const int64_t some = min(count, tile.event_limit);
-    VecI16 sums[2 * Acc::kWidth / kVectorBytes];
-    add_rows<Acc, Where>(tile.rows, rows, some, sums);
-    int16_t sums16[Acc::kWidth];
-    memcpy(sums16, sums, sizeof sums16);
-    for (int i = 0; i < Acc::kWidth; i++) currents[i] += sums16[i];
-    rows += some;
-    count -= some;
-  } while (count > 0);
+// sums[channel] += Σ of `count` rows of a tile, strip by strip, as many rows at a time as 16 bits
+// surely hold. Of a wide tile they are few, so that a row's strips are read one soon after the other.
+// A function of its own: what surrounds it would take registers from its loops.
+template <class Acc, Residency Where, class Sum>
+SNN_NOINLINE void add_strips(const Tile &tile, const uint32_t *rows, int64_t count, Sum *sums) {
+  const int64_t most = tile.width > Acc::kWidth ? kStripRows : tile.event_limit;
+  for (int64_t some; count > 0; rows += some, count -= some) {
+    some = min(count, most);
+    for (int64_t channel = 0; channel < tile.width; channel += Acc::kWidth) {
+      const Strip<Acc> strip = {tile.rows + channel * tile.bits / 8, tile.row_bytes()};
+      VecI16 own[2 * Acc::kWidth / kVectorBytes];
+      add_rows<Acc, Where>(strip, rows, some, own);
+      int16_t own16[Acc::kWidth];
+      memcpy(own16, own, sizeof own16);
+      for (int i = 0; i < Acc::kWidth; i++) sums[channel + i] += own16[i];
+    }
+  }
 }
 
 // Bit i of the mask: current i exceeds threshold i, in 16 bits.
@@ -114,17 +132,17 @@ class Neurons {
     if (layer.shortcut.value >= 0) source_ = space.buffers[layer.shortcut.value].mask + first_ / 64;
   }
 
-  // From the currents of a pixel, in 16 bits.
+  // From the currents of a pixel, in 16 bits, of the tile's channels from `channel` on.
   template <int Width>
-  SNN_INLINE void fire16(const VecI16 *currents, int64_t pixel) const {
-    uint64_t *mask = mask_ + pixel * words_;
-    int64_t at = first_;  // of the level's thresholds
+  SNN_INLINE void fire16(const VecI16 *currents, int64_t channel, int64_t pixel) const {
+    uint64_t *mask = mask_ + pixel * words_ + channel / 64;
+    int64_t at = first_ + channel;  // of the level's thresholds
     for (int64_t level = 0; level < layer_.shape.levels; level++) {
       compare16<Width>(currents, layer_.thresholds16.get() + at, mask);
       if (source_) {
         uint64_t other[Width / 64];
         compare16<Width>(currents, layer_.shortcut.thresholds16.get() + at, other);
-        select(Width / 64, source_ + pixel * level_words_, other, mask);
+        select(Width / 64, source_ + pixel * level_words_ + channel / 64, other, mask);
       }
       mask += level_words_;
       at += level_words_ * 64;
@@ -138,7 +156,7 @@ class Neurons {
     for (int64_t level = 0; level < layer_.shape.levels; level++) {
       compare32(width, currents, layer_.thresholds32.get() + at, mask);
       if (source_) {
-        uint64_t other[kMaxTileWidth / 64];
+        uint64_t other[kWidestTile / 64];
         compare32(width, currents, layer_.shortcut.thresholds32.get() + at, other);
         select(width / 64, source_ + pixel * level_words_, other, mask);
       }
@@ -171,31 +189,49 @@ void write_logits(const Plan &plan, const Tile &tile, const int32_t *currents, f
   }
 }
 
+// Fires a pixel of a tile wider than the registers, whose sums fit 16 bits.
+template <class Acc, Residency Where>
+void fire_strips(const Tile &tile, const uint32_t *rows, int64_t count, const Neurons &neurons,
+                 int64_t pixel) {
+  int16_t sums[kWidestTile] = {};
+  add_strips<Acc, Where>(tile, rows, count, sums);
+  for (int64_t channel = 0; channel < tile.width; channel += Acc::kWidth) {
+    VecI16 own[2 * Acc::kWidth / kVectorBytes];
+    memcpy(own, sums + channel, sizeof own);
+    neurons.fire16<Acc::kWidth>(own, channel, pixel);
+  }
+}
+
 // Adds the gathered rows of `count` output pixels from `first` on to the currents of a tile's
 // channels, and fires, or writes logits. Without an image and within the event limit, all of it
-// stays in registers.
+// stays in registers, unless the tile is wider.
 template <class Acc, Residency Where>
 void accumulate_tile(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &space,
                      Scratch &scratch, int64_t first, int64_t count) {
   const bool readout = layer.value < 0, dense = !layer.image_inputs.empty();
   const Neurons neurons(layer, tile, space);
+  const Strip<Acc> whole = {tile.rows, tile.row_bytes()};
   if (Where == Residency::kBeyondL2) {
     const int64_t early = min(kPrefetchRowsBeyondL2, scratch.begins.get()[count]);
-    for (int64_t i = 0; i < early; i++) prefetch_row<Acc, Where>(tile.rows, scratch.rows.get()[i]);
+    for (int64_t i = 0; i < early; i++) prefetch_row<Acc, Where>(whole, scratch.rows.get()[i]);
   }
   for (int64_t i = 0; i < count; i++) {
     const int64_t *begins = scratch.begins.get() + i;
     const uint32_t *rows = scratch.rows.get() + begins[0];
     const int64_t events = begins[1] - begins[0];
     if (!dense && !readout && events <= tile.event_limit) {
-      VecI16 sums[2 * Acc::kWidth / kVectorBytes];
-      add_rows<Acc, Where>(tile.rows, rows, events, sums);
-      neurons.fire16<Acc::kWidth>(sums, first + i);
+      if (Strip<Acc>::kPart && tile.width > Acc::kWidth) {
+        fire_strips<Acc, Where>(tile, rows, events, neurons, first + i);
+      } else {
+        VecI16 sums[2 * Acc::kWidth / kVectorBytes];
+        add_rows<Acc, Where>(whole, rows, events, sums);
+        neurons.fire16<Acc::kWidth>(sums, 0, first + i);
+      }
       continue;
     }
     int32_t *currents = scratch.currents.get() + i * tile.width;
     if (!dense) memset(currents, 0, tile.width * sizeof *currents);
-    if (events > 0) add_rows32<Acc, Where>(tile, rows, events, currents);
+    add_strips<Acc, Where>(tile, rows, events, currents);
     if (readout) {
       write_logits(plan, tile, currents, space.logits);
     } else {
@@ -227,9 +263,9 @@ Accumulate accumulate_width(const Tile &tile, Residency residency) {
   return nullptr;  // Packer makes no such tile
 }
 
-// The instance of accumulate_tile for a tile.
+// The instance of accumulate_tile for a tile: strips as wide as the registers hold.
 Accumulate accumulate_for(const Tile &tile, Residency residency) {
-  switch (tile.width) {
+  switch (min(tile.width, kMaxTileWidth)) {
     case 64: return accumulate_width<64>(tile, residency);
     case 128: return accumulate_width<128>(tile, residency);
     case 256: return accumulate_width<256>(tile, residency);

@@ -94,13 +94,14 @@ class Packer {
     if (layer.grouped) return kGroupedTileWidth;
     const int64_t pixels = layer.shape.pixels(), wanted = kUnitsPerThread * plan_.threads;
     const int64_t far_width = small ? kFarTileWidth4 : kFarTileWidth8;
-    const bool far = layer.residency != Residency::kL2;
-    int64_t width = plan_.kernels->max_tile_width;
+    const bool far = layer.residency != Residency::kL2, few = pixels < kFarTileMinPixels;
+    int64_t width = far && few ? kWidestTile : plan_.kernels->max_tile_width;
     if (!layer.image_inputs.empty()) width = std::min(width, kImageTileWidth);
-    if (far && pixels >= kFarTileMinPixels) width = std::min(width, far_width);
+    if (far && !few) width = std::min(width, far_width);
     if (plan_.threads > 1 && (far || pixels <= kSplitTileMaxPixels)) {
       const int64_t least =
-          std::max<int64_t>(far ? far_width / 2 : 64, small ? 2 * plan_.kernels->vector_bytes : 0);
+          std::max<int64_t>(far ? std::min(far_width / 2, plan_.kernels->max_tile_width) : 64,
+                            small ? 2 * plan_.kernels->vector_bytes : 0);
       while (width > least && layer.shape.channels < wanted * width) width /= 2;
     }
     return width;

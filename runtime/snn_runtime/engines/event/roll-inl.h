@@ -111,7 +111,7 @@ void fire_pixels(const Neurons &neurons, int64_t first, int64_t last, const int1
     VecI16 own[Width / kLanes16];
     SNN_UNROLL(16)
     for (int i = 0; i < Width / kLanes16; i++) own[i] = load<VecI16>(sums + i * kLanes16);
-    neurons.fire16<Width>(own, pixel);
+    neurons.fire16<Width>(own, 0, pixel);
   }
 }
 
