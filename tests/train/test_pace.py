@@ -124,9 +124,9 @@ def test_a_stage_is_measured_by_its_own_last_epochs(
         stage="ann", attempt=0, epoch=1, epochs=9, loss=1.0, validation=0.5, spike_rate=None,
         rates={}, seconds=100.0, images_per_second=1.0, validation_seconds=7.0,
     )  # fmt: skip
-    run.records += [record, *[replace(record, seconds=float(n)) for n in (1, 2, 3)]]
-    assert epoch_time(run, split, Stage(0, 9)) == pace.EpochTime(2.0, 7.0)
-    assert epoch_time(run, split, Stage(1, 9)).steps == pytest.approx(3.0 * 4 / 3)
+    run.records += [record, *[replace(record, seconds=float(n)) for n in (11, 12, 13)]]
+    assert epoch_time(run, split, Stage(0, 9)) == pace.EpochTime(12.0, 7.0)
+    assert epoch_time(run, split, Stage(1, 9)).steps == pytest.approx(13.0 * 4 / 3)
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from train.budgets import TINY, Clock, Told, train
 
 from snn_train import api, checkpoint, probe, training
 from snn_train.data import DataSet
-from snn_train.records import TIMES
+from snn_train.pace import recent
+from snn_train.records import TIMES, EpochRecord
 from snn_train.state import Run
 from snn_train.time_budget import AIM, PICTURES, TimeBudget, shared
 from snn_train.training import Stopped
@@ -132,6 +133,39 @@ def test_the_width_is_what_there_is_time_for(
     run = api.train("digits", out=tmp_path / "run", progress=Told(), budget=seconds, **free)
     assert run.recipe.width == {100: 0.1, 600: 0.2}[seconds]
     assert 0.85 * seconds <= clock.now - begun <= seconds
+
+
+def test_an_ann_that_is_trained_has_no_part_in_the_plan(clock: Clock, tmp_path: Path) -> None:
+    train(tmp_path / "first", Told(), epochs=(2, 1))
+    begun, told, ann = clock.now, Told(), tmp_path / "first" / "ann.pt"
+    chosen = {name: TINY[name] for name in ("batch_size", "largest_drop", "rate_limits")}
+    run = api.train(
+        "digits", out=tmp_path / "run", ann=ann, progress=told, budget="3m", **chosen,
+        command="train-snn --data digits --ann=ann.pt --budget=3m --out=run",
+    )  # fmt: skip
+    assert 0.95 * 180 <= clock.now - begun <= 180
+    done, t1 = run.recipe.stages
+    assert done.epochs == 2 and [r.stage for r in run.records] == ["t1"] * t1.epochs
+    plan = next(note for note in told.notes if note.startswith("plan for 3m"))
+    assert "\n  ann " not in plan
+    again = f"train-snn --data digits --ann=ann.pt --epochs {t1.epochs} --out {tmp_path}/run-again"
+    assert again in plan
+
+
+def test_epochs_are_foreseen_from_the_last_three_or_ten_seconds() -> None:
+    def count(seconds: float, epochs: int) -> int:
+        shape: dict[str, Any] = {
+            "stage": "ann", "attempt": 0, "epochs": 99, "loss": 0.0, "validation": 0.0, "rates": {},
+            "spike_rate": None, "images_per_second": 0.0, "seconds": seconds,
+        }  # fmt: skip
+        records = [EpochRecord(epoch=number, **shape) for number in range(epochs)]
+        last = recent(records)
+        assert last == records[epochs - len(last) :]
+        return len(last)
+
+    assert [count(5.0, 9), count(0.5, 99), count(0.5, 9), count(99.0, 1), count(1.0, 0)] == [
+        3, 20, 9, 1, 0
+    ]  # fmt: skip
 
 
 def test_too_little_time_is_refused_before_anything_is_written(

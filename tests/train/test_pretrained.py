@@ -234,8 +234,9 @@ def test_the_command_teaches_a_trained_network_other_classes(
 def test_few_pictures_are_seen_often_in_small_batches() -> None:
     recipe = Recipe.of("iir-bn", "imagefolder:photos", 32)
     for pictures_, batch in ((30, 16), (150, 16), (600, 64), (1500, 128), (50_000, 256)):
-        few = for_few(recipe, pictures_)
+        few = for_few(recipe, pictures_, pictures_ // 10)
         assert few.batch_size == batch
         for stage, before in zip(few.stages, recipe.stages, strict=True):
             assert stage.epochs >= before.epochs and stage.epochs * pictures_ >= LEAST_SEEN
-    assert for_few(recipe, 50_000) == recipe
+    assert for_few(recipe, 50_000, 5_000) == recipe
+    assert [for_few(recipe, 50_000, n).largest_drop for n in (10, 100, 999)] == [0.29, 0.16, 0.12]

@@ -10,7 +10,7 @@ from snn_runtime.errors import ModelError, UsageError
 from snn_runtime.files import sweep_temporary
 from snn_runtime.image import Fit
 from snn_train import remedy, state
-from snn_train.beginning import data_of, pictures, refused, trained
+from snn_train.beginning import data_of, done, pictures, refused, trained
 from snn_train.choices import Precision, RecipeName
 from snn_train.data import DataSet
 from snn_train.experiment import Experiment, digest
@@ -89,7 +89,7 @@ def train(
         if hours:
             free = isinstance(recipe, str) and not begun and "width" not in changes
             place = Place(device, team, machine.micro_batch)
-            experiment = planned(experiment, loaded, hours, free, place)
+            experiment = planned(experiment, loaded, hours, free, place, done(begun, loaded))
         with new_folder(directory, team):
             run = _start(begun, experiment, loaded, directory, device, team)
             run.time_budget = hours

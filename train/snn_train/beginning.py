@@ -27,6 +27,11 @@ def trained(
     return None if begin_with is None else Pretrained.load(Path(begin_with))
 
 
+def done(begun: Pretrained | PretrainedAnn | None, data: DataSet) -> int:
+    """How many stages of the run are trained already."""
+    return int(isinstance(begun, PretrainedAnn) and begun.is_done(data))
+
+
 def pictures(
     begun: Pretrained | PretrainedAnn | None,
     spec: str,

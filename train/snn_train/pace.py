@@ -1,6 +1,6 @@
 """How fast a run goes, and how long it has still to go: told by its own records.
 
-an epoch    its steps, and validation: the mean of the stage's last RECENT epochs
+an epoch    its steps, and validation: the mean of the stage's last epochs
 before      what was measured for a budget, or the speed of the steps so far, or that of another
             stage: an epoch's cost is 3 max(T, 1), and one more where a teacher looks on, since a
             backward pass costs about two forward ones
@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from snn_train.batches import Split
+from snn_train.records import EpochRecord
 from snn_train.stage import Stage
 from snn_train.stages import SETTLING_BATCHES
 from snn_train.state import Run
 
-RECENT = 3
-"""Epochs whose mean counts: a machine may be busier than it was."""
+RECENT, SPAN = 3, 10.0
+"""Epochs whose mean counts, or more until they took so many seconds: a machine may be busier than
+it was, but not every second."""
 OFTEN = 120.0
 """Seconds of an epoch after which it is time for a sign of life."""
 
@@ -106,7 +108,7 @@ def test_of_stage(run: Run, split: Split, time: EpochTime) -> float:
 
 def epoch_time(run: Run, split: Split, stage: Stage) -> EpochTime:
     """Return what an epoch of a stage takes; zeros while nothing has been measured at all."""
-    mine = [r for r in run.records if r.stage == stage.name][-RECENT:]
+    mine = recent([record for record in run.records if record.stage == stage.name])
     if mine:
         validation = [record.validation_seconds or 0.0 for record in mine]
         return EpochTime(_mean([record.seconds for record in mine]), _mean(validation))
@@ -122,6 +124,15 @@ def epoch_time(run: Run, split: Split, stage: Stage) -> EpochTime:
     steps *= cost(run, stage) / cost(run, known)
     forward = len(split.held_out_labels) / (split.steps * split.batch_size)
     return EpochTime(steps, steps * forward * max(stage.timesteps, 1) / cost(run, stage))
+
+
+def recent(records: Sequence[EpochRecord]) -> Sequence[EpochRecord]:
+    """The last of a stage's records, by which the next epochs are foreseen."""
+    count, seconds = 0, 0.0
+    while count < len(records) and (count < RECENT or seconds < SPAN):
+        count += 1
+        seconds += records[-count].seconds
+    return records[len(records) - count :]
 
 
 def cost(run: Run, stage: Stage) -> int:

@@ -13,6 +13,7 @@ from snn_train.batches import Split
 from snn_train.duration import show
 from snn_train.experiment import Experiment
 from snn_train.pace import end_of_stage, epoch_time, seconds_left, test_of_stage
+from snn_train.stage import Stage
 from snn_train.state import Run
 from snn_train.time_budget import shared
 
@@ -72,7 +73,7 @@ def table(run: Run) -> str:
     budget, recipe = run.time_budget, run.recipe
     assert budget is not None
     rows, whole = [f"{'stage':<6}{'epochs':>7}{'an epoch':>10}{'in all':>9}"], 0.0
-    for stage in recipe.stages:
+    for stage in _planned(run):
         epoch = sum(budget.measured[stage.name])
         whole += stage.epochs * epoch
         took = show(stage.epochs * epoch)
@@ -95,21 +96,29 @@ def closing(run: Run) -> str:
 
 
 def repetition(run: Run) -> str:
-    """The command that begins the run as it was planned, with epochs in place of the budget."""
-    numbers = ",".join(str(stage.epochs) for stage in run.recipe.stages)
+    """The command that begins the run as it was planned, with epochs in place of the budget, in a
+    folder of its own."""
+    numbers = ",".join(str(stage.epochs) for stage in _planned(run))
     command = run.experiment.command.rpartition(" && ")[2]
     given = iter(shlex.split(command) if command.startswith("train-snn ") else [])
     words = []
     for word in given:
-        if word == "--budget":
-            next(given)
-        elif not word.startswith("--budget="):
+        name, _, value = word.partition("=")
+        if name not in ("--budget", "--out"):
             words.append(word)
+        elif not value:
+            next(given)
     if not words:
         return f"width={run.recipe.width:g}, epochs=({numbers},) in place of the budget"
-    fixed = any(word.partition("=")[0] in ("--width", "--from") for word in words)
+    fixed = any(word.partition("=")[0] in ("--width", "--from", "--ann") for word in words)
     width = [] if fixed else ["--width", f"{run.recipe.width:g}"]
-    return shlex.join([*words, *width, "--epochs", numbers])
+    return shlex.join([*words, *width, "--epochs", numbers, "--out", f"{run.directory}-again"])
+
+
+def _planned(run: Run) -> list[Stage]:
+    """The stages that have a plan: all but an ANN that another run has trained."""
+    assert run.time_budget is not None
+    return [stage for stage in run.recipe.stages if stage.name in run.time_budget.measured]
 
 
 def with_epochs(experiment: Experiment, counts: Sequence[int]) -> Experiment:

@@ -67,7 +67,8 @@ class Pretrained:
         content = checkpoint.load(path)
         at = content.get("timesteps")
         if at != 1:
-            raise ModelError("bad_checkpoint", f"{path}: is at T={at}, --from needs T=1")
+            hint = " (or use --ann)" if at == 0 else ""
+            raise ModelError("bad_checkpoint", f"{path}: is at T={at}, --from needs T=1{hint}")
         if content.get("bits"):
             raise ModelError(
                 "bad_checkpoint", f"{path}: is trained in integers already, expected a t1.pt"

@@ -53,8 +53,12 @@ def planned(
     budget: TimeBudget,
     free: bool,
     place: Place,
+    done: int = 0,
 ) -> Experiment:
     """Return the experiment with the epochs that fit into the budget, and the width if it is free.
+
+    Args:
+        done: how many of its stages are trained already.
 
     Raises:
         UsageError: `bad_flag`: there is not time for an epoch of every stage.
@@ -64,7 +68,7 @@ def planned(
     chosen: _Probe | None = None
     for width, wider in zip(widths, [*widths[1:], 0.0], strict=True):
         tried = replace(experiment, recipe=replace(experiment.recipe, width=width))
-        probe = _Probe(tried, data, place)
+        probe = _Probe(tried, data, place, done)
         probe.measure()
         enough = factor(place.team.first(budget.left()), probe.weights, *probe.costs()) / ENOUGH
         if chosen and enough < 1:
@@ -80,13 +84,13 @@ def planned(
 class _Probe:
     """An experiment of which a few steps are taken, and nothing is kept."""
 
-    def __init__(self, experiment: Experiment, data: DataSet, place: Place) -> None:
+    def __init__(self, experiment: Experiment, data: DataSet, place: Place, done: int) -> None:
         self.experiment, self.device = experiment, place.device
         self.run = state.start(experiment, Path(), place.device)
         self.run.team, self.run.micro_batch = place.team, place.micro_batch
         self.run.test_pictures = len(data.test_labels)
         self.split = Split(self.run, data)
-        self.stages = experiment.recipe.stages
+        self.done, self.stages = experiment.recipe.stages[:done], experiment.recipe.stages[done:]
         self.weights = [stage.epochs for stage in self.stages]
         self.times: dict[str, tuple[float, float]] = {}
         """By stage: seconds of an epoch's steps, and of validation."""
@@ -114,7 +118,7 @@ class _Probe:
                 f"{show(sum(epochs) + ends)} here, expected {show(least)} at least",
             )
         counts = shared(left, self.weights, epochs, ends)
-        return with_epochs(self.experiment, counts)
+        return with_epochs(self.experiment, [*(stage.epochs for stage in self.done), *counts])
 
     def _time(self, stage: Stage) -> tuple[float, float]:
         recipe = replace(self.experiment.recipe, stages=(stage,))
