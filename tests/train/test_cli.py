@@ -296,8 +296,9 @@ def test_text_ends_with_a_table_and_the_next_command(train_snn: Command, tmp_pat
     assert (answer.code, answer.err) == (0, "")
     lines = answer.out.splitlines()
     assert "2,982 parameters" in lines[0] and "ann → t2 → t1" in lines[0]
-    assert [line.split()[0] for line in lines[-6:-2]] == ["stage", "ann", "t2", "t1"]
-    assert [line.split()[0] for line in lines[-18:-7]] == ["is", *"0123456789"]
+    assert [line.split()[0] for line in lines[-7:-3]] == ["stage", "ann", "t2", "t1"]
+    assert [line.split()[0] for line in lines[-19:-8]] == ["is", *"0123456789"]
+    assert lines[-2].startswith(f"pictures in {directory}: training.png, confusion.png")
     assert lines[-1] == f"{directory}/t1.pt  next: export-snn '{directory}/t1.pt' model.onnx"
 
 

@@ -15,6 +15,7 @@ from snn_runtime.errors import UsageError
 from snn_train import calibrate, checkpoint, remedy, stages, step, training
 from snn_train.choices import REMEDIES
 from snn_train.network import SpikingNetwork
+from snn_train.records import StageOutcome
 from snn_train.schedule import peak
 from snn_train.state import Best, Position, Run
 from snn_train.validation import evaluate
@@ -168,6 +169,38 @@ def test_a_loss_that_is_not_finite(
     assert words[2] == "--spiking-learning-rate" and float(words[3]) < 1e-3
     assert refused["metrics"]["rates"] and math.isfinite(refused["metrics"]["validation"])
     goes_on(train_snn, words)
+
+
+def test_steps_far_too_large_leave_what_can_be_used(
+    train_snn: Command, failed: Callable[..., tuple[list[str], dict[str, Any]]], tmp_path: Path
+) -> None:
+    """An epoch may still end with finite numbers, of which nothing can be learnt any more."""
+    flags = ("--timesteps", "1", "--epochs", "2,3", "--optimiser", "sgd", "--learning-rate", "0.05")
+    words, refused = failed("t1", *flags, "--spiking-learning-rate", "3e4", "--rate-limits", "0,1")
+    assert all(bool(tensor.isfinite().all()) for tensor in refused["network"].values())
+    assert words[2:] == ["--spiking-learning-rate", "0.05"]
+    goes_on(train_snn, [*words, "--largest-drop", "1"])
+    last = checkpoint.load(tmp_path / "a run" / "t1.pt")
+    assert last["metrics"]["validation"] > 0.15
+    assert max(float(tensor.abs().max()) for tensor in last["network"].values()) < 1e4
+
+
+def test_a_network_that_guesses_is_not_let_pass(
+    new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = new_run(tmp_path, largest_drop=0.1)
+    ann, rates = run.recipe.stages[0].name, {"conv1": 0.2, "conv2": 0.2, "conv3": 0.2}
+    run.outcomes.append(
+        StageOutcome(
+            stage=ann, timesteps=0, validation=0.9, test=None, spike_rate=None, rates={}, epochs=1,
+            seconds=1.0,
+        )
+    )  # fmt: skip
+    run.position = Position(1)
+    fell = "accuracy fell from …"
+    guessing, poor = (Best(accuracy, 1, rates, {}) for accuracy in (0.55, 0.65))
+    assert "--spiking-learning-rate" in remedy.command(run, guessing, fell)
+    assert remedy.command(run, poor, fell).endswith("--largest-drop 0.251")
 
 
 def test_a_budget_that_is_missed(new_run: Callable[..., Run], tmp_path: Path) -> None:

@@ -109,9 +109,13 @@ def _left(epochs: int, seconds: float) -> str:
     return f"{epochs} epoch{'s' * (epochs != 1)} to come, {show(seconds)} left"
 
 
+def _loss(value: float) -> str:
+    return f"{value:.4f}" if value < 1e4 else f"{value:.3g}"
+
+
 def epoch_line(record: EpochRecord) -> str:
     """One line for an epoch, with every layer's firing rate in per cent."""
-    line = f"{record.stage:>4} {record.epoch:>3}/{record.epochs:<3} loss {record.loss:.4f}  "
+    line = f"{record.stage:>4} {record.epoch:>3}/{record.epochs:<3} loss {_loss(record.loss)}  "
     if record.training is not None:
         line += f"training {record.training:.2%}  "
     line += f"validation {record.validation:.2%}  {record.images_per_second:,.0f} images/s"

@@ -5,7 +5,8 @@ a layer fires too rarely      --rate-limits LOW,HIGH: the stage passes on as it 
 accuracy fell too far         --largest-drop SHARE: likewise
 spikes are off the budget     --spike-rate SHARE: likewise
 a silent layer, and guesses   --percentile P: the ANN's next stage begins again, thresholds lower
-loss is not finite            --learning-rate, --spiking-learning-rate: the stage begins again
+a loss that is not finite,    --learning-rate, --spiking-learning-rate: the stage begins again, from
+and guesses                   its best state, or if that is none from the stage before
 """
 
 import math
@@ -29,15 +30,17 @@ PERCENTILE, LOWER = 85.0, 15.0
 """The default; and how much lower the suggested one is where that has failed."""
 SILENT = 1e-4
 """Share of a layer's neurons that fire, below which what is behind it learns nothing."""
-GUESSING = 1.5
-"""An accuracy of so many times that of a guess is none."""
+GUESSING, MORE = 1.5, 0.1
+"""An accuracy of so many times that of a guess is none, nor one that is higher by so little."""
 
 
 def command(run: Run, state: Best, problem: str) -> str:
     """Return the command with which the run goes on from `state`, which its gates refuse."""
     recipe, flags = run.recipe, list[str]()
     if "not finite" not in problem:
-        flags = _lower_thresholds(run, state) or _relaxed(run, state)
+        flags = _lower_thresholds(run, state)
+        if "fell" not in problem or not _guesses(run, state):
+            flags = flags or _relaxed(run, state)
     if not flags:
         failed = peak(recipe, run.stage)
         usual = USUAL[method(recipe, run.stage.timesteps)[0]]
@@ -58,11 +61,16 @@ def reason(state: Best, problem: str) -> str:
 def _lower_thresholds(run: Run, state: Best) -> list[str]:
     """The flag with which thresholds are set again, where they have silenced a layer and the
     network guesses: to let that pass would be no remedy. Empty where it is none."""
-    guess = GUESSING / len(run.experiment.labels)
-    if not _follows_ann(run) or min(state.rates.values()) > SILENT or state.accuracy > guess:
+    if not (_follows_ann(run) and min(state.rates.values()) <= SILENT and _guesses(run, state)):
         return []
     tried = run.recipe.percentile
     return [f"--percentile {PERCENTILE if tried > PERCENTILE else max(tried - LOWER, LOWER):g}"]
+
+
+def _guesses(run: Run, state: Best) -> bool:
+    """Whether a state is hardly better than chance."""
+    chance = 1 / len(run.experiment.labels)
+    return state.accuracy <= min(GUESSING * chance, chance + MORE)
 
 
 def _follows_ann(run: Run) -> bool:
@@ -125,13 +133,15 @@ def apply(run: Run, changes: dict[str, Any]) -> None:
     limits = recipe.rate_limits
     if kept and not gate(run.stage.timesteps, kept.rates, kept.accuracy, None, 1.0, limits):
         run.best, run.unhealthy = kept, None
-    if "percentile" in chosen:  # from the ANN, as if the stage had never begun
+    rates = {"learning_rate", "spiking_learning_rate"} & chosen.keys()
+    lost = rates and run.position.stage and run.best.epoch >= 0 and _guesses(run, run.best)
+    if "percentile" in chosen or lost:  # from the stage before, as if this one had never begun
         run.network = load_stage(run, run.recipe.stages[run.position.stage - 1].name)
         run.best, run.unhealthy = first_best(run.network), None
         run.average = None
         run.optimiser = make_optimiser(run.network, recipe)
         run.position = Position(run.position.stage)
-    elif "learning_rate" in chosen or "spiking_learning_rate" in chosen:
+    elif rates:
         run.network.load_state_dict(run.best.weights)
         run.begin_average()
         run.optimiser = make_optimiser(run.network, recipe)

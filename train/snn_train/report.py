@@ -98,7 +98,9 @@ class Terminal(Progress):
             return
         last = run.checkpoint(run.outcomes[-1].stage)
         drawn = [n for n in (PLOT, CONFUSION, MISTAKES) if (run.directory / n).exists()]
-        print(f"\n{table(run.outcomes)}\n\npictures in {run.directory}: {', '.join(drawn)}")
+        print(f"\n{table(run.outcomes)}\n")
+        if drawn:
+            print(f"pictures in {run.directory}: {', '.join(drawn)}")
         print(f"{last}  next: export-snn {shlex.quote(str(last))} model.onnx")
 
 

@@ -90,23 +90,18 @@ def keep_if_best(run: Run, accuracy: float, rates: dict[str, float], epoch: int)
     to the budget, or as near and as accurate. Until one is, the most accurate of the others is kept
     in case it is usable all the same."""
     limits = run.recipe.rate_limits
-    healthy = not gate(run.stage.timesteps, rates, accuracy, None, 1.0, limits)
+    finite = all(bool(weight.isfinite().all()) for weight in run.judged.state_dict().values())
+    healthy = finite and not gate(run.stage.timesteps, rates, accuracy, None, 1.0, limits)
     distance, before = _distance(run, rates), _distance(run, run.best.rates)
     no_worse = accuracy >= run.best.accuracy if distance == before else distance < before
     better = healthy and no_worse
     if better:
         run.best = Best(accuracy, epoch, rates, copy_weights(run.judged))
         run.unhealthy = None
-    elif not healthy and run.best.epoch < 0:
-        _keep_unhealthy(run, accuracy, rates, epoch)
+    elif finite and not healthy and run.best.epoch < 0:
+        if accuracy >= (run.unhealthy.accuracy if run.unhealthy else 0.0):
+            run.unhealthy = Best(accuracy, epoch, rates, copy_weights(run.judged))
     return better
-
-
-def _keep_unhealthy(run: Run, accuracy: float, rates: dict[str, float], epoch: int) -> None:
-    least = run.unhealthy.accuracy if run.unhealthy else 0.0
-    weights = run.judged.state_dict().values()
-    if accuracy >= least and all(bool(weight.isfinite().all()) for weight in weights):
-        run.unhealthy = Best(accuracy, epoch, rates, copy_weights(run.judged))
 
 
 def _distance(run: Run, rates: dict[str, float]) -> float:
@@ -121,7 +116,8 @@ def stage_problem(run: Run) -> str:
     limits = run.recipe.rate_limits
     if run.best.epoch < 0:  # no epoch was healthy: say what was wrong with the last one
         last = run.records[-1]
-        return gate(run.stage.timesteps, last.rates, last.validation, None, 1.0, limits)
+        wrong = gate(run.stage.timesteps, last.rates, last.validation, None, 1.0, limits)
+        return wrong or "weights are not finite"
     before = run.outcomes[-1].validation if run.stage.timesteps and run.outcomes else None
     drop = run.recipe.largest_drop
     problem = gate(run.stage.timesteps, run.best.rates, run.best.accuracy, before, drop, limits)
