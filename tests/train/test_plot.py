@@ -27,6 +27,8 @@ class Drawn:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.lines: list[dict[str, int]] = []
         self.words: list[str] = []
+        self.scale = ""
+        """Of the axis of losses."""
         real = module._draw
 
         def draw(figure: Any, run: Run, colours: Any) -> None:
@@ -35,6 +37,7 @@ class Drawn:
                 {str(line.get_label()): len(line.get_xdata()) for line in axis.lines}
                 for axis in figure.axes
             ]
+            self.scale = figure.axes[0].get_yscale()
             self.words = [text.get_text() for axis in figure.axes for text in axis.texts]
 
         monkeypatch.setattr(module, "_draw", draw)
@@ -69,7 +72,7 @@ def test_a_run_of_three_stages(
     assert spikes.keys() >= {"conv1", "conv2", "conv3", "weighted", "wanted"}
     assert drawn.words[:3] == ["ann", "t2", "t1"]
     best = max(r.validation for r in run.records if r.stage == "t1")
-    assert f"best of t1: {best:.1%}" in accuracy
+    assert f"best epoch of t1: {best:.1%}" in accuracy
 
 
 def test_older_runs_have_no_training_accuracy(
@@ -108,6 +111,15 @@ def test_every_attempt_is_a_line_of_its_own_and_marked(
     run.records = [record("ann", 1), *(record("t1", e, a) for a in (0, 1) for e in (1, 2))]
     plot(run)
     assert marks == [[1.5, 3.5]] * 3  # t1 begins, t1 is tried again
+
+
+def test_a_loss_that_explodes_hides_no_other(new_run: NewRun, tmp_path: Path, drawn: Drawn) -> None:
+    run, scales = new_run(tmp_path), []
+    for loss in (2.0, 1e36):
+        run.records = [record("ann", 1), record("ann", 2), replace(record("ann", 3), loss=loss)]
+        plot(run)
+        scales.append(drawn.scale)
+    assert scales == ["linear", "log"]
 
 
 def test_a_long_run_of_many_layers(new_run: NewRun, tmp_path: Path, drawn: Drawn) -> None:

@@ -37,6 +37,8 @@ STYLE: Any = {
 }
 FEW = 40
 """Epochs of a run up to which each has a dot."""
+EXPLODED = 20
+"""Times the median loss, from where losses have a logarithmic axis."""
 MOST_LAYERS = 10
 """Layers up to which each has a line in the legend; of more, a few of them."""
 Value = Callable[[EpochRecord], float | None]
@@ -68,6 +70,9 @@ def _draw(figure: Any, run: Run, colours: Any) -> None:
     loss, accuracy, spikes = axes = figure.subplots(3, 1, sharex=True, height_ratios=(2, 3, 3))
     _line(loss, run.records, lambda r: r.loss, color=INK)
     loss.set_ylabel("loss")
+    losses = sorted(record.loss for record in run.records)
+    if losses[-1] > EXPLODED * losses[len(losses) // 2]:
+        loss.set_yscale("log")  # or all others would lie on the axis
     _line(accuracy, run.records, _percent("training"), color=PALE, label="training")
     _line(accuracy, run.records, _percent("validation"), color=INK, label="validation")
     accuracy.set_ylabel("accuracy, %")
@@ -147,5 +152,5 @@ def _mark_best(axis: Any, run: Run) -> None:
     """A dot at the last stage's best validation accuracy, which the legend says."""
     last = [(i, r) for i, r in enumerate(run.records, 1) if r.stage == run.records[-1].stage]
     at, best = max(last, key=lambda pair: pair[1].validation)
-    share, label = 100 * best.validation, f"best of {best.stage}: {best.validation:.1%}"
+    share, label = 100 * best.validation, f"best epoch of {best.stage}: {best.validation:.1%}"
     axis.plot([at], [share], "o", color=INK, markersize=5, linestyle="", label=label)
