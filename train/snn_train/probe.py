@@ -111,11 +111,12 @@ class _Probe:
         """
         (epochs, ends), left = self.costs(), self.run.team.first(budget.left())
         if sum(epochs) + ends > left:
-            least = (sum(epochs) + ends + PICTURES + budget.used()) / AIM
+            used, need = budget.used(), sum(epochs) + ends + PICTURES
             raise UsageError(
                 "bad_flag",
-                f"--budget {show(budget.seconds)}: an epoch of every stage and the test take "
-                f"{show(sum(epochs) + ends)} here, expected {show(least)} at least",
+                f"--budget {show(budget.seconds)}: to load and measure took {show(used)}, an epoch "
+                f"of every stage, the test and the pictures take {show(need)} more, expected "
+                f"{show((used + need) / AIM)} at least",
             )
         counts = shared(left, self.weights, epochs, ends)
         return with_epochs(self.experiment, [*(stage.epochs for stage in self.done), *counts])
