@@ -93,6 +93,9 @@ def test_an_ann_alone_has_no_spikes(
     run.records = [record("ann", 1, training=0.4)]
     plot(run)
     assert drawn.lines[2] == {} and not recwarn.list
+    run.records.append(record("ann", 1, 1))  # tried again
+    plot(run)
+    assert len(drawn.lines[2]) == 1 and not recwarn.list
 
 
 def test_every_attempt_is_a_line_of_its_own_and_marked(

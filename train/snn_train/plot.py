@@ -87,7 +87,7 @@ def _draw(figure: Any, run: Run, colours: Any) -> None:
         place = ((start + end) / 2 + 0.5, 1.05)
         loss.text(*place, name, transform=loss.get_xaxis_transform(), ha="center", weight="bold")
     for axis in (accuracy, spikes):
-        if axis.lines:
+        if axis.get_legend_handles_labels()[1]:
             axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.04))
     figure.align_ylabels(axes)
     wide, data = f"width {run.recipe.width:g}", run.experiment.data
