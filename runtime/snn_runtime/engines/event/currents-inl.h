@@ -39,7 +39,7 @@ SNN_INLINE void prefetch_row(const Strip<Acc> &strip, uint32_t row) {
 template <class Acc, Residency Where>
 SNN_INLINE void add_row(const Strip<Acc> &strip, const uint32_t *row, Acc &sum) {
   if (Where == Residency::kBeyondL2) prefetch_row<Acc, Where>(strip, row[kPrefetchRowsBeyondL2]);
-  if (Where == Residency::kL2Edge) prefetch_row<Acc, Where>(strip, row[kPrefetchRowsL2Edge]);
+  if (Where == Residency::kL2) prefetch_row<Acc, Where>(strip, row[kPrefetchRowsL2]);
   sum.add(strip.row(row[0]));
 }
 
@@ -246,8 +246,8 @@ using Accumulate = void (*)(const Plan &, const Layer &, const Tile &, Workspace
 template <class Acc>
 Accumulate accumulate_from(Residency residency) {
   switch (residency) {
+    case Residency::kL1: return accumulate_tile<Acc, Residency::kL1>;
     case Residency::kL2: return accumulate_tile<Acc, Residency::kL2>;
-    case Residency::kL2Edge: return accumulate_tile<Acc, Residency::kL2Edge>;
     default: return accumulate_tile<Acc, Residency::kBeyondL2>;
   }
 }

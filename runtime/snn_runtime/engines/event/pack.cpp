@@ -47,9 +47,10 @@ class Packer {
     }
     const bool small = fit_four_bits(plan_, graph_, layer);
     const int64_t bytes = rows * layer.shape.channels / (small ? 2 : 1);
-    layer.residency = bytes > kBeyondL2Bytes ? Residency::kBeyondL2
-                      : bytes > kL2EdgeBytes ? Residency::kL2Edge
-                                             : Residency::kL2;
+    layer.residency = bytes > kBeyondL2Bytes   ? Residency::kBeyondL2
+                      : bytes > kBeyondL1Bytes ? Residency::kL2
+                                               : Residency::kL1;
+    layer.far = bytes > kFarBytes;
     layer.rolls = rolls(layer, small);
     choose_products(layer);
     const int64_t widest = tile_width(layer, small), channels = layer.shape.level_words() * 64;
@@ -94,7 +95,7 @@ class Packer {
     if (layer.grouped) return kGroupedTileWidth;
     const int64_t pixels = layer.shape.pixels(), wanted = kUnitsPerThread * plan_.threads;
     const int64_t far_width = small ? kFarTileWidth4 : kFarTileWidth8;
-    const bool far = layer.residency != Residency::kL2, few = pixels < kFarTileMinPixels;
+    const bool far = layer.far, few = pixels < kFarTileMinPixels;
     int64_t width = far && few ? kWidestTile : plan_.kernels->max_tile_width;
     if (!layer.image_inputs.empty()) width = std::min(width, kImageTileWidth);
     if (far && !few) width = std::min(width, far_width);

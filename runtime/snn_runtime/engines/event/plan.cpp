@@ -272,7 +272,7 @@ class Planner {
   }
 
   void add_layer(Layer layer) {
-    const int64_t most = layer.residency == Residency::kL2 ? kBlockPixels : kFarBlockPixels;
+    const int64_t most = layer.far ? kFarBlockPixels : kBlockPixels;
     const int64_t fitting = kMaxBlockRows / std::max<int64_t>(layer.max_pixel_events, 1);
     layer.block_pixels = std::clamp<int64_t>(fitting, 1, std::min(most, layer.shape.pixels()));
     plan_.max_events = std::max(plan_.max_events, layer.block_pixels * layer.max_pixel_events);

@@ -120,9 +120,9 @@ struct FusedStep {
   int64_t scale;
 };
 
-// Where the weights of a layer stay from one image to the next: in a core's second-level cache,
-// partly there, or beyond it. Decides how early a row is prefetched.
-enum class Residency { kL2, kL2Edge, kBeyondL2 };
+// Where a layer finds its weights: in a core's first-level cache as soon as they were read once, in
+// the second-level cache, or beyond it. Decides how early a row is prefetched.
+enum class Residency { kL1, kL2, kBeyondL2 };
 
 // The currents that an image can cause in a channel, and what they are less than the sum over a
 // patch, whose elements lack neither offset nor bias: see image_initial.
@@ -151,7 +151,8 @@ struct Layer {
   Array<int32_t> image_initial;   // [class][channel] initial value of the sums over the image
   bool rolls = false;             // input-stationary, see roll-inl.h; else its rows are gathered
   bool grouped = false;  // tiles read different source channels, so each gathers its own events
-  Residency residency = Residency::kL2;
+  Residency residency = Residency::kL1;
+  bool far = false;  // weights are too many to be read again soon, so tiles are cut for that
   int64_t max_pixel_events = 0;  // events under one output pixel at most
   int64_t band_rows = 1;         // rows of output pixels in a unit of work
   int64_t block_pixels = 1;      // output pixels that go through a tile together

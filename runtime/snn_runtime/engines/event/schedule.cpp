@@ -95,7 +95,7 @@ class Scheduler {
   void divide(Layer &layer, int64_t rows) {
     if (layer.rolls) return divide_rolled(layer, rows);
     const int64_t tiles = static_cast<int64_t>(layer.tiles.size()), wanted = wanted_units();
-    const bool far = layer.residency != Residency::kL2;
+    const bool far = layer.far;
     const int64_t bands = plan_.threads == 1 ? 1 : far ? (wanted + tiles - 1) / tiles : 2 * wanted;
     layer.band_rows = rows;
     while (layer.band_rows * layer.shape.width < kBandPixels &&

@@ -2,10 +2,11 @@
 // what was tried. Results never depend on these numbers.
 //
 // Machines:
+//   Z3  a VM with 2 cores of an AMD EPYC Zen 3, AVX2, 512 KiB of L2 a core, November 2026
 //   Z4  a VM with 2 cores of an AMD EPYC Zen 4, 1 MiB of L2 a core, L3 shared with strangers,
 //       November 2026
 //   Z5  a VM with 2 cores of an AMD EPYC Zen 5, 1 MiB of L2 a core, November 2026; a prototype
-// Both measured VGG16 for CIFAR-10 with one thread. A VM changes its speed by 30 % within an hour, so
+// All measured VGG16 for CIFAR-10 with one thread. A VM changes its speed by 30 % within an hour, so
 // variants were compared within one run. Different images came in turn, for with one image repeated
 // the branch predictor learns it.
 //
@@ -46,22 +47,26 @@ constexpr uint32_t kListPadding = 32;
 
 // ---- Weights: how layers are cut ----
 
-// Weights of a layer in bytes: above the first Residency is kL2Edge, above the second kBeyondL2.
-// Meant for 1 MiB of L2 (Z4). Other sizes of cache: not measured.
-constexpr int64_t kL2EdgeBytes = 512 << 10;
+// Weights of a layer in bytes: above the first Residency is kL2, above the second kBeyondL2. The
+// second is meant for 1 MiB of L2 (Z4). With 512 KiB, 1 MiB and 512 KiB were alike (Z3).
+constexpr int64_t kBeyondL1Bytes = 64 << 10;
 constexpr int64_t kBeyondL2Bytes = 1 << 20;
+// Above this tiles are cut for weights that are brought from far: kFarTileWidth8 and what follows. Not
+// recorded.
+constexpr int64_t kFarBytes = 512 << 10;
 
-// Rows between prefetching one and adding it. At the edge of L2 a row goes to L1, shortly before it
-// is needed. From beyond L2 it goes to L2, much earlier: L1 has too few fill buffers to keep L3 or
-// memory busy. 48 rows ahead halved the time of the deep layers (Z4). Limit: 2 * kListPadding.
-constexpr uint32_t kPrefetchRowsL2Edge = 12;
+// Rows between prefetching one and adding it. From L2 a row goes to L1, shortly before it is needed:
+// layers of 70 KB to 1 MB take a tenth to a third less time (Z3). From beyond L2 it goes to L2, much
+// earlier: L1 has too few fill buffers to keep L3 or memory busy. 48 rows ahead halved the time of the
+// deep layers (Z4). Limit: 2 * kListPadding.
+constexpr uint32_t kPrefetchRowsL2 = 12;
 constexpr uint32_t kPrefetchRowsBeyondL2 = 48;
 // Bytes of a row up to which even the early ones go to L1: 48 of them fit. Of rows in strips it is a
-// third of the time (AVX2 on AMD EPYC Zen 3); of others it is no difference.
+// third of the time (Z3); of others it is no difference.
 constexpr int kPrefetchL1MaxBytes = 128;
 
 // Sides of a map from which on a layer of 4-bit weights rolls, see roll-inl.h. In smaller ones most
-// of the work is reading weights. VGG16, 10 %, AVX2 on AMD EPYC Zen 3: 1.1 to 1.35 times as fast a
+// of the work is reading weights. VGG16, 10 %, Z3: 1.1 to 1.35 times as fast a
 // layer from 8 on, 0.8 times at 4. For 8 bits see kRollMinSide8 in each simd_*-inl.h: 1.2 times at
 // 32 and nothing below on AVX2; on AVX-512 16 is by the measurements of a prototype on Zen 5.
 constexpr int64_t kRollMinSide4 = 8;
@@ -79,7 +84,7 @@ constexpr int64_t kFarTileWidth4 = 512;    // of 4-bit ones: the same bytes
 constexpr int64_t kFarTileMinPixels = 10;  // smaller maps have the widest tile; not recorded
 // Rows wider than the registers are added in strips, so many rows at a time: strips that are read soon
 // after each other come as fast as one run of memory. 8 rows at a time and 32 were slower, and so were
-// a strip of all rows after the other and prefetching a whole row at once (AVX2 on AMD EPYC Zen 3).
+// a strip of all rows after the other and prefetching a whole row at once (Z3).
 constexpr int64_t kWidestTile = 512;
 constexpr int64_t kStripRows = 16;
 constexpr int64_t kSplitTileMaxPixels = 15;  // several threads split smaller maps by tiles too

@@ -278,7 +278,7 @@ void check_tile(const Net &net, const Plan &plan, Layer &layer, const Tile &tile
 }
 
 void test_accumulate(Random &random) {
-  const Residency residencies[] = {Residency::kL2, Residency::kL2Edge, Residency::kBeyondL2};
+  const Residency residencies[] = {Residency::kL1, Residency::kL2, Residency::kBeyondL2};
   size_t turn = 0;
   for (const int channels : {1, 64, 100, 128, 256, 512, 700}) {
     // Enough for sums beyond 16 bits, even in 4 bits; or for tiles wider than the registers.
