@@ -80,3 +80,15 @@ def test_a_saved_state_goes_on_to_the_same_bits() -> None:
     for seed in range(2, 4):
         step(second, resumed, seed)
     assert all(torch.equal(a, b) for a, b in zip(whole, second, strict=True))
+
+
+def test_in_bfloat16_the_update_is_orthogonal_all_the_same() -> None:
+    weight = torch.nn.Parameter(torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(8)))
+    before, gradient = weight.detach().clone(), torch.randn_like(weight)
+    optimiser = Muon([{"params": [weight], "orthogonal": True}], 0.1, "bfloat16")
+    weight.grad = gradient.clone()
+    optimiser.step()
+    exact = orthogonalised((1.9 * gradient).reshape(4, 27)).reshape(before.shape)
+    taken = (before * (2 / before.norm()) - weight.detach()) / 0.1
+    assert weight.dtype == torch.float32
+    torch.testing.assert_close(taken, exact, rtol=0, atol=0.05)

@@ -4,14 +4,18 @@
 
 for a weight W of O rows, a convolution's kernels being its rows. Orthogonalising is three steps of
 a quintic Newton-Schulz iteration on the singular values, σ ↦ a σ + b σ³ + c σ⁵, which drives them
-towards 1. The norm of W is held at √O, as in airbench: behind a normalisation it sets nothing but
-the relative size of the step. torch.optim.Muon takes matrices only, no convolutions.
+towards 1; it need not be exact, and is bfloat16's where the network is. The norm of W is held at
+√O, as in airbench: behind a normalisation it sets nothing but the relative size of the step.
+torch.optim.Muon takes matrices only, no convolutions.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from snn_train.choices import Precision
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 STEPS = 3
@@ -27,6 +31,17 @@ class Muon(torch.optim.AdamW):
     An orthogonal group holds weights of two axes or more with a normalisation behind them. ‖U‖ is
     about √min(O, I), so 0.05 is a usual peak for its learning rate.
     """
+
+    def __init__(
+        self,
+        groups: list[dict[str, Any]],
+        lr: float,
+        precision: Precision = "float32",
+        **of_adamw: Any,
+    ) -> None:
+        super().__init__(groups, lr, **of_adamw)
+        self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        """What updates are made orthogonal in."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # closures are not evaluated here
@@ -46,7 +61,7 @@ class Muon(torch.optim.AdamW):
         momentum = state["momentum"].mul_(MOMENTUM).add_(weight.grad)
         update = momentum.mul(MOMENTUM).add_(weight.grad)
         weight.mul_(len(weight) ** 0.5 / weight.norm())
-        direction = orthogonalised(update.reshape(len(weight), -1))
+        direction = orthogonalised(update.reshape(len(weight), -1).to(self.dtype))
         weight.add_(direction.reshape(weight.shape), alpha=-rate)
 
 

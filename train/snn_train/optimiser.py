@@ -30,7 +30,7 @@ def make_optimiser(network: SpikingNetwork, recipe: Recipe) -> torch.optim.Optim
         groups = _slower_body(network, groups, recipe.fine_tune)
     rate = recipe.learning_rate
     if name == "muon":
-        return Muon(groups, rate)
+        return Muon(groups, rate, recipe.precision)
     if name == "sgd":
         return torch.optim.SGD(groups, rate, momentum=0.9, nesterov=True)
     if name == "adam":
