@@ -15,14 +15,14 @@ def test_singular_values_follow_the_iteration(shape: tuple[int, int]) -> None:
     values = torch.linalg.svdvals(matrix) / (matrix.norm() + 1e-7)
     for _ in range(3):
         values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
-    found = torch.linalg.svdvals(orthogonalised(matrix))
+    found = torch.linalg.svdvals(orthogonalised(matrix[None])[0])
     torch.testing.assert_close(found, values.sort(descending=True).values)
 
 
 def test_orthogonalising_keeps_the_singular_vectors() -> None:
     matrix = torch.randn(5, 12, generator=torch.Generator().manual_seed(4))
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    turned = left.T @ orthogonalised(matrix) @ right.T
+    turned = left.T @ orthogonalised(matrix[None])[0] @ right.T
     off_diagonal = turned - torch.diag(turned.diagonal())
     assert float(off_diagonal.abs().max()) < 1e-5
     assert (turned.diagonal() > 0).all() and (values > 0).all()
@@ -35,9 +35,26 @@ def test_the_first_step_is_the_formula() -> None:
     weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(6))
     gradient = weight.grad.clone()
     optimiser.step()
-    direction = orthogonalised((1.9 * gradient).reshape(4, 27)).reshape(before.shape)
+    direction = orthogonalised((1.9 * gradient).reshape(1, 4, 27)).reshape(before.shape)
     expected = before * (2 / before.norm()) - 0.1 * direction
     torch.testing.assert_close(weight.detach(), expected)
+
+
+def test_weights_of_one_shape_are_turned_as_each_alone() -> None:
+    def made() -> list[torch.nn.Parameter]:
+        generator = torch.Generator().manual_seed(9)
+        weights = []
+        for shape in [(4, 3, 3, 3), (6, 5), (4, 3, 3, 3), (4, 3, 3, 3), (9, 2)]:
+            weights.append(torch.nn.Parameter(torch.randn(shape, generator=generator)))
+            weights[-1].grad = torch.randn(shape, generator=generator)
+        return weights
+
+    together, alone = made(), made()
+    Muon([{"params": together, "orthogonal": True}], 0.1).step()
+    for weight in alone:
+        Muon([{"params": [weight], "orthogonal": True}], 0.1).step()
+    for first, second in zip(together, alone, strict=True):
+        torch.testing.assert_close(first, second)
 
 
 def test_other_groups_are_stepped_by_adamw() -> None:
@@ -88,7 +105,7 @@ def test_in_bfloat16_the_update_is_orthogonal_all_the_same() -> None:
     optimiser = Muon([{"params": [weight], "orthogonal": True}], 0.1, "bfloat16")
     weight.grad = gradient.clone()
     optimiser.step()
-    exact = orthogonalised((1.9 * gradient).reshape(4, 27)).reshape(before.shape)
+    exact = orthogonalised((1.9 * gradient).reshape(1, 4, 27)).reshape(before.shape)
     taken = (before * (2 / before.norm()) - weight.detach()) / 0.1
     assert weight.dtype == torch.float32
     torch.testing.assert_close(taken, exact, rtol=0, atol=0.05)

@@ -7,6 +7,7 @@ from PIL import Image
 
 from snn_train.data.resampling import FILTERS, SCALES, WAYS, matrices, resample
 
+CPU = torch.device("cpu")
 PILLOW = [name for name in FILTERS if name != "opencv"]
 
 
@@ -36,7 +37,7 @@ def test_opencv_s_default_lies_between_two_pixels(scale: float) -> None:
         (size, large), Image.Resampling.BICUBIC
     )
     rows = np.asarray(enlarged, np.float64)
-    for pixel, weights in enumerate(matrices(size)[WAYS.index(("opencv", scale))].numpy()):
+    for pixel, weights in enumerate(matrices(size, CPU)[WAYS.index(("opencv", scale))].numpy()):
         place = (pixel + 0.5) * large / size - 0.5
         below = int(place)
         above = min(below + 1, large - 1)
@@ -46,7 +47,7 @@ def test_opencv_s_default_lies_between_two_pixels(scale: float) -> None:
 
 @pytest.mark.parametrize("size", [8, 32, 33])
 def test_every_way_keeps_a_flat_picture(size: int) -> None:
-    torch.testing.assert_close(matrices(size).sum(2), torch.ones(len(WAYS), size))
+    torch.testing.assert_close(matrices(size, CPU).sum(2), torch.ones(len(WAYS), size))
 
 
 def test_pictures_without_a_way_stay_as_they_are() -> None:

@@ -17,15 +17,10 @@ def augment(
     images: Tensor, augmentation: Augmentation, mean: tuple[int, int, int], draws: Draws
 ) -> Tensor:
     """Return augmented uint8 images `(B, H, W, 3)`; what is cut out becomes `mean`."""
-    _, height, width, _ = images.shape
     shift = augmentation.shift
-    rows = draws.shift[0][:, None] + torch.arange(height)
-    columns = draws.shift[1][:, None] + torch.arange(width)
     mirrors = augmentation.flip or augmentation.alternate
-    if mirrors:
-        columns = torch.where(draws.mirrored[:, None], columns.flip(1), columns)
     if shift or mirrors:
-        images = _gather(_reflect(images, shift), rows, columns)
+        images = _shifted(_reflect(images, shift), draws, shift, mirrors)
     if augmentation.resample:
         images = resample(images, draws.way[0])
     if augmentation.colour:
@@ -42,10 +37,18 @@ def _reflect(images: Tensor, shift: int) -> Tensor:
     return F.pad(planes, (shift,) * 4, mode="reflect").to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def _gather(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def _shifted(images: Tensor, draws: Draws, shift: int, mirrors: bool) -> Tensor:
+    """Take from images with `shift` pixels around them what each is shifted to, and mirror it."""
     device = images.device
+    height, width = (side - 2 * shift for side in images.shape[1:3])
+    # Only the draws travel: what is computed of them is large enough for a GPU to be waited for.
+    down, right = draws.shift.to(device)[:, :, None]
+    rows = down + torch.arange(height, device=device)
+    columns = right + torch.arange(width, device=device)
+    if mirrors:
+        columns = torch.where(draws.mirrored.to(device)[:, None], columns.flip(1), columns)
     index = torch.arange(len(images), device=device)[:, None, None]
-    return images[index, rows.to(device)[:, :, None], columns.to(device)[:, None, :]]
+    return images[index, rows[:, :, None], columns[:, None, :]]
 
 
 LUMA = (0.299, 0.587, 0.114)
@@ -74,9 +77,11 @@ def recolour(images: Tensor, change: Tensor) -> Tensor:
 
 def _cut(images: Tensor, corner: Tensor, side: int, mean: tuple[int, int, int]) -> Tensor:
     _, height, width, _ = images.shape
-    top, left = (corner * torch.tensor([[height], [width]]) - side / 2).floor()
-    rows, columns = torch.arange(height), torch.arange(width)
-    inside_rows = (rows >= top[:, None]) & (rows < top[:, None] + side)
-    inside_columns = (columns >= left[:, None]) & (columns < left[:, None] + side)
-    hole = (inside_rows[:, :, None] & inside_columns[:, None, :])[..., None].to(images.device)
-    return torch.where(hole, torch.tensor(mean, dtype=torch.uint8, device=images.device), images)
+    device = images.device
+    sides = torch.tensor([[height], [width]], device=device)
+    top, left = (corner.to(device) * sides - side / 2).floor()[:, :, None]
+    rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
+    inside_rows = (rows >= top) & (rows < top + side)
+    inside_columns = (columns >= left) & (columns < left + side)
+    hole = (inside_rows[:, :, None] & inside_columns[:, None, :])[..., None]
+    return torch.where(hole, torch.tensor(mean, dtype=torch.uint8, device=device), images)

@@ -48,10 +48,10 @@ def matrix(size: int, name: str, scale: float) -> Matrix:
 
 
 @cache
-def matrices(size: int) -> Tensor:
+def matrices(size: int, device: torch.device) -> Tensor:
     """Return R for each of `WAYS`, float32 `(ways, size, size)`."""
     ways = np.stack([matrix(size, name, scale) for name, scale in WAYS])
-    return torch.tensor(ways, dtype=torch.float32)
+    return torch.tensor(ways, dtype=torch.float32, device=device)
 
 
 def _resized(identity: Matrix, size: int, method: Image.Resampling) -> Matrix:
@@ -64,9 +64,9 @@ def resample(images: Tensor, way: Tensor) -> Tensor:
     chosen = (way >= 0).nonzero()[:, 0]
     if not len(chosen):
         return images
-    height, width = images.shape[1:3]
-    down, across = (matrices(n)[way[chosen]].to(images.device) for n in (height, width))
-    chosen = chosen.to(images.device)
+    device = images.device
+    ways, chosen = way[chosen].to(device), chosen.to(device)
+    down, across = (matrices(side, device)[ways] for side in images.shape[1:3])
     return images.index_copy(0, chosen, applied(down, images[chosen], across))
 
 
