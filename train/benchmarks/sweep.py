@@ -15,15 +15,18 @@ resumes the rest.
 
 import argparse
 import json
+import os
 import re
 import shlex
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 PLACE = re.compile(r"\{([\w.-]+)\}")
+"""In the flags: a name in braces."""
 POLL = 0.5
 """Seconds."""
 GRACE = 20.0
@@ -73,7 +76,12 @@ class Sweep:
     def start(self, name: str) -> None:
         """Let the run begin."""
         self.out.mkdir(parents=True, exist_ok=True)
-        process = subprocess.Popen(["bash", "-c", self.command(name)], start_new_session=True)
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        process = subprocess.Popen(
+            ["bash", "-c", self.command(name)],
+            start_new_session=True,
+            env=os.environ | {"PATH": path},
+        )
         self.active[name] = process, time.monotonic()
 
     def collect(self) -> list[str]:
