@@ -2,7 +2,7 @@
 
 torchrun … -m train.budget_together DIR     the run is in DIR/run, what a process saw in DIR/RANK
 
-The clock of every other process than the first goes slower, and all machines become slower.
+Every other process than the first is slower from the beginning; the first becomes slower later.
 """
 
 import json
