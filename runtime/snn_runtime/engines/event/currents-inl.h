@@ -79,7 +79,7 @@ SNN_INLINE void add_rows(const Strip<Acc> &strip, const uint32_t *rows, int64_t 
 template <class Acc, Residency Where, class Sum>
 SNN_NOINLINE void add_strips(const Tile &tile, const uint32_t *rows, int64_t count, Sum *sums) {
   const int64_t most = tile.width > Acc::kWidth ? kStripRows : tile.event_limit;
-  for (int64_t some; count > 0; rows += some, count -= some) {
+  for (int64_t some = 0; count > 0; rows += some, count -= some) {
     some = min(count, most);
     for (int64_t channel = 0; channel < tile.width; channel += Acc::kWidth) {
       const Strip<Acc> strip = {tile.rows + channel * tile.bits / 8, tile.row_bytes()};
