@@ -31,7 +31,7 @@ demo: $(VENV)/runtime.done
 	$(BIN)/snn-infer runtime/photos
 
 test: lint docs engine
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 engine: $(VENV)/all.done
 	$(BIN)/python runtime/event_build.py
