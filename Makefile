@@ -31,7 +31,7 @@ demo: $(VENV)/runtime.done
 	$(BIN)/snn-infer runtime/photos
 
 test: lint docs engine
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 engine: $(VENV)/all.done
 	$(BIN)/python runtime/event_build.py
