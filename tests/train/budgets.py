@@ -31,23 +31,23 @@ class Clock:
         """`power`: how the time depends on the width."""
 
         def slow_plot(run: Run) -> None:
-            self.now += PICTURES
+            self.spend(PICTURES)
 
         take, judge = step.step, evaluate
 
         def slow_step(run: Run, *rest: Any) -> Any:
             own = self.steps[run.stage.name]
-            self.now += own * (run.recipe.width / 0.1) ** self.power
+            self.spend(own * (run.recipe.width / 0.1) ** self.power)
             return take(run, *rest)
 
         def slow_judge(network: Any, images: Any, *rest: Any) -> Any:
-            self.now += 0.1 * len(images)
+            self.spend(0.1 * len(images))
             return judge(network, images, *rest)
 
         def slow_settle(network: Any, batches: Iterable[Any]) -> None:
             def slow() -> Iterator[Any]:
                 for images in batches:
-                    self.now += 0.1 * len(images)
+                    self.spend(0.1 * len(images))
                     yield images
 
             settle(network, slow())
@@ -59,6 +59,10 @@ class Clock:
         for module in ("training", "stages", "probe"):
             monkeypatch.setattr(f"snn_train.{module}.evaluate", slow_judge)
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+    def spend(self, seconds: float) -> None:
+        """Let time pass, without the roundings of a sum of tenths."""
+        self.now = round(self.now + seconds, 6)
 
 
 class Told(Progress):
