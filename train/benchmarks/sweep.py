@@ -84,8 +84,8 @@ class Sweep:
         )
         self.active[name] = process, time.monotonic()
 
-    def collect(self) -> list[str]:
-        """Note the runs that ended; returns their names."""
+    def collect(self) -> None:
+        """Note the runs that ended."""
         ended = [name for name, (process, _) in self.active.items() if process.poll() is not None]
         for name in ended:
             process, since = self.active.pop(name)
@@ -98,7 +98,20 @@ class Sweep:
             with (self.out / "sweep.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)
-        return ended
+
+    def carry_out(self, at_once: int) -> None:
+        """Let runs begin as they can, until all have ended or the deadline comes."""
+        done = finished(self.out)
+        waiting = [name for name in self.runs if name not in done]
+        while (waiting or self.active) and time.monotonic() < self.deadline:
+            able = [name for name in waiting if self.ready(name)]
+            for name in able[: at_once - len(self.active)]:
+                self.start(name)
+                waiting.remove(name)
+            if not able and not self.active:
+                raise SystemExit(f"nothing to begin with: {', '.join(waiting)} wait for each other")
+            time.sleep(POLL)
+            self.collect()
 
     def stop(self) -> None:
         """Let all runs save their state and end."""
@@ -145,17 +158,10 @@ def main() -> None:
     plan = json.loads(args.plan.read_text())
     deadline = time.monotonic() + args.seconds
     sweep = Sweep(shlex.split(plan["common"]), plan["runs"], args.out, deadline)
-    waiting = [name for name in sweep.runs if name not in finished(args.out)]
-    while (waiting or sweep.active) and time.monotonic() < deadline:
-        able = [name for name in waiting if sweep.ready(name)]
-        for name in able[: args.at_once - len(sweep.active)]:
-            sweep.start(name)
-            waiting.remove(name)
-        if not able and not sweep.active:
-            raise SystemExit(f"nothing to begin with: {', '.join(waiting)} wait for each other")
-        time.sleep(POLL)
-        sweep.collect()
-    sweep.stop()
+    try:
+        sweep.carry_out(args.at_once)
+    finally:  # whatever ended it: no run goes on unseen
+        sweep.stop()
 
 
 if __name__ == "__main__":
