@@ -85,12 +85,6 @@ class Pretrained:
             ) from error
         return cls(path, content, experiment, history[: last + 1])
 
-    def _check_size(self, data: DataSet) -> None:
-        height, width = self.experiment.size
-        if tuple(data.train_images.shape[1:3]) != (height, width):
-            problem = f"pictures are not {height}x{width}, as {self.path} sees them"
-            raise InputError("bad_data", f"{data.name}: {problem}")
-
     def continued(
         self,
         data: DataSet,
@@ -111,7 +105,7 @@ class Pretrained:
             ValueError: values that do not go together, with what was expected.
             InputError: the pictures have another size than the file's.
         """
-        self._check_size(data)
+        check_size(data, self.experiment.size, self.path)
         same = data.labels == self.experiment.labels
         if same and int_bits:
             recipe = self._in_integers(int_bits, epochs, changes)
@@ -214,3 +208,11 @@ def _counts(given: Sequence[int] | None, usual: Sequence[int]) -> Sequence[int]:
         shown = ",".join(map(str, given))
         raise ValueError(f"--epochs {shown}: expected {numbers}, of T=1 and integers as trained")
     return given
+
+
+def check_size(data: DataSet, size: tuple[int, int], path: Path) -> None:
+    """Raises: InputError: pictures are not of the (height, width) that the one in `path` sees."""
+    height, width = size
+    if tuple(data.train_images.shape[1:3]) != (height, width):
+        problem = f"pictures are not {height}x{width}, as {path} sees them"
+        raise InputError("bad_data", f"{data.name}: {problem}")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snn_runtime.errors import InputError, ModelError
+from snn_runtime.errors import ModelError
 from snn_train import checkpoint, state
 from snn_train.choices import Precision, RecipeName
 from snn_train.data import DataSet
@@ -22,7 +22,7 @@ from snn_train.data.normalisation import Normalisation
 from snn_train.experiment import Experiment
 from snn_train.few import default
 from snn_train.parallel import Team
-from snn_train.pretrained import FINE_TUNE
+from snn_train.pretrained import FINE_TUNE, check_size
 from snn_train.records import StageOutcome
 from snn_train.stage import Stage
 from snn_train.state import Position, Run
@@ -105,11 +105,8 @@ class PretrainedAnn:
             ValueError: values that do not go together, with what was expected.
             InputError: the pictures have another size than our own file's.
         """
-        size = (int(data.train_images.shape[1]), int(data.train_images.shape[2]))
-        if self.experiment and size != self.size:
-            height, width = self.size
-            problem = f"pictures are not {height}x{width}, as {self.path} sees them"
-            raise InputError("bad_data", f"{data.name}: {problem}")
+        if self.experiment:
+            check_size(data, self.size, self.path)
         recipe = replace(default(self.recipe, data), precision=fast, **self.fields)
         if self.is_done(data):
             assert self.outcome is not None
