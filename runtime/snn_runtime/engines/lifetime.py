@@ -46,6 +46,13 @@ def gpu_left_behind() -> DeviceError:
 
 
 _alive: weakref.WeakSet[Reopened] = weakref.WeakSet()
+_held: list[list[Reopened]] = []
+"""What a fork is about to leave behind, a list for each that is under way. A collection that comes
+first in the child, such as another handler's, must not destroy an engine that nobody holds."""
+
+
+def _hold_engines() -> None:
+    _held.append(list(_alive))
 
 
 def _leave_engines_behind() -> None:
@@ -53,7 +60,10 @@ def _leave_engines_behind() -> None:
         # One reference too many, so that what the backend holds is never destroyed.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(dict(vars(backend))))
         backend._forked()
+    _held.clear()
 
 
 # A process id would not show a fork: a container counts them from 1 again.
-os.register_at_fork(after_in_child=_leave_engines_behind)
+os.register_at_fork(
+    before=_hold_engines, after_in_parent=_held.pop, after_in_child=_leave_engines_behind
+)

@@ -166,14 +166,39 @@ answers()
 sys.exit(", ".join(wrong) or None)
 """
 
+COLLECTED = """
+import gc, os, signal, sys, warnings
+
+def collects():
+    signal.alarm(20)
+    gc.collect()
+
+os.register_at_fork(after_in_child=collects)  # before what is imported later comes to its turn
+from graphs import example, pictures
+from snn_runtime.engines.event.backend import EventBackend
+from snn_runtime.engines.onnxruntime.backend import OrtBackend
+
+warnings.simplefilter("ignore")
+graph = example()
+engine = {make}(graph, threads=3)
+engine.run(pictures(graph.image, 9))
+engine.itself = engine
+del engine  # in a circle, so that only a collection finds it
+child = os.fork()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
 
 @pytest.mark.parametrize("make", [pytest.param("EventBackend", marks=needs_engine), "OrtBackend"])
-def test_a_forked_process_answers_and_ends(make: str) -> None:
-    """While two other threads are inside the engine; the child ends as every program does."""
+@pytest.mark.parametrize("program", [FORKS, COLLECTED], ids=["used", "collected"])
+def test_a_forked_process_answers_and_ends(program: str, make: str) -> None:
+    """While two other threads are inside the engine, or when nobody holds it any more; the child
+    ends as every program does."""
     tests = Path(__file__).parents[2]
     path = f"{tests}:{Path(snn_runtime.__file__).parents[1]}"
     done = subprocess.run(
-        [sys.executable, "-c", FORKS.format(make=make)],
+        [sys.executable, "-c", program.format(make=make)],
         env={"PYTHONPATH": path, "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
