@@ -1,12 +1,20 @@
 """Settings for all tests."""
 
+import gc
 import os
+import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Several processes test at once, and some train. Threads of OpenMP that wait for each other must
 # not keep the cores from those they wait for.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# A test may leave an engine in a circle that nobody has collected: a forked child that did would
+# wait for threads that only its parent has.
+os.register_at_fork(before=gc.collect)
 
 # The same examples at every run: a failure is a failure for everybody, not for one in ten.
 settings.register_profile(
@@ -17,3 +25,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("derandomised")
+
+HANDLERS = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+
+@pytest.fixture(autouse=True)
+def handlers_as_before() -> Iterator[None]:
+    """Commands that run in this process leave their handlers, which its children would inherit:
+    a pool ends its own with SIGTERM, and of train-snn's handler the first one is only a wish."""
+    yield
+    for number, handler in HANDLERS.items():
+        signal.signal(number, handler)

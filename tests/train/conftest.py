@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,7 +20,6 @@ from snn_train.data import DataSet
 from snn_train.data.augmentation import Augmentation
 from snn_train.experiment import Experiment, digest
 from snn_train.recipe import Recipe
-from snn_train.signals import STOPPING
 from snn_train.stage import Stage
 
 torch.set_num_threads(1)
@@ -93,9 +91,8 @@ class Answer:
 @pytest.fixture
 def train_snn(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., Answer]]:
+) -> Callable[..., Answer]:
     """The command in this process, as its console script calls it."""
-    handlers = {number: signal.getsignal(number) for number in STOPPING}
 
     def call(*argv: object) -> Answer:
         monkeypatch.setattr(sys, "argv", ["train-snn", *map(str, argv)])
@@ -103,9 +100,7 @@ def train_snn(
         code = cli.main()
         return Answer(code, *capsys.readouterr())
 
-    yield call
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return call
 
 
 @pytest.fixture

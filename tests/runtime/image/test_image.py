@@ -1,12 +1,12 @@
 """Decoding: rows A1 to A28 of the table of bad inputs, as far as they concern single pictures."""
 
+import builtins
 import io
 import os
 import signal
 import socket
 import struct
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from bad_inputs import pictures
 from bad_inputs.pictures import SHAPE, encoded, exif, gradient, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from snn_runtime.errors import InputError
 from snn_runtime.image import Fit, Limits, decode, fit_to, prepare, read_file, read_stream
@@ -258,10 +258,11 @@ def test_run_length_bmp_is_bounded() -> None:
         b"RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\x3f\0\xff\x3f\0" + bytes(8),
     ],
 )
-def test_too_many_pixels_are_refused_before_they_are_decoded(data: bytes) -> None:
-    start = time.perf_counter()
+def test_too_many_pixels_are_refused_before_they_are_decoded(
+    data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)
     error = refusal(data)
-    assert time.perf_counter() - start < 0.2
     assert error.code == "too_many_pixels"
     assert "50,000,000" in error.message
     assert error.message.endswith("; make it smaller")  # whoever asks may have no flag for it
@@ -685,13 +686,14 @@ def reading(path: str | Path, limits: Limits | None = None) -> InputError:
     return caught.value
 
 
-def test_a_file_over_the_limit_is_not_read(tmp_path: Path) -> None:
+def test_a_file_over_the_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "sparse.jpg"
     with path.open("wb") as file:
         file.truncate(10 * 2**30)
-    start = time.perf_counter()
-    error = reading(path)
-    assert time.perf_counter() - start < 0.2
+    with monkeypatch.context() as patched:
+        for module in (os, io, builtins):
+            patched.setattr(module, "open", None)
+        error = reading(path)
     assert error.code == "too_many_bytes"
     assert "67,108,864" in error.message
     assert "--max" not in error.message
