@@ -75,6 +75,10 @@ def test_it_is_a_table_for_people() -> None:
     ten = Confusion(tuple(f"a long name {n}" for n in range(10)), torch.eye(10, dtype=torch.int64))
     assert max(map(len, table(ten).splitlines())) <= 100  # names of columns are cut, not of rows
     assert "a long name 9" in table(ten)
+    for classes in range(2, 31):
+        busy = torch.full((classes, classes), 1234)
+        lines = table(Confusion(tuple(f"kind {n}" for n in range(classes)), busy)).splitlines()
+        assert max(map(len, lines)) <= 100
     counts = torch.eye(30, dtype=torch.int64)
     counts[3, 7], counts[2, 1] = 4, 5
     named = Confusion(tuple(map(str, range(30))), counts)

@@ -23,10 +23,9 @@ LOG = logging.getLogger(__name__)
 
 SHOWN, ACROSS = 20, 5
 """Pictures on the contact sheet, and in a row of it."""
-TABULATED = 20
-"""Classes of which a whole matrix is printed; of more its largest entries beside the diagonal."""
-LINE = 85
-"""Characters of a line of it, as far as names can be cut, without the share at its end."""
+LINE, SHARE = 100, 15
+"""Characters of a line of the printed matrix, and of the share at its end. Of one that does not fit
+its largest entries beside the diagonal are printed instead."""
 NAMED = 10
 """How many of these."""
 WRITTEN, LABELLED = 30, 120
@@ -84,18 +83,18 @@ def worst_of(logits: Tensor, labels: Tensor) -> list[int]:
 
 
 def table(confusion: Confusion) -> str:
-    """The matrix as text, or of many classes what is confused most often."""
-    if len(confusion.labels) > TABULATED:
+    """The matrix as text, or where that is too wide what is confused most often."""
+    rows = confusion.counts.tolist()
+    cells = [f"{n:,}" for row in rows for n in row]
+    first = max(map(len, confusion.labels)) + 2
+    room = max(3, min(12, (LINE - SHARE - first) // len(rows) - 2))
+    names = [label[:room] for label in confusion.labels]
+    wide = max(map(len, [*names, *cells])) + 2
+    if first + len(rows) * wide + SHARE > LINE:
         common = confusion.pairs()[:NAMED]
         return "\n".join(
             ["most often confused:", *(f"{n:>6,} {a} taken for {b}" for n, a, b in common)]
         )
-    rows = confusion.counts.tolist()
-    cells = [f"{n:,}" for row in rows for n in row]
-    first = max(map(len, confusion.labels)) + 2
-    room = max(3, min(12, (LINE - first) // len(rows) - 2))
-    names = [label[:room] for label in confusion.labels]
-    wide = max(map(len, [*names, *cells])) + 2
     lines = [f"{'is':<{first}}" + "".join(f"{name:>{wide}}" for name in names)]
     for number, (name, row) in enumerate(zip(confusion.labels, rows, strict=True)):
         share = row[number] / max(1, sum(row))
