@@ -14,6 +14,7 @@ def _torchvision(*counts: int) -> list[int | str]:
 
 VGG: dict[str, list[int | str]] = {
     "vgg5": [64, "A", 128, 128, "A"],
+    "vgg7s": ["S", 256, "S", 256, 256, "S", 512, 512, "A"],
     "vgg9": [64, "A", 128, 256, "A", 256, 512, "A", 512, "A", 512],
     "vgg9w": [128, "A", 128, 256, "A", 256, 512, "A", 512, "A", 512],
     "vgg11": [64, "A", 128, 256, "A", 512, 512, 512, "A", 512, 512],
@@ -25,10 +26,13 @@ VGG: dict[str, list[int | str]] = {
     "vgg16_bn": _torchvision(2, 2, 3, 3, 3),
     "vgg19_bn": _torchvision(2, 2, 4, 4, 4),
 }
-"""Channels of 3×3 convolutions; "A" halves the map. As in the IIR-SNN authors' code but for VGG11,
-which has one pool more there; of `vgg9w`, which is ours: of the picture a first population keeps
-one bit a channel, so it has twice the channels, where they are cheap; and of the last four, which
-are torchvision's."""
+"""Channels of 3×3 convolutions; "A" halves the map, "S" is the stride of two of the next one. As in
+the IIR-SNN authors' code but for VGG11, which has one pool more there; of `vgg7s` and `vgg9w`, which
+are ours; and of the last four, which are torchvision's.
+
+Of the picture a first population keeps one bit a channel, so ours have more channels there, where
+they are cheap. A stride in place of a pool leaves three quarters of a layer's multiply-adds to
+channels, in training and in the engine."""
 
 RESNET = {"resnet12": (1, 1, 1, 1), "resnet20": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
 """Blocks in each of the four stages of 64, 128, 256, 512 channels, behind a stem of three
@@ -155,10 +159,10 @@ class _Stack:
 
 
 def _vgg(layers: _Stack, config: list[int | str]) -> None:
-    for item in config:
+    for before, item in zip(["", *config], config, strict=False):
         if isinstance(item, int):
-            layers.conv(f"conv{len(layers.plans) + 1}", item)
-        else:
+            layers.conv(f"conv{len(layers.plans) + 1}", item, stride=2 if before == "S" else 1)
+        elif item == "A":
             layers.pool()
 
 

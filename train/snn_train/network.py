@@ -29,7 +29,7 @@ class Architecture:
     """All that is needed to build the network again."""
 
     network: str = "vgg9"
-    """vgg5, vgg9, vgg9w, vgg11, vgg13, vgg16, vgg19, resnet12, resnet20, resnet34."""
+    """vgg5, vgg7s, vgg9, vgg9w, vgg11, vgg13, vgg16, vgg19, resnet12, resnet20, resnet34."""
     recipe: RecipeName = "iir-bn"
     width: float = 1.0
     """Factor on every convolution's channels."""
