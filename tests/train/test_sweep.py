@@ -54,6 +54,7 @@ def test_a_plan_is_carried_out_and_gone_on_with(tmp_path: Path) -> None:
     ran = {row["run"]: row for row in _carried_out(plan, out)}
     assert ran["narrow"]["exit"] == 0 and ran["wrong"]["exit"] == 2
     assert 0 < ran["narrow"]["stages"]["t1"]["test"] <= 1
+    assert ran["narrow"]["cpu_seconds"] > ran["wrong"]["cpu_seconds"] > 0
     assert (out / "narrow" / "t1.onnx").is_file()
     assert [row["run"] for row in _carried_out(plan, out)] == ["wrong"]
 

@@ -86,13 +86,17 @@ class Sweep:
 
     def collect(self) -> None:
         """Note the runs that ended."""
-        ended = [name for name, (process, _) in self.active.items() if process.poll() is not None]
-        for name in ended:
-            process, since = self.active.pop(name)
+        for name, (process, since) in list(self.active.items()):
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if not pid:
+                continue
+            process.returncode = os.waitstatus_to_exitcode(status)
+            del self.active[name]
             row = {
                 "run": name,
                 "exit": process.returncode,
                 "seconds": round(time.monotonic() - since, 1),
+                "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
                 "stages": reached(log(self.out / name)),
             }
             with (self.out / "sweep.jsonl").open("a") as file:

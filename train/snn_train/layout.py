@@ -26,9 +26,9 @@ VGG: dict[str, list[int | str]] = {
     "vgg16_bn": _torchvision(2, 2, 3, 3, 3),
     "vgg19_bn": _torchvision(2, 2, 4, 4, 4),
 }
-"""Channels of 3×3 convolutions; "A" halves the map, "S" is the stride of two of the next one. As in
-the IIR-SNN authors' code but for VGG11, which has one pool more there; of `vgg7s` and `vgg9w`, which
-are ours; and of the last four, which are torchvision's.
+"""Channels of 3×3 convolutions; "A" halves the map, "S" gives the next one a stride of two. As in
+the IIR-SNN authors' code but for VGG11, which has one pool more there; for `vgg7s` and `vgg9w`,
+which are ours; and for the last four, which are torchvision's.
 
 Of the picture a first population keeps one bit a channel, so ours have more channels there, where
 they are cheap. A stride in place of a pool leaves three quarters of a layer's multiply-adds to
