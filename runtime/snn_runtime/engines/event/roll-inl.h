@@ -52,48 +52,43 @@ struct InputRow {
   int64_t event_bytes;  // of the weight rows of one source channel
   int64_t padding;
   int64_t limit;  // rows that a cell may sum
+
+  // Whether a cell surely holds the events of any three pixels in turn.
+  bool fits_cells() const {
+    int64_t most = 0;
+    for (int64_t x = 0; x < width; x++) {
+      most = max(most, int64_t{begins[min(x + kRollColumns, width)]} - begins[x]);
+    }
+    return most <= limit;
+  }
 };
 
-// Adds an input row's events to `Rows` output rows, whose kernel rows begin at `weights`, the lowest
-// output row first. `sums` point at the first column of each. A function of its own: what
-// surrounds it would take registers from its loops.
-template <class Acc, int Rows, class Sum>
-SNN_NOINLINE void roll_row(const InputRow &input, const int8_t *weights, Sum *const (&sums)[Rows]) {
+// The cells that the events of a pixel are added to, in `Rows` output rows, and how many rows each
+// column has summed.
+template <class Acc, int Rows>
+struct Cells {
   Acc left[Rows], middle[Rows], right[Rows];
-  int64_t in_left = 0, in_middle = 0, in_right = 0;  // rows summed in each cell
-  const int64_t end = input.width + input.padding;
-  uint32_t first_channel = 0;  // the event of the pixel's first channel
-  for (int64_t x = 0; x < end; x++, first_channel += static_cast<uint32_t>(input.channels)) {
-    const uint32_t *event = input.events + input.begins[min(x, input.width)];
-    const uint32_t *const last = input.events + input.begins[min(x + 1, input.width)];
-    const int64_t column = (x + input.padding - kRollMargin) * Acc::kWidth;
-    for (;;) {
-      const int64_t count = min(last - event, input.limit - in_left);
-      for (const uint32_t *const stop = event + count; event < stop; event++) {
-        const int8_t *row = weights + (*event - first_channel) * input.event_bytes;
-        SNN_UNROLL(3)
-        for (int r = 0; r < Rows; r++) {
-          right[r].add(row + (kRollColumns * r) * Acc::kRowBytes);
-          middle[r].add(row + (kRollColumns * r + 1) * Acc::kRowBytes);
-          left[r].add(row + (kRollColumns * r + 2) * Acc::kRowBytes);
-        }
-      }
-      in_left += count;
-      in_middle += count;
-      in_right += count;
-      if (event == last) break;
-      SNN_UNROLL(3)
-      for (int r = 0; r < Rows; r++) {
-        add_cell(left[r], in_left, sums[r] + column);
-        add_cell(middle[r], in_middle, sums[r] + column + Acc::kWidth);
-        add_cell(right[r], in_right, sums[r] + column + 2 * Acc::kWidth);
-        left[r] = middle[r] = right[r] = Acc();
-      }
-      in_left = in_middle = in_right = 0;
+  int64_t in_left = 0, in_middle = 0, in_right = 0;
+
+  SNN_INLINE void add(const int8_t *rows) {
+    SNN_UNROLL(3)
+    for (int r = 0; r < Rows; r++, rows += kRollColumns * Acc::kRowBytes) {
+      right[r].add(rows);
+      middle[r].add(rows + Acc::kRowBytes);
+      left[r].add(rows + 2 * Acc::kRowBytes);
     }
+  }
+  SNN_INLINE void count(int64_t events) {
+    in_left += events;
+    in_middle += events;
+    in_right += events;
+  }
+  // `sums` point at the first column of each output row, `at` leads to that on the left.
+  template <class Sum>
+  SNN_INLINE void move_right(Sum *const (&sums)[Rows], int64_t at) {
     SNN_UNROLL(3)
     for (int r = 0; r < Rows; r++) {
-      add_cell(left[r], in_left, sums[r] + column);
+      add_cell(left[r], in_left, sums[r] + at);
       left[r] = middle[r];
       middle[r] = right[r];
       right[r] = Acc();
@@ -102,23 +97,72 @@ SNN_NOINLINE void roll_row(const InputRow &input, const int8_t *weights, Sum *co
     in_middle = in_right;
     in_right = 0;
   }
+  // Adds all to the sums. Mostly the column on the right has no events yet.
+  template <class Sum>
+  SNN_INLINE void empty(Sum *const (&sums)[Rows], int64_t at) {
+    SNN_UNROLL(3)
+    for (int r = 0; r < Rows; r++) {
+      add_cell(left[r], in_left, sums[r] + at);
+      add_cell(middle[r], in_middle, sums[r] + at + Acc::kWidth);
+      left[r] = middle[r] = Acc();
+    }
+    if (in_right > 0) {
+      SNN_UNROLL(3)
+      for (int r = 0; r < Rows; r++) {
+        add_cell(right[r], in_right, sums[r] + at + 2 * Acc::kWidth);
+        right[r] = Acc();
+      }
+    }
+    in_left = in_middle = in_right = 0;
+  }
+};
+
+// Adds an input row's events to `Rows` output rows, whose kernel rows begin at `weights`, the lowest
+// output row first. Unless it Fits, see fits_cells, the cells are emptied before a pixel that they have
+// no room for. A function of its own: what surrounds it would take registers from its loops.
+template <class Acc, int Rows, bool Fits, class Sum>
+SNN_NOINLINE void roll_row(const InputRow &input, const int8_t *weights, Sum *const (&sums)[Rows]) {
+  Cells<Acc, Rows> cells;
+  const int64_t end = input.width + input.padding;
+  uint32_t first_channel = 0;  // the event of the pixel's first channel
+  for (int64_t x = 0; x < end; x++, first_channel += static_cast<uint32_t>(input.channels)) {
+    const uint32_t *event = input.events + input.begins[min(x, input.width)];
+    const uint32_t *const last = input.events + input.begins[min(x + 1, input.width)];
+    const int64_t column = (x + input.padding - kRollMargin) * Acc::kWidth;
+    do {
+      const int64_t rest = last - event;
+      if (!Fits && cells.in_left > 0 && cells.in_left + rest > input.limit) {
+        cells.empty(sums, column);
+      }
+      const int64_t count = Fits ? rest : min(rest, input.limit);
+      for (const uint32_t *const stop = event + count; event < stop; event++) {
+        cells.add(weights + (*event - first_channel) * input.event_bytes);
+      }
+      cells.count(count);
+    } while (!Fits && event < last);
+    cells.move_right(sums, column);
+  }
 }
 
-// Fires the pixels [first, last) from their sums.
+// Fires the pixels [first, last) from their sums, which become zeros.
 template <int Width>
-void fire_pixels(const Neurons &neurons, int64_t first, int64_t last, const int16_t *sums) {
+void fire_pixels(const Neurons &neurons, int64_t first, int64_t last, int16_t *sums) {
   for (int64_t pixel = first; pixel < last; pixel++, sums += Width) {
     VecI16 own[Width / kLanes16];
     SNN_UNROLL(16)
-    for (int i = 0; i < Width / kLanes16; i++) own[i] = load<VecI16>(sums + i * kLanes16);
+    for (int i = 0; i < Width / kLanes16; i++) {
+      own[i] = load<VecI16>(sums + i * kLanes16);
+      store(sums + i * kLanes16, VecI16{});
+    }
     neurons.fire16<Width>(own, 0, pixel);
   }
 }
 
 template <int Width>
-void fire_pixels(const Neurons &neurons, int64_t first, int64_t last, const int32_t *sums) {
+void fire_pixels(const Neurons &neurons, int64_t first, int64_t last, int32_t *sums) {
   for (int64_t pixel = first; pixel < last; pixel++, sums += Width) {
     neurons.fire32(Width, sums, pixel);
+    memset(sums, 0, Width * sizeof *sums);
   }
 }
 
@@ -127,16 +171,22 @@ template <int Width, class Sum>
 class SumRows {
  public:
   SumRows(const Layer &layer, int64_t slots, int32_t *memory)
-      : slots_(slots),
-        size_((layer.shape.width + 2 * kRollMargin) * Width),
-        memory_(reinterpret_cast<Sum *>(memory)) {
-    memset(memory_, 0, slots_ * size_ * sizeof(Sum));
+      : slots_(slots), width_(layer.shape.width), memory_(reinterpret_cast<Sum *>(memory)) {
+    memset(memory_, 0, slots_ * size() * sizeof(Sum));
   }
-  Sum *row(int64_t y) const { return memory_ + y % slots_ * size_ + kRollMargin * Width; }
-  void clear(int64_t y) const { memset(memory_ + y % slots_ * size_, 0, size_ * sizeof(Sum)); }
+  Sum *row(int64_t y) const { return memory_ + y % slots_ * size() + kRollMargin * Width; }
+  // Fires an output row, and frees its slot.
+  void fire(const Neurons &neurons, int64_t y) const {
+    constexpr size_t kMarginBytes = kRollMargin * Width * sizeof(Sum);
+    fire_pixels<Width>(neurons, y * width_, y * width_ + width_, row(y));
+    memset(row(y) - kRollMargin * Width, 0, kMarginBytes);
+    memset(row(y) + width_ * Width, 0, kMarginBytes);
+  }
 
  private:
-  int64_t slots_, size_;
+  int64_t size() const { return (width_ + 2 * kRollMargin) * Width; }
+
+  int64_t slots_, width_;
   Sum *memory_;
 };
 
@@ -150,7 +200,12 @@ SNN_INLINE int64_t roll_rows(const InputRow &input, const int8_t *rows,
   }
   Sum *own[Rows];
   for (int r = 0; r < Rows; r++) own[r] = sums.row(lowest - ky - r);
-  roll_row<Acc, Rows>(input, rows + ky * kRollColumns * Acc::kRowBytes, own);
+  rows += ky * kRollColumns * Acc::kRowBytes;
+  if (input.fits_cells()) {
+    roll_row<Acc, Rows, true>(input, rows, own);
+  } else {
+    roll_row<Acc, Rows, false>(input, rows, own);
+  }
   return ky + Rows;
 }
 
@@ -161,7 +216,7 @@ void roll_tile(const Plan &plan, const Layer &layer, const Tile &tile, Workspace
   const Geometry &g = layer.spike_inputs[0];
   const Value &source = plan.values[g.value];
   const ValueBuffer &buffer = space.buffers[g.value];
-  const int64_t width = layer.shape.width, height = source.shape.height;
+  const int64_t height = source.shape.height;
   const int64_t event_bytes = g.kernel_height * g.kernel_width * Acc::kRowBytes;
   const SumRows<Acc::kWidth, Sum> sums(layer, g.kernel_height, scratch.currents.get());
   const Neurons neurons(layer, tile, space);
@@ -181,8 +236,7 @@ void roll_tile(const Plan &plan, const Layer &layer, const Tile &tile, Workspace
       ky = roll_rows<Acc, Rows>(input, tile.rows, sums, lowest, ky, stop);
     }
     for (; next < last && (next <= lowest - g.kernel_height + 1 || y == end - 1); next++) {
-      fire_pixels<Acc::kWidth>(neurons, next * width, next * width + width, sums.row(next));
-      sums.clear(next);
+      sums.fire(neurons, next);
     }
   }
 }

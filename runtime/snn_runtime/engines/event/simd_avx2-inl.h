@@ -77,41 +77,9 @@ struct ByteProducts {
 #endif
 };
 
-// The numbers of the set bits of each byte, the lowest first.
-struct SetBits {
-  uint8_t of[256][8] = {};
-  constexpr SetBits() {
-    for (int byte = 0; byte < 256; byte++) {
-      for (int bit = 0, count = 0; bit < 8; bit++) {
-        if (byte >> bit & 1) of[byte][count++] = static_cast<uint8_t>(bit);
-      }
-    }
-  }
-};
-constexpr SetBits kSetBits;
-
-// Eight bits at a time, from a table: a loop over the bits ends where no branch predictor foresees.
-static inline uint32_t *append_set_bits(uint32_t *to, const uint64_t *mask, int64_t words,
-                                        uint32_t base) {
-  for (int64_t w = 0; w < words; w++) {
-    const uint64_t bits = mask[w];
-    uint64_t counts = bits - (bits >> 1 & 0x5555555555555555);  // of each byte
-    counts = (counts & 0x3333333333333333) + (counts >> 2 & 0x3333333333333333);
-    counts = (counts + (counts >> 4)) & 0x0f0f0f0f0f0f0f0f;
-    const uint64_t ends = counts * 0x0101010101010101;  // of each byte's numbers
-    SNN_UNROLL(8)
-    for (int i = 0; i < 8; i++, base += 8) {
-      const uint64_t begin = i == 0 ? 0 : ends >> (8 * i - 8) & 0xff;
-      const __m128i bytes =
-          _mm_loadl_epi64(reinterpret_cast<const __m128i *>(kSetBits.of[bits >> (8 * i) & 0xff]));
-      store(to + begin, bit_cast<VecU32>(_mm256_cvtepu8_epi32(bytes)) + base);
-    }
-    to += ends >> 56;
-  }
-  return to;
-}
-
 }  // namespace SNN_ISA
 }  // namespace snn
+
+#include "set_bits-inl.h"
 
 #endif
