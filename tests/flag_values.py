@@ -26,6 +26,7 @@ VALUES = {
     "snn-infer": {
         "model": "m.onnx", "backend": "onnxruntime", "device": "cuda:1", "precision": "fp16",
         "threads": "3", "top_k": "2", "format": "csv", "strict": "", "follow": "",
+        "files_from": "names", "shard": "2/2", "resume": "answers.jsonl",
         "max_pixels": "777", "max_bytes": "777", "self_test": "", "clear_cache": "",
     },
     "snn-bench": {

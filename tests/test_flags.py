@@ -9,7 +9,7 @@ from snn_runtime.errors import UsageError
 from snn_train.choices import OF_THE_ANN, OF_THE_FILE
 from snn_train.flags import OF_A_BEGINNING
 
-OF_PICTURES = {"top_k", "format", "strict", "follow", "max_pixels", "max_bytes"}
+OF_PICTURES = {"top_k", "format", "strict", "follow", "max_pixels", "max_bytes", "shard", "resume"}
 OF_A_MODEL = {"model", "backend", "device", "precision", "threads"}
 MODES: list[tuple[str, set[str]]] = [
     ("train-snn --data digits", {"resume", "fine_tune", "image_size", "fit"}),
@@ -37,6 +37,8 @@ MODES: list[tuple[str, set[str]]] = [
     ("snn-infer a.jpg", {"follow"}),
     ("snn-infer .", set()),
     ("snn-infer a.jpg .", set()),
+    ("snn-infer --files-from names", set()),
+    ("snn-infer --resume answers.jsonl a.jpg", {"follow", "format"}),
     ("snn-infer --self-test", OF_PICTURES),
     ("snn-infer --clear-cache", {*OF_PICTURES, *OF_A_MODEL}),
     ("snn-bench", {*SYNTHETIC, "plot"}),

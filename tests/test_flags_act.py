@@ -124,6 +124,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     red, blue = (Image.new("RGB", (16, 16), colour) for colour in ("red", "blue"))
     red.save(folder / "frames.gif", save_all=True, append_images=[blue])
     write(example(), folder / "small.onnx")
+    (folder / "names").write_text("frames.gif\n")
     (folder / "net.py").write_text(BUILDER)
     scope: dict[str, Any] = {}
     exec(BUILDER, scope)

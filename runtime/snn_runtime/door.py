@@ -101,7 +101,7 @@ def read_stream(stream: Readable, most: int, hint: str = "") -> bytes:
         pieces.append(piece)
         room -= len(piece)
     if not room:
-        raise _too_many(f"more than {most:,}", most, hint)
+        raise too_many(f"more than {most:,}", most, hint)
     return b"".join(pieces)
 
 
@@ -132,9 +132,10 @@ def _check(status: os.stat_result, most: int, hint: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise InputError("not_a_regular_file", "is not a regular file")
     if status.st_size > most:
-        raise _too_many(f"{status.st_size:,}", most, hint)
+        raise too_many(f"{status.st_size:,}", most, hint)
 
 
-def _too_many(count: str, most: int, hint: str) -> InputError:
+def too_many(count: str, most: int, hint: str) -> InputError:
+    """Return the refusal of `count` bytes; `hint` says which flag or limit it was."""
     said = f" ({hint})" if hint else ""
     return InputError("too_many_bytes", f"has {count} bytes, the limit is {most:,}{said}")

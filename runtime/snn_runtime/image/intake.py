@@ -54,6 +54,13 @@ class Waiting:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
+    def waits(self) -> bool:
+        """Whether a read would have to wait."""
+        try:
+            return not select.select([self._descriptor], [], [], 0)[0]
+        except OSError:  # reading says what is wrong with it
+            return False
+
     def read(self, size: int) -> bytes:
         """Return what is there, at most `size` bytes; nothing at the end.
 

@@ -23,26 +23,44 @@ EXAMPLES = """examples:
   snn-infer --model model.onnx photos/    a folder and all folders in it
   snn-infer --format json photos/ > answers.jsonl
   curl -s https://example.org/cat.jpg | snn-infer -
+  ffmpeg -i film.mp4 -f image2pipe -c:v mjpeg - | snn-infer -      all JPEGs in a pipe
+  find photos -newer stamp -print0 | snn-infer --files-from -
+  snn-infer --resume answers.jsonl photos/                         goes on where it stopped
+  snn-infer --shard 2/3 photos/           the second third, for one of three machines
   snn-infer --self-test                   does this machine compute what the model's maker did?
 
 An answer is called unsure where its probability is below 50 %. In folders, hidden files, files with
 another suffix than a picture's, what systems leave behind, and links that lead outside (see
 --follow) are passed over and counted."""
 
+OF_PICTURES = (
+    *("follow", "shard", "resume", "top_k", "format", "strict"),
+    *("max_pixels", "max_bytes"),
+)
 RULES = (
     Rule(
+        ("resume",),
+        lambda args: args.format == "json" or "format" not in args.given,
+        "keeps JSON lines, and --format is another",
+    ),
+    Rule(
+        ("files_from",),
+        lambda args: args.files_from != "-" or "-" not in args.inputs,
+        "is -, and so is an INPUT: standard input is one or the other",
+    ),
+    Rule(
         ("follow",),
-        lambda args: not args.inputs or any(map(os.path.isdir, args.inputs)),
+        lambda args: not _has_pictures(args) or args.files_from or _folders(args),
         "is for links in folders, and no INPUT is a folder",
     ),
     Rule(
-        ("top_k", "format", "strict", "follow", "max_pixels", "max_bytes"),
-        lambda args: args.inputs,
+        OF_PICTURES,
+        lambda args: _has_pictures(args),
         "is for pictures, and no INPUT is given",
     ),
     Rule(
         ("model", "backend", "device", "precision", "threads"),
-        lambda args: args.inputs or args.self_test,
+        lambda args: _has_pictures(args) or args.self_test,
         "is for a model, and --clear-cache alone loads none",
     ),
 )
@@ -60,6 +78,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     limits = Limits()
     add = parser.add_argument
     add("inputs", nargs="*", metavar="INPUT", help="a picture, a folder, or - for standard input")
+    _add_sources(parser)
     add("--model", type=Path, metavar="PATH", help="model.onnx (default: the bundled one)")
     _add_engine(parser)
     add(
@@ -70,7 +89,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--format", choices=["text", "json", "csv"], default="text", help="default: %(default)s")
     add("--strict", action="store_true", help="refuse pictures that would get a warning")
-    add("--follow", action="store_true", help="in folders, follow links wherever they lead")
     add(
         "--max-pixels",
         type=whole_number(64, PILLOW_MAX_PIXELS),
@@ -92,7 +110,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--clear-cache", action="store_true", help="first remove the engines that tensorrt keeps")
     args = parser.read(argv)
-    if not (args.inputs or args.self_test or args.clear_cache):
+    if args.resume is not None:
+        args.format = "json"
+    if not (_has_pictures(args) or args.self_test or args.clear_cache):
         raise UsageError("usage", f"no input given (see {PROGRAM} --help)")
     return args
 
@@ -104,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
         from snn_runtime.engines.cache import clear
 
         say(f"{PROGRAM}: {clear()}")
-        if not (args.inputs or args.self_test):
+        if not (_has_pictures(args) or args.self_test):
             return 0
     from snn_runtime.infer import labelling
 
@@ -121,6 +141,50 @@ def main() -> int:
     if code == 128 + signal.SIGINT:
         os._exit(code)  # Python would first wait for threads that decode and compute
     return code
+
+
+def _has_pictures(args: argparse.Namespace) -> bool:
+    return bool(args.inputs) or args.files_from is not None
+
+
+def _folders(args: argparse.Namespace) -> list[str]:
+    return [each for each in args.inputs if os.path.isdir(each)]
+
+
+def _part(text: str) -> tuple[int, int]:
+    """Read `i/n`, the i-th of n parts."""
+    part, _, parts = text.partition("/")
+    try:
+        value = int(part), int(parts)
+    except ValueError:
+        value = 0, 0
+    if not 1 <= value[0] <= value[1]:
+        raise argparse.ArgumentTypeError(f"{text!r} is not i/n, such as 1/3, 2/3 or 3/3")
+    return value
+
+
+def _add_sources(parser: Parser) -> None:
+    add = parser.add_argument
+    add(
+        "--files-from",
+        metavar="LIST",
+        help="a file with names of pictures and folders, one a line or with zero bytes between "
+        "them; - reads it from standard input",
+    )
+    add("--follow", action="store_true", help="in folders, follow links wherever they lead")
+    add(
+        "--shard",
+        type=_part,
+        default=(1, 1),
+        metavar="I/N",
+        help="label only every N-th picture, from the I-th on, so that N machines share the work",
+    )
+    add(
+        "--resume",
+        type=Path,
+        metavar="FILE",
+        help="add answers to this file of JSON lines, and leave out the pictures that have one",
+    )
 
 
 def _add_engine(parser: Parser) -> None:

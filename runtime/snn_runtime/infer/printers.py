@@ -6,7 +6,8 @@ import io
 import json
 import os
 import sys
-from typing import ClassVar
+from collections.abc import Callable
+from typing import BinaryIO, ClassVar
 
 from snn_runtime.answer import Answer
 from snn_runtime.cells import cell
@@ -33,9 +34,17 @@ class Printer:
         """Whether a warning costs a picture its answer."""
         self.self_tested = True
         """Whether that engine has proved itself here."""
+        self.out: BinaryIO = sys.stdout.buffer
+        """Where answers go."""
+        self.clear: Callable[[], object] = lambda: None
+        """Removes what stands in the way of a line on a terminal."""
         self.labelled = self.failed = self.skipped = 0
         self.passed_over = Tally()
         """What in folders is no picture at all."""
+
+    @property
+    def handled(self) -> int:
+        return self.labelled + self.failed + self.skipped
 
     def answer(self, name: str, answer: Answer) -> None:
         if answer.warnings and self.strict:
@@ -60,6 +69,7 @@ class Printer:
 
     def end(self) -> int:
         """Print what comes last and return the exit code."""
+        self.clear()
         if self.passed_over.counts:
             say(f"{self.program}: passed over: {self.passed_over}")
         if self.failed or self.skipped or not self.summarises:
@@ -73,7 +83,7 @@ class Printer:
         return InputError.exit_code
 
     def flush(self) -> None:
-        sys.stdout.buffer.flush()
+        self.out.flush()
 
     def _put_answer(self, name: str, answer: Answer) -> None:
         raise NotImplementedError
@@ -99,7 +109,7 @@ class TextPrinter(Printer):
         shown = answer.predictions if answer.unsure or self.everything else answer.predictions[:1]
         labels = ", ".join(f"{p.label} {p.probability:.1%}" for p in shown)
         line = printable(f"{name}: {'unsure: ' if answer.unsure else ''}{labels}")
-        _write(line.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
+        self.out.write(line.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
 
 
 class JsonPrinter(Printer):
@@ -125,26 +135,29 @@ class JsonPrinter(Printer):
         self._put(summary={**summary, "self_test": "passed" if self.self_tested else "not run"})
 
     def _put(self, **fields: object) -> None:
-        _write(json.dumps(fields).encode("ascii") + b"\n")
+        self.out.write(json.dumps(fields).encode("ascii") + b"\n")
 
 
 class CsvPrinter(Printer):
-    """One row a prediction, in UTF-8; undecodable file names as the bytes they are, text as
-    `cells.cell` defuses it."""
+    """One row a prediction and one a failed picture, in UTF-8; undecodable file names as the bytes
+    they are, text as `cells.cell` defuses it."""
 
     def __init__(self, program: str, engine: str, *, strict: bool = False) -> None:
         super().__init__(program, engine, strict=strict)
-        self._put(["path", "rank", "label", "index", "logit", "probability", "unsure"])
+        self._put([*"path rank label index logit probability unsure error message".split()])
 
     def _put_answer(self, name: str, answer: Answer) -> None:
         unsure = str(answer.unsure).lower()
         for place, p in enumerate(answer.predictions, start=1):
-            self._put([name, place, p.label, p.index, p.logit, p.probability, unsure])
+            self._put([name, place, p.label, p.index, p.logit, p.probability, unsure, "", ""])
+
+    def _put_failure(self, name: str, error: InputError) -> None:
+        self._put([name, *[""] * 6, error.code, error.message])
 
     def _put(self, row: list[object]) -> None:
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerow(map(cell, row))
-        _write(text.getvalue().encode("utf-8", "surrogateescape"))
+        self.out.write(text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def _path(name: str) -> dict[str, str]:
@@ -160,7 +173,3 @@ def _counted(labelled: int, failed: int, skipped: int) -> str:
     parts += [f"{failed:,} failed"] if failed else []
     parts += [f"{skipped:,} skipped"] if skipped else []
     return ", ".join(parts)
-
-
-def _write(line: bytes) -> None:
-    sys.stdout.buffer.write(line)

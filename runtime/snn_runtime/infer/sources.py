@@ -1,10 +1,17 @@
-"""Which pictures a command line means: files, folders (see `image.folder`), standard input."""
+"""Which pictures a command line means: files, folders (see `image.folder`), lists of names,
+standard input.
+
+All are an iterator of `Source`, in which None says that nothing more is there for the moment: what
+came before is then labelled without waiting for a full batch.
+"""
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from snn_runtime.errors import InputError
+from snn_runtime.image import DEFAULT_LIMITS, Limits, Waiting
 from snn_runtime.image.folder import DANGLING, OUTSIDE, SPECIAL, Tally, walk
 
 STANDARD_INPUT = "-"
@@ -20,21 +27,86 @@ class Source:
     """Why it is none, where that is known before reading."""
     skipped: str = ""
     """Why it is left out though nothing is wrong with it."""
+    data: bytes | None = None
+    """What it holds, where that is no file to be read."""
+    warnings: tuple[str, ...] = ()
+    """What is known about it before it is decoded."""
 
 
-def find(
-    arguments: Iterable[str], *, follow: bool = False, tally: Tally | None = None
-) -> Iterator[Source]:
-    """Yield what the arguments mean, one by one, never holding more than one folder's names.
+@dataclass(frozen=True)
+class Asked:
+    """What a command line says about its sources, under the names of its flags."""
+
+    inputs: tuple[str, ...] = ()
+    files_from: str | None = None
+    follow: bool = False
+    shard: tuple[int, int] = (1, 1)
+    """Which part, of how many."""
+    limits: Limits = DEFAULT_LIMITS
+
+    @property
+    def countable(self) -> bool:
+        """Whether all can be found twice, so counted before they are read."""
+        return STANDARD_INPUT not in (*self.inputs, self.files_from)
+
+
+def find(asked: Asked, tally: Tally | None = None) -> Iterator[Source | None]:
+    """Yield what is asked for, one by one, never holding more than one folder's names.
 
     Args:
         tally: counts what is passed over in folders without a line of its own.
+
+    Raises:
+        InputError: the list of names cannot be read.
     """
-    for argument in arguments:
-        if argument != STANDARD_INPUT and os.path.isdir(argument):
-            yield from _in_folder(argument, follow, Tally() if tally is None else tally)
+    part, parts = asked.shard
+    place = 0
+    for source in _all(asked, Tally() if tally is None else tally):
+        if source is None or place % parts == part - 1:
+            yield source
+        place += source is not None
+
+
+def _all(asked: Asked, tally: Tally) -> Iterator[Source | None]:
+    for argument in asked.inputs:
+        if argument == STANDARD_INPUT:
+            yield from _piped(asked.limits)
         else:
-            yield Source(argument)
+            yield from _at(argument, asked.follow, tally)
+    if asked.files_from is not None:
+        from snn_runtime.infer.listed import names
+
+        for name in names(asked.files_from):
+            yield from (None,) if name is None else _at(name, asked.follow, tally)
+
+
+def standard_input() -> Waiting:
+    # A standard input that is closed is None, and number 0 then refuses to be read.
+    return Waiting(sys.stdin.fileno() if sys.stdin else 0)
+
+
+def _at(path: str, follow: bool, tally: Tally) -> Iterable[Source]:
+    return _in_folder(path, follow, tally) if os.path.isdir(path) else (Source(path),)
+
+
+def _piped(limits: Limits) -> Iterator[Source | None]:
+    from snn_runtime.image.series import pictures
+
+    count = 0
+    try:
+        for picture in pictures(standard_input(), limits):
+            if picture is None:
+                yield None
+                continue
+            count += 1
+            yield Source(_numbered(count), data=picture[0], warnings=picture[1])
+    except InputError as error:
+        yield Source(_numbered(count + 1), error)
+
+
+def _numbered(count: int) -> str:
+    """Return the name of a picture on standard input: `-`, `-:2`, `-:3`."""
+    return STANDARD_INPUT if count == 1 else f"{STANDARD_INPUT}:{count}"
 
 
 def _in_folder(root: str, follow: bool, tally: Tally) -> Iterator[Source]:

@@ -1,4 +1,4 @@
-"""The command `snn-infer` on a real model of three neurons that know red, green and blue."""
+"""The command `snn-infer`, from its arguments to its answers."""
 
 import base64
 import csv
@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,120 +20,18 @@ import numpy as np
 import pytest
 from bad_inputs import pictures
 from bad_inputs.pictures import encoded, exif, picture
+from infer_command import RED, Command, finish, png, start
 from PIL import Image as Picture
 
 from snn_runtime import model_file as onnx_file
 from snn_runtime.cells import cell
 from snn_runtime.errors import UsageError
-from snn_runtime.graph import INPUT, Image, Population, Projection, Readout, SpikingGraph
 from snn_runtime.image.behind import ANOTHER_FOLLOWS
 from snn_runtime.image.jpeg import NO_END
 from snn_runtime.image.picture import SEVERAL_FRAMES
 from snn_runtime.infer import cli as infer
 from snn_runtime.infer import labelling
 from snn_runtime.proof import golden
-
-SIDE = 8
-
-
-def png(colour: str, side: int = SIDE) -> bytes:
-    return encoded(Picture.new("RGB", (side, side), colour), "PNG")
-
-
-RED = png("red")
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    weight = np.zeros((3, 3, SIDE * SIDE), np.int8)
-    weight[[0, 1, 2], [0, 1, 2]] = 1
-    graph = SpikingGraph(
-        image=Image(SIDE, SIDE, (128, 128, 128)),
-        nodes=(
-            Population(
-                "colours",
-                (Projection(INPUT, weight.reshape(3, -1)),),
-                np.full(3, 0.5, np.float32),
-            ),
-        ),
-        readout=Readout(
-            "colours",
-            np.eye(3, dtype=np.int8),
-            np.full(3, 4, np.float32),
-            np.zeros(3, np.float32),
-        ),
-        labels=("red", "green", "blue"),
-    )
-    path = tmp_path_factory.mktemp("model") / "colours.onnx"
-    onnx_file.write(graph, path)
-    return path
-
-
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: bytes
-    err: str
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        """The JSON lines, after checking what must hold for all of them."""
-        records = [json.loads(line) for line in self.out.splitlines()]
-        summary = records.pop()["summary"]
-        assert summary["ok"] == sum(record["ok"] for record in records)
-        assert summary["ok"] + summary["failed"] == len(records)
-        return records
-
-    @property
-    def codes(self) -> dict[str, str]:
-        """Code by name of each input that failed."""
-        return {
-            os.path.basename(record["path"]): record["error"]["code"]
-            for record in self.records
-            if not record["ok"]
-        }
-
-
-Command = Callable[..., Outcome]
-
-
-@pytest.fixture
-def snn_infer(
-    model: Path, capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
-) -> Command:
-    """The command, in this process."""
-
-    def call(*arguments: str | Path) -> Outcome:
-        argv = ["snn-infer", "--model", str(model), *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", argv)
-        code = infer.main()
-        out, err = capsysbinary.readouterr()
-        assert b"Traceback" not in err
-        return Outcome(code, out, err.decode())
-
-    return call
-
-
-def start(model: Path, *arguments: str | Path, **settings: Any) -> subprocess.Popen[bytes]:
-    """The command in a process of its own, without anything but a path in its environment."""
-    root = Path(infer.__file__).parents[2]
-    environment = {"PYTHONPATH": str(root), **settings.pop("env", {})}
-    program = "import sys; from snn_runtime.infer.cli import main; sys.exit(main())"
-    return subprocess.Popen(
-        [sys.executable, "-c", program, "--model", model, *arguments],
-        env=environment,
-        stderr=subprocess.PIPE,
-        # A shell starts background jobs with SIGINT ignored, and their children inherit that.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-        **settings,
-    )
-
-
-def finish(process: subprocess.Popen[bytes], data: bytes | None = None) -> Outcome:
-    out, err = process.communicate(data, timeout=20)
-    assert b"Traceback" not in err
-    return Outcome(process.returncode, out or b"", err.decode())
-
 
 # Arguments
 
@@ -236,6 +133,20 @@ def test_csv(snn_infer: Command, tmp_path: Path) -> None:
         (cell(str(odd)), "1", "green"),
         (cell(str(odd)), "2", "red"),
     ]
+
+
+def test_csv_has_the_failed_files_and_obeys_none(
+    snn_infer: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "=1+1\x1b[2J.png").write_bytes(b"")
+    (tmp_path / "red.png").write_bytes(RED)
+    monkeypatch.chdir(tmp_path)
+    outcome = snn_infer("--format", "csv", "--top-k", "1", "=1+1\x1b[2J.png", "red.png")
+    assert outcome.code == 4 and b"\x1b" not in outcome.out
+    failed, labelled = csv.DictReader(io.StringIO(outcome.out.decode(), newline=""))
+    assert failed["path"] == "'=1+1\\x1b[2J.png" and failed["label"] == failed["rank"] == ""
+    assert (failed["error"], failed["message"]) == ("empty_file", "is empty, 0 bytes")
+    assert (labelled["label"], labelled["error"], labelled["message"]) == ("red", "", "")
 
 
 def test_an_answer_does_not_depend_on_the_company(snn_infer: Command, tmp_path: Path) -> None:
@@ -595,9 +506,8 @@ sys.exit(infer.main())"""
     assert finish(process).err == "snn-infer: interrupted\n"
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG"])
-def test_a_second_picture_on_standard_input_is_warned_of(form: str, model: Path) -> None:
-    data = encoded(picture(), form)
+def test_a_second_png_on_standard_input_is_warned_of(model: Path) -> None:
+    data = encoded(picture(), "PNG")
     for strict, code in (((), 0), (("--strict",), 3)):
         process = start(model, "-", *strict, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         outcome = finish(process, data + data)

@@ -1,0 +1,171 @@
+"""JPEGs one behind the other in a stream, as `ffmpeg -f image2pipe` and MJPEG cameras write them.
+
+Each is cut where its markers say that it ends. Segments that may hold anything are passed over:
+thumbnails have markers too. In a scan `ff` is followed by `00`, by a restart marker or by the next
+marker, so there a search is safe. A picture that the next one interrupts ends there, and whoever
+decodes it says what it lacks.
+"""
+
+import re
+from collections.abc import Generator, Iterator
+from typing import Protocol, TypeAlias
+
+from snn_runtime.door import too_many
+from snn_runtime.errors import InputError
+from snn_runtime.image.behind import ANOTHER_FOLLOWS, another_follows
+from snn_runtime.image.intake import DEFAULT_LIMITS, Limits
+from snn_runtime.image.markers import survey
+from snn_runtime.image.signature import SMALLEST_PICTURE, identify
+
+BEGIN = b"\xff\xd8\xff"
+"""Behind the start of a picture the first marker follows at once."""
+FILL = b"\0\r\n"
+"""What some writers put between two pictures."""
+
+_PIECE = 2**16
+_HEAD = SMALLEST_PICTURE
+_MARKER = re.compile(rb"\xff[^\x00\xff]")
+_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_START, _ENDING, _SCAN = 0xD8, 0xD9, 0xDA
+_FREE = frozenset({0xFE, *range(0xE0, 0xF0)})
+"""Segments that may hold anything, pictures too. Tables and headers never hold a beginning."""
+_STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+
+
+class Stream(Protocol):
+    """Bytes that arrive in their own time."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at least one byte, at most `size`; nothing at the end."""
+        ...
+
+    def waits(self) -> bool:
+        """Whether a read would have to wait."""
+        ...
+
+
+Picture: TypeAlias = tuple[bytes, tuple[str, ...]]
+"""The bytes of a picture, and the warnings about what came behind it."""
+Pauses: TypeAlias = Generator[None, None, int]
+"""None at each place where it would have to wait; in the end how many bytes belong together."""
+
+
+def pictures(stream: Stream, limits: Limits = DEFAULT_LIMITS) -> Iterator[Picture | None]:
+    """Yield each picture of a stream, and None where the next has not arrived yet.
+
+    A stream that does not begin with a JPEG is one picture. What stands behind a JPEG that says
+    that pictures behind it belong to it, as those of telephones do, is passed over; so is what is
+    no picture.
+
+    Raises:
+        InputError: `unreadable`, `too_many_bytes`.
+    """
+    window = _Window(stream, limits)
+    yield from window.hold(_HEAD)
+    while window.data.startswith(BEGIN):
+        picture = window.take((yield from _end(window)))
+        yield picture, ()
+        if _has_siblings(picture):
+            break
+        yield from _pass_fill(window)
+    else:
+        if not window.began or _is_picture(window.data):
+            data = window.take((yield from window.hold()))
+            yield data, (ANOTHER_FOLLOWS,) * another_follows(data)
+    while not window.ended:  # whoever writes would else be told of a broken pipe
+        window.data.clear()
+        yield from window.hold(1)
+
+
+class _Window:
+    """The part of a stream that is looked at."""
+
+    def __init__(self, stream: Stream, limits: Limits) -> None:
+        self.stream = stream
+        self.limits = limits
+        self.data = bytearray()
+        self.ended = False
+        self.began = False
+        """Whether a picture has been taken."""
+
+    def hold(self, count: int | None = None) -> Pauses:
+        """Read until there are `count` bytes, or to the end, and return how many there are.
+
+        Raises:
+            InputError: `too_many_bytes`: no end within the limit.
+        """
+        while not self.ended and (count is None or len(self.data) < count):
+            if self.stream.waits():
+                yield
+            piece = self.stream.read(_PIECE)
+            self.data += piece
+            self.ended = not piece
+            if len(self.data) > self.limits.max_bytes + _PIECE:
+                raise self._too_many()
+        return len(self.data)
+
+    def take(self, count: int) -> bytes:
+        """Return the first `count` bytes, a picture; they are then no longer looked at.
+
+        Raises:
+            InputError: `too_many_bytes`.
+        """
+        if count > self.limits.max_bytes:
+            raise self._too_many()
+        taken, self.began = bytes(self.data[:count]), True
+        del self.data[:count]
+        return taken
+
+    def _too_many(self) -> InputError:
+        most = self.limits.max_bytes
+        return too_many(f"more than {most:,}", most, self.limits.flag("--max-bytes"))
+
+
+def _end(window: _Window) -> Pauses:
+    """Find where the JPEG at the start of the window ends; one cut short ends where the next
+    begins, or the stream."""
+    data, position, pattern = window.data, 2, _MARKER
+    while True:
+        found = pattern.search(data, position)
+        if found is None:
+            if window.ended:
+                return len(data)
+            position = max(position, len(data) - 1)  # the last byte may be half a marker
+            yield from window.hold(len(data) + 1)
+            continue
+        marker, position = data[found.end() - 1], found.end()
+        if marker == _ENDING:
+            return position
+        if marker == _START:
+            return found.start()
+        if marker not in _STANDALONE:
+            yield from window.hold(position + 2)
+            behind = position + int.from_bytes(data[position : position + 2], "big")
+            yield from window.hold(behind + 2)
+            another = -1 if marker in _FREE else data.find(BEGIN, position, behind + 2)
+            if another >= 0:
+                return another
+            position = behind
+            pattern = _MARKER_IN_SCAN if marker == _SCAN else _MARKER
+
+
+def _pass_fill(window: _Window) -> Pauses:
+    """Pass over what stands between two pictures."""
+    while True:
+        kept = window.data.lstrip(FILL)
+        if kept or window.ended:
+            window.data[:] = kept
+            return (yield from window.hold(_HEAD))
+        yield from window.hold(len(window.data) + 1)
+
+
+def _is_picture(data: bytearray) -> bool:
+    kind = identify(bytes(data[:1024]))
+    return kind is not None and kind.supported
+
+
+def _has_siblings(picture: bytes) -> bool:
+    try:
+        return survey(picture).has_siblings
+    except InputError:
+        return False

@@ -1,0 +1,73 @@
+"""Names of pictures from a list: a file, or standard input, as `find` prints them."""
+
+import os
+from collections.abc import Iterator
+
+from snn_runtime.errors import InputError
+from snn_runtime.image import Waiting
+from snn_runtime.infer.sources import STANDARD_INPUT, standard_input
+
+LONGEST = 2**20
+"""Bytes without a separator after which this is no list of names."""
+_PIECE = 2**16
+
+
+def names(path: str) -> Iterator[str | None]:
+    """Yield the names in a list, and None where the next has not arrived yet.
+
+    They stand between zero bytes (`find -print0`), or on lines, which may end as on Windows. The
+    first piece that holds a separator tells which: a zero byte is in no name. Empty lines and a
+    byte order mark are passed over.
+
+    Raises:
+        InputError: `missing`, `not_a_regular_file`, `permission_denied`, `unreadable`;
+            `bad_list`: a name that no file can have.
+    """
+    if path == STANDARD_INPUT:
+        yield from _names(standard_input())
+        return
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a pipe: waits for its writer
+    except (OSError, ValueError) as error:
+        raise _refusal(path, error) from error
+    try:
+        yield from _names(Waiting(descriptor))
+    except InputError as error:
+        raise InputError(error.code, f"{path}: {error.message}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _names(stream: Waiting) -> Iterator[str | None]:
+    held, separator = b"", b""
+    while True:
+        if stream.waits():
+            yield None
+        piece = stream.read(_PIECE)
+        held += piece if separator else piece.removeprefix(b"\xef\xbb\xbf" * (not held))
+        separator = separator or next((each for each in (b"\0", b"\n") if each in held), b"")
+        if not piece:
+            break
+        if separator:
+            *whole, held = held.split(separator)
+            yield from _decoded(whole, separator)
+        if len(held) > LONGEST:
+            raise InputError("bad_list", f"is no list of names: {LONGEST:,} bytes without an end")
+    yield from _decoded(held.split(separator) if separator else [held], separator)
+
+
+def _decoded(names: list[bytes], separator: bytes) -> Iterator[str]:
+    for name in names:
+        if separator != b"\0":
+            name = name.removesuffix(b"\r")
+        if name:
+            yield os.fsdecode(name)
+
+
+def _refusal(path: str, error: OSError | ValueError) -> InputError:
+    from snn_runtime.door import refusal
+
+    if isinstance(error, OSError):
+        refused = refusal(error)
+        return InputError(refused.code, f"{path}: {refused.message}")
+    return InputError("missing", f"{path!r}: no such file: its name holds a zero byte")

@@ -1,0 +1,106 @@
+"""A file of answers that grows from run to run: what is done in it is not done again."""
+
+import fcntl
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from snn_runtime.errors import BusyError, InputError, ResourceError
+from snn_runtime.files import check_target
+from snn_runtime.infer.sources import Source
+
+_BEGINS = (b'{"path": "', b'{"summary": {')
+"""How the lines of `snn-infer --format json` begin."""
+
+
+class Results:
+    """JSON lines of `snn-infer`, open to be continued.
+
+    A last line that a killed run left unfinished is cut off, and so is the summary, which is
+    written again. Nothing is cut from a file that holds anything else than answers.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, or make it.
+
+        Raises:
+            BusyError: `locked`: another process writes it.
+            InputError: `bad_results`: it holds something else.
+            ResourceError: `unwritable`.
+        """
+        self._path = path
+        self.file = _opened(path)
+        self._done: Counter[str] = Counter()
+        try:
+            self.file.truncate(self._read())
+        except BaseException:
+            self.file.close()
+            raise
+        self.labelled = self._done.total()
+        """How many pictures had an answer when it was opened."""
+
+    def close(self) -> None:
+        self.file.close()
+
+    def without_done(self, sources: Iterator[Source | None]) -> Iterator[Source | None]:
+        """Leave out the pictures that have an answer; what failed is tried again.
+
+        A name is left out as often as it has an answer: where it comes once more, as in a folder
+        that is watched, it is another picture.
+        """
+        done = self._done.copy()
+        for source in sources:
+            if source is not None and done[source.name]:
+                done[source.name] -= 1
+            else:
+                yield source
+
+    def _read(self) -> int:
+        """Count what is done, and return how many bytes are to be kept."""
+        kept = end = 0
+        self.file.seek(0)
+        for number, line in enumerate(self.file, start=1):
+            end += len(line)
+            if not line.endswith(b"\n"):
+                if not any(begin.startswith(line[: len(begin)]) for begin in _BEGINS):
+                    raise self._refused(number)
+            elif self._noted(line, number):
+                kept = end
+        return kept
+
+    def _noted(self, line: bytes, number: int) -> bool:
+        """Note the answer in a line, and return whether it is of a picture."""
+        try:
+            record = json.loads(line)
+            if "summary" in record:
+                return False
+            self._done[record["path"]] += bool(record["ok"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise self._refused(number) from error
+        return True
+
+    def _refused(self, number: int) -> InputError:
+        return InputError(
+            "bad_results",
+            f"{self._path}: line {number} is no answer of snn-infer --format json, so nothing is "
+            "added to this file; name another one, or remove that line",
+        )
+
+
+def _opened(path: Path) -> BinaryIO:
+    check_target(path)  # a device may be endless
+    try:
+        file = open(path, "a+b")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise
+        return file
+    except BlockingIOError as error:
+        raise BusyError("locked", f"{path}: another process writes this file") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ResourceError("unwritable", f"{path}: cannot be written: {reason}") from error

@@ -1,0 +1,137 @@
+"""JPEGs one behind the other: each is cut where it ends, whatever it holds and however it comes."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+from bad_inputs.pictures import encoded, picture
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from snn_runtime.errors import InputError
+from snn_runtime.image import DEFAULT_LIMITS, Limits, decode
+from snn_runtime.image.behind import ANOTHER_FOLLOWS
+from snn_runtime.image.series import pictures
+
+
+class Pieces:
+    """A stream that hands out what it is given piece by piece, and waits between two."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self.pieces = [piece for piece in pieces if piece]
+        self.waiting = True
+
+    def waits(self) -> bool:
+        self.waiting = not self.waiting
+        return not self.waiting
+
+    def read(self, size: int) -> bytes:
+        if not self.pieces:
+            return b""
+        piece = self.pieces.pop(0)
+        if len(piece) > size:
+            self.pieces.insert(0, piece[size:])
+        return piece[:size]
+
+
+def cut(pieces: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> list[bytes]:
+    return [each[0] for each in pictures(Pieces(pieces), limits) if each is not None]
+
+
+def jpegs() -> Iterator[bytes]:
+    """JPEGs of every build, one with another in its EXIF data, one of nothing but markers."""
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (40, 56, 3), np.uint8))
+    yield encoded(picture(), "JPEG")
+    yield encoded(noise, "JPEG", quality=98)
+    yield encoded(noise, "JPEG", progressive=True)
+    yield encoded(noise, "JPEG", restart_marker_blocks=1)
+    yield encoded(noise.convert("L"), "JPEG", comment=b"\xff\xd9\xff\xd8\xff\xe0")
+    thumbnail = Image.Exif()
+    thumbnail[0x010E] = "a thumbnail"
+    data = encoded(picture(), "JPEG", exif=thumbnail)
+    inside = b"\xff\xe5" + (2 + len(data)).to_bytes(2, "big") + data
+    yield data[:2] + inside + data[2:]
+
+
+JPEGS = list(jpegs())
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000, 10**6])
+def test_they_come_back_byte_for_byte(size: int) -> None:
+    whole = b"".join(JPEGS)
+    assert cut([whole[i : i + size] for i in range(0, len(whole), size)]) == JPEGS
+    for data in JPEGS:
+        decode(data)
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.sampled_from(JPEGS), min_size=1, max_size=4),
+    st.lists(st.integers(0, 10**6), max_size=5),
+    st.sampled_from([b"", b"\0", b"\r\n"]),
+)
+def test_however_they_are_cut_into_pieces(
+    series: list[bytes], cuts: list[int], fill: bytes
+) -> None:
+    whole = fill.join(series)
+    places = sorted(place % len(whole) for place in cuts)
+    pieces = [whole[i:j] for i, j in zip([0, *places], [*places, len(whole)], strict=True)]
+    assert cut(pieces) == series
+
+
+def test_one_that_is_cut_short_ends_where_the_next_begins() -> None:
+    first, second = encoded(picture(), "JPEG"), encoded(Image.new("RGB", (30, 20), "red"), "JPEG")
+    short = first[: len(first) - 40]
+    assert cut([short + second + short]) == [short, second, short]
+    with pytest.raises(InputError, match="truncated"):
+        decode(short)
+
+
+def test_wherever_one_is_cut_short_the_others_are_whole() -> None:
+    """Behind the application's segments, which may hold anything."""
+    first, last = encoded(picture(), "JPEG"), encoded(Image.new("RGB", (30, 20), "red"), "JPEG")
+    for length in range(20, len(first), 7):
+        found = cut([first, first[:length], last])
+        assert (found[0], found[-1]) == (first, last) and len(found) <= 3
+
+
+def test_a_picture_is_there_before_the_next_arrives() -> None:
+    data = JPEGS[0]
+    stream = Pieces([data, data])
+    found = pictures(stream)
+    while next(found) is None:
+        pass
+    assert stream.pieces == [data]
+
+
+def test_what_stands_behind() -> None:
+    jpeg, png = encoded(picture(), "JPEG"), encoded(picture(), "PNG")
+    assert cut([jpeg + b"\0\0\0\x18ftypmp42 a film" * 9]) == [jpeg]
+    assert cut([jpeg, png]) == [jpeg, png]
+    assert cut([b""]) == [b""]
+    (single,) = (each for each in pictures(io_stream(png + jpeg)) if each)
+    assert single == (png + jpeg, (ANOTHER_FOLLOWS,))
+
+
+def test_what_belongs_to_a_photograph_is_no_other_one() -> None:
+    jpeg = encoded(picture(), "JPEG")
+    directory = b"MPF\0" + b"II*\0\x08\0\0\0\0\0"
+    photo = jpeg[:2] + b"\xff\xe2" + (2 + len(directory)).to_bytes(2, "big") + directory + jpeg[2:]
+    assert cut([photo, jpeg, jpeg]) == [photo]
+
+
+def test_a_limit_is_that_of_each_picture() -> None:
+    data = JPEGS[0]
+    assert cut([data] * 50, Limits(max_bytes=len(data))) == [data] * 50
+    with pytest.raises(InputError, match="has more than 99 bytes, the limit is 99 "):
+        cut([data], Limits(max_bytes=99))
+    endless = Pieces([data[:600]] + [b"\x55" * 2**16] * 40)
+    with pytest.raises(InputError, match="too_many_bytes"):
+        list(pictures(endless, Limits(max_bytes=2**18)))
+    assert len(endless.pieces) > 30
+
+
+def io_stream(data: bytes) -> Pieces:
+    return Pieces([data[i : i + 100] for i in range(0, len(data), 100)])

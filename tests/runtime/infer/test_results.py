@@ -1,0 +1,131 @@
+"""A file of answers that is continued: nothing is done twice, nothing lost, nothing spoilt."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from infer_command import RED, Command, png, start
+
+from snn_runtime.errors import InputError
+from snn_runtime.infer.results import Results
+from snn_runtime.infer.sources import Source
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for n in range(40):
+        (folder / f"{n:02}.png").write_bytes(png(("red", "lime", "blue")[n % 3]))
+    return folder
+
+
+def lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_what_is_done_is_not_done_again(snn_infer: Command, photos: Path, tmp_path: Path) -> None:
+    whole = snn_infer("--format", "json", photos).out
+    file = tmp_path / "answers.jsonl"
+    outcome = snn_infer("--resume", file, photos)
+    assert (outcome.code, outcome.out) == (0, b"") and file.read_bytes() == whole
+    (photos / "99.png").write_bytes(RED)
+    (photos / "00.png").write_bytes(b"spoilt, and never read again")
+    assert snn_infer("--resume", file, photos).code == 0
+    records = lines(file)
+    assert [os.path.basename(r["path"]) for r in records[40:-1]] == ["99.png"]
+    assert records[-1]["summary"]["ok"] == 41 and sum("summary" in r for r in records) == 1
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.37, 0.5, 0.99])
+def test_a_torn_line_is_written_again(
+    kept: float, snn_infer: Command, photos: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "answers.jsonl"
+    whole = snn_infer("--format", "json", photos).out
+    file.write_bytes(whole[: int(kept * len(whole))])
+    outcome = snn_infer("--resume", file, photos)
+    assert outcome.code == 0 and file.read_bytes() == whole
+
+
+def test_wherever_a_file_is_torn(snn_infer: Command, photos: Path, tmp_path: Path) -> None:
+    some = [photos / f"{n:02}.png" for n in range(4)]
+    whole = snn_infer("--format", "json", *some).out
+    file = tmp_path / "answers.jsonl"
+    ends = [0]
+    for line in whole.splitlines(keepends=True):
+        ends.append(ends[-1] + len(line))
+    for length in range(0, len(whole), 7):
+        file.write_bytes(whole[:length])
+        results = Results(file)
+        results.close()
+        expected = max(end for end in ends[:-1] if end <= length)
+        assert file.read_bytes() == whole[:expected]
+        assert results.labelled == ends.index(expected)
+
+
+def test_a_killed_run_goes_on(
+    model: Path, snn_infer: Command, photos: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "answers.jsonl"
+    process = start(model, "--resume", file, photos, "-", stdin=subprocess.PIPE)
+    while not file.exists() or len(file.read_bytes().splitlines()) < 40:
+        assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert snn_infer("--resume", file, photos).code == 0
+    assert file.read_bytes() == snn_infer("--format", "json", photos).out
+
+
+def test_what_failed_is_tried_again(snn_infer: Command, tmp_path: Path) -> None:
+    file, photo = tmp_path / "answers.jsonl", tmp_path / "a.png"
+    photo.write_bytes(b"")
+    assert snn_infer("--resume", file, photo).code == 3
+    photo.write_bytes(RED)
+    assert snn_infer("--resume", file, photo).code == 0
+    first, second, end = lines(file)
+    assert (first["ok"], second["ok"]) == (False, True)
+    assert (end["summary"]["ok"], end["summary"]["failed"]) == (1, 0)
+
+
+def test_a_name_that_comes_again_is_another_picture(tmp_path: Path) -> None:
+    file = tmp_path / "answers.jsonl"
+    file.write_text('{"path": "a", "ok": true}\n' * 2)
+    results = Results(file)
+    sources = [Source("a"), None, Source("b"), Source("a"), Source("a")]
+    left = list(results.without_done(iter(sources)))
+    results.close()
+    assert left == [None, Source("b"), Source("a")] and results.labelled == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [RED, b"notes\n", b"notes", b'{"path": "a"}\n', b"[1]\n", b'{"path": ["a"], "ok": true}\n'],
+)
+def test_no_other_file_is_spoilt(content: bytes, snn_infer: Command, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="line 1 is no answer"):
+        Results(file)
+    outcome = snn_infer("--resume", file, file)
+    assert (outcome.code, outcome.err.count("\n")) == (3, 1) and "[bad_results]" in outcome.err
+    assert file.read_bytes() == content
+
+
+def test_files_that_cannot_be_continued(snn_infer: Command, tmp_path: Path) -> None:
+    file, photo = tmp_path / "answers.jsonl", tmp_path / "a.png"
+    photo.write_bytes(RED)
+    with open(file, "wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        outcome = snn_infer("--resume", file, photo)
+    assert outcome.code == 75 and "another process writes this file [locked]" in outcome.err
+    for path in (tmp_path, tmp_path / "none" / "file"):
+        outcome = snn_infer("--resume", path, photo)
+        assert (outcome.code, outcome.err.count("\n")) == (7, 1)
+    outcome = snn_infer("--resume", "/dev/full", photo)
+    assert (outcome.code, outcome.err.count("\n")) == (7, 1)
