@@ -2,8 +2,11 @@
 
 cli         the flags
 sources     which pictures the command line means
+listed      names of pictures, from a list
+results     a file of answers that is continued
 labelling   prepares and labels them, in threads
 printers    the answers, for people and for programs
+progress    how far the work is
 """
 
 PROGRAM = "snn-infer"
