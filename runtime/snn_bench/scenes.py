@@ -8,7 +8,7 @@ import numpy.typing as npt
 from snn_runtime import image as pictures
 from snn_runtime.errors import InputError
 from snn_runtime.graph import Image
-from snn_runtime.infer.sources import find
+from snn_runtime.infer.sources import at
 
 
 def folder_scenes(image: Image, folder: Path, count: int) -> npt.NDArray[np.uint8]:
@@ -18,7 +18,7 @@ def folder_scenes(image: Image, folder: Path, count: int) -> npt.NDArray[np.uint
         InputError: `no_images`, or what is wrong with the first that cannot be used.
     """
     batch = []
-    for source in find([str(folder)]):
+    for source in at(str(folder)):
         if source.error is not None:
             raise InputError(source.error.code, f"{folder}: {source.error.message}")
         if source.skipped:

@@ -72,12 +72,12 @@ def _all(asked: Asked, tally: Tally) -> Iterator[Source | None]:
         if argument == STANDARD_INPUT:
             yield from _piped(asked.limits)
         else:
-            yield from _at(argument, asked.follow, tally)
+            yield from at(argument, asked.follow, tally)
     if asked.files_from is not None:
         from snn_runtime.infer.listed import names
 
         for name in names(asked.files_from):
-            yield from (None,) if name is None else _at(name, asked.follow, tally)
+            yield from (None,) if name is None else at(name, asked.follow, tally)
 
 
 def standard_input() -> Waiting:
@@ -85,8 +85,11 @@ def standard_input() -> Waiting:
     return Waiting(sys.stdin.fileno() if sys.stdin else 0)
 
 
-def _at(path: str, follow: bool, tally: Tally) -> Iterable[Source]:
-    return _in_folder(path, follow, tally) if os.path.isdir(path) else (Source(path),)
+def at(path: str, follow: bool = False, tally: Tally | None = None) -> Iterable[Source]:
+    """Return a file, or what is in a folder."""
+    if os.path.isdir(path):
+        return _in_folder(path, follow, Tally() if tally is None else tally)
+    return (Source(path),)
 
 
 def _piped(limits: Limits) -> Iterator[Source | None]:
