@@ -74,6 +74,7 @@ def photos(root: Path, height: int = 24, width: int = 32) -> Path:
         (["--weight-decay", "0"], ["settings", "weight_decay"], 0.0),
         (["--label-smoothing", "0.25"], ["settings", "label_smoothing"], 0.25),
         (["--distillation", "0"], ["settings", "distillation"], 0.0),
+        (["--cached-teacher"], ["settings", "cached_teacher"], True),
         (["--percentile", "99"], ["settings", "percentile"], 99.0),
         (["--largest-drop", "0.5"], ["settings", "largest_drop"], 0.5),
         (["--rate-limits", "0,0.75"], ["settings", "rate_limits"], (0.0, 0.75)),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from snn_train.data import DataSet
 from snn_train.data.augment import augment
-from snn_train.data.augmentation import Draws
+from snn_train.data.augmentation import Augmentation, Draws
 from snn_train.data.on_disk import Decoding, Images, OnDisk, subset
 from snn_train.parallel import Team
 from snn_train.state import Run
@@ -29,6 +29,8 @@ class Batch(NamedTuple):
     """int64 `(B,)`"""
     weights: Tensor | None = None
     """float32 `(B,)`: how much each counts in the loss; None: all alike."""
+    lesson: Tensor | None = None
+    """float32 `(B, classes)`: the teacher's logits, where they were computed beforehand."""
 
 
 class Split:
@@ -46,6 +48,8 @@ class Split:
         self.steps = len(self.images) // self.batch_size
         """Batches in an epoch; what is left over is another one's turn in the next."""
         self.weights = balancing(self.labels) if recipe.class_weights == "balanced" else None
+        self.lessons: Tensor | None = None
+        """float32 `(2, N, classes)`: a teacher's logits of all pictures, and of them mirrored."""
 
     def epoch(self, run: Run) -> Iterator[Batch]:
         """Yield the batches of the run's epoch, from its step on."""
@@ -53,10 +57,12 @@ class Split:
         order = torch.randperm(len(self.images), generator=run.random("order"))
         chosen = torch.split(order, self.batch_size)[: self.steps]
         mine = run.team.part(self.batch_size)
-        for step, images in enumerate(batches(run, self.images, chosen, first), first):
+        for step, (images, draws) in enumerate(shown(run, self.images, chosen, first), first):
             index = chosen[step][mine].to(self.labels.device)
             weights = None if self.weights is None else self.weights[index]
-            yield Batch(images, self.labels[index], weights)
+            side = run.recipe.augmentation.mirrors * draws.mirrored.to(index)
+            lesson = None if self.lessons is None else self.lessons[side, index]
+            yield Batch(images, self.labels[index], weights, lesson)
 
 
 def balancing(labels: Tensor) -> Tensor | None:
@@ -69,21 +75,28 @@ def balancing(labels: Tensor) -> Tensor | None:
 
 
 def batches(
+    run: Run, images: Images, chosen: Sequence[Tensor], team: Team | None = None
+) -> Iterator[Tensor]:
+    """Yield this process's part of every batch, augmented and normalised: see `shown`."""
+    return (pictures for pictures, _ in shown(run, images, chosen, team=team))
+
+
+def shown(
     run: Run,
     images: Images,
     chosen: Sequence[Tensor],
     first: int = 0,
     team: Team | None = None,
-) -> Iterator[Tensor]:
-    """Yield this process's part of every batch from the `first` on, augmented and normalised.
+) -> Iterator[tuple[Tensor, Draws]]:
+    """Yield this process's part of every batch from the `first` on, augmented and normalised, and
+    what was drawn for it.
 
     Args:
         chosen: which images each batch is made of, int64 `(B,)`.
         team: whose processes divide the batches; None for those that train together.
     """
     team = team or run.team
-    normalisation, how = run.experiment.normalisation, run.recipe.augmentation
-
+    how = run.recipe.augmentation
     sides = alternating(run, len(images)) if how.alternate else None
 
     def drawn() -> Iterator[tuple[Tensor, Draws]]:
@@ -93,8 +106,16 @@ def batches(
             draws = Draws.of(how, len(index), run.random("augmentation", step), mirrored)
             yield index[mine], draws.part(mine)
 
-    for pixels, draws in ahead(images, drawn()):
-        yield normalisation(augment(pixels, how, normalisation.offset, draws))
+    return as_drawn(run, images, drawn(), how)
+
+
+def as_drawn(
+    run: Run, images: Images, drawn: Iterable[tuple[Tensor, Draws]], how: Augmentation
+) -> Iterator[tuple[Tensor, Draws]]:
+    """Yield the pictures of every (index, draws) augmented and normalised, and the draws."""
+    normalisation = run.experiment.normalisation
+    for pixels, draws in ahead(images, drawn):
+        yield normalisation(augment(pixels, how, normalisation.offset, draws)), draws
 
 
 def alternating(run: Run, count: int) -> Tensor:

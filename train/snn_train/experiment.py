@@ -52,11 +52,13 @@ class Experiment:
         """Return what trains on `data`.
 
         Raises:
-            ValueError: the recipe's network or augmentation does not fit the pictures.
+            ValueError: the recipe's network or augmentation does not fit the pictures, or its
+                values do not go together.
         """
         height, width = data.train_images.shape[1:3]
         plan(recipe.network, recipe.width, recipe.hidden, (height, width))
         check_augmentation(recipe.augmentation, (height, width), data.on_disk)
+        _check_teacher(recipe)
         return cls(
             recipe, data.name, digest(data), data.labels, (height, width), data.fit, normalisation,
             command,
@@ -140,3 +142,13 @@ def digest(data: DataSet) -> str:
         state.update(str(tuple(part.shape)).encode())
         state.update(fingerprint(part))
     return state.hexdigest()
+
+
+def _check_teacher(recipe: Recipe) -> None:
+    if recipe.cached_teacher and not recipe.distillation:
+        raise ValueError("--cached-teacher: nothing is learnt from a teacher, see --distillation")
+    if recipe.cached_teacher and recipe.augmentation.resized:
+        raise ValueError(
+            f"--cached-teacher: --augment {recipe.augmentation} shows a part of a picture, and the "
+            "teacher saw all of it; expected one without resized"
+        )

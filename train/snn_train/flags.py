@@ -60,13 +60,13 @@ ON_RESUME = ("resume", "format", "device", "threads", "micro_batch", "compile", 
 """Flags that may differ when a run goes on; all others are fixed by its checkpoint."""
 OF_A_BEGINNING = ("data", "out", "network", "recipe", "width", "hidden", "surrogate", "dropout",
                   "levels", "image_size", "fit", "timesteps", "epochs", "batch_size", "optimiser",
-                  "weight_decay", "label_smoothing", "distillation", "augment",
+                  "weight_decay", "label_smoothing", "distillation", "cached_teacher", "augment",
                   "ema", "seed", "regulariser", "int_bits", "from", "precision",
                   "class_weights", "fine_tune", "ann", "budget")  # fmt: skip
 """The others."""
 OF_A_RECIPE = ("network", "width", "hidden", "surrogate", "dropout", "levels", "batch_size",
                "optimiser", "weight_decay", "label_smoothing", "distillation", "seed",
-               "precision", "regulariser", "ema", "int_bits", "class_weights",
+               "cached_teacher", "precision", "regulariser", "ema", "int_bits", "class_weights",
                "fine_tune")  # fmt: skip
 """Flags that are fields of a recipe; so are `REMEDIES`."""
 
@@ -191,6 +191,8 @@ def _add_training(group: Any) -> None:
     balanced = "balanced: rare classes count as much as others (default for imagefolder), or none"
     group.add_argument("--class-weights", choices=get_args(ClassWeights), help=balanced)
     group.add_argument("--distillation", type=SHARE, help="share of the loss from the ANN, 0 to 1")
+    once = "the ANN answers to each picture once a stage, as it is: saves a quarter of a step"
+    group.add_argument("--cached-teacher", action="store_const", const=True, help=once)
     percentile = number("above 0, up to 100", lambda value: 0 < value <= 100)
     group.add_argument("--percentile", type=percentile, help="of the currents, first threshold")
     group.add_argument(

@@ -137,8 +137,9 @@ def recent(records: Sequence[EpochRecord]) -> Sequence[EpochRecord]:
 
 def cost(run: Run, stage: Stage) -> int:
     """Forward passes of the ANN that training on a picture costs."""
-    teacher = bool(stage.name != run.recipe.teacher and run.recipe.distillation)
-    return 3 * max(stage.timesteps, 1) + teacher
+    recipe = run.recipe
+    teacher = stage.name != recipe.teacher and recipe.distillation and not recipe.cached_teacher
+    return 3 * max(stage.timesteps, 1) + bool(teacher)
 
 
 def _stages_left(run: Run) -> Sequence[Stage]:

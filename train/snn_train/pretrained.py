@@ -150,8 +150,9 @@ class Pretrained:
         recipe = default(before.name, data)
         usual = (recipe.stages[-1].epochs, *([recipe.integer_epochs] if bits else []))
         counts = _counts(epochs, usual)
-        if not bits and changes.keys() & {"distillation", "largest_drop"}:
-            name = min(changes.keys() & {"distillation", "largest_drop"}).replace("_", "-")
+        later = changes.keys() & {"distillation", "cached_teacher", "largest_drop"}
+        if not bits and later:
+            name = min(later).replace("_", "-")
             raise ValueError(f"--{name}: has no effect without a stage behind T=1, --int-bits")
         stages = (Stage(1, counts[0]), *(Stage(1, n, bits) for n in counts[1:]))
         changes = {"fine_tune": FINE_TUNE, "stages": stages, **changes}

@@ -126,7 +126,7 @@ class _Probe:
         run = state.start(replace(self.experiment, recipe=recipe), Path(), self.device)
         run.team, run.micro_batch = self.run.team, self.run.micro_batch
         name, teacher = self.experiment.recipe.teacher, None
-        if stage.name != name and recipe.distillation:
+        if stage.name != name and recipe.distillation and not recipe.cached_teacher:
             teacher = self.experiment.build(0 if name == "ann" else int(name[1:]), 0)
             teacher = teacher.to(self.device).eval()
         run.network.train()

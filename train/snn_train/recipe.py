@@ -68,9 +68,9 @@ class Recipe:
     """The paper's schedule instead: constant, divided by 5 at 60, 80 and 90 % of a stage."""
     label_smoothing: float = 0.1
     distillation: float = 0.0
-    """Weight of the teacher's output in the loss, 0 to 1; the label has the rest."""
-    percentile: float = 85.0
-    """Percentile of a layer's pre-activations that is its first threshold."""
+    cached_teacher: bool = False
+    """Weight of the teacher's output in the loss, and if it answers once, to unchanged pictures."""
+    percentile: float = 85.0  # of a layer's pre-activations: its first threshold
     augmentation: Augmentation = Augmentation()
     largest_drop: float = 0.1
     """Validation accuracy a spiking stage may end below the stage before it."""

@@ -44,7 +44,8 @@ def step(
 
     Args:
         student: the run's network, or what compiles or distributes it.
-        teacher: whose logits are learnt beside the labels; None where nothing is distilled.
+        teacher: whose logits are learnt beside the labels; None where nothing is distilled, or
+            the batch brings them.
         batch: this process's part, images `(B, 3, H, W)` normalised, labels int64 `(B,)`.
         done: steps of the stage before this one.
         total: steps of the stage.
@@ -67,8 +68,7 @@ def step(
                 if budget is not None:
                     start_recording(network, recipe.regulariser)
                 logits = forward(student, images, recipe)
-                with torch.no_grad():
-                    wanted = None if teacher is None else forward(teacher, images, recipe)
+                wanted = lesson(teacher, batch, part, recipe)
                 weights = None if batch.weights is None else batch.weights[part]
                 loss = cost = loss_of(logits, labels, wanted, recipe, weights)
                 if budget is not None:  # which the first part speaks to for all of them
@@ -89,6 +89,14 @@ def forward(model: nn.Module, images: Tensor, recipe: Recipe) -> Tensor:
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
         logits: Tensor = model(images).float()
     return logits
+
+
+@torch.no_grad()
+def lesson(teacher: nn.Module | None, batch: Batch, part: slice, recipe: Recipe) -> Tensor | None:
+    """Return the teacher's logits for part of a batch, or None without one."""
+    if batch.lesson is not None:
+        return batch.lesson[part]
+    return None if teacher is None else forward(teacher, batch.images[part], recipe)
 
 
 def loss_of(

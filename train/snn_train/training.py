@@ -24,7 +24,7 @@ from snn_train.records import EpochRecord
 from snn_train.saving import insist, save_and_go_on, write_metrics
 from snn_train.state import Position, Run
 from snn_train.step import step_in_parts
-from snn_train.teacher import load_teacher
+from snn_train.teacher import lessons, load_teacher
 from snn_train.validation import epoch_record, evaluate, keep_if_best, stage_problem
 
 SAVE_EVERY = 60.0
@@ -61,7 +61,12 @@ def train_run(
     while not run.finished:
         if (run.network.timesteps, run.network.bits) != (run.stage.timesteps, run.stage.bits):
             stages.begin(run, split)  # from an ANN that was trained before
-        trainer = StageTrainer(run, split, progress, stop, *_models(run, compiled))
+        student, teacher = _models(run, compiled)
+        split.lessons = None
+        if teacher is not None and run.recipe.cached_teacher:
+            progress.note(f"the teacher answers to {len(split.images):,} pictures, once")
+            split.lessons, teacher = lessons(run, split, teacher), None
+        trainer = StageTrainer(run, split, progress, stop, student, teacher)
         while problem := trainer.train():
             progress.note(stages.retry(run, problem, split))
         stages.finish(run, split)

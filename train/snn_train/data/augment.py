@@ -18,9 +18,8 @@ def augment(
 ) -> Tensor:
     """Return augmented uint8 images `(B, H, W, 3)`; what is cut out becomes `mean`."""
     shift = augmentation.shift
-    mirrors = augmentation.flip or augmentation.alternate
-    if shift or mirrors:
-        images = _shifted(_reflect(images, shift), draws, shift, mirrors)
+    if shift or augmentation.mirrors:
+        images = _shifted(_reflect(images, shift), draws, shift, augmentation.mirrors)
     if augmentation.resample:
         images = resample(images, draws.way[0])
     if augmentation.colour:

@@ -42,6 +42,11 @@ class Augmentation:
     colour: int = 0
     """Largest change of brightness, contrast and saturation in percent."""
 
+    @property
+    def mirrors(self) -> bool:
+        """Whether pictures are mirrored at all."""
+        return self.flip or self.alternate
+
     def __str__(self) -> str:
         """As `augmentation` reads it."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
