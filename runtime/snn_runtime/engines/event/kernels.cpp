@@ -7,6 +7,7 @@
 #include "image-inl.h"
 #include "pools-inl.h"
 #include "roll-inl.h"
+#include "scatter-inl.h"
 #include "simd-inl.h"
 
 namespace snn {

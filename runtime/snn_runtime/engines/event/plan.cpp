@@ -281,8 +281,9 @@ class Planner {
     plan_.max_patch_bytes = std::max(plan_.max_patch_bytes, layer.block_pixels * layer.patch_bytes);
     if (layer.rolls) {
       const int64_t columns = layer.shape.width + 2 * kRollMargin;
-      plan_.max_currents = std::max(
-          plan_.max_currents, layer.spike_inputs[0].kernel_height * columns * layer.tiles[0].width);
+      const int64_t pixels =  // whose sums are kept
+          std::max(layer.spike_inputs[0].kernel_height * columns, kScatterMaxPixels);
+      plan_.max_currents = std::max(plan_.max_currents, pixels * layer.tiles[0].width);
     }
     int64_t lines = 0;
     for (const Geometry &g : layer.spike_inputs)

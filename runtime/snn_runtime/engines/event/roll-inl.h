@@ -265,26 +265,6 @@ int64_t most_pixel_events(const Plan &plan, const Layer &layer, const Workspace 
   return most;
 }
 
-template <class Acc, int Rows>
-void roll(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &space,
-          Scratch &scratch, int64_t first, int64_t last) {
-  const bool fits16 = layer.max_pixel_events <= tile.event_limit ||
-                      most_pixel_events(plan, layer, space, first, last) <= tile.event_limit;
-  if (fits16) return roll_tile<Acc, Rows, int16_t>(plan, layer, tile, space, scratch, first, last);
-  roll_tile<Acc, Rows, int32_t>(plan, layer, tile, space, scratch, first, last);
-}
-
-void run_rolled(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &space,
-                Scratch &scratch, int64_t first, int64_t last) {
-  if (tile.bits == 4) {
-    roll<NibbleSums<kRollWidth4 / kVectorBytes / 2>, kRollRows4>(plan, layer, tile, space, scratch,
-                                                                 first, last);
-  } else if constexpr (kRollWidth8 > 0) {
-    roll<Accumulator8<kRollWidth8 / kVectorBytes>, kRollRows8>(plan, layer, tile, space, scratch,
-                                                               first, last);
-  }
-}
-
 }  // namespace
 }  // namespace SNN_ISA
 }  // namespace snn

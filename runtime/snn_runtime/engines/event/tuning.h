@@ -70,6 +70,10 @@ constexpr int kPrefetchL1MaxBytes = 128;
 // layer from 8 on, 0.8 times at 4. For 8 bits see kRollMinSide8 in each simd_*-inl.h: 1.2 times at
 // 32 and nothing below on AVX2; on AVX-512 16 is by the measurements of a prototype on Zen 5.
 constexpr int64_t kRollMinSide4 = 8;
+// Pixels of a map up to which a layer that could roll scatters, see scatter-inl.h. VGG16 with 4-bit
+// weights at 8x8, Z3: 0.92 of the time with 10 and 15 % spikes; with 5 %, or on photographs, it
+// was up to a tenth slower where cells hold two pixels. At 4x4 see docs/measurements. Maps between 8x8 and 16x16 were not timed.
+constexpr int64_t kScatterMaxPixels = 128;
 // Output rows that a rolling tile adds an event to at once, kRollRows4 and 8 in each simd_*-inl.h: as
 // many as the registers hold. On AVX2 three rows of 4-bit weights are two registers more than there
 // are, and yet faster than two rows and then one, see docs/measurements.
