@@ -25,13 +25,14 @@ IMAGE ?= iir-snn
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION = $(shell git rev-parse HEAD 2> /dev/null || echo unknown)
 
-.PHONY: demo test lint docs engine test-versions test-wheel test-lowest test-aarch64 containers clean
+.PHONY: demo test lint types docs engine test-versions test-wheel test-lowest test-aarch64 containers clean
 
 demo: $(VENV)/runtime.done
 	$(BIN)/snn-infer runtime/photos
 
-test: lint docs engine
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+test:
+	$(MAKE) --jobs 2 --output-sync lint docs engine
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 engine: $(VENV)/all.done
 	$(BIN)/python runtime/event_build.py
@@ -79,12 +80,14 @@ containers:
 	  done; \
 	fi
 
-lint: $(VENV)/all.done build/clang-tidy.done
+lint: types build/clang-tidy.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run --Werror $(CPP)
+
+types: $(VENV)/all.done
+	$(BIN)/mypy
 
 # Run again only if something changed that it reads.
 build/clang-tidy.done: $(CPP) .clang-tidy runtime/event_build.py runtime/event_lint.py $(VENV)/all.done

@@ -36,3 +36,14 @@ def handlers_as_before() -> Iterator[None]:
     yield
     for number, handler in HANDLERS.items():
         signal.signal(number, handler)
+
+
+LONG = "sanitized together commands pipeline kernels objects outputs processes".split()
+"""Files that take minutes, `test_….py`. They come first, the longest before all, so that no process
+is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first; within a file nothing moves."""
+    places = {f"test_{name}.py": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONG)))

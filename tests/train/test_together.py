@@ -1,4 +1,4 @@
-"""Several processes, as torchrun starts them: what they compute is what one computes."""
+"""Several processes, as torchrun starts them: what they compute is what one alone computes."""
 
 import json
 import os
@@ -25,17 +25,17 @@ TINY = ("--data", "digits", "--network", "vgg5", "--width", "0.1", "--timesteps"
 
 
 def started(processes: int, *command: object) -> "subprocess.Popen[str]":
-    """`command` of this Python in so many processes; an interrupt is not ignored, as it would be
-    where a shell started the tests in the background."""
+    """`command` of this Python in so many processes, one without torchrun; an interrupt is not
+    ignored, as it would be where a shell started the tests in the background."""
+    several = [*TORCHRUN, "--nproc-per-node", str(processes), "--no-python"]
     return subprocess.Popen(
-        [*TORCHRUN, "--nproc-per-node", str(processes), "--no-python", sys.executable,
-         *map(str, command)],
+        [*(several if processes > 1 else []), sys.executable, *map(str, command)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+    )
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, list[dict[str, Any]], str]:

@@ -11,7 +11,7 @@ import event_build
 from snn_runtime.engines.event.library import instruction_sets
 
 MUTANTS = 3000
-CAREFUL = ("-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
+CAREFUL = ("-O1", "-g1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
 SETTINGS = {
     # More memory than there is must be refused as on any machine, and not end the program.
     "ASAN_OPTIONS": "allocator_may_return_null=1:max_allocation_size_mb=4096",
