@@ -30,12 +30,15 @@ REVISION = $(shell git rev-parse HEAD 2> /dev/null || echo unknown)
 demo: $(VENV)/runtime.done
 	$(BIN)/snn-infer runtime/photos
 
+# Two at a time: much of it is the work of one process.
 test:
-	$(MAKE) --jobs 2 --output-sync lint docs engine
+	$(MAKE) --jobs 2 --output-sync engine $(VENV)/torch.done
+	$(MAKE) --jobs 2 --output-sync lint docs
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-engine: $(VENV)/all.done
-	$(BIN)/python runtime/event_build.py
+# Tests read the objects that are left in build/event.
+engine:
+	$(PYTHON) runtime/event_build.py build/event
 
 docs: $(VENV)/all.done
 	$(BIN)/python -m sphinx --fail-on-warning --quiet --fresh-env docs build/docs
@@ -103,8 +106,11 @@ $(VENV)/runtime.done: $(BIN)/python pyproject.toml hatch_build.py $(wildcard $(E
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-$(VENV)/all.done: $(BIN)/python pyproject.toml hatch_build.py
+$(VENV)/torch.done: $(BIN)/python
 	$(BIN)/python -m pip install --quiet '$(TORCH)'
+	touch $@
+
+$(VENV)/all.done: $(VENV)/torch.done pyproject.toml hatch_build.py
 	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
 	$(BIN)/python -m pip install --quiet --no-deps --group frameworks
 	touch $@

@@ -1,6 +1,6 @@
 """Compiles the event engine with the C++17 compiler of this machine: its sources, its flags.
 
-    python runtime/event_build.py      builds it inside the package, if anything changed since
+    python runtime/event_build.py [KEPT]   builds it inside the package, if anything changed since
 
 The build hook (hatch_build.py), `make` and the tests all go through here. Needs nothing but Python.
 """
@@ -149,9 +149,14 @@ def link(compiler: Compiler, objects: Sequence[Path], target: Path) -> None:
 
 
 def build(
-    target: Path, compiler: Compiler, *, extra: Sequence[str] = (), sources: Path = SOURCES
+    target: Path,
+    compiler: Compiler,
+    *,
+    extra: Sequence[str] = (),
+    sources: Path = SOURCES,
+    kept: Path | None = None,
 ) -> None:
-    """Compile, link, try and put the library at `target`, whole or not at all.
+    """Compile, link, try and put the library at `target`, whole or not at all; objects at `kept`.
 
     Raises:
         BuildError: It does not compile, or this machine does not load it.
@@ -166,22 +171,31 @@ def build(
             raise BuildError(f"the library was compiled but does not load: {error}") from error
         # A program may be running from the old one: replace it, never write into it.
         os.replace(library, target)
+        if kept:
+            shutil.rmtree(kept, ignore_errors=True)
+            kept.mkdir(parents=True)
+            for made in objects:
+                shutil.move(made, kept)
+            (kept / STAMP).write_text(digest(compiler, sources))
 
 
-def build_in_place(sources: Path = SOURCES) -> Path:
+def build_in_place(sources: Path = SOURCES, kept: Path | None = None) -> Path:
     """Build the library beside its sources unless it is up to date; return its path.
+
+    Args:
+        kept: a folder for the objects that it was linked from, with the same stamp.
 
     Raises:
         BuildError: There is no compiler, it fails, or the folder cannot be written.
     """
     compiler = find_compiler()
-    library, stamp, digest = sources / LIBRARY, sources / STAMP, _digest(compiler, sources)
+    library, stamp, state = sources / LIBRARY, sources / STAMP, digest(compiler, sources)
     try:
-        if library.is_file() and stamp.is_file() and stamp.read_text() == digest:
+        if library.is_file() and stamp.is_file() and stamp.read_text() == state:
             return library
         stamp.unlink(missing_ok=True)
-        build(library, compiler, sources=sources)
-        stamp.write_text(digest)
+        build(library, compiler, sources=sources, kept=kept)
+        stamp.write_text(state)
     except OSError as error:
         raise BuildError(f"{sources} cannot be written: {error.strerror}") from error
     return library
@@ -220,7 +234,8 @@ def _identify(command: tuple[str, ...]) -> Compiler:
     return Compiler(command, triple.partition("-")[0], version)
 
 
-def _digest(compiler: Compiler, sources: Path) -> str:
+def digest(compiler: Compiler, sources: Path = SOURCES) -> str:
+    """Name what a library is built from: the compiler, its flags, the sources."""
     state = hashlib.sha256(repr((compiler, FLAGS, LINK, SELF_CONTAINED, EXPORTS)).encode())
     state.update(repr(instruction_sets(compiler.machine)).encode())
     for path in sorted(p for p in sources.iterdir() if p.suffix in (".cpp", ".h")):
@@ -230,6 +245,6 @@ def _digest(compiler: Compiler, sources: Path) -> str:
 
 if __name__ == "__main__":
     try:
-        print(build_in_place())
+        print(build_in_place(kept=Path(sys.argv[1]) if len(sys.argv) > 1 else None))
     except BuildError as error:
         sys.exit(f"event_build: {error}")

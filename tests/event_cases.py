@@ -18,6 +18,8 @@ from snn_runtime.engines.event.lowering import lower
 from snn_runtime.graph import SpikingGraph, reference
 
 DRIVER = Path(__file__).parent / "runtime" / "engines" / "event" / "event_driver.cpp"
+KEPT = Path(__file__).parents[1] / "build" / "event"
+"""Where `make engine` leaves the engine's objects."""
 SLOW = {"sums_far_beyond_16_bits", "sums_of_more_than_two_bytes", "a_large_picture"}
 """Corners that take minutes in a sanitizer or an emulator."""
 
@@ -67,6 +69,23 @@ def write_cases(folder: Path, wide: int = 12, small: int = 12) -> list[Path]:
     graphs |= {name: make() for name, make in ROLLING.items()}
     graphs |= {name: make() for name, make in CORNERS.items() if name not in SLOW}
     return [write_case(folder / f"{name}.case", graph, 3) for name, graph in graphs.items()]
+
+
+def kernels(folder: Path, compiler: Compiler) -> dict[str, Path]:
+    """The engine's kernels for each instruction set: what it was linked from, or compiled here.
+
+    Raises:
+        BuildError: The compiler refuses.
+    """
+    names = event_build.instruction_sets(compiler.machine)
+    stamp = KEPT / event_build.STAMP
+    if not stamp.is_file() or stamp.read_text() != event_build.digest(compiler):
+        every = event_build.units(compiler)
+        wanted = [unit for unit in every if unit.name in {f"kernels_{name}" for name in names}]
+        event_build.compile_objects(compiler, folder, wanted)
+    else:
+        folder = KEPT
+    return {name: folder / f"kernels_{name}.o" for name in names}
 
 
 def build_kernel_tests(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from event_cases import kernels
 
 import event_build
 from event_build import BuildError
@@ -53,11 +54,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         compiler = event_build.find_compiler()
     except BuildError as error:
         pytest.skip(str(error))
-    wanted = [u for u in event_build.units(compiler) if u.name.startswith("kernels_")]
-    made = event_build.compile_objects(compiler, tmp_path_factory.mktemp("objects"), wanted)
-    kernels = {path.stem.removeprefix("kernels_"): path for path in made}
-    assert list(kernels) == list(event_build.instruction_sets(compiler.machine))
-    return kernels
+    return kernels(tmp_path_factory.mktemp("objects"), compiler)
 
 
 def said_by(*command: str | Path) -> list[str]:
