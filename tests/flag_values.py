@@ -37,6 +37,12 @@ VALUES = {
         "plot": "sweep.svg",
     },
     "snn-doctor": {"model": "m.onnx", "json": "", "output": "report.json", "timeout": "5"},
+    "snn-serve": {
+        "model": "m.onnx", "models": "folder", "backend": "onnxruntime", "device": "cuda:1",
+        "precision": "fp16", "threads": "3", "host": "::1", "port": "9", "token_file": "token",
+        "tls_cert": "cert.pem", "tls_key": "key.pem", "plain_http": "", "limit": "queue=99",
+        "check": "", "probe": "",
+    },
 }  # fmt: skip
 """A value of every flag that is not its default."""
 
@@ -47,6 +53,7 @@ PARSERS = {
     "snn-infer": "snn_runtime.infer.cli",
     "snn-bench": "snn_bench.cli",
     "snn-doctor": "snn_runtime.doctor.cli",
+    "snn-serve": "snn_serve.cli",
 }
 
 

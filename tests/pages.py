@@ -16,6 +16,7 @@ MAINS = {
     "snn-infer": "snn_runtime.infer.cli",
     "snn-bench": "snn_bench.cli",
     "snn-doctor": "snn_runtime.doctor.cli",
+    "snn-serve": "snn_serve.cli",
 }
 
 

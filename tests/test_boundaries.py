@@ -16,6 +16,8 @@ import pytest
         "snn_runtime.infer.cli",
         "snn_runtime.model",
         "snn_bench.cli",
+        "snn_serve.cli",
+        "snn_serve.server",
         "snn_runtime.doctor.cli",
         "snn_runtime.doctor.probe",
     ],

@@ -19,6 +19,7 @@ COMMANDS = {
     "snn-infer": "snn_runtime.infer.cli",
     "snn-bench": "snn_bench.cli",
     "snn-doctor": "snn_runtime.doctor.cli",
+    "snn-serve": "snn_serve.cli",
 }
 MAIN = """
 import importlib, sys

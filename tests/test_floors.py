@@ -20,6 +20,8 @@ LAST_BAD = {
     "scikit-learn": "1.4.2",
     "tqdm": "4.66.2",
     "h5py": "3.15.1",
+    "starlette": "0.49.0",
+    "python-multipart": "0.0.25",
 }
 """The last version with a hole that a stranger's bytes can reach, for each package that has one."""
 
@@ -27,7 +29,7 @@ LAST_BAD = {
 def needed(python: str) -> dict[str, Requirement]:
     """What a Python of this version is to have: for the runtime and the extras that read files."""
     extras = PROJECT["optional-dependencies"]
-    lines = [*PROJECT["dependencies"], *extras["train"], *extras["nir"]]
+    lines = [*PROJECT["dependencies"], *extras["train"], *extras["nir"], *extras["serve"]]
     wanted = [Requirement(line) for line in lines]
     here = [each for each in wanted if _applies(each, python)]
     assert len({each.name for each in here}) == len(here)

@@ -20,6 +20,7 @@ PACKAGES = {
     "snn_export": ROOT / "export",
     "snn_runtime": ROOT / "runtime",
     "snn_bench": ROOT / "runtime",
+    "snn_serve": ROOT / "runtime",
 }
 MODULES = sorted(path for name, root in PACKAGES.items() for path in (root / name).rglob("*.py"))
 LONGEST_MODULE, LONGEST_FUNCTION = 250, 60

@@ -55,6 +55,14 @@ class Answer:
             raise UsageError("bad_value", f"top({count}): expected 0 or more")
         return self.predictions[:count]
 
+    def record(self) -> dict[str, object]:
+        """Return what programs are told: the fields of `snn-infer --format json`."""
+        return {
+            "predictions": [vars(prediction) for prediction in self.predictions],
+            "unsure": self.unsure,
+            "warnings": self.warnings,
+        }
+
     def __repr__(self) -> str:
         warned = f", {len(self.warnings)} warnings" * bool(self.warnings)
         return f"<Answer {self.label!r} {self.probability:.1%}{warned}>"

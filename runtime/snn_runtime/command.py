@@ -122,7 +122,7 @@ class _Saying(logging.Handler):
 
 
 def _say_what_is_logged() -> None:
-    for package in ("snn_runtime", "snn_bench", "snn_train", "snn_export"):
+    for package in ("snn_runtime", "snn_serve", "snn_bench", "snn_train", "snn_export"):
         logger = logging.getLogger(package)
         if not logger.handlers:  # else this process has had a command before
             logger.addHandler(_Saying())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from snn_runtime.errors import UsageError
+from snn_runtime.machine.cores import MOST
 
 EXIT_CODES = """exit codes:
   0 ok   1 internal   2 usage   3 input   4 partial   5 model   6 device   7 resource
@@ -104,3 +105,34 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
         return value
 
     return read
+
+
+def add_engine(parser: Parser) -> None:
+    """Add the flags that choose an engine: see `engines.choice.Choice`."""
+    add = parser.add_argument
+    add(
+        "--backend",
+        default="auto",
+        metavar="NAME",
+        help="event (the spike-driven engine, for int8 networks), onnxruntime, tensorrt, "
+        "or auto: event where it is here (default: auto)",
+    )
+    add(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="cpu, cuda, or tensorrt (onnxruntime's provider of that name); cuda:1 is the second "
+        "GPU. What is named is obeyed or refused (default: auto, the CPU)",
+    )
+    add(
+        "--precision",
+        default="auto",
+        metavar="NAME",
+        help="of tensorrt: int8, fp16, fp32, or auto, the fastest here (default: auto)",
+    )
+    add(
+        "--threads",
+        type=whole_number(1, MOST),
+        metavar="N",
+        help="that compute (default: one for each core this process or its container may use)",
+    )

@@ -8,7 +8,13 @@ from snn_runtime import errors
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "error-codes.md"
-PACKAGES = ("train/snn_train", "export/snn_export", "runtime/snn_runtime", "runtime/snn_bench")
+PACKAGES = (
+    "train/snn_train",
+    "export/snn_export",
+    "runtime/snn_runtime",
+    "runtime/snn_serve",
+    "runtime/snn_bench",
+)
 CLASSES = {name for name in vars(errors) if name.endswith("Error")}
 
 

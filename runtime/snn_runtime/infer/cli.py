@@ -11,9 +11,8 @@ from pathlib import Path
 
 from snn_runtime.command import run_command, say
 from snn_runtime.errors import UsageError
-from snn_runtime.flags import Parser, Rule, whole_number
+from snn_runtime.flags import Parser, Rule, add_engine, whole_number
 from snn_runtime.infer import PROGRAM, TOP_K
-from snn_runtime.machine.cores import MOST
 
 PILLOW_MAX_PIXELS = 178_956_970
 """More than this Pillow itself refuses in some formats."""
@@ -80,7 +79,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("inputs", nargs="*", metavar="INPUT", help="a picture, a folder, or - for standard input")
     _add_sources(parser)
     add("--model", type=Path, metavar="PATH", help="model.onnx (default: the bundled one)")
-    _add_engine(parser)
+    add_engine(parser)
     add(
         "--top-k",
         type=whole_number(1),
@@ -184,34 +183,4 @@ def _add_sources(parser: Parser) -> None:
         type=Path,
         metavar="FILE",
         help="add answers to this file of JSON lines, and leave out the pictures that have one",
-    )
-
-
-def _add_engine(parser: Parser) -> None:
-    add = parser.add_argument
-    add(
-        "--backend",
-        default="auto",
-        metavar="NAME",
-        help="event (the spike-driven engine, for int8 networks), onnxruntime, tensorrt, "
-        "or auto: event where it is here (default: auto)",
-    )
-    add(
-        "--device",
-        default="auto",
-        metavar="NAME",
-        help="cpu, cuda, or tensorrt (onnxruntime's provider of that name); cuda:1 is the second "
-        "GPU. What is named is obeyed or refused (default: auto, the CPU)",
-    )
-    add(
-        "--precision",
-        default="auto",
-        metavar="NAME",
-        help="of tensorrt: int8, fp16, fp32, or auto, the fastest here (default: auto)",
-    )
-    add(
-        "--threads",
-        type=whole_number(1, MOST),
-        metavar="N",
-        help="that compute (default: one for each core this process or its container may use)",
     )

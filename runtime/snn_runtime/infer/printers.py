@@ -118,13 +118,7 @@ class JsonPrinter(Printer):
     summarises = True
 
     def _put_answer(self, name: str, answer: Answer) -> None:
-        self._put(
-            **_path(name),
-            ok=True,
-            predictions=[vars(prediction) for prediction in answer.predictions],
-            unsure=answer.unsure,
-            warnings=answer.warnings,
-        )
+        self._put(**_path(name), ok=True, **answer.record())
 
     def _put_failure(self, name: str, error: InputError) -> None:
         self._put(**_path(name), ok=False, error={"code": error.code, "message": error.message})

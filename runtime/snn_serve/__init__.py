@@ -1,0 +1,9 @@
+"""The command `snn-serve`: an HTTP server for a board or a rack.
+
+cli ─► server ─► gate ─► routes ─┬─ bodies ─► decoders (child processes) ─┐
+        │                        ├─ inference  the Open Inference Protocol ├─► models ─► batcher
+        │                        └─ metrics                               ┘
+        └─ connections             deadlines and numbers of connections
+"""
+
+PROGRAM = "snn-serve"

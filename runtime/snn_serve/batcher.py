@@ -1,0 +1,187 @@
+"""Pictures of many requests, given to one engine together.
+
+Whatever waits while the engine runs is its next batch, so batches grow with the load and an idle
+server answers at once. `batch_delay` lets a picture wait for others, and bounds how long. A batch
+changes no bit of an answer: engines run each image as if it were alone.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from snn_runtime.errors import DeviceError, ResourceError
+from snn_runtime.graph.reference import Spikes
+from snn_runtime.image import Pixels
+from snn_runtime.model import Model
+from snn_serve.limits import Limits
+from snn_serve.metrics import Metrics
+from snn_serve.refusal import Refusal
+
+FULL_FOR = 5.0
+"""Seconds after which a queue that stays full makes a server unready."""
+LOOK_EVERY = 10.0
+"""Seconds between pictures whose spikes are counted for the metrics."""
+
+Logits: TypeAlias = npt.NDArray[np.float32]
+Pictures: TypeAlias = npt.NDArray[np.uint8]
+T = TypeVar("T")
+
+
+@dataclass
+class _Job:
+    images: Pictures
+    """`[n, H, W, 3]`, n at most a batch."""
+    answer: "asyncio.Future[Logits]"
+    since: float = field(default_factory=time.monotonic)
+
+
+class Batcher:
+    """One model, its engine in one thread, and the pictures that wait for it."""
+
+    def __init__(self, name: str, model: Model, limits: Limits, metrics: Metrics) -> None:
+        self.name, self.model = name, model
+        self.lost = False
+        """Whether the engine's device is gone."""
+        self._limits, self._metrics = limits, metrics
+        self._jobs: deque[_Job] = deque()
+        self._arrived = asyncio.Event()
+        self._waiting = 0
+        self._full_since: float | None = None
+        self._looked = -LOOK_EVERY
+        self._thread = ThreadPoolExecutor(1, f"engine-{name}")
+        self._task = asyncio.create_task(self._run())
+
+    @property
+    def ready(self) -> bool:
+        full = self._full_since
+        return not self.lost and (full is None or time.monotonic() - full < FULL_FOR)
+
+    @contextmanager
+    def admitted(self, count: int) -> Iterator[None]:
+        """Hold the places of `count` pictures.
+
+        Raises:
+            Refusal: 503, there are not so many left; 413, there never are.
+        """
+        if count > self._limits.queue:
+            most = self._limits.queue
+            raise Refusal(413, "too_many_images", f"{count} images at once, at most {most}")
+        if self._waiting + count > self._limits.queue:
+            if self._full_since is None:
+                self._full_since = time.monotonic()
+            raise Refusal(503, "busy", "more pictures wait than may: try again in a second")
+        self._full_since = None
+        self._hold(count)
+        try:
+            yield
+        finally:
+            self._hold(-count)
+
+    def _hold(self, count: int) -> None:
+        self._waiting += count
+        self._metrics.waiting.labels(self.name).set(self._waiting)
+
+    async def logits(self, images: Pictures) -> Logits:
+        """Return `[N, classes]` for images of the network's size, uint8 `[N, H, W, 3]`."""
+        jobs = []
+        for start in range(0, len(images), self._limits.batch):
+            piece = images[start : start + self._limits.batch]
+            jobs.append(_Job(piece, asyncio.get_running_loop().create_future()))
+        self._jobs.extend(jobs)
+        self._arrived.set()
+        try:
+            return np.concatenate([await job.answer for job in jobs])
+        finally:
+            for job in jobs:  # where one failed, or nobody waits any more
+                job.answer.cancel()
+
+    async def spikes(self, image: Pixels) -> dict[str, Spikes]:
+        """Return the spikes of every population for one image, each `[C, H, W]` or `[O]`."""
+        spikes = await self._in_thread(self.model.backend.spikes, image[np.newaxis])
+        alone = {name: sent[0] for name, sent in spikes.items()}
+        self._metrics.saw_spikes(self.name, alone)
+        return alone
+
+    async def close(self) -> None:
+        """Wait for the pictures that are waiting, then let the engine go."""
+        while self._waiting:
+            await asyncio.sleep(0.05)
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        self._thread.shutdown(wait=False)
+
+    async def _in_thread(self, work: Callable[[Pictures], T], images: Pictures) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, images)
+
+    async def _run(self) -> None:
+        while True:
+            batch = await self._next_batch()
+            if batch:
+                await self._compute(batch)
+            if batch and not self._jobs and time.monotonic() - self._looked > LOOK_EVERY:
+                self._looked = time.monotonic()
+                with suppress(ResourceError, DeviceError):  # only a figure is lost
+                    await self.spikes(batch[0].images[0])
+
+    async def _next_batch(self) -> list[_Job]:
+        """Take what waits, up to a batch; wait for the first, and for others as long as allowed."""
+        while not self._jobs:
+            self._arrived.clear()
+            await self._arrived.wait()
+        until = self._jobs[0].since + self._limits.batch_delay
+        while (left := until - time.monotonic()) > 0 and self._images < self._limits.batch:
+            self._arrived.clear()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), left)
+        batch: list[_Job] = []
+        room = self._limits.batch
+        while self._jobs and len(self._jobs[0].images) <= room:
+            job = self._jobs.popleft()
+            if not job.answer.done():  # else its deadline is over
+                batch.append(job)
+                room -= len(job.images)
+        return batch
+
+    @property
+    def _images(self) -> int:
+        return sum(len(job.images) for job in self._jobs)
+
+    async def _compute(self, jobs: list[_Job]) -> None:
+        begun = time.monotonic()
+        for job in jobs:
+            self._metrics.queue_seconds.labels(self.name).observe(begun - job.since)
+        images = np.concatenate([job.images for job in jobs])
+        try:
+            logits = await self._in_thread(self.model.logits, images)
+        except ResourceError as error:
+            if len(jobs) == 1:
+                _fail(jobs, error)
+            else:  # memory that a batch lacks may do for each alone
+                for job in jobs:
+                    await self._compute([job])
+            return
+        except Exception as error:
+            self.lost |= isinstance(error, DeviceError)
+            _fail(jobs, error)
+            return
+        self._metrics.batch_size.labels(self.name).observe(len(images))
+        self._metrics.engine_seconds.labels(self.name).observe(time.monotonic() - begun)
+        ends = np.cumsum([len(job.images) for job in jobs])[:-1]
+        for job, rows in zip(jobs, np.split(logits, ends), strict=True):
+            if not job.answer.done():
+                job.answer.set_result(rows)
+
+
+def _fail(jobs: list[_Job], error: Exception) -> None:
+    for job in jobs:
+        if not job.answer.done():
+            job.answer.set_exception(error)

@@ -1,0 +1,150 @@
+"""Bodies of requests: whole, in time, within limits; and the picture that one holds."""
+
+import base64
+import binascii
+import json
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from snn_serve.limits import Limits
+from snn_serve.refusal import Refusal, bad_request
+
+PATIENCE = 2.0
+"""Seconds before a body's rate counts."""
+
+
+class Bodies:
+    """Reads bodies, and knows what all of them hold together."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._held = 0
+
+    @contextmanager
+    def room(self) -> Iterator["Room"]:
+        """Account for one body for as long as it is needed."""
+        room = Room()
+        try:
+            yield room
+        finally:
+            self._held -= room.size
+
+    async def read(self, request: Request, room: "Room") -> bytes:
+        """Return the body of a request.
+
+        Raises:
+            Refusal: 400, 408, 413, 415 or 503.
+        """
+        encoding = request.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise Refusal(415, "encoding", "content-encoding: expected none", close=True)
+        length = request.headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > self._limits.max_bytes:
+            raise self._too_large()
+        try:
+            with anyio.fail_after(self._limits.body_seconds):
+                return b"".join([piece async for piece in self._pieces(request, room)])
+        except TimeoutError as error:
+            raise _slow() from error
+
+    async def _pieces(self, request: Request, room: "Room") -> AsyncGenerator[bytes, None]:
+        begun = time.monotonic()
+        async for piece in request.stream():
+            room.size += len(piece)
+            self._held += len(piece)
+            if room.size > self._limits.max_bytes:
+                raise self._too_large()
+            if self._held > self._limits.held_bytes:
+                raise Refusal(503, "busy", "too many bytes of others are waiting", close=True)
+            passed = time.monotonic() - begun
+            if passed > PATIENCE and room.size < passed * self._limits.body_rate:
+                raise _slow()
+            yield piece
+
+    def _too_large(self) -> Refusal:
+        most = self._limits.max_bytes
+        return Refusal(413, "too_many_bytes", f"a body has at most {most:,} bytes", close=True)
+
+
+class Room:
+    """Bytes that one body takes."""
+
+    size = 0
+
+
+def _slow() -> Refusal:
+    return Refusal(408, "slow_body", "the body came too slowly", close=True)
+
+
+def parsed_json(data: bytes) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Raises:
+        Refusal: 400.
+    """
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise bad_request("the body is no JSON") from error
+    if not isinstance(value, dict):
+        raise bad_request("the body is no JSON object")
+    return value
+
+
+def from_base64(text: object) -> bytes:
+    """Return what base64 stands for.
+
+    Raises:
+        Refusal: 400.
+    """
+    try:
+        if isinstance(text, str):
+            return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        pass
+    raise bad_request("a picture in JSON is a string of base64")
+
+
+async def picture_of(request: Request, body: bytes) -> bytes:
+    """Return the bytes of the one picture that a body holds.
+
+    Multipart holds it as its only file, JSON in base64 under `image`; any other body is it.
+
+    Raises:
+        Refusal: 400.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        fields = parsed_json(body)
+        if fields.keys() != {"image"}:
+            raise bad_request('JSON is {"image": "<base64>"}')
+        return from_base64(fields["image"])
+    if kind == "multipart/form-data":
+        return await _only_file(request, body)
+    return body
+
+
+async def _only_file(request: Request, body: bytes) -> bytes:
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    parser = MultiPartParser(request.headers, whole(), max_files=1, max_fields=8)
+    parser.spool_max_size = len(body) + 1  # in memory: there may be no disk to write to
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError, ValueError) as error:
+        raise bad_request("the multipart body cannot be read, or has several files") from error
+    try:
+        files = [value for value in form.values() if isinstance(value, UploadFile)]
+        if len(files) != 1:
+            raise bad_request("the multipart body has no file")
+        return bytes(await files[0].read())
+    finally:
+        await form.close()

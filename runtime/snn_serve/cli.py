@@ -1,0 +1,170 @@
+"""The command `snn-serve`: the flags, what they may not be together, and the two checks."""
+
+import argparse
+import ipaddress
+import json
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from snn_runtime.command import run_command, say
+from snn_runtime.door import read
+from snn_runtime.errors import BusyError, InputError, UsageError
+from snn_runtime.flags import Parser, Rule, add_engine, whole_number
+from snn_serve import PROGRAM
+from snn_serve.limits import Limits, with_limits
+
+EXAMPLES = """examples:
+  snn-serve                               the bundled model on http://127.0.0.1:8000
+  snn-serve --models models/              every models/NAME.onnx under its name
+  snn-serve --host 0.0.0.0 --token-file token --tls-cert cert.pem --tls-key key.pem
+  snn-serve --limit queue=16 body_seconds=5
+  snn-serve --check --models models/      would it start? load and prove all models, then end
+  snn-serve --probe                       is the one that runs here ready?
+  curl --data-binary @cat.jpg http://127.0.0.1:8000/predict
+
+SIGHUP reads the models again; one that does not prove itself leaves the old one in place. SIGTERM
+answers what has begun, then ends with 0. Limits and their defaults: docs/reference/serving.md."""
+
+SHORTEST_TOKEN = 16
+
+RULES = (
+    Rule(("tls_key",), lambda args: args.tls_cert, "is for --tls-cert, and there is none"),
+    Rule(("tls_cert",), lambda args: args.tls_key or args.probe, "needs --tls-key"),
+    Rule(("models",), lambda args: not args.model, "and --model exclude each other"),
+    Rule(
+        ("plain_http",),
+        lambda args: not _is_loopback(args.host) and not args.tls_cert,
+        "is for another address than loopback, and without --tls-cert",
+    ),
+    Rule(
+        ("model", "models", "backend", "device", "precision", "threads", "limit", "token_file",
+         "tls_key", "plain_http", "check"),
+        lambda args: not args.probe,
+        "is for a server, and --probe starts none",
+    ),
+)  # fmt: skip
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line.
+
+    Raises:
+        UsageError: `usage`.
+    """
+    parser = Parser(PROGRAM, "Answer pictures over HTTP.", EXAMPLES, RULES)
+    add = parser.add_argument
+    add("--model", type=Path, metavar="PATH", help="model.onnx (default: the bundled one)")
+    add("--models", type=Path, metavar="DIR", help="several: every NAME.onnx of a folder")
+    add_engine(parser)
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help="default: %(default)s")
+    add("--port", type=whole_number(0, 65535), default=8000, metavar="N",
+        help="0 is any that is free (default: %(default)s)")  # fmt: skip
+    add("--token-file", type=Path, metavar="PATH",
+        help="whose text clients send as Authorization: Bearer TEXT")  # fmt: skip
+    add("--tls-cert", type=Path, metavar="PATH", help="certificate chain, PEM")
+    add("--tls-key", type=Path, metavar="PATH", help="its key, PEM")
+    add("--plain-http", action="store_true",
+        help="no TLS on an address that is not loopback: a proxy adds it")  # fmt: skip
+    add(
+        "--limit", nargs="+", default=[], metavar="NAME=VALUE", help="see docs/reference/serving.md"
+    )
+    add("--check", action="store_true", help="load and prove all models, then end")
+    add("--probe", action="store_true", help="ask the server at --host and --port if it is ready")
+    args = parser.read(argv)
+    if not args.probe:
+        _check_reach(args)
+    return args
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the command line says and return the exit code."""
+    if args.probe:
+        return _probe(args)
+    limits: Limits = with_limits(args.limit)
+    token = None if args.token_file is None else _token(args.token_file)
+    # Not before, so that --help needs no package of the extra.
+    from snn_serve.models import Source
+    from snn_serve.server import Place, serve
+
+    source = Source(
+        args.model, args.models, args.backend, args.device, args.precision, args.threads
+    )
+    place = Place(args.host, args.port, token, args.tls_cert, args.tls_key)
+    if not args.check:
+        return serve(source, place, limits)
+    place.check_tls()
+    for name, path in source.found().items():
+        say(f"{PROGRAM}: model {name} proved itself ({source.loaded(path).engine})")
+    place.opened().close()
+    say(f"{PROGRAM}: would listen on {place.scheme}://{args.host}:{args.port}")
+    return 0
+
+
+def main() -> int:
+    """Run `snn-serve`."""
+    return run_command(PROGRAM, lambda: run(parse_args(None)))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        raise UsageError("usage", f"--host {host}: expected an IP address") from None
+
+
+def _check_reach(args: argparse.Namespace) -> None:
+    """Strangers are kept out: where others can reach the server they need a token, unseen."""
+    if _is_loopback(args.host):
+        return
+    if args.token_file is None:
+        raise UsageError("usage", f"--host {args.host} can be reached by others: give --token-file")
+    if args.tls_cert is None and not args.plain_http:
+        raise UsageError(
+            "usage",
+            f"--host {args.host} would send the token unencrypted: give --tls-cert and --tls-key, "
+            "or --plain-http where a proxy adds TLS",
+        )
+
+
+def _token(path: Path) -> str:
+    try:
+        text = read(path, 4096).decode("ascii").strip()
+    except InputError as error:
+        raise UsageError("bad_token", f"--token-file {path}: {error.message}") from error
+    except UnicodeDecodeError:
+        text = ""
+    if len(text) < SHORTEST_TOKEN or not text.isprintable() or " " in text:
+        raise UsageError(
+            "bad_token",
+            f"--token-file {path}: expected one word of ASCII, at least {SHORTEST_TOKEN} "
+            "characters; openssl rand -hex 32 makes one",
+        )
+    return text
+
+
+def _probe(args: argparse.Namespace) -> int:
+    """Ask a running server.
+
+    Raises:
+        BusyError: `not_ready`.
+    """
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(args.host, args.host)
+    shown = f"[{host}]" if ":" in host else host
+    scheme = "https" if args.tls_cert else "http"
+    url = f"{scheme}://{shown}:{args.port}/v2/health/ready"
+    # Whose certificate it is has been settled: this asks an address of our own, and sends nothing.
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    )
+    try:
+        with opener.open(url, timeout=5) as answer:
+            if json.load(answer) == {"ready": True}:
+                return 0
+    except (OSError, ValueError) as error:
+        raise BusyError("not_ready", f"{url}: {getattr(error, 'reason', error)}") from error
+    raise BusyError("not_ready", f"{url}: no snn-serve answers there")

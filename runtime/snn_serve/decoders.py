@@ -1,0 +1,136 @@
+"""Decoding in processes of their own: whatever a picture does to one, the server goes on.
+
+A decoder that dies, or takes too long, is replaced, and its picture is tried once more: it may
+have been somebody else's fault. The second death is the picture's.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+
+import anyio
+import numpy as np
+
+from snn_runtime.errors import InputError
+from snn_runtime.graph.ends import Image
+from snn_runtime.image import Prepared
+from snn_runtime.machine.children import child_environment
+from snn_serve.limits import Limits
+from snn_serve.metrics import Metrics
+
+# The current folder, which -c would put first, may hold modules of anybody's.
+_PROGRAM = "import sys; sys.path = [*filter(None, sys.path)]; " + (
+    "from snn_serve.decoder import main; main()"
+)
+_TRIES = 2
+
+
+class Decoders:
+    """As many decoders as the limits say, each started when it is first needed."""
+
+    def __init__(
+        self, limits: Limits, metrics: Metrics, command: Sequence[str] | None = None
+    ) -> None:
+        arguments = (limits.max_bytes, limits.max_pixels, limits.decode_memory)
+        self._command = command or [sys.executable, "-c", _PROGRAM, *map(str, arguments)]
+        self._seconds = limits.decode_seconds
+        self._metrics = metrics
+        self._all = {_Child(self._command) for _ in range(limits.decoders)}
+        self._free: asyncio.LifoQueue[_Child] = asyncio.LifoQueue()
+        for child in self._all:
+            self._free.put_nowait(child)
+
+    async def start(self) -> None:
+        """Start all of them, so that no picture waits for it."""
+        await asyncio.gather(*(child.start() for child in self._all))
+
+    def end(self) -> None:
+        """End all, whatever they are at."""
+        for child in self._all:
+            child.end()
+
+    async def close(self) -> None:
+        """End all, and wait until they are gone."""
+        self.end()
+        await asyncio.gather(*(child.gone() for child in self._all))
+
+    async def prepare(self, data: bytes, image: Image) -> Prepared:
+        """Return a picture as a network takes it, and the warnings about it.
+
+        Raises:
+            InputError: as `image.prepare`; `decoder_lost`: the picture ends its decoder;
+                `slow_picture`: it takes too long.
+        """
+        with self._metrics.decoding.track_inprogress():
+            for _ in range(_TRIES):
+                try:
+                    return await self._tried(data, image)
+                except (asyncio.IncompleteReadError, OSError):
+                    continue
+        raise InputError("decoder_lost", "ends the process that decodes it")
+
+    async def _tried(self, data: bytes, image: Image) -> Prepared:
+        child, sound = await self._free.get(), False
+        try:
+            with anyio.move_on_after(self._seconds):
+                answer = await child.ask(data, image)
+                sound = True
+        finally:
+            if not sound:
+                child.end()  # the next picture starts it again
+                self._metrics.decoders_lost.inc()
+            self._free.put_nowait(child)
+        if not sound:
+            raise InputError("slow_picture", f"takes more than {self._seconds:g} s to decode")
+        if isinstance(answer, InputError):
+            raise answer
+        return answer
+
+
+class _Child:
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+        self._process: asyncio.subprocess.Process | None = None
+        self._ended = False
+
+    async def start(self) -> asyncio.subprocess.Process:
+        if self._process is None or self._ended or self._process.returncode is not None:
+            await self.gone()
+            self._ended = False
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,  # where libtiff writes
+                env=child_environment() | {"OPENBLAS_NUM_THREADS": "1"},
+                start_new_session=True,  # Ctrl-C is for the server, which drains first
+            )
+            assert self._process.stdout is not None
+            await self._process.stdout.readexactly(1)
+        return self._process
+
+    def end(self) -> None:
+        self._ended = True
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+    async def gone(self) -> None:
+        if self._process is not None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            await self._process.wait()
+
+    async def ask(self, data: bytes, image: Image) -> Prepared | InputError:
+        process = await self.start()
+        assert process.stdin is not None and process.stdout is not None
+        size = {"height": image.height, "width": image.width, "fit": image.fit}
+        process.stdin.write(json.dumps({"length": len(data), **size}).encode() + b"\n")
+        process.stdin.write(data)
+        await process.stdin.drain()
+        head = json.loads(await process.stdout.readuntil(b"\n"))
+        if "code" in head:
+            return InputError(str(head["code"]), str(head["message"]))
+        pixels = await process.stdout.readexactly(image.height * image.width * 3)
+        array = np.frombuffer(pixels, np.uint8).reshape(image.height, image.width, 3)
+        return array, tuple(map(str, head["warnings"]))

@@ -1,0 +1,157 @@
+"""What every request passes: who may ask, how it is counted, and what an error says."""
+
+import hmac
+import ipaddress
+import json
+import logging
+import re
+import secrets
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from snn_runtime.errors import SnnError
+from snn_serve.metrics import Metrics
+from snn_serve.refusal import Refusal, refusal_of
+
+PUBLIC = ("/v2/health/live", "/v2/health/ready")
+"""Paths that need no token: what orchestrators probe."""
+SAFE = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may ask."""
+
+    token: str | None
+    """None: whoever reaches a loopback address, by one of its names."""
+
+    def check(self, path: str, headers: Headers) -> None:
+        """Refuse what another site's page sends from a browser, and who lacks the token.
+
+        Raises:
+            Refusal: 401 or 403.
+        """
+        host = headers.get("host", "")
+        if self.token is None and not _is_loopback(host):
+            # A name that an attacker's DNS points here would make a page of theirs one of ours.
+            raise Refusal(
+                403, "forbidden_host", "the host is not a name of this machine's loopback"
+            )
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2] != host:
+            raise Refusal(403, "forbidden_origin", "pages of other sites may not ask")
+        if self.token is None or path in PUBLIC:
+            return
+        given = headers.get("authorization", "").encode()
+        if not hmac.compare_digest(given, b"Bearer " + self.token.encode()):
+            raise Refusal(401, "token", "authorization: expected Bearer and the server's token")
+
+
+def _is_loopback(host: str) -> bool:
+    name = re.sub(r":\d+$", "", host).strip("[]")
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+class Gate:
+    """The outermost application."""
+
+    def __init__(
+        self, app: ASGIApp, access: Access, metrics: Metrics, leaving: Callable[[], bool]
+    ) -> None:
+        self._app, self._access, self._metrics = app, access, metrics
+        self._leaving = leaving
+        """Whether the server drains: connections are then not kept."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun, headers = time.perf_counter(), Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _ID.fullmatch(given) else secrets.token_hex(8)
+        status = 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                added = MutableHeaders(scope=message)
+                added.update({**SAFE, "x-request-id": request_id})
+                if self._leaving():
+                    added["connection"] = "close"
+            await send(message)
+
+        try:
+            self._access.check(scope["path"], headers)
+            await self._app({**scope, "app": self}, receive, sending)
+        except ClientDisconnect:
+            status = 499
+        except Exception as error:
+            refusal = _refusal(error, request_id)
+            if status == 0:
+                await error_response(refusal, request_id)(scope, receive, sending)
+        finally:
+            route = _route(scope["path"])
+            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.request_seconds.labels(route).observe(time.perf_counter() - begun)
+
+
+def _route(path: str) -> str:
+    """The label of a path in the metrics: few, whatever strangers ask for."""
+    if path.endswith("/infer"):
+        return "infer"
+    first = path.split("/")[1] if path.startswith("/") else ""
+    return first if first in ("predict", "v2", "metrics", "models") else "other"
+
+
+def _refusal(error: Exception, request_id: str) -> Refusal:
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, HTTPException):
+        names = {404: "no such page", 405: "this page does not answer this method"}
+        message = names.get(error.status_code, "the request cannot be answered")
+        return Refusal(error.status_code, f"http_{error.status_code}", message)
+    if not isinstance(error, SnnError):
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            _log.error("request %s: %s", request_id, line)
+        return Refusal(500, "internal", "internal error; the server's log has more under this id")
+    refusal = refusal_of(error)
+    if refusal.status >= 500:
+        _log.error("request %s: %s", request_id, error)
+    return refusal
+
+
+def error_response(refusal: Refusal, request_id: str) -> Response:
+    """Return what a client reads of a refusal."""
+    fields = {"error": refusal.message, "code": refusal.code, "request_id": request_id}
+    return json_response(fields, refusal.status, refusal.headers)
+
+
+def json_response(
+    fields: Any, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """Return a JSON body; a number that JSON has not is an error of ours."""
+    body = json.dumps(fields, allow_nan=False).encode()
+    return Response(body, status, headers, media_type="application/json")

@@ -1,0 +1,70 @@
+"""What the server counts, in the text form of Prometheus."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_BATCHES = (1, 2, 4, 8, 16, 32, 64)
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """Counters, gauges and histograms of one server."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+
+        def histogram(name: str, what: str, label: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(name, what, [label], buckets=buckets, registry=registry)
+
+        self.requests = Counter(
+            "snn_requests", "Requests answered.", ["route", "status"], registry=registry
+        )
+        self.request_seconds = histogram(
+            "snn_request_seconds", "From the head of a request to its answer.", "route", _SECONDS
+        )
+        self.decode_seconds = histogram(
+            "snn_decode_seconds", "Decoding of a picture, with its wait.", "model", _SECONDS
+        )
+        self.queue_seconds = histogram(
+            "snn_queue_seconds", "Wait of a picture for the engine.", "model", _SECONDS
+        )
+        self.engine_seconds = histogram(
+            "snn_engine_seconds", "The engine, a batch.", "model", _SECONDS
+        )
+        self.batch_size = histogram(
+            "snn_batch_size", "Pictures that the engine was given at once.", "model", _BATCHES
+        )
+        self.waiting = Gauge(
+            "snn_waiting", "Pictures between admission and answer.", ["model"], registry=registry
+        )
+        self.decoding = Gauge("snn_decoding", "Pictures at the decoders.", registry=registry)
+        self.decoders_lost = Counter(
+            "snn_decoders_lost", "Decoders that ended or were ended.", registry=registry
+        )
+        self.spike_rate = Gauge(
+            "snn_spike_rate",
+            "Part of a layer's neurons that fired for the last picture looked at.",
+            ["model", "layer"],
+            registry=registry,
+        )
+
+    def saw_spikes(self, model: str, spikes: Mapping[str, npt.NDArray[np.uint8]]) -> None:
+        """Remember the firing rates of one picture."""
+        for layer, sent in spikes.items():
+            self.spike_rate.labels(model, layer).set(float(np.count_nonzero(sent)) / sent.size)
+
+    def text(self) -> bytes:
+        """Return what Prometheus reads."""
+        return bytes(generate_latest(self.registry))

@@ -1,0 +1,146 @@
+"""The models that a server has: found at its start, read again at SIGHUP, never named by a client's
+path."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from snn_runtime.engines.choice import BackendName, Precision
+from snn_runtime.errors import InputError, ModelError, SnnError, UsageError
+from snn_runtime.model import Model, load
+from snn_serve.batcher import Batcher
+from snn_serve.limits import Limits
+from snn_serve.metrics import Metrics
+from snn_serve.refusal import Refusal
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+DEFAULT = "default"
+"""Name of the one model of a server that has no folder of them."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where models come from, and how they are run."""
+
+    file: Path | None = None
+    """One model; None is the bundled one."""
+    folder: Path | None = None
+    """Several: every `*.onnx` in it, by its name."""
+    backend: BackendName = "auto"
+    device: str = "auto"
+    precision: Precision = "auto"
+    threads: int | None = None
+
+    def found(self) -> dict[str, Path | None]:
+        """Return the files by the names of their models; None is the bundled one.
+
+        Raises:
+            UsageError: `bad_model_name`.
+            ModelError: `no_models`.
+        """
+        if self.folder is None:
+            return {DEFAULT: self.file}
+        paths = sorted(self.folder.glob("*.onnx"))
+        if not paths:
+            raise ModelError("no_models", f"{self.folder}: no folder with files *.onnx")
+        for path in paths:
+            if not NAME.fullmatch(path.stem):
+                raise UsageError(
+                    "bad_model_name",
+                    f"{path}: a model's name has at most 64 of a-z, 0-9, _ and -, and begins with "
+                    "a letter or a digit",
+                )
+        return {path.stem: path for path in paths}
+
+    def loaded(self, path: Path | None) -> Model:
+        """Return a model whose engine has proved itself, a large one too.
+
+        Raises:
+            SnnError: as `model.load`; the message begins with the path.
+        """
+        try:
+            model = load(
+                path,
+                backend=self.backend,
+                device=self.device,
+                precision=self.precision,
+                threads=self.threads,
+            )
+        except InputError as error:  # a file that cannot be read, here a model
+            raise ModelError("unreadable", f"{path}: {error.message}") from error
+        if not model.self_tested:
+            model.self_test()
+        return model
+
+
+class Models:
+    """Every model by its name, with the pictures that wait for it."""
+
+    def __init__(self, source: Source, limits: Limits, metrics: Metrics) -> None:
+        self._source, self._limits, self._metrics = source, limits, metrics
+        self._by_name: dict[str, Batcher] = {}
+        self._reloading = asyncio.Lock()
+
+    def add(self, loaded: Iterable[tuple[str, Model]]) -> None:
+        """Serve these models, in place of those that have their names."""
+        for name, model in loaded:
+            before = self._by_name.get(name)
+            self._by_name[name] = Batcher(name, model, self._limits, self._metrics)
+            self._leave(before)
+
+    def _leave(self, batcher: Batcher | None) -> None:
+        if batcher is not None:  # it answers what it has; its task keeps it until then
+            self._leaving = asyncio.create_task(batcher.close())
+
+    def __iter__(self) -> Iterator[Batcher]:
+        return iter(self._by_name.values())
+
+    @property
+    def first(self) -> str:
+        """The model of a request that names none: `default`, or the first by name."""
+        return DEFAULT if DEFAULT in self._by_name else min(self._by_name)
+
+    def named(self, name: str | None) -> Batcher:
+        """Return a model.
+
+        Raises:
+            Refusal: 404.
+        """
+        batcher = self._by_name.get(self.first if name is None else name)
+        if batcher is None:
+            raise Refusal(404, "no_such_model", "there is no model of this name: see /v2/models")
+        return batcher
+
+    @property
+    def ready(self) -> bool:
+        return all(batcher.ready for batcher in self._by_name.values())
+
+    async def reload(self) -> None:
+        """Read every file again; a model that is refused, or does not prove itself, stays as it
+        was."""
+        async with self._reloading:
+            try:
+                found = self._source.found()
+            except SnnError as error:
+                _log.error("reload: %s; all models stay as they were", error)
+                return
+            for name, path in found.items():
+                try:
+                    model = await asyncio.to_thread(self._source.loaded, path)
+                except SnnError as error:
+                    _log.error("reload: model %s stays as it was: %s", name, error)
+                else:
+                    self.add([(name, model)])
+                    _log.info("reload: model %s (%s)", name, model.engine)
+            for name in self._by_name.keys() - found.keys():
+                self._leave(self._by_name.pop(name))
+                _log.info("reload: model %s is gone", name)
+
+    async def close(self) -> None:
+        """Wait for all pictures that wait."""
+        await asyncio.gather(*(batcher.close() for batcher in self._by_name.values()))

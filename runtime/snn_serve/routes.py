@@ -1,0 +1,180 @@
+"""What each path answers."""
+
+import asyncio
+import base64
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+import anyio
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+
+from snn_runtime.answer import Answer, rank
+from snn_runtime.graph.reference import Spikes
+from snn_serve import PROGRAM, inference
+from snn_serve.batcher import Batcher
+from snn_serve.bodies import Bodies, picture_of
+from snn_serve.decoders import Decoders
+from snn_serve.gate import json_response
+from snn_serve.limits import Limits
+from snn_serve.metrics import CONTENT_TYPE, Metrics
+from snn_serve.models import Models
+from snn_serve.refusal import Refusal, bad_request
+
+TOP = 5
+"""Labels of an answer, where nobody says."""
+
+
+class Routes:
+    """The paths of one server, and what they share."""
+
+    def __init__(
+        self, limits: Limits, models: Models, decoders: Decoders, metrics: Metrics
+    ) -> None:
+        self._limits, self._models, self._decoders = limits, models, decoders
+        self._metrics = metrics
+        self._bodies = Bodies(limits)
+        self.leaving = False
+        """Whether the server has been told to end."""
+
+    def router(self) -> Router:
+        """Return the application without its gate."""
+        model = "/v2/models/{name}"
+        routes = [
+            Route("/predict", self.predict, methods=["POST"]),
+            Route("/metrics", self.metrics),
+            Route("/v2", self.server),
+            Route("/v2/health/live", self.live),
+            Route("/v2/health/ready", self.ready),
+            Route("/v2/models", self.models),
+        ]
+        for place in (model, f"{model}/versions/{{version}}"):
+            routes.append(Route(place, self.model))
+            routes.append(Route(f"{place}/ready", self.model_ready))
+            routes.append(Route(f"{place}/infer", self.infer, methods=["POST"]))
+        return Router(routes, redirect_slashes=False)
+
+    async def predict(self, request: Request) -> Response:
+        """One picture: its labels as snn-infer gives them, and if asked the spikes."""
+        name, top, shown = _wishes(request)
+        self._models.named(name)
+        with self._bodies.room() as room:
+            body = await self._bodies.read(request, room)
+            data = await picture_of(request, body)
+            batcher, begun = self._models.named(name), time.perf_counter()
+            with batcher.admitted(1), self._deadline():
+                image, warnings = await self._prepared(batcher, data)
+                logits = await batcher.logits(image[np.newaxis])
+                spikes = await batcher.spikes(image) if shown else None
+        model = batcher.model
+        answer = Answer(rank(logits, model.labels, top)[0], warnings)
+        taken = time.perf_counter() - begun
+        fields = {"model": batcher.name, "engine": model.engine, "seconds": round(taken, 6)}
+        layers = {} if spikes is None else {"layers": _layers(spikes)}
+        return json_response({"ok": True, **answer.record(), **fields, **layers})
+
+    async def infer(self, request: Request) -> Response:
+        """The protocol's tensors or pictures."""
+        self._named(request)
+        with self._bodies.room() as room:
+            body = await self._bodies.read(request, room)
+            batcher = self._named(request)
+            length = request.headers.get(inference.HEADER)
+            asked = inference.read(body, length, batcher.model.graph.image)
+            with batcher.admitted(asked.count), self._deadline():
+                images = asked.images
+                if images is None:
+                    tries = [self._prepared(batcher, picture) for picture in asked.pictures]
+                    images = np.stack([image for image, _ in await asyncio.gather(*tries)])
+                logits = await batcher.logits(images)
+        answer, split = inference.written(batcher.name, asked, logits, batcher.model.labels)
+        if split is None:
+            return Response(answer, media_type="application/json")
+        headers = {inference.HEADER: str(split)}
+        return Response(answer, headers=headers, media_type="application/octet-stream")
+
+    async def models(self, request: Request) -> Response:
+        """All models, for people and pages."""
+        return json_response(
+            {"default": self._models.first, "models": [*map(_about, self._models)]}
+        )
+
+    async def server(self, request: Request) -> Response:
+        extensions = ["binary_tensor_data"]
+        about = {"name": PROGRAM, "version": version("iir-snn"), "extensions": extensions}
+        return json_response(about)
+
+    async def model(self, request: Request) -> Response:
+        batcher = self._named(request)
+        return json_response(inference.metadata(batcher.name, batcher.model))
+
+    async def model_ready(self, request: Request) -> Response:
+        batcher = self._named(request)
+        self._check_ready(batcher.ready)
+        return json_response({"name": batcher.name, "ready": True})
+
+    async def live(self, request: Request) -> Response:
+        return json_response({"live": True})
+
+    async def ready(self, request: Request) -> Response:
+        self._check_ready(self._models.ready)
+        return json_response({"ready": True})
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(self._metrics.text(), media_type=CONTENT_TYPE)
+
+    def _check_ready(self, ready: bool) -> None:
+        if self.leaving or not ready:
+            raise Refusal(503, "not_ready", "the server ends, or is too busy, or lost its device")
+
+    def _named(self, request: Request) -> Batcher:
+        if request.path_params.get("version", inference.VERSION) != inference.VERSION:
+            raise Refusal(404, "no_such_model", "models have version 1 only")
+        return self._models.named(str(request.path_params["name"]))
+
+    async def _prepared(self, batcher: Batcher, data: bytes) -> Any:
+        with self._metrics.decode_seconds.labels(batcher.name).time():
+            return await self._decoders.prepare(data, batcher.model.graph.image)
+
+    @contextmanager
+    def _deadline(self) -> Iterator[None]:
+        try:
+            with anyio.fail_after(self._limits.answer_seconds):
+                yield
+        except TimeoutError as error:
+            raise Refusal(504, "deadline", "the answer took too long") from error
+
+
+def _wishes(request: Request) -> tuple[str | None, int, bool]:
+    """Model, labels of an answer, and whether spikes are shown: the parameters of `/predict`."""
+    given = request.query_params
+    if unknown := given.keys() - {"model", "top", "spikes"}:
+        raise bad_request(f"{len(unknown)} parameters not known: expected model, top, spikes")
+    top, spikes = given.get("top", str(TOP)), given.get("spikes", "false")
+    if not (top.isdecimal() and 0 < int(top) < 10**6) or spikes not in ("true", "false"):
+        raise bad_request("expected top from 1, and spikes true or false")
+    return given.get("model"), int(top), spikes == "true"
+
+
+def _about(batcher: Batcher) -> dict[str, Any]:
+    model = batcher.model
+    size = {"height": model.graph.image.height, "width": model.graph.image.width}
+    return {"name": batcher.name, "engine": model.engine, "labels": model.labels, "image": size}
+
+
+def _layers(spikes: Mapping[str, Spikes]) -> list[dict[str, Any]]:
+    """Each population's neurons in order, a bit each whether it fired, the first bit highest."""
+    return [
+        {
+            "name": name,
+            "shape": sent.shape,
+            "rate": float(np.count_nonzero(sent)) / sent.size,
+            "bits": base64.b64encode(np.packbits(sent != 0).tobytes()).decode(),
+        }
+        for name, sent in spikes.items()
+    ]

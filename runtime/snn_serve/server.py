@@ -1,0 +1,147 @@
+"""The running server: its socket, its signals, how it begins and how it ends."""
+
+import asyncio
+import functools
+import logging
+import os
+import signal
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from snn_runtime.errors import ResourceError, UsageError
+from snn_runtime.model import Model
+from snn_serve.connections import Connection, Server
+from snn_serve.decoders import Decoders
+from snn_serve.gate import Access, Gate
+from snn_serve.limits import Limits
+from snn_serve.metrics import Metrics
+from snn_serve.models import Models, Source
+from snn_serve.routes import Routes
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server listens, and how."""
+
+    host: str
+    port: int
+    """0: any that is free."""
+    token: str | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @property
+    def scheme(self) -> str:
+        return "http" if self.certificate is None else "https"
+
+    def opened(self) -> socket.socket:
+        """Return the listening socket.
+
+        Raises:
+            ResourceError: `cannot_listen`.
+        """
+        try:
+            family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+            return socket.create_server((self.host, self.port), family=family, backlog=1024)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ResourceError(
+                "cannot_listen", f"cannot listen on {self.host}, port {self.port}: {reason}"
+            ) from error
+
+    def check_tls(self) -> None:
+        """Raises: UsageError: `bad_tls`: certificate and key cannot be used."""
+        if self.certificate is not None:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key)
+            except (OSError, ssl.SSLError) as error:
+                reason = error.strerror or str(error)
+                raise UsageError("bad_tls", f"--tls-cert, --tls-key: {reason}") from error
+
+
+def serve(source: Source, place: Place, limits: Limits) -> int:
+    """Answer requests until a signal comes; return the exit code."""
+    place.check_tls()
+    models = {name: source.loaded(path) for name, path in source.found().items()}
+    listener = place.opened()
+    with listener:
+        return asyncio.run(_Running(source, place, limits).run(listener, models))
+
+
+class _Running:
+    def __init__(self, source: Source, place: Place, limits: Limits) -> None:
+        self._place, self._limits = place, limits
+        self._metrics = Metrics()
+        self._models = Models(source, limits, self._metrics)
+        self._decoders = Decoders(limits, self._metrics)
+        self._routes = Routes(limits, self._models, self._decoders, self._metrics)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, listener: socket.socket, models: dict[str, Model]) -> int:
+        self._models.add(models.items())
+        await self._decoders.start()
+        self._server = Server(self._config())
+        self._listen_to_signals()
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        for name, model in models.items():
+            _log.info("model %s (%s)", name, model.engine)
+        _log.info("listening on %s://%s:%d", self._place.scheme, shown, port)
+        await self._server.serve([listener])
+        await self._models.close()
+        await self._decoders.close()
+        _log.info("ended")
+        return 0
+
+    def _config(self) -> uvicorn.Config:
+        access = Access(self._place.token)
+        app = Gate(self._routes.router(), access, self._metrics, lambda: self._routes.leaving)
+        protocol: Any = functools.partial(Connection, self._limits)
+        certificate, key = self._place.certificate, self._place.key
+        return uvicorn.Config(
+            app,
+            http=protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=self._limits.keep_alive,
+            timeout_graceful_shutdown=self._limits.drain_seconds,
+            ssl_certfile=None if certificate is None else str(certificate),
+            ssl_keyfile=None if key is None else str(key),
+        )
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._leave, number)
+        loop.add_signal_handler(signal.SIGHUP, self._begin, self._models.reload)
+
+    def _begin(self, work: Callable[[], Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _leave(self, number: int) -> None:
+        """At the first signal be unready, answer what has begun, and end; at the second end now."""
+        if self._routes.leaving:
+            self._decoders.end()
+            os._exit(128 + number)
+        self._routes.leaving = True
+        _log.info("draining")
+        self._begin(self._stop)
+
+    async def _stop(self) -> None:
+        await asyncio.sleep(self._limits.grace_seconds)
+        self._server.should_exit = True

@@ -1,0 +1,130 @@
+"""The Open Inference Protocol, asked by its public client."""
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.http as triton
+from serving import PHOTOS, Running
+
+import snn_runtime
+from snn_runtime.model import Model
+
+OUTPUTS = ("logits", "probabilities", "labels")
+NAMES = ("cat.jpg", "dog.jpg", "moose.jpg")
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return snn_runtime.load(threads=1)
+
+
+@pytest.fixture
+def client(server: Running) -> Any:
+    client = triton.InferenceServerClient(f"127.0.0.1:{server.port}")
+    yield client
+    client.close()
+
+
+def images(model: Model) -> Any:
+    return np.stack([model.prepare(PHOTOS / name)[0] for name in NAMES])
+
+
+def test_what_there_is(client: Any, model: Model) -> None:
+    assert client.is_server_live() and client.is_server_ready()
+    assert client.is_model_ready("default") and client.is_model_ready("default", "1")
+    assert not client.is_model_ready("other") and not client.is_model_ready("default", "2")
+    assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+    about = client.get_model_metadata("default")
+    assert about["inputs"] == [{"name": "images", "datatype": "UINT8", "shape": [-1, 32, 32, 3]}]
+    assert [each["name"] for each in about["outputs"]] == list(OUTPUTS)
+
+
+@pytest.mark.parametrize("binary_input", [True, False])
+@pytest.mark.parametrize("binary_output", [True, False])
+@pytest.mark.parametrize("encoded", [True, False])
+def test_every_way_gives_the_same_bits(
+    client: Any, model: Model, binary_input: bool, binary_output: bool, encoded: bool
+) -> None:
+    pictures = [(PHOTOS / name).read_bytes() for name in NAMES]
+    if encoded:
+        elements = pictures if binary_input else [base64.b64encode(each) for each in pictures]
+        value: Any = np.array(elements, object)
+    else:
+        value = images(model)
+    given = triton.InferInput("images", value.shape, "BYTES" if encoded else "UINT8")
+    given.set_data_from_numpy(value, binary_data=binary_input)
+    asked = [triton.InferRequestedOutput(name, binary_data=binary_output) for name in OUTPUTS]
+    answer = client.infer("default", [given], outputs=asked, request_id="seven")
+    assert answer.get_response()["id"] == "seven"
+    assert np.array_equal(answer.as_numpy("logits"), model.logits(images(model)))
+    answers = model.classify([PHOTOS / name for name in NAMES])
+    labels = [label.decode() if binary_output else label for label in answer.as_numpy("labels")]
+    assert labels == [each.label for each in answers]
+    for row, each in zip(answer.as_numpy("probabilities"), answers, strict=True):
+        assert all(row[p.index] == p.probability for p in each.predictions)
+
+
+def test_all_outputs_where_none_is_named(client: Any, model: Model) -> None:
+    given = triton.InferInput("images", [1, 32, 32, 3], "UINT8")
+    given.set_data_from_numpy(images(model)[:1])
+    answer = client.infer("default", [given])
+    assert {each["name"] for each in answer.get_response()["outputs"]} == set(OUTPUTS)
+
+
+def body(**changed: Any) -> bytes:
+    given = {"name": "images", "datatype": "UINT8", "shape": [1, 32, 32, 3], "data": [0] * 3072}
+    return json.dumps({"inputs": [{**given, **changed}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("sent", "length"),
+    [
+        (b"", None),
+        (b"[]", None),
+        (b"{}", None),
+        (b'{"inputs": [1]}', None),
+        (b'{"inputs": [], "parameters": 1}', None),
+        (body(name="input"), None),
+        (body(shape=[1, 32, 32]), None),
+        (body(shape=[-1, 32, 32, 3]), None),
+        (body(shape=[True, 32, 32, 3]), None),
+        (body(shape=[2**40, 32, 32, 3]), None),
+        (body(datatype="FP32"), None),
+        (body(data=[256] * 3072), None),
+        (body(data=[-1] * 3072), None),
+        (body(data=[0.5] * 3072), None),
+        (body(data=[0] * 3071), None),
+        (body(data=[[0, 1], [0]]), None),
+        (body(data="abc"), None),
+        (body(data=["a"] * 3072), None),
+        (body(parameters={"binary_data_size": 5}), None),
+        (body(parameters={"binary_data_size": "5"}), None),
+        (body(parameters=[]), None),
+        (body(datatype="BYTES", shape=[1], data=[5]), None),
+        (body(datatype="BYTES", shape=[2], data=["aa=="]), None),
+        (body(), "100000"),
+        (body(), "-1"),
+        (body() + b"rest", str(len(body()))),
+        (body(datatype="BYTES", shape=[1], parameters={"binary_data_size": 5}) + b"\xff\0\0\0a",
+         str(len(body(datatype="BYTES", shape=[1], parameters={"binary_data_size": 5})))),
+    ],
+)  # fmt: skip
+def test_what_is_malformed_is_refused(server: Running, sent: bytes, length: str | None) -> None:
+    headers = {} if length is None else {"inference-header-content-length": length}
+    status, _, text = server.ask("/v2/models/default/infer", sent, headers)
+    assert status == 400 and json.loads(text)["code"] == "bad_request"
+
+
+def test_a_picture_among_others_that_is_none(server: Running) -> None:
+    sent = body(datatype="BYTES", shape=[1], data=["aaaa"])
+    assert server.ask("/v2/models/default/infer", sent)[0] == 422
+    assert server.ask("/v2/models/other/infer", sent)[0] == 404
+    assert server.ask("/v2/models/default/versions/2/infer", sent)[0] == 404
+
+
+def test_more_images_than_may_wait(server: Running) -> None:
+    many = body(shape=[65, 32, 32, 3], data=[0] * (65 * 3072))
+    assert server.ask("/v2/models/default/infer", many)[0] == 413

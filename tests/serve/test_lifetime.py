@@ -1,0 +1,191 @@
+"""Beginning, reading models again, ending; who may ask."""
+
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from serving import CAT, PATIENCE, Running, running
+
+from snn_runtime.errors import SnnError
+from snn_runtime.model import BUNDLED
+from snn_serve.cli import parse_args, run
+
+BUNDLED_FILE = Path(str(resources.files("snn_runtime"))) / BUNDLED
+TOKEN = "0123456789abcdef0123"
+HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_that_has_begun_is_answered_before_the_end(number: int) -> None:
+    picture = CAT.read_bytes()
+    with running() as server, server.socket() as connection:
+        connection.sendall(HEAD % len(picture) + picture[:1000])
+        assert server.ask("/v2/health/live")[0] == 200
+        while server.metric("process_open_fds") == 0:  # it has been read before this is answered
+            pass
+        server.process.send_signal(number)
+        server.until("draining")
+        connection.sendall(picture[1000:])
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+        assert answer.startswith(b"HTTP/1.1 200 ") and b"connection: close" in answer
+        assert server.process.wait(PATIENCE) == 0
+
+
+def test_while_it_drains_it_is_not_ready_and_a_second_signal_ends_it() -> None:
+    with running(grace_seconds=1000) as server:
+        assert server.ask("/v2/health/ready")[0] == 200
+        server.process.send_signal(signal.SIGTERM)
+        server.until("draining")
+        status, headers, _ = server.ask("/v2/health/ready")
+        assert (status, headers["connection"]) == (503, "close")
+        assert server.ask("/predict", CAT.read_bytes())[0] == 200
+        children = server.decoders()
+        assert server.end() == 128 + signal.SIGTERM
+        assert children and not any(Path(f"/proc/{child}/exe").exists() for child in children)
+
+
+def test_models_are_read_again_and_a_bad_one_leaves_the_old(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copy(BUNDLED_FILE, tmp_path / f"{name}.onnx")
+    with running("--models", tmp_path) as server:
+        about = server.json("/v2/models")
+        assert about["default"] == "one" and [m["name"] for m in about["models"]] == ["one", "two"]
+        before = server.json("/predict?model=one", CAT.read_bytes())["predictions"]
+        (tmp_path / "one.onnx").write_bytes(BUNDLED_FILE.read_bytes()[:-100])
+        (tmp_path / "two.onnx").unlink()
+        shutil.copy(BUNDLED_FILE, tmp_path / "three.onnx")
+        with ThreadPoolExecutor(1) as pool:
+            meanwhile = [pool.submit(server.ask, "/predict?model=one", CAT.read_bytes())]
+            server.process.send_signal(signal.SIGHUP)
+            server.until("model two is gone")
+            assert meanwhile[0].result()[0] == 200
+        assert any("model one stays as it was" in line for line in server.said)
+        assert server.json("/predict?model=one", CAT.read_bytes())["predictions"] == before
+        assert server.ask("/predict?model=two", CAT.read_bytes())[0] == 404
+        assert server.ask("/predict?model=three", CAT.read_bytes())[0] == 200
+        assert server.end() == 0
+
+
+def test_a_token_is_wanted_where_there_is_one(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    good = {"authorization": f"Bearer {TOKEN}"}
+    with running("--token-file", tmp_path / "token") as server:
+        for headers in ({}, {"authorization": TOKEN}, {"authorization": f"Bearer {TOKEN}x"},
+                        {"authorization": "Bearer é"}):  # fmt: skip
+            status, sent, text = server.ask("/predict", CAT.read_bytes(), headers)
+            assert (status, sent["www-authenticate"]) == (401, "Bearer") and b"token" in text
+            assert server.ask("/metrics", headers=headers)[0] == 401
+        assert server.ask("/predict", CAT.read_bytes(), good)[0] == 200
+        assert server.ask("/predict", CAT.read_bytes(), {**good, "host": "board.example"})[0] == 200
+        assert server.ask("/v2/health/ready")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "localhost"}, 200),
+        ({"host": "127.0.0.1:80"}, 200),
+        ({"host": "[::1]:80"}, 200),
+        ({"host": "attacker.example"}, 403),
+        ({"host": "127.0.0.1.attacker.example"}, 403),
+        ({"host": ""}, 403),
+        ({"host": "localhost", "origin": "http://localhost"}, 200),
+        ({"host": "localhost", "origin": "http://attacker.example"}, 403),
+        ({"host": "localhost", "origin": "null"}, 403),
+    ],
+)
+def test_pages_of_others_may_not_ask(server: Running, headers: dict[str, str], status: int) -> None:
+    found, sent, _ = server.ask("/v2", headers=headers)
+    assert found == status and "access-control-allow-origin" not in sent
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    key, certificate = folder / "key.pem", folder / "cert.pem"
+    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    subprocess.run([*words.split(), "-keyout", key, "-out", certificate], check=True,
+                   capture_output=True)  # fmt: skip
+    return certificate, key
+
+
+def test_tls(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    certificate, key = pair
+    (tmp_path / "token").write_text(TOKEN)
+    tls = ("--tls-cert", certificate, "--tls-key", key)
+    with running("--host", "0.0.0.0", "--token-file", tmp_path / "token", *tls) as server:
+        assert server.url.startswith("https://0.0.0.0:")
+        context = ssl.create_default_context(cafile=str(certificate))
+        request = urllib.request.Request(
+            f"https://localhost:{server.port}/predict",
+            CAT.read_bytes(),
+            {"authorization": f"Bearer {TOKEN}"},
+        )
+        with urllib.request.urlopen(request, context=context) as answer:
+            assert answer.status == 200
+        probe = ["--probe", "--port", str(server.port), "--tls-cert", str(certificate)]
+        assert run(parse_args(probe)) == 0
+
+
+def test_a_probe_of_what_is_ready_and_of_what_is_not(server: Running) -> None:
+    assert run(parse_args(["--probe", "--port", str(server.port)])) == 0
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with pytest.raises(SnnError) as refused:
+            run(parse_args(["--check", "--port", port]))
+        assert (refused.value.code, refused.value.exit_code) == ("cannot_listen", 7)
+    with pytest.raises(SnnError) as refused:
+        run(parse_args(["--probe", "--port", port]))
+    assert (refused.value.code, refused.value.exit_code) == ("not_ready", 75)
+
+
+def test_check_says_what_would_be_served(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(BUNDLED_FILE, tmp_path / "one.onnx")
+    assert run(parse_args(["--check", "--port", "0", "--models", str(tmp_path)])) == 0
+    said = capsys.readouterr().err
+    assert "model one proved itself (event" in said and "would listen on http://127.0.0.1:0" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "part"),
+    [
+        ("--host 0.0.0.0", "usage", "--token-file"),
+        ("--host 0.0.0.0 --token-file token", "usage", "--plain-http"),
+        ("--host localhost", "usage", "IP address"),
+        ("--plain-http", "usage", "--plain-http is for"),
+        ("--tls-cert token", "usage", "--tls-key"),
+        ("--tls-key token", "usage", "--tls-cert"),
+        ("--tls-key token --tls-cert token", "bad_tls", "--tls-cert"),
+        ("--token-file missing", "bad_token", "no such file"),
+        ("--token-file short", "bad_token", "at least 16"),
+        ("--token-file words", "bad_token", "one word"),
+        ("--limit queue", "bad_limit", "NAME=VALUE"),
+        ("--model missing.onnx", "unreadable", "missing.onnx"),
+        ("--models .", "no_models", "*.onnx"),
+        ("--models odd", "bad_model_name", "Odd Name.onnx"),
+        ("--models odd --model token", "usage", "exclude"),
+        ("--probe --limit queue=99", "usage", "--probe starts none"),
+    ],
+)
+def test_what_cannot_be_obeyed_is_refused_before_anything_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, code: str, part: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in {"token": TOKEN, "short": "abc", "words": f"{TOKEN} {TOKEN}"}.items():
+        Path(name).write_text(text)
+    Path("odd").mkdir()
+    (Path("odd") / "Odd Name.onnx").touch()
+    with pytest.raises(SnnError) as refused:
+        run(parse_args(["--port", "0", *line.split()]))
+    assert refused.value.code == code and part in str(refused.value)

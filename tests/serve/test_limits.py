@@ -1,0 +1,207 @@
+"""Deadlines, numbers and loads: what one client can do to others."""
+
+import http.client
+import io
+import json
+import os
+import re
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+from serving import CAT, PATIENCE, PHOTOS, ROOT, Running, running
+
+import snn_runtime
+from snn_runtime.errors import UsageError
+from snn_serve.limits import Limits, with_limits
+
+HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
+PROBE = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def everything(connection: socket.socket) -> bytes:
+    """What the server sends until it closes."""
+    found = b""
+    try:
+        while piece := connection.recv(65536):
+            found += piece
+    except ConnectionResetError:
+        pass
+    return found
+
+
+def stopped(server: Running) -> list[int]:
+    """Stop all decoders, so that pictures stay where they are; their process ids."""
+    children = server.decoders()
+    for child in children:
+        os.kill(child, signal.SIGSTOP)
+    return children
+
+
+def wait_for(server: Running, name: str, value: float) -> None:
+    until = time.monotonic() + PATIENCE
+    while server.metric(name) != value:
+        assert time.monotonic() < until, (name, server.metric(name))
+
+
+def test_heads_and_bodies_that_do_not_end() -> None:
+    with running(header_seconds=0.2, body_seconds=0.4, header_bytes=4096) as server:
+        for sent in (b"", PROBE[:20]):
+            with server.socket() as connection:
+                connection.sendall(sent)
+                assert everything(connection) == b""
+        with server.socket() as connection:
+            connection.sendall(HEAD + b"x")
+            answer = everything(connection)
+            assert answer.startswith(b"HTTP/1.1 408 ") and b"slow_body" in answer
+        with server.socket() as connection:
+            connection.sendall(PROBE[:-2] + b"X-Long: " + b"x" * 3000)
+            connection.sendall(b"x" * 3000)
+            assert everything(connection) == b""
+        assert server.ask("/v2/health/live")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"BAD / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+        b"GET /\0 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: a\r\n\tb\x01\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_what_is_no_http_gets_no_5xx(server: Running, sent: bytes) -> None:
+    with server.socket() as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        status = everything(connection)[:12]
+    assert status == b"" or status.startswith(b"HTTP/1.1 4"), status
+    assert server.ask("/v2/health/live")[0] == 200
+
+
+def test_the_longest_idle_connection_makes_room() -> None:
+    with running(connections=8) as server:
+        idle = [server.socket() for _ in range(8)]
+        assert server.ask("/v2/health/live")[0] == 200
+        assert everything(idle[0]) == b""
+        idle[-1].sendall(PROBE)
+        assert idle[-1].recv(100).startswith(b"HTTP/1.1 200 ")
+        for connection in idle:
+            connection.close()
+
+
+def test_overload_is_refused_and_what_was_accepted_is_answered() -> None:
+    with running(queue=4, batch=2, decoders=1, decode_seconds=60, answer_seconds=60) as server:
+        children = stopped(server)
+        picture = CAT.read_bytes()
+        with ThreadPoolExecutor(4) as pool:
+            accepted = [pool.submit(server.ask, "/predict", picture) for _ in range(4)]
+            wait_for(server, 'snn_waiting{model="default"}', 4)
+            status, headers, text = server.ask("/predict", picture)
+            assert (status, headers["retry-after"]) == (503, "1")
+            assert json.loads(text)["code"] == "busy"
+            assert server.ask("/v2/health/live")[0] == 200
+            for child in children:
+                os.kill(child, signal.SIGCONT)
+            assert [each.result()[0] for each in accepted] == [200] * 4
+        assert server.ask("/predict", picture)[0] == 200
+
+
+def test_bodies_hold_no_more_memory_than_allowed() -> None:
+    with running(held_bytes=1500) as server:
+        with server.socket() as first:
+            first.sendall(HEAD + bytes(999))
+            until = time.monotonic() + PATIENCE
+            while server.ask("/predict", bytes(900))[0] != 503:  # until the first has arrived
+                assert time.monotonic() < until
+        while server.ask("/predict", bytes(900))[0] == 503:  # until it is seen to be gone
+            assert time.monotonic() < until
+
+
+def test_a_deadline_passes_and_the_server_goes_on() -> None:
+    with running(answer_seconds=0.3, decode_seconds=60, decoders=1) as server:
+        stopped(server)
+        status, _, text = server.ask("/predict", CAT.read_bytes())
+        assert status == 504 and json.loads(text)["code"] == "deadline"
+        assert server.metric("snn_decoders_lost_total") == 1
+        assert server.metric('snn_waiting{model="default"}') == 0
+
+
+def test_decoders_may_die() -> None:
+    picture = CAT.read_bytes()
+    with running(decode_seconds=0.5, decoders=1) as server:
+        (child,) = stopped(server)
+        assert server.json("/predict", picture)["code"] == "slow_picture"  # and it is replaced
+        assert server.metric("snn_decoders_lost_total") == 1
+        assert server.ask("/predict", picture)[0] == 200  # which starts another
+        (child,) = server.decoders()
+        os.kill(child, signal.SIGKILL)
+        assert server.ask("/predict", picture)[0] == 200
+
+
+def test_a_decoder_has_little_memory() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (4000, 4000)).save(buffer, "PNG")
+    with running(decode_memory=2**24) as server:
+        assert server.json("/predict", buffer.getvalue())["code"] == "too_many_pixels"
+        assert server.ask("/predict", CAT.read_bytes())[0] == 200
+
+
+def test_batched_answers_are_single_answers() -> None:
+    """Bit for bit, on both engines, whatever came together."""
+    pictures = [(PHOTOS / name).read_bytes() for name in ("cat.jpg", "dog.jpg", "moose.jpg")]
+    for backend in ("event", "onnxruntime"):
+        model = snn_runtime.load(
+            backend="event" if backend == "event" else "onnxruntime", threads=1
+        )
+        images = np.stack([model.prepare(picture)[0] for picture in pictures])
+        alone = [model.logits(image[np.newaxis])[0].tolist() for image in images]
+        with running("--backend", backend, batch=4, batch_delay=2) as server:
+            ready = threading.Barrier(4)
+
+            def ask(
+                number: int, server: Running = server, ready: threading.Barrier = ready
+            ) -> object:
+                connection = server.connect()
+                connection.connect()
+                ready.wait(PATIENCE)
+                return logits(connection, pictures[number % 3])
+
+            with ThreadPoolExecutor(4) as pool:
+                answers = list(pool.map(ask, range(4)))
+            assert answers == [alone[number % 3] for number in range(4)]
+            assert server.metric('snn_batch_size_sum{model="default"}') == 4
+            assert server.metric('snn_batch_size_count{model="default"}') == 1
+
+
+def logits(connection: http.client.HTTPConnection, picture: bytes) -> object:
+    connection.request("POST", "/predict?top=10", picture)
+    answer = json.loads(connection.getresponse().read())
+    connection.close()
+    return [p["logit"] for p in sorted(answer["predictions"], key=lambda p: p["index"])]
+
+
+def test_limits_are_read() -> None:
+    assert with_limits([]) == Limits()
+    limits = with_limits(["queue=99", "batch_delay=0.5", "grace_seconds=0"])
+    assert (limits.queue, limits.batch_delay, limits.grace_seconds) == (99, 0.5, 0)
+    for wrong in ("queue", "queue=0", "queue=1.5", "queue=8", "colour=3", "body_seconds=-1",
+                  "body_seconds=nan", "body_seconds=inf", "keep_alive=x"):  # fmt: skip
+        with pytest.raises(UsageError, match="--limit"):
+            with_limits([wrong])
+
+
+def test_the_table_of_limits_is_that_of_the_code() -> None:
+    page = (ROOT / "docs" / "reference" / "serving.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", page, re.M)
+    assert {name: float(value) for name, value in rows} == vars(Limits())
