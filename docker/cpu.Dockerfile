@@ -2,6 +2,7 @@
 #
 #   docker build -f docker/cpu.Dockerfile -t iir-snn .
 #   docker run --rm -v "$PWD:/data:ro" iir-snn image.jpg
+#   docker build -f docker/cpu.Dockerfile --target serve -t iir-snn-serve .
 #
 # The base: an official Python image, Debian or Ubuntu, with Python 3.10 or later.
 ARG BASE_IMAGE=python:3.12-slim-bookworm
@@ -38,14 +39,14 @@ RUN set -eu; \
     export PATH="/build/bin:$PATH" SNN_EVENT_BUILD=require; \
     pip wheel --no-cache-dir --no-build-isolation --no-deps --wheel-dir /wheels .; \
     pip download --no-cache-dir --only-binary :all: --constraint docker/constraints.txt \
-      --dest /wheels /wheels/iir_snn-*.whl
+      --dest /wheels "$(echo /wheels/iir_snn-*.whl)[serve]"
 
 FROM build AS environment
 # Without what is not needed to run: pip, other packages' tests, onnxruntime's converters.
 RUN set -eu; \
     python3 -m venv /opt/iir-snn; \
     /opt/iir-snn/bin/pip install --no-cache-dir --no-compile --no-index --find-links /wheels \
-      iir-snn; \
+      'iir-snn[serve]'; \
     /opt/iir-snn/bin/pip uninstall --yes --quiet pip setuptools; \
     packages=$(echo /opt/iir-snn/lib/python3*/site-packages); \
     rm -r "$packages/onnx/backend/test" "$packages/onnxruntime/tools" \
@@ -62,9 +63,10 @@ RUN set -eu; \
       'amd64 aarch64' | 'arm64 x86_64') ;; \
       *) snn-infer --self-test --backend onnxruntime runtime/photos ;; \
     esac; \
-    snn-doctor
+    snn-doctor; \
+    snn-serve --check
 
-FROM python
+FROM python AS runtime
 ARG BASE_IMAGE
 ARG VERSION=unknown
 ARG REVISION=unknown
@@ -78,4 +80,11 @@ WORKDIR /data
 COPY --from=environment /opt/iir-snn /opt/iir-snn
 ENV PATH="/opt/iir-snn/bin:$PATH"
 USER 10001:10001
+
+FROM runtime AS serve
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=6s --start-period=20s CMD ["snn-serve", "--probe"]
+ENTRYPOINT ["snn-serve"]
+
+FROM runtime
 ENTRYPOINT ["snn-infer"]

@@ -169,3 +169,12 @@ def test_make_containers_names_what_bake_has() -> None:
     ).stdout
     assert "cpu-amd64 cpu-arm64" in said and "docker/cpu.Dockerfile" in said
     assert re.search(r"VERSION=\d+\.\d+\.\d+ ", said)
+
+
+def test_the_stage_that_serves_probes_itself_and_is_not_the_last() -> None:
+    found = {start.split(" AS ")[-1]: done for start, done in stages(DOCKER / "cpu.Dockerfile")}
+    serve = found["serve"]
+    assert values(serve, "ENTRYPOINT") == ['["snn-serve"]']
+    (check,) = values(serve, "HEALTHCHECK")
+    assert check.endswith('CMD ["snn-serve", "--probe"]')
+    assert stages(DOCKER / "cpu.Dockerfile")[-1][0] == "runtime"

@@ -2,7 +2,7 @@
 
 cli ─► server ─► gate ─► routes ─┬─ bodies ─► decoders (child processes) ─┐
         │                        ├─ inference  the Open Inference Protocol ├─► models ─► batcher
-        │                        └─ metrics                               ┘
+        │                        └─ page/, metrics                         ┘
         └─ connections             deadlines and numbers of connections
 """
 

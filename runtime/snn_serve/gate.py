@@ -22,8 +22,8 @@ from snn_runtime.errors import SnnError
 from snn_serve.metrics import Metrics
 from snn_serve.refusal import Refusal, refusal_of
 
-PUBLIC = ("/v2/health/live", "/v2/health/ready")
-"""Paths that need no token: what orchestrators probe."""
+PUBLIC = re.compile(r"/(|page\.css|page\.js|api|api\.js|openapi\.json|v2/health/(live|ready))")
+"""Paths that need no token: what orchestrators probe, and pages without anybody's data."""
 SAFE = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
@@ -60,7 +60,7 @@ class Access:
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:
             raise Refusal(403, "forbidden_origin", "pages of other sites may not ask")
-        if self.token is None or path in PUBLIC:
+        if self.token is None or PUBLIC.fullmatch(path):
             return
         given = headers.get("authorization", "").encode()
         if not hmac.compare_digest(given, b"Bearer " + self.token.encode()):

@@ -5,6 +5,7 @@ import base64
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import resources
 from importlib.metadata import version
 from typing import Any
 
@@ -28,6 +29,14 @@ from snn_serve.refusal import Refusal, bad_request
 
 TOP = 5
 """Labels of an answer, where nobody says."""
+PAGES = {
+    "/": ("page.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/api": ("api.html", "text/html; charset=utf-8"),
+    "/api.js": ("api.js", "text/javascript; charset=utf-8"),
+    "/openapi.json": ("openapi.json", "application/json"),
+}
 
 
 class Routes:
@@ -52,6 +61,7 @@ class Routes:
             Route("/v2/health/live", self.live),
             Route("/v2/health/ready", self.ready),
             Route("/v2/models", self.models),
+            *(Route(path, _Page(*page)) for path, page in PAGES.items()),
         ]
         for place in (model, f"{model}/versions/{{version}}"):
             routes.append(Route(place, self.model))
@@ -148,6 +158,18 @@ class Routes:
                 yield
         except TimeoutError as error:
             raise Refusal(504, "deadline", "the answer took too long") from error
+
+
+class _Page:
+    """A file of the package, answered as it is."""
+
+    def __init__(self, name: str, kind: str) -> None:
+        self._body = resources.files("snn_serve").joinpath("page", name).read_bytes()
+        self._kind = kind
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        headers = {"content-type": self._kind, "cache-control": "no-cache"}
+        await Response(self._body, headers=headers)(scope, receive, send)
 
 
 def _wishes(request: Request) -> tuple[str | None, int, bool]:

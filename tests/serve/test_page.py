@@ -1,0 +1,245 @@
+"""The page, in a real browser before the real server."""
+
+import json
+import os
+import re
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from serving import CAT, PHOTOS, ROOT, Running, running
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PATIENCE = 30_000
+"""Milliseconds."""
+SHOTS = os.environ.get("SNN_SCREENSHOTS")
+"""A folder for screenshots, for people to look at."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here; on Debian: apt-get install chromium")
+    arguments = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", *arguments]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    yield from _page(browser)
+
+
+def _page(browser: Browser, **settings: Any) -> Iterator[Page]:
+    """A page on which no script fails and nothing breaks the policy."""
+    context = browser.new_context(**settings)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on(
+        "console",
+        lambda message: faults.append(message.text) if "Content Security" in message.text else None,
+    )
+    page.on(
+        "request",
+        lambda request: (
+            faults.append(request.url)
+            if not re.match(r"(http://(127\.0\.0\.1|localhost):|blob:|data:)", request.url)
+            else None
+        ),
+    )
+    yield page
+    context.close()
+    assert faults == []
+
+
+def shot(page: Page, name: str) -> None:
+    if SHOTS:
+        page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("light", {"color_scheme": "light"}),
+        ("dark", {"color_scheme": "dark"}),
+        ("phone", {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2}),
+    ],
+)
+def test_pictures_are_labelled(
+    browser: Browser, server: Running, name: str, settings: dict[str, Any]
+) -> None:
+    for page in _page(browser, **settings):
+        page.goto(server.url)
+        expect(page.locator("#engine")).to_contain_text("10 classes, 32 × 32")
+        page.get_by_label("Drop pictures here, or choose them").set_input_files(
+            [CAT, PHOTOS / "dog.jpg"]
+        )
+        answers = page.locator("#answers > li")
+        expect(answers.locator("h3")).to_have_text(["dog.jpg: dog", "cat.jpg: cat"])
+        expect(answers.nth(1).locator("ul li").first).to_have_text("cat76.9 %")
+        expect(answers.first.locator(".about")).to_contain_text("ms in the server")
+        expect(page.get_by_role("status")).to_have_text("dog.jpg: dog, 92.9 %")
+        rates = server.json("/predict?spikes=true", (PHOTOS / "dog.jpg").read_bytes())["layers"]
+        pictures = page.get_by_role("img", name="neurons fired")
+        expect(pictures).to_have_count(len(rates))
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        lit = page.evaluate(LIT)
+        assert lit == [round(each["rate"] * count(each["shape"])) for each in rates]
+        shot(page, name)
+
+
+LIT = """[...document.querySelectorAll("canvas")].map((canvas) => {
+  const pen = canvas.getContext("2d"), seen = {};
+  const mark = getComputedStyle(document.documentElement).getPropertyValue("--mark").trim();
+  const wanted = [1, 3, 5].map((i) => parseInt(mark.slice(i, i + 2), 16)).join();
+  const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
+  let lit = 0;
+  for (let i = 0; i < data.length; i += 4) lit += data.slice(i, i + 3).join() === wanted;
+  return lit;
+})"""
+"""How many points of each raster have the colour of a spike."""
+
+
+def count(shape: list[int]) -> int:
+    product = 1
+    for side in shape:
+        product *= side
+    return product
+
+
+def test_a_wrong_file_is_told(page: Page, server: Running, tmp_path: Path) -> None:
+    wrong = tmp_path / "<b>notes<b>.txt"
+    wrong.write_text("no picture")
+    page.goto(server.url)
+    page.locator("#files").set_input_files(wrong)
+    card = page.locator("#answers > li.bad")
+    expect(card.locator("h3")).to_have_text("<b>notes<b>.txt")
+    expect(card.locator(".about")).to_contain_text("Refused: the picture is no image")
+    expect(page.get_by_role("status")).to_contain_text("is no image")
+    shot(page, "wrong")
+
+
+def test_by_keyboard_alone(page: Page, server: Running) -> None:
+    page.goto(server.url)
+    expect(page.locator("#engine")).to_contain_text("classes")
+    names = []
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        names.append(
+            page.evaluate("document.activeElement.id || document.activeElement.textContent")
+        )
+    assert names == ["model", "API", "files", "camera"]
+    assert page.evaluate(
+        "[...document.querySelectorAll('input, select, video')].every("
+        "(each) => each.labels?.length || each.ariaLabel)"
+    )
+
+
+def test_a_busy_server_is_asked_again(page: Page) -> None:
+    with running(queue=1, batch=1, decoders=1, decode_seconds=60, answer_seconds=60) as server:
+        page.goto(server.url)
+        expect(page.locator("#engine")).to_contain_text("classes")
+        (decoder,) = server.decoders()
+        os.kill(decoder, signal.SIGSTOP)
+        with server.socket() as other:
+            picture = CAT.read_bytes()
+            head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(picture)}"
+            other.sendall(f"{head}\r\n\r\n".encode() + picture)
+            while server.metric('snn_waiting{model="default"}') == 0:
+                pass
+            page.locator("#files").set_input_files(CAT)
+            expect(page.get_by_role("status")).to_contain_text("The server is busy")
+            shot(page, "busy")
+            os.kill(decoder, signal.SIGCONT)
+            expect(page.locator("#answers h3")).to_have_text(["cat.jpg: cat"])
+
+
+def test_a_server_that_is_gone_is_told(page: Page) -> None:
+    with running() as server:
+        page.goto(server.url)
+        expect(page.locator("#engine")).to_contain_text("classes")
+        server.end()
+        page.locator("#files").set_input_files(CAT)
+        expect(page.locator("#answers .about")).to_have_text("The server does not answer.")
+        shot(page, "gone")
+
+
+def test_the_camera(page: Page, server: Running) -> None:
+    page.goto(server.url.replace("127.0.0.1", "localhost"))
+    asked = server.metric('snn_requests_total{route="predict",status="200"}')
+    page.get_by_role("button", name="Use the camera").click()
+    expect(page.locator("#answers h3")).to_contain_text("camera: ")
+    for _ in range(3):  # frame after frame
+        with page.expect_response(lambda answer: "/predict" in answer.url) as answered:
+            pass
+        assert answered.value.status == 200
+    assert server.metric('snn_requests_total{route="predict",status="200"}') >= asked + 3
+    expect(page.get_by_role("img", name="neurons fired").first).to_be_visible()
+    shot(page, "camera")
+    page.get_by_role("button", name="Stop the camera").click()
+    expect(page.locator("video")).to_be_hidden()
+
+
+def test_a_token_is_asked_for(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("0123456789abcdef")
+    with running("--token-file", tmp_path / "token") as server:
+        page.goto(server.url)
+        page.get_by_label("This server wants its token").fill("0123456789abcdef")
+        shot(page, "token")
+        page.get_by_role("button", name="Use it").click()
+        expect(page.locator("#engine")).to_contain_text("classes")
+        page.locator("#files").set_input_files(CAT)
+        expect(page.locator("#answers h3")).to_have_text(["cat.jpg: cat"])
+
+
+def test_the_api_page_shows_every_path(page: Page, server: Running) -> None:
+    page.goto(f"{server.url}/api")
+    expect(page.get_by_role("heading", name="POST /predict")).to_be_visible()
+    document = server.json("/openapi.json")
+    expect(page.locator("h2")).to_have_count(sum(map(len, document["paths"].values())))
+    shot(page, "api")
+
+
+def test_the_document_is_that_of_the_server(server: Running) -> None:
+    """Every path of the code, and answers as it says."""
+    document = server.json("/openapi.json")
+    source = (ROOT / "runtime" / "snn_serve" / "routes.py").read_text()
+    fixed = set(re.findall(r'Route\("(/[^"]+)"', source))
+    assert fixed and fixed <= document["paths"].keys()
+    assert all(path in fixed or path.startswith("/v2/models/{name}") for path in document["paths"])
+    for path, name, body in (
+        ("/predict?spikes=true", "Answer", CAT.read_bytes()),
+        ("/predict", "Error", b"no picture"),
+        ("/v2/models", "Models", None),
+    ):
+        whole = {**document["components"]["schemas"][name], "components": document["components"]}
+        jsonschema.Draft202012Validator(whole).validate(server.json(path, body))
+    for path in document["paths"]:
+        made = path.replace("{name}", "default").replace("{version}", "1")
+        method = "POST" if "post" in document["paths"][path] else "GET"
+        assert server.ask(made, b"" if method == "POST" else None)[0] not in (404, 405), path
+    assert json.dumps(document).count('"$ref"') > 10
+
+
+def test_pages_are_answered_with_a_policy(server: Running) -> None:
+    for path, kind in (
+        ("/", "text/html"),
+        ("/page.js", "text/javascript"),
+        ("/page.css", "text/css"),
+    ):
+        status, headers, body = server.ask(path)
+        assert status == 200 and headers["content-type"].startswith(kind) and body
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy
