@@ -73,6 +73,7 @@ class Decoders:
     async def _tried(self, data: bytes, image: Image) -> Prepared:
         child, sound = await self._free.get(), False
         try:
+            await child.start()
             with anyio.move_on_after(self._seconds):
                 answer = await child.ask(data, image)
                 sound = True
@@ -94,7 +95,8 @@ class _Child:
         self._process: asyncio.subprocess.Process | None = None
         self._ended = False
 
-    async def start(self) -> asyncio.subprocess.Process:
+    async def start(self) -> None:
+        """Start it, unless it runs, and wait until it is ready."""
         if self._process is None or self._ended or self._process.returncode is not None:
             await self.gone()
             self._ended = False
@@ -108,7 +110,6 @@ class _Child:
             )
             assert self._process.stdout is not None
             await self._process.stdout.readexactly(1)
-        return self._process
 
     def end(self) -> None:
         self._ended = True
@@ -122,8 +123,8 @@ class _Child:
             await self._process.wait()
 
     async def ask(self, data: bytes, image: Image) -> Prepared | InputError:
-        process = await self.start()
-        assert process.stdin is not None and process.stdout is not None
+        process = self._process
+        assert process is not None and process.stdin is not None and process.stdout is not None
         size = {"height": image.height, "width": image.width, "fit": image.fit}
         process.stdin.write(json.dumps({"length": len(data), **size}).encode() + b"\n")
         process.stdin.write(data)

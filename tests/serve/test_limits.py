@@ -50,7 +50,7 @@ def wait_for(server: Running, name: str, value: float) -> None:
 
 
 def test_heads_and_bodies_that_do_not_end() -> None:
-    with running(header_seconds=0.2, body_seconds=0.4, header_bytes=4096) as server:
+    with running(header_seconds=1, body_seconds=1, header_bytes=4096) as server:
         for sent in (b"", PROBE[:20]):
             with server.socket() as connection:
                 connection.sendall(sent)
@@ -139,7 +139,7 @@ def test_a_deadline_passes_and_the_server_goes_on() -> None:
 
 def test_decoders_may_die() -> None:
     picture = CAT.read_bytes()
-    with running(decode_seconds=0.5, decoders=1) as server:
+    with running(decode_seconds=2, decoders=1) as server:
         (child,) = stopped(server)
         assert server.json("/predict", picture)["code"] == "slow_picture"  # and it is replaced
         assert server.metric("snn_decoders_lost_total") == 1
@@ -166,7 +166,7 @@ def test_batched_answers_are_single_answers() -> None:
         )
         images = np.stack([model.prepare(picture)[0] for picture in pictures])
         alone = [model.logits(image[np.newaxis])[0].tolist() for image in images]
-        with running("--backend", backend, batch=4, batch_delay=2) as server:
+        with running("--backend", backend, batch=4, batch_delay=60, answer_seconds=60) as server:
             ready = threading.Barrier(4)
 
             def ask(
