@@ -9,8 +9,13 @@ from snn_runtime.errors import UsageError
 from snn_train.choices import OF_THE_ANN, OF_THE_FILE
 from snn_train.flags import OF_A_BEGINNING
 
-OF_PICTURES = {"top_k", "format", "strict", "follow", "max_pixels", "max_bytes", "shard", "resume"}
+OF_PICTURES = {
+    *("top_k", "format", "strict", "follow", "max_pixels", "max_bytes", "shard", "resume", "yes"),
+    *("only_label", "threshold", "crop", "move_to", "on_label"),
+}
 OF_A_MODEL = {"model", "backend", "device", "precision", "threads"}
+DERIVED = {"pictures", "command"}
+"""What snn-infer keeps beside its flags."""
 MODES: list[tuple[str, set[str]]] = [
     ("train-snn --data digits", {"resume", "fine_tune", "image_size", "fit"}),
     ("train-snn --data cifar10", {"resume", "fine_tune", "image_size", "fit"}),
@@ -34,11 +39,14 @@ MODES: list[tuple[str, set[str]]] = [
         "export-snn --dense ann.pt m.onnx",
         {"weights", "int_bits", "framework", "mean", "std", "image_size", "fit", "module", "dt"},
     ),
-    ("snn-infer a.jpg", {"follow"}),
-    ("snn-infer .", set()),
-    ("snn-infer a.jpg .", set()),
-    ("snn-infer --files-from names", set()),
-    ("snn-infer --resume answers.jsonl a.jpg", {"follow", "format"}),
+    ("snn-infer a.jpg", {"follow", "yes", "watch"}),
+    ("snn-infer .", {"yes", "watch"}),
+    ("snn-infer a.jpg .", {"yes", "watch"}),
+    ("snn-infer --files-from names", {"yes", "watch"}),
+    ("snn-infer --resume answers.jsonl a.jpg", {"follow", "format", "only_label", "yes", "watch"}),
+    ("snn-infer --only-label .", {"top_k", "format", "resume", "yes", "watch"}),
+    ("snn-infer --move-to {label} .", {"watch"}),
+    ("snn-infer --watch inbox", {"yes", "files_from", "shard"}),
     ("snn-infer --self-test", OF_PICTURES),
     ("snn-infer --clear-cache", {*OF_PICTURES, *OF_A_MODEL}),
     ("snn-bench", {*SYNTHETIC, "plot"}),
@@ -81,7 +89,7 @@ def test_what_has_no_effect_is_refused_and_nothing_else(
 @pytest.mark.parametrize("command", PARSERS)
 def test_every_flag_is_looked_at(command: str) -> None:
     line = next(line for line, _ in MODES if line.startswith(command))
-    known = vars(parsed(line)).keys() - {"given", "version", "inputs", "checkpoint"}
+    known = vars(parsed(line)).keys() - {"given", "version", "inputs", "checkpoint", *DERIVED}
     # The file that export-snn writes is a `model` that no flag names.
     assert VALUES[command].keys() == known - ({"model"} if command == "export-snn" else set())
 

@@ -62,6 +62,7 @@ LINES = {
 GIVEN = {
     "snn-infer model": "small.onnx",
     "snn-infer backend": "onnxruntime",
+    "snn-infer on_label": "cat -- false",
     "snn-bench model": "small.onnx",
     "snn-doctor model": "small.onnx",
     "export-snn labels": "d,e",
@@ -76,7 +77,7 @@ NAMED: dict[str, dict[str, str]] = {
         "dt": "test_a_graph_whose_layers_never_fire_is_warned_of",
     },
     "snn-bench": {"format": "test_csv_of_two_rates", "plot": "test_a_sweep_is_drawn"},
-    "snn-infer": {},
+    "snn-infer": {"yes": "test_a_folder_is_sorted", "watch": "test_there_must_be_a_folder"},
     "snn-doctor": {},
     "train-snn": {
         **dict.fromkeys(VALUES["train-snn"], "test_a_flag_ends_up_in_the_checkpoint"),

@@ -31,6 +31,8 @@ class Answer:
     """The most probable first; of `Model.classify` one a class."""
     warnings: tuple[str, ...] = ()
     """The warnings about the picture: `only the first of its frames is used`."""
+    threshold: float = UNSURE_BELOW
+    """Probability of the first label under which the answer counts as unsure."""
 
     @property
     def label(self) -> str:
@@ -42,8 +44,9 @@ class Answer:
 
     @property
     def unsure(self) -> bool:
-        """Whether the other labels together are more probable than the first."""
-        return self.probability < UNSURE_BELOW
+        """Whether the first label is less probable than asked for: by default, than the others
+        together."""
+        return self.probability < self.threshold
 
     def top(self, count: int) -> tuple[Prediction, ...]:
         """Return the `count` most probable labels, or as many as there are.

@@ -41,7 +41,7 @@ def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-        _fsync_directory(path.parent)
+        fsync_directory(path.parent)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ResourceError(
@@ -119,7 +119,7 @@ def _umask() -> int:
     return mask
 
 
-def _fsync_directory(directory: Path) -> None:
+def fsync_directory(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

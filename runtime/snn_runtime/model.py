@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from snn_runtime.answer import Answer, rank
+from snn_runtime.answer import UNSURE_BELOW, Answer, rank
 from snn_runtime.engines import Backend
 from snn_runtime.engines.choice import BackendName, Choice, Precision, make_backend
 from snn_runtime.errors import InputError, ModelError
@@ -57,8 +57,7 @@ class Model:
         return self.graph.labels
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return logits `[N, classes]` for images of the network's own size, uint8 RGB
-        `[N, H, W, 3]`.
+        """Return logits `[N, classes]` for images of its own size, uint8 RGB `[N, H, W, 3]`.
 
         Raises:
             InputError: `bad_array`, for any other shape or dtype.
@@ -123,8 +122,7 @@ class Model:
         self, picture: Picture, *, colour: Colour = "rgb", limits: Limits = DEFAULT_LIMITS
     ) -> Prepared:
         """Return one picture as the network takes it, and the warnings about it: the first half of
-        `classify`, for programs that prepare pictures in one thread and label them in
-        another.
+        `classify`, for programs that do the second in another thread.
 
         Raises:
             InputError: It cannot be used; the message begins with the path, where it is one.
@@ -132,17 +130,24 @@ class Model:
         image = self.graph.image
         return prepare(picture, image.height, image.width, image.fit, colour=colour, limits=limits)
 
-    def answers(self, prepared: Sequence[Prepared], *, top: int | None = None) -> list[Answer]:
+    def answers(
+        self,
+        prepared: Sequence[Prepared],
+        *,
+        top: int | None = None,
+        threshold: float = UNSURE_BELOW,
+    ) -> list[Answer]:
         """Label what `prepare` returned, all in one batch: the second half of `classify`.
 
         Args:
             top: how many of the most probable classes an answer holds; None is all.
+            threshold: probability under which an answer counts as unsure.
         """
         if not prepared:
             return []
         logits = self.logits(np.stack([image for image, _ in prepared]))
         ranked = rank(logits, self.labels, top or len(self.labels))
-        return [Answer(best, said) for best, (_, said) in zip(ranked, prepared, strict=True)]
+        return [Answer(best, w, threshold) for best, (_, w) in zip(ranked, prepared, strict=True)]
 
     def spikes(self, picture: Picture, *, colour: Colour = "rgb") -> dict[str, Spikes]:
         """Return which neurons fire for one picture: bool, `[C, H, W]` or `[O]` a population. Of

@@ -2,7 +2,16 @@
 
 from snn_runtime.image.intake import DEFAULT_LIMITS, Limits, Waiting, read_file, read_stream
 from snn_runtime.image.picture import Decoded, decode
-from snn_runtime.image.prepare import Colour, Fit, Picture, Pixels, Prepared, fit_to, prepare
+from snn_runtime.image.prepare import (
+    Colour,
+    Fit,
+    Picture,
+    Pixels,
+    Prepared,
+    Region,
+    fit_to,
+    prepare,
+)
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -13,6 +22,7 @@ __all__ = [
     "Picture",
     "Pixels",
     "Prepared",
+    "Region",
     "Waiting",
     "decode",
     "fit_to",

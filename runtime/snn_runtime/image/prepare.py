@@ -26,6 +26,8 @@ Picture: TypeAlias = PictureFile | npt.NDArray[np.uint8]
 Colour: TypeAlias = Literal["rgb", "bgr"]
 """Order of an array's channels."""
 Fit: TypeAlias = Literal["crop", "stretch"]
+Region: TypeAlias = tuple[int, int, int, int]
+"""Left, top, width and height, in pixels of the upright picture."""
 
 
 def is_batch(picture: object) -> bool:
@@ -41,29 +43,36 @@ def prepare(
     *,
     colour: Colour = "rgb",
     limits: Limits = DEFAULT_LIMITS,
+    region: Region | None = None,
 ) -> Prepared:
     """Return the image of one `Picture`, `[height, width, 3]`, and the warnings about it.
 
+    Args:
+        region: what of the picture is looked at. A JPEG is then decoded at its full size.
+
     Raises:
-        InputError: `bad_array`, `bad_picture`, or one of the codes of `door.open_file` and
-            `decode`; the message begins with the path, where it is one.
+        InputError: `bad_array`, `bad_picture`, `bad_region`, or one of the codes of
+            `door.open_file` and `decode`; the message begins with the path, where it is one.
     """
     if colour not in ("rgb", "bgr"):
         raise InputError("bad_array", f"colour is {colour!r}, expected 'rgb' or 'bgr'")
     if isinstance(picture, np.ndarray):
-        return _of_array(picture, height, width, fit, colour, limits), ()
+        whole = _of_array(picture, (width, height), colour, limits)
+        return fit_to(_cut(whole, region), height, width, fit), ()
     if colour != "rgb":
         raise InputError("bad_array", f"colour is {colour!r}, which is for arrays only")
     try:
         if isinstance(picture, Image.Image):
             decoded = of_pillow(picture, limits)
         else:
-            decoded = decode(_bytes(picture, limits), limits=limits, needed=(width, height))
+            needed = None if region else (width, height)
+            decoded = decode(_bytes(picture, limits), limits=limits, needed=needed)
+        image = _cut(decoded.image, region)
     except InputError as error:
         if isinstance(picture, str | os.PathLike):
             raise InputError(error.code, f"{os.fspath(picture)}: {error.message}") from error
         raise
-    return fit_to(decoded.image, height, width, fit), decoded.warnings
+    return fit_to(image, height, width, fit), decoded.warnings
 
 
 def fit_to(image: Image.Image, height: int, width: int, fit: Fit = "crop") -> Pixels:
@@ -78,6 +87,20 @@ def fit_to(image: Image.Image, height: int, width: int, fit: Fit = "crop") -> Pi
         box = _centred(image.size, width, height) if fit == "crop" else None
         image = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
     return np.array(image, dtype=np.uint8)
+
+
+def _cut(image: Image.Image, region: Region | None) -> Image.Image:
+    if region is None:
+        return image
+    left, top, width, height = region
+    if left + width > image.width or top + height > image.height or min(left, top) < 0:
+        raise InputError(
+            "bad_region",
+            f"is {image.width} x {image.height} pixels, and the region {left},{top},{width},"
+            f"{height} (left, top, width, height) reaches beyond",
+        )
+    check_size((width, height), DEFAULT_LIMITS)
+    return image.crop((left, top, left + width, top + height))
 
 
 def _centred(size: tuple[int, int], width: int, height: int) -> tuple[float, float, float, float]:
@@ -112,15 +135,16 @@ def _remedy(array: npt.NDArray[Any]) -> str:
 
 
 def _of_array(
-    array: npt.NDArray[Any], height: int, width: int, fit: Fit, colour: Colour, limits: Limits
-) -> Pixels:
+    array: npt.NDArray[Any], needed: tuple[int, int], colour: Colour, limits: Limits
+) -> Image.Image:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise InputError(
             "bad_array",
             f"the picture is an array of {array.dtype}, {array.shape}, expected uint8, "
             f"(height, width, 3){_remedy(array)}",
         )
-    if array.shape[:2] != (height, width):
-        check_size((array.shape[1], array.shape[0]), limits)
+    size = array.shape[1], array.shape[0]
+    if size != needed:
+        check_size(size, limits)
     pixels = np.ascontiguousarray(array[..., ::-1] if colour == "bgr" else array)
-    return fit_to(Image.fromarray(pixels, "RGB"), height, width, fit)
+    return Image.fromarray(pixels, "RGB")

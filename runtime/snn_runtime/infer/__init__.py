@@ -3,9 +3,13 @@
 cli         the flags
 sources     which pictures the command line means
 listed      names of pictures, from a list
+watching    pictures that arrive in a folder
 results     a file of answers that is continued
 labelling   prepares and labels them, in threads
 printers    the answers, for people and for programs
+moving      pictures into folders of their labels
+running     a command for pictures of a label
+values      what flags may say, and where they act
 progress    how far the work is
 """
 

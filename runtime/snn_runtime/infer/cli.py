@@ -11,8 +11,8 @@ from pathlib import Path
 
 from snn_runtime.command import run_command, say
 from snn_runtime.errors import UsageError
-from snn_runtime.flags import Parser, Rule, add_engine, whole_number
-from snn_runtime.infer import PROGRAM, TOP_K
+from snn_runtime.flags import Parser, add_engine, whole_number
+from snn_runtime.infer import PROGRAM, TOP_K, values
 
 PILLOW_MAX_PIXELS = 178_956_970
 """More than this Pillow itself refuses in some formats."""
@@ -25,44 +25,15 @@ EXAMPLES = """examples:
   ffmpeg -i film.mp4 -f image2pipe -c:v mjpeg - | snn-infer -      all JPEGs in a pipe
   find photos -newer stamp -print0 | snn-infer --files-from -
   snn-infer --resume answers.jsonl photos/                         goes on where it stopped
+  snn-infer --watch inbox --resume answers.jsonl                   what arrives, until Ctrl-C
+  snn-infer --move-to 'sorted/{label}' photos/            where each would go; --yes moves it
+  snn-infer --on-label 'cat>0.8' photos/ -- notify-send 'a cat' {path}
   snn-infer --shard 2/3 photos/           the second third, for one of three machines
   snn-infer --self-test                   does this machine compute what the model's maker did?
 
-An answer is called unsure where its probability is below 50 %. In folders, hidden files, files with
-another suffix than a picture's, what systems leave behind, and links that lead outside (see
---follow) are passed over and counted."""
-
-OF_PICTURES = (
-    *("follow", "shard", "resume", "top_k", "format", "strict"),
-    *("max_pixels", "max_bytes"),
-)
-RULES = (
-    Rule(
-        ("resume",),
-        lambda args: args.format == "json" or "format" not in args.given,
-        "keeps JSON lines, and --format is another",
-    ),
-    Rule(
-        ("files_from",),
-        lambda args: args.files_from != "-" or "-" not in args.inputs,
-        "is -, and so is an INPUT: standard input is one or the other",
-    ),
-    Rule(
-        ("follow",),
-        lambda args: not _has_pictures(args) or args.files_from or _folders(args),
-        "is for links in folders, and no INPUT is a folder",
-    ),
-    Rule(
-        OF_PICTURES,
-        lambda args: _has_pictures(args),
-        "is for pictures, and no INPUT is given",
-    ),
-    Rule(
-        ("model", "backend", "device", "precision", "threads"),
-        lambda args: _has_pictures(args) or args.self_test,
-        "is for a model, and --clear-cache alone loads none",
-    ),
-)
+An answer is called unsure where its probability is below --threshold. In folders, hidden files,
+files with another suffix than a picture's, what systems leave behind, and links that lead outside
+(see --follow) are passed over and counted."""
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -73,20 +44,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """
     from snn_runtime.image import Limits
 
-    parser = Parser(PROGRAM, "Label pictures with a spiking network.", EXAMPLES, RULES)
+    parser = Parser(PROGRAM, "Label pictures with a spiking network.", EXAMPLES, values.RULES)
     limits = Limits()
     add = parser.add_argument
     add("inputs", nargs="*", metavar="INPUT", help="a picture, a folder, or - for standard input")
     _add_sources(parser)
     add("--model", type=Path, metavar="PATH", help="model.onnx (default: the bundled one)")
     add_engine(parser)
-    add(
-        "--top-k",
-        type=whole_number(1),
-        metavar="N",
-        help=f"labels for each picture (default: {TOP_K}; in text 1 where the network is sure)",
-    )
-    add("--format", choices=["text", "json", "csv"], default="text", help="default: %(default)s")
+    _add_outputs(parser)
     add("--strict", action="store_true", help="refuse pictures that would get a warning")
     add(
         "--max-pixels",
@@ -108,10 +73,17 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="check the model on this machine first, large ones too",
     )
     add("--clear-cache", action="store_true", help="first remove the engines that tensorrt keeps")
-    args = parser.read(argv)
+    own, command = _apart(list(sys.argv[1:] if argv is None else argv))
+    args = parser.read(own)
+    args.command = command
+    args.pictures = bool(args.inputs or args.files_from is not None or args.watch is not None)
+    if args.on_label is not None and not command:
+        raise UsageError(
+            "usage", "--on-label lacks its command: --on-label 'cat>0.8' -- notify {path}"
+        )
     if args.resume is not None:
         args.format = "json"
-    if not (_has_pictures(args) or args.self_test or args.clear_cache):
+    if not (args.pictures or args.self_test or args.clear_cache):
         raise UsageError("usage", f"no input given (see {PROGRAM} --help)")
     return args
 
@@ -123,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         from snn_runtime.engines.cache import clear
 
         say(f"{PROGRAM}: {clear()}")
-        if not (_has_pictures(args) or args.self_test):
+        if not (args.pictures or args.self_test):
             return 0
     from snn_runtime.infer import labelling
 
@@ -142,24 +114,12 @@ def main() -> int:
     return code
 
 
-def _has_pictures(args: argparse.Namespace) -> bool:
-    return bool(args.inputs) or args.files_from is not None
-
-
-def _folders(args: argparse.Namespace) -> list[str]:
-    return [each for each in args.inputs if os.path.isdir(each)]
-
-
-def _part(text: str) -> tuple[int, int]:
-    """Read `i/n`, the i-th of n parts."""
-    part, _, parts = text.partition("/")
-    try:
-        value = int(part), int(parts)
-    except ValueError:
-        value = 0, 0
-    if not 1 <= value[0] <= value[1]:
-        raise argparse.ArgumentTypeError(f"{text!r} is not i/n, such as 1/3, 2/3 or 3/3")
-    return value
+def _apart(words: list[str]) -> tuple[list[str], list[str]]:
+    """Return the words of the command line, and the command that --on-label runs."""
+    end = words.index("--") if "--" in words else len(words)
+    if any(word.split("=")[0] == "--on-label" for word in words[:end]):
+        return words[:end], words[end + 1 :]
+    return words, []
 
 
 def _add_sources(parser: Parser) -> None:
@@ -170,10 +130,15 @@ def _add_sources(parser: Parser) -> None:
         help="a file with names of pictures and folders, one a line or with zero bytes between "
         "them; - reads it from standard input",
     )
+    add(
+        "--watch",
+        metavar="DIR",
+        help="label what is in this folder and whatever arrives, once it is whole; no end",
+    )
     add("--follow", action="store_true", help="in folders, follow links wherever they lead")
     add(
         "--shard",
-        type=_part,
+        type=values.part,
         default=(1, 1),
         metavar="I/N",
         help="label only every N-th picture, from the I-th on, so that N machines share the work",
@@ -183,4 +148,49 @@ def _add_sources(parser: Parser) -> None:
         type=Path,
         metavar="FILE",
         help="add answers to this file of JSON lines, and leave out the pictures that have one",
+    )
+
+
+def _add_outputs(parser: Parser) -> None:
+    from snn_runtime.answer import UNSURE_BELOW
+
+    add = parser.add_argument
+    add(
+        "--top-k",
+        type=whole_number(1),
+        metavar="N",
+        help=f"labels for each picture (default: {TOP_K}; in text 1 where the network is sure)",
+    )
+    add("--format", choices=["text", "json", "csv"], default="text", help="default: %(default)s")
+    add(
+        "--only-label",
+        action="store_true",
+        help="print labels only; an empty line for what failed or is unsure",
+    )
+    add(
+        "--threshold",
+        type=values.probability,
+        default=UNSURE_BELOW,
+        metavar="P",
+        help="probability below which an answer is unsure (default: %(default)s)",
+    )
+    add(
+        "--crop",
+        type=values.region,
+        metavar="X,Y,W,H",
+        help="look only at this part of each picture: left, top, width and height in pixels",
+    )
+    add(
+        "--move-to",
+        type=values.folder,
+        metavar="DIR/{label}",
+        help="say into which folder each picture would go; unsure ones stay",
+    )
+    add("--yes", action="store_true", help="do what --move-to says; nothing is overwritten")
+    add(
+        "--on-label",
+        type=values.condition,
+        metavar="LABEL>P",
+        help="run the command after -- for such pictures, without a shell; {path}, {label} and "
+        "{probability} in its words are replaced",
     )

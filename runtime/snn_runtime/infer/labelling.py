@@ -3,19 +3,22 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, nullcontext
 from functools import cache, partial
+from typing import TypeAlias
 
+from snn_runtime.answer import Answer
 from snn_runtime.command import say
 from snn_runtime.engines import LARGEST_BATCH
-from snn_runtime.errors import InputError
+from snn_runtime.errors import InputError, SnnError
 from snn_runtime.image import Limits, Prepared, read_file
+from snn_runtime.image import prepare as fitted
 from snn_runtime.image.folder import Tally
 from snn_runtime.image.intake import GLANCE
 from snn_runtime.infer import PROGRAM, TOP_K
-from snn_runtime.infer.printers import CsvPrinter, JsonPrinter, Printer, TextPrinter
+from snn_runtime.infer.printers import PRINTERS, Printer
 from snn_runtime.infer.results import Results
 from snn_runtime.infer.sources import Asked, Source, find
 from snn_runtime.machine.cores import usable
@@ -23,6 +26,8 @@ from snn_runtime.model import Model, load
 
 DECODERS = 2
 """Large pictures decoded at once: each may take 400 MB at the default --max-pixels."""
+Action: TypeAlias = Callable[[Source, Answer], str]
+"""Does something with a picture, and returns what to say about it, if anything."""
 LARGE = 1 << 15
 """Bytes of a file from which decoding takes longer than handing it to another thread."""
 
@@ -40,17 +45,20 @@ def run(args: argparse.Namespace) -> int:
         if not model.self_tested:
             model.self_test()
         say(f"{PROGRAM}: self-test passed ({model.engine})")
-        if not args.inputs and args.files_from is None:
+        if not args.pictures:
             return 0
     with nullcontext() if args.resume is None else closing(Results(args.resume)) as results:
-        printer = _printer(args, model.engine)
+        form = "label" if args.only_label else args.format
+        printer = PRINTERS[form](PROGRAM, model.engine, strict=args.strict)
+        printer.everything = args.top_k is not None
         if results is not None:
             printer.out, printer.labelled = results.file, results.labelled
         printer.self_tested = model.self_tested or args.self_test
+        actions = list(_actions(args, model))
         with _Threads(1) as worker:
             # Signals are seen by the main thread alone, between two calls of C: so it only waits,
             # and looks again and again for one that came just before a wait began.
-            work = worker.submit(_label_all, args, model, printer, results)
+            work = worker.submit(_label_all, args, model, printer, results, actions)
             while wait([work], GLANCE).not_done:
                 pass
             work.result()
@@ -58,19 +66,36 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _label_all(
-    args: argparse.Namespace, model: Model, printer: Printer, results: Results | None
+    args: argparse.Namespace,
+    model: Model,
+    printer: Printer,
+    results: Results | None,
+    actions: Sequence[Action],
 ) -> None:
     """Prepare and label, each in threads of its own, one batch after the other."""
     limits = Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels, flags=True)
-    asked = Asked(tuple(args.inputs), args.files_from, args.follow, args.shard, limits)
+    asked = Asked(
+        inputs=tuple(args.inputs),
+        files_from=args.files_from,
+        watch=args.watch,
+        follow=args.follow,
+        shard=args.shard,
+        limits=limits,
+    )
 
     def sources(tally: Tally) -> Iterator[Source | None]:
         found = find(asked, tally)
+        if args.move_to is not None and args.watch is None:  # what is moved must not be found again
+            found = iter(list(found))
         return found if results is None else results.without_done(found)
 
-    show = _progress(sources if asked.countable else None, printer)
-    label = partial(_label, model, printer, top=args.top_k or TOP_K, show=show)
-    prepare = partial(_prepare, model=model, limits=limits)
+    show = _no_progress if asked.watch else _progress(sources if asked.countable else None, printer)
+    answers = partial(model.answers, top=args.top_k or TOP_K, threshold=args.threshold)
+    label = partial(_label, answers, printer, actions=actions, show=show)
+    image = model.graph.image
+    look = partial(fitted, height=image.height, width=image.width, fit=image.fit)
+    take = partial(look, limits=limits, region=args.crop)
+    prepare = partial(_prepare, take=take, limits=limits)
     with _Threads(1) as labeller, ExitStack() as stack:
         # Cores are counted only where a large picture comes.
         decoders = cache(lambda: stack.enter_context(_Threads(min(DECODERS, usable()))))
@@ -82,12 +107,16 @@ def _label_all(
         labelled.result()
 
 
+def _no_progress() -> None:
+    """Nobody looks, or there is no end to come nearer to."""
+
+
 def _progress(
     sources: Callable[[Tally], Iterable[Source | None]] | None, printer: Printer
 ) -> Callable[[], None]:
     """Return what shows how far `printer` has come, where somebody looks at a terminal."""
     if not sys.stderr.isatty():
-        return lambda: None
+        return _no_progress
     from snn_runtime.infer.progress import Progress
 
     def count() -> int:
@@ -100,12 +129,17 @@ def _progress(
     return lambda: progress.show(printer.handled - before)
 
 
-def _printer(args: argparse.Namespace, engine: str) -> Printer:
-    if args.format == "json":
-        return JsonPrinter(PROGRAM, engine, strict=args.strict)
-    if args.format == "csv":
-        return CsvPrinter(PROGRAM, engine, strict=args.strict)
-    return TextPrinter(PROGRAM, engine, strict=args.strict, everything=args.top_k is not None)
+def _actions(args: argparse.Namespace, model: Model) -> Iterator[Action]:
+    """What is done with pictures that are labelled and sure."""
+    if args.move_to is not None:
+        from snn_runtime.infer.moving import Moving
+
+        yield Moving(args.move_to, model.labels, really=args.yes)
+    if args.on_label is not None:
+        from snn_runtime.infer.running import Running
+
+        label, least = args.on_label
+        yield Running(label, least, args.command, model.labels)
 
 
 def _batches(sources: Iterator[Source | None]) -> Iterator[list[Source]]:
@@ -153,7 +187,9 @@ def _is_large(source: Source) -> bool:
         return False
 
 
-def _prepare(source: Source, model: Model, limits: Limits) -> Prepared | InputError:
+def _prepare(
+    source: Source, take: Callable[[bytes], Prepared], limits: Limits
+) -> Prepared | InputError:
     """Return the image of a source, or why there is none; the message leaves out its name."""
     if source.error is not None:
         return source.error
@@ -161,23 +197,23 @@ def _prepare(source: Source, model: Model, limits: Limits) -> Prepared | InputEr
         if source.skipped:
             raise InputError("skipped", source.skipped)
         data = read_file(source.name, limits) if source.data is None else source.data
-        image, warnings = model.prepare(data, limits=limits)
+        image, warnings = take(data)
         return image, warnings + source.warnings
     except InputError as error:
         return error
 
 
 def _label(
-    model: Model,
+    answers: Callable[[Sequence[Prepared]], list[Answer]],
     printer: Printer,
     batch: list[Source],
     prepared: list[Prepared | InputError],
     *,
-    top: int,
+    actions: Sequence[Action],
     show: Callable[[], None],
 ) -> None:
     good = [each for each in prepared if not isinstance(each, InputError)]
-    answers = iter(model.answers(good, top=top))
+    labelled = iter(answers(good))
     printer.clear()
     for source, each in zip(batch, prepared, strict=True):
         if source.skipped:
@@ -185,6 +221,19 @@ def _label(
         elif isinstance(each, InputError):
             printer.failure(source.name, each)
         else:
-            printer.answer(source.name, next(answers))
+            _hand_on(source, next(labelled), printer, actions)
     printer.flush()
     show()
+
+
+def _hand_on(source: Source, answer: Answer, printer: Printer, actions: Sequence[Action]) -> None:
+    """Print an answer, and do what is asked where it is sure; a command then sees it printed."""
+    if not printer.answer(source.name, answer) or not actions:
+        return
+    printer.flush()
+    for act in actions:
+        try:
+            if said := act(source, answer):
+                printer.done(said)
+        except SnnError as error:
+            printer.undone(source.name, error)

@@ -12,7 +12,7 @@ from typing import BinaryIO, ClassVar
 from snn_runtime.answer import Answer
 from snn_runtime.cells import cell
 from snn_runtime.command import say
-from snn_runtime.errors import PARTIAL, InputError
+from snn_runtime.errors import PARTIAL, InputError, SnnError
 from snn_runtime.image.folder import Tally
 from snn_runtime.text import printable
 
@@ -30,6 +30,8 @@ class Printer:
         self.program = program
         self.engine = engine
         """What computed the answers: `event, avx512, 2 threads`."""
+        self.everything = False
+        """Whether text has alternatives also where the first label is sure."""
         self.strict = strict
         """Whether a warning costs a picture its answer."""
         self.self_tested = True
@@ -39,6 +41,8 @@ class Printer:
         self.clear: Callable[[], object] = lambda: None
         """Removes what stands in the way of a line on a terminal."""
         self.labelled = self.failed = self.skipped = 0
+        self.left_undone = 0
+        """How often something could not be done with a picture that is labelled."""
         self.passed_over = Tally()
         """What in folders is no picture at all."""
 
@@ -46,14 +50,25 @@ class Printer:
     def handled(self) -> int:
         return self.labelled + self.failed + self.skipped
 
-    def answer(self, name: str, answer: Answer) -> None:
+    def answer(self, name: str, answer: Answer) -> bool:
+        """Print an answer, and return whether it is one: --strict may make it a failure."""
         if answer.warnings and self.strict:
             self.failure(name, InputError("strict", f"{answer.warnings[0]} (--strict)"))
-            return
+            return False
         self.labelled += 1
         for warning in answer.warnings:
             say(f"{self.program}: warning: {name}: {warning}")
         self._put_answer(name, answer)
+        return True
+
+    def done(self, what: str) -> None:
+        """Say what was done with a picture that is labelled."""
+        say(f"{self.program}: {what}")
+
+    def undone(self, name: str, error: SnnError) -> None:
+        """Say what could not be done with a picture that is labelled."""
+        self.left_undone += 1
+        say(f"{self.program}: error: {name}: {error}")
 
     def failure(self, name: str, error: InputError) -> None:
         self.failed += 1
@@ -72,14 +87,21 @@ class Printer:
         self.clear()
         if self.passed_over.counts:
             say(f"{self.program}: passed over: {self.passed_over}")
-        if self.failed or self.skipped or not self.summarises:
-            counts = _counted(self.labelled, self.failed, self.skipped)
+        if self.failed or self.skipped or self.left_undone or not self.summarises:
+            counts = _counted(
+                {
+                    "labelled": self.labelled,
+                    "failed": self.failed,
+                    "skipped": self.skipped,
+                    "not acted on": self.left_undone,
+                }
+            )
             untested = "" if self.self_tested else "; not self-tested, see --self-test"
             say(f"{self.program}: {counts} ({self.engine}{untested})")
         self._put_end()
         self.flush()
         if self.labelled:
-            return PARTIAL if self.failed else 0
+            return PARTIAL if self.failed or self.left_undone else 0
         return InputError.exit_code
 
     def flush(self) -> None:
@@ -98,18 +120,22 @@ class Printer:
 class TextPrinter(Printer):
     """One line a picture: its name, the label, how sure; alternatives where it is unsure."""
 
-    def __init__(
-        self, program: str, engine: str, *, strict: bool = False, everything: bool = False
-    ) -> None:
-        super().__init__(program, engine, strict=strict)
-        self.everything = everything
-        """Whether to show alternatives also where the first label is sure."""
-
     def _put_answer(self, name: str, answer: Answer) -> None:
         shown = answer.predictions if answer.unsure or self.everything else answer.predictions[:1]
         labels = ", ".join(f"{p.label} {p.probability:.1%}" for p in shown)
         line = printable(f"{name}: {'unsure: ' if answer.unsure else ''}{labels}")
         self.out.write(line.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
+
+
+class LabelPrinter(Printer):
+    """The label alone; an empty line where there is none, or an unsure one."""
+
+    def _put_answer(self, name: str, answer: Answer) -> None:
+        label = "" if answer.unsure else printable(answer.label)
+        self.out.write(label.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
+
+    def _put_failure(self, name: str, error: InputError) -> None:
+        self.out.write(b"\n")
 
 
 class JsonPrinter(Printer):
@@ -154,6 +180,14 @@ class CsvPrinter(Printer):
         self.out.write(text.getvalue().encode("utf-8", "surrogateescape"))
 
 
+PRINTERS: dict[str, type[Printer]] = {
+    "text": TextPrinter,
+    "label": LabelPrinter,
+    "json": JsonPrinter,
+    "csv": CsvPrinter,
+}
+
+
 def _path(name: str) -> dict[str, str]:
     try:
         name.encode()
@@ -162,8 +196,7 @@ def _path(name: str) -> dict[str, str]:
     return {"path": name}
 
 
-def _counted(labelled: int, failed: int, skipped: int) -> str:
-    parts = [f"{labelled:,} labelled"]
-    parts += [f"{failed:,} failed"] if failed else []
-    parts += [f"{skipped:,} skipped"] if skipped else []
-    return ", ".join(parts)
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(
+        f"{count:,} {what}" for what, count in counts.items() if count or what == "labelled"
+    )

@@ -1,5 +1,5 @@
 """Which pictures a command line means: files, folders (see `image.folder`), lists of names,
-standard input.
+standard input, a folder that is watched.
 
 All are an iterator of `Source`, in which None says that nothing more is there for the moment: what
 came before is then labelled without waiting for a full batch.
@@ -15,6 +15,7 @@ from snn_runtime.image import DEFAULT_LIMITS, Limits, Waiting
 from snn_runtime.image.folder import DANGLING, OUTSIDE, SPECIAL, Tally, walk
 
 STANDARD_INPUT = "-"
+LEADS_OUTSIDE = "is a link that leads outside the folder (--follow)"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Asked:
 
     inputs: tuple[str, ...] = ()
     files_from: str | None = None
+    watch: str | None = None
     follow: bool = False
     shard: tuple[int, int] = (1, 1)
     """Which part, of how many."""
@@ -47,7 +49,7 @@ class Asked:
     @property
     def countable(self) -> bool:
         """Whether all can be found twice, so counted before they are read."""
-        return STANDARD_INPUT not in (*self.inputs, self.files_from)
+        return self.watch is None and STANDARD_INPUT not in (*self.inputs, self.files_from)
 
 
 def find(asked: Asked, tally: Tally | None = None) -> Iterator[Source | None]:
@@ -78,6 +80,10 @@ def _all(asked: Asked, tally: Tally) -> Iterator[Source | None]:
 
         for name in names(asked.files_from):
             yield from (None,) if name is None else at(name, asked.follow, tally)
+    if asked.watch is not None:
+        from snn_runtime.infer.watching import arriving
+
+        yield from arriving(asked.watch, follow=asked.follow)
 
 
 def standard_input() -> Waiting:
@@ -117,8 +123,7 @@ def _in_folder(root: str, follow: bool, tally: Tally) -> Iterator[Source]:
     for entry in walk(root, follow=follow):
         source = Source(entry.path, entry.error)
         if entry.passed == OUTSIDE:
-            reason = "is a link that leads outside the folder (--follow)"
-            source = Source(entry.path, skipped=reason)
+            source = Source(entry.path, skipped=LEADS_OUTSIDE)
         elif entry.passed not in ("", SPECIAL, DANGLING):  # those two fail when they are read
             tally.add(entry)
             continue

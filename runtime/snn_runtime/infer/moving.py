@@ -1,0 +1,110 @@
+"""Pictures into a folder of their label: nothing is overwritten, nothing is lost on the way."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from snn_runtime.answer import Answer
+from snn_runtime.errors import ResourceError, UsageError
+from snn_runtime.files import MARK, SUFFIX, fsync_directory
+from snn_runtime.infer.sources import Source
+from snn_runtime.infer.values import PLACE
+
+
+class Moving:
+    """Moves a picture into the folder of its label, or says where it would go."""
+
+    def __init__(self, template: str, labels: Iterable[str], *, really: bool) -> None:
+        """Check that every label can be a folder.
+
+        Raises:
+            UsageError: `bad_flag`: one cannot, or would lead elsewhere.
+        """
+        for label in labels:
+            if "/" in label or label.startswith(".") or len(os.fsencode(label)) > 255:
+                raise UsageError("bad_flag", f"--move-to: {label!r} is no name of a folder")
+        self._template = template
+        self._really = really
+
+    def __call__(self, source: Source, answer: Answer) -> str:
+        """Return what was done, or would be; nothing, where the answer is unsure.
+
+        Raises:
+            ResourceError: `unwritable`: the picture stays where it is.
+        """
+        if answer.unsure:
+            return ""
+        path = Path(source.name)
+        folder = Path(self._template.replace(PLACE, answer.label))
+        if folder.is_dir() and folder.samefile(path.parent):
+            return f"{path} is in its place"
+        if not self._really:
+            return f"{path} would be moved to {folder / path.name}"
+        try:
+            if path.is_symlink():
+                raise OSError(errno.ELOOP, "it is a link, which stays where it is")
+            folder.mkdir(parents=True, exist_ok=True)
+            return f"{path} moved to {move(path, folder)}"
+        except OSError as error:
+            reason = f"cannot be moved to {folder}: {error.strerror or error}"
+            raise ResourceError("unwritable", reason) from error
+
+
+def move(path: Path, folder: Path) -> Path:
+    """Move a file into a folder, and return its new place: `a.jpg`, or `a-2.jpg` where that is
+    taken.
+
+    A free name is taken by an empty file, which nobody else can do at the same time. The file then
+    replaces it in one step. On another file system a complete copy does, and the file goes last.
+
+    Raises:
+        OSError: it is where it was.
+    """
+    target = next(place for place in _names(path, folder) if _taken(place))
+    try:
+        try:
+            os.rename(path, target)
+            return target
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+        _copy(path, target)
+        path.unlink(missing_ok=True)
+        return target
+    except BaseException:
+        target.unlink(missing_ok=True)  # the picture has not been removed
+        raise
+
+
+def _names(path: Path, folder: Path) -> Iterator[Path]:
+    yield folder / path.name
+    for number in range(2, 1_000_000):
+        yield folder / f"{path.stem}-{number}{path.suffix}"
+
+
+def _taken(place: Path) -> bool:
+    """Take a name, and return whether it was free."""
+    try:
+        os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _copy(path: Path, target: Path) -> None:
+    """Replace `target` by a copy that is on the disk, with the time and the mode of the file."""
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=MARK, suffix=SUFFIX)
+    try:
+        with os.fdopen(descriptor, "wb") as copy, open(path, "rb") as file:
+            shutil.copyfileobj(file, copy)
+            copy.flush()
+            os.fsync(copy.fileno())
+        shutil.copystat(path, name)
+        os.replace(name, target)
+        fsync_directory(target.parent)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
