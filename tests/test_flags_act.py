@@ -77,7 +77,13 @@ NAMED: dict[str, dict[str, str]] = {
         "dt": "test_a_graph_whose_layers_never_fire_is_warned_of",
     },
     "snn-bench": {"format": "test_csv_of_two_rates", "plot": "test_a_sweep_is_drawn"},
-    "snn-infer": {"yes": "test_a_folder_is_sorted", "watch": "test_there_must_be_a_folder"},
+    "snn-infer": {
+        "yes": "test_a_folder_is_sorted",
+        "watch": "test_there_must_be_a_folder",
+        "fps": "test_pictures_a_second",
+        "camera_timeout": "test_a_frozen_camera_never_answers_twice",
+        "camera_retries": "test_a_host_that_is_dead_is_tried_and_given_up",
+    },
     "snn-doctor": {},
     "train-snn": {
         **dict.fromkeys(VALUES["train-snn"], "test_a_flag_ends_up_in_the_checkpoint"),

@@ -50,26 +50,32 @@ Pauses: TypeAlias = Generator[None, None, int]
 """None at each place where it would have to wait; in the end how many bytes belong together."""
 
 
-def pictures(stream: Stream, limits: Limits = DEFAULT_LIMITS) -> Iterator[Picture | None]:
+def pictures(
+    stream: Stream, limits: Limits = DEFAULT_LIMITS, *, headers: bool = False
+) -> Iterator[Picture | None]:
     """Yield each picture of a stream, and None where the next has not arrived yet.
 
     A stream that does not begin with a JPEG is one picture. What stands behind a JPEG that says
     that pictures behind it belong to it, as those of telephones do, is passed over; so is what is
     no picture.
 
+    Args:
+        headers: Text stands before each picture, as in MJPEG by HTTP. All are JPEGs then.
+
     Raises:
         InputError: `unreadable`, `too_many_bytes`.
     """
     window = _Window(stream, limits)
-    yield from window.hold(_HEAD)
+    pass_fill = _pass_headers if headers else _pass_fill
+    yield from pass_fill(window) if headers else window.hold(_HEAD)
     while window.data.startswith(BEGIN):
         picture = window.take((yield from _end(window)))
         yield picture, ()
-        if _has_siblings(picture):
+        if not headers and _has_siblings(picture):
             break
-        yield from _pass_fill(window)
+        yield from pass_fill(window)
     else:
-        if not window.began or _is_picture(window.data):
+        if not (window.began or headers) or _is_picture(window.data):
             data = window.take((yield from window.hold()))
             yield data, (ANOTHER_FOLLOWS,) * another_follows(data)
     while not window.ended:  # whoever writes would else be told of a broken pipe
@@ -157,6 +163,15 @@ def _pass_fill(window: _Window) -> Pauses:
             window.data[:] = kept
             return (yield from window.hold(_HEAD))
         yield from window.hold(len(window.data) + 1)
+
+
+def _pass_headers(window: _Window) -> Pauses:
+    """Pass over text to the start of a JPEG, or to the end."""
+    while (start := window.data.find(BEGIN)) < 0 and not window.ended:
+        del window.data[: 1 - len(BEGIN)]
+        yield from window.hold(len(window.data) + 1)
+    del window.data[: start if start >= 0 else len(window.data)]
+    return (yield from window.hold(_HEAD))
 
 
 def _is_picture(data: bytearray) -> bool:

@@ -17,24 +17,6 @@ from snn_runtime.infer import PROGRAM, TOP_K, values
 PILLOW_MAX_PIXELS = 178_956_970
 """More than this Pillow itself refuses in some formats."""
 
-EXAMPLES = """examples:
-  snn-infer cat.jpg                       one picture with the bundled model
-  snn-infer --model model.onnx photos/    a folder and all folders in it
-  snn-infer --format json photos/ > answers.jsonl
-  curl -s https://example.org/cat.jpg | snn-infer -
-  ffmpeg -i film.mp4 -f image2pipe -c:v mjpeg - | snn-infer -      all JPEGs in a pipe
-  find photos -newer stamp -print0 | snn-infer --files-from -
-  snn-infer --resume answers.jsonl photos/                         goes on where it stopped
-  snn-infer --watch inbox --resume answers.jsonl                   what arrives, until Ctrl-C
-  snn-infer --move-to 'sorted/{label}' photos/            where each would go; --yes moves it
-  snn-infer --on-label 'cat>0.8' photos/ -- notify-send 'a cat' {path}
-  snn-infer --shard 2/3 photos/           the second third, for one of three machines
-  snn-infer --self-test                   does this machine compute what the model's maker did?
-
-An answer is called unsure where its probability is below --threshold. In folders, hidden files,
-files with another suffix than a picture's, what systems leave behind, and links that lead outside
-(see --follow) are passed over and counted."""
-
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line.
@@ -44,10 +26,17 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """
     from snn_runtime.image import Limits
 
-    parser = Parser(PROGRAM, "Label pictures with a spiking network.", EXAMPLES, values.RULES)
+    parser = Parser(
+        PROGRAM, "Label pictures with a spiking network.", values.EXAMPLES, values.RULES
+    )
     limits = Limits()
     add = parser.add_argument
-    add("inputs", nargs="*", metavar="INPUT", help="a picture, a folder, or - for standard input")
+    add(
+        "inputs",
+        nargs="*",
+        metavar="INPUT",
+        help="a picture, a folder, http://…, or - for standard input",
+    )
     _add_sources(parser)
     add("--model", type=Path, metavar="PATH", help="model.onnx (default: the bundled one)")
     add_engine(parser)
@@ -134,6 +123,26 @@ def _add_sources(parser: Parser) -> None:
         "--watch",
         metavar="DIR",
         help="label what is in this folder and whatever arrives, once it is whole; no end",
+    )
+    add(
+        "--fps",
+        type=values.positive,
+        metavar="F",
+        help="label so many pictures a second at most; an http address of a picture is read anew",
+    )
+    add(
+        "--camera-timeout",
+        type=values.positive,
+        default=5.0,
+        metavar="S",
+        help="seconds without another picture until a camera counts as lost (default: 5)",
+    )
+    add(
+        "--camera-retries",
+        type=whole_number(0),
+        default=5,
+        metavar="N",
+        help="attempts in a row to reach it again (default: %(default)s)",
     )
     add("--follow", action="store_true", help="in folders, follow links wherever they lead")
     add(

@@ -20,7 +20,7 @@ from snn_runtime.image.intake import GLANCE
 from snn_runtime.infer import PROGRAM, TOP_K
 from snn_runtime.infer.printers import PRINTERS, Printer
 from snn_runtime.infer.results import Results
-from snn_runtime.infer.sources import Asked, Source, find
+from snn_runtime.infer.sources import Asked, Camera, Source, find
 from snn_runtime.machine.cores import usable
 from snn_runtime.model import Model, load
 
@@ -79,6 +79,7 @@ def _label_all(
         files_from=args.files_from,
         watch=args.watch,
         follow=args.follow,
+        camera=Camera(args.fps, args.camera_timeout, args.camera_retries),
         shard=args.shard,
         limits=limits,
     )

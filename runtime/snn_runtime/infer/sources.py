@@ -15,6 +15,8 @@ from snn_runtime.image import DEFAULT_LIMITS, Limits, Waiting
 from snn_runtime.image.folder import DANGLING, OUTSIDE, SPECIAL, Tally, walk
 
 STANDARD_INPUT = "-"
+ADDRESSES = ("http://", "https://")
+"""How an input begins that is somewhere else."""
 LEADS_OUTSIDE = "is a link that leads outside the folder (--follow)"
 
 
@@ -35,6 +37,18 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Camera:
+    """How cameras are read, under the names of the flags."""
+
+    fps: float | None = None
+    """Pictures a second at most; where given, an address of one picture is read again and again."""
+    camera_timeout: float = 5.0
+    """Seconds without another picture after which a camera counts as lost."""
+    camera_retries: int = 5
+    """Attempts in a row to reach it again."""
+
+
+@dataclass(frozen=True)
 class Asked:
     """What a command line says about its sources, under the names of its flags."""
 
@@ -42,6 +56,7 @@ class Asked:
     files_from: str | None = None
     watch: str | None = None
     follow: bool = False
+    camera: Camera = Camera()
     shard: tuple[int, int] = (1, 1)
     """Which part, of how many."""
     limits: Limits = DEFAULT_LIMITS
@@ -49,7 +64,8 @@ class Asked:
     @property
     def countable(self) -> bool:
         """Whether all can be found twice, so counted before they are read."""
-        return self.watch is None and STANDARD_INPUT not in (*self.inputs, self.files_from)
+        endless = self.watch is not None or any(map(is_address, self.inputs))
+        return not endless and STANDARD_INPUT not in (*self.inputs, self.files_from)
 
 
 def find(asked: Asked, tally: Tally | None = None) -> Iterator[Source | None]:
@@ -73,6 +89,10 @@ def _all(asked: Asked, tally: Tally) -> Iterator[Source | None]:
     for argument in asked.inputs:
         if argument == STANDARD_INPUT:
             yield from _piped(asked.limits)
+        elif is_address(argument):
+            from snn_runtime.infer.live import live
+
+            yield from live(argument, asked.camera, asked.limits)
         else:
             yield from at(argument, asked.follow, tally)
     if asked.files_from is not None:
@@ -84,6 +104,11 @@ def _all(asked: Asked, tally: Tally) -> Iterator[Source | None]:
         from snn_runtime.infer.watching import arriving
 
         yield from arriving(asked.watch, follow=asked.follow)
+
+
+def is_address(text: str) -> bool:
+    """Whether an input is a picture or a camera on the network."""
+    return text.lower().startswith(ADDRESSES)
 
 
 def standard_input() -> Waiting:

@@ -4,15 +4,34 @@ import argparse
 import os
 
 from snn_runtime.flags import Rule
+from snn_runtime.infer.sources import is_address
 
 PLACE = "{label}"
 """What stands for the label in the name of a folder."""
 SMALLEST = 8
 """Pixels of a side, as `image.picture` asks."""
 
+EXAMPLES = """examples:
+  snn-infer cat.jpg                       one picture with the bundled model
+  snn-infer --model model.onnx photos/    a folder and all folders in it
+  snn-infer --format json photos/ > answers.jsonl
+  snn-infer https://example.org/cat.jpg   a picture, or an MJPEG camera's newest again and again
+  ffmpeg -i film.mp4 -f image2pipe -c:v mjpeg - | snn-infer -      all JPEGs in a pipe
+  find photos -newer stamp -print0 | snn-infer --files-from -
+  snn-infer --resume answers.jsonl photos/                         goes on where it stopped
+  snn-infer --watch inbox --resume answers.jsonl                   what arrives, until Ctrl-C
+  snn-infer --move-to 'sorted/{label}' photos/            where each would go; --yes moves it
+  snn-infer --on-label 'cat>0.8' photos/ -- notify-send 'a cat' {path}
+  snn-infer --shard 2/3 photos/           the second third, for one of three machines
+  snn-infer --self-test                   does this machine compute what the model's maker did?
+
+An answer is called unsure where its probability is below --threshold. In folders, hidden files,
+files with another suffix than a picture's, what systems leave behind, and links that lead outside
+(see --follow) are passed over and counted."""
+
 OF_PICTURES = (
     *("follow", "shard", "resume", "top_k", "format", "strict", "only_label", "threshold"),
-    *("crop", "move_to", "yes", "on_label"),
+    *("fps", "camera_timeout", "camera_retries", "crop", "move_to", "yes", "on_label"),
     *("max_pixels", "max_bytes"),
 )
 RULES = (
@@ -29,15 +48,19 @@ RULES = (
     Rule(("yes",), lambda args: args.move_to is not None, "is for --move-to, which is not given"),
     Rule(
         ("move_to",),
-        lambda args: "-" not in args.inputs,
-        "is for files, and standard input is none",
+        lambda args: "-" not in args.inputs and not _addresses(args),
+        "is for files, and standard input and addresses are none",
     ),
     Rule(
         ("watch",),
         lambda args: not args.inputs and args.files_from is None,
         "has no end, so no INPUT and no --files-from goes with it; it takes what is there, too",
     ),
-    Rule(("shard",), lambda args: args.watch is None, "is for what has an end; --watch has none"),
+    Rule(
+        ("shard",),
+        lambda args: args.watch is None and not _addresses(args),
+        "is for what has an end, and --watch and cameras have none",
+    ),
     Rule(
         ("move_to",),
         lambda args: not (args.watch and _leads_into(args.move_to, args.watch)),
@@ -59,6 +82,11 @@ RULES = (
         "is for links in folders, and no INPUT is a folder",
     ),
     Rule(
+        ("fps", "camera_timeout", "camera_retries"),
+        lambda args: not has_pictures(args) or _addresses(args),
+        "is for cameras, and no INPUT is an address",
+    ),
+    Rule(
         OF_PICTURES,
         lambda args: has_pictures(args),
         "is for pictures, and no INPUT is given",
@@ -73,6 +101,10 @@ RULES = (
 
 def has_pictures(args: argparse.Namespace) -> bool:
     return bool(args.inputs or args.files_from is not None or args.watch is not None)
+
+
+def _addresses(args: argparse.Namespace) -> list[str]:
+    return [each for each in args.inputs if is_address(each)]
 
 
 def _leads_into(template: str, folder: str) -> bool:
@@ -117,6 +149,17 @@ def part(text: str) -> tuple[int, int]:
         value = 0, 0
     if not 1 <= value[0] <= value[1]:
         raise argparse.ArgumentTypeError(f"{text!r} is not i/n, such as 1/3, 2/3 or 3/3")
+    return value
+
+
+def positive(text: str) -> float:
+    """Read a number above 0, of at most a day."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
 
 
