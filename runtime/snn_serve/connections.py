@@ -37,15 +37,20 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        if len(self.connections) > self._limits.connections and not self._make_room():
+        if not self._has_room():
             transport.write(FULL)
             transport.close()
             return
         self._await_head()
 
-    def _make_room(self) -> bool:
+    def _has_room(self) -> bool:
+        """Whether this connection may stay, for which the longest idle one may have to go."""
+        # One that was told to go is listed until the loop's next turn, and many come in one turn.
         others = [each for each in self.connections if each is not self]
-        idle = [each for each in others if isinstance(each, Connection) and each.idle]
+        there = [each for each in others if not each.transport.is_closing()]
+        if len(there) < self._limits.connections:
+            return True
+        idle = [each for each in there if isinstance(each, Connection) and each.idle]
         if idle:
             min(idle, key=lambda each: each._since).transport.abort()
         return bool(idle)

@@ -50,7 +50,11 @@ class Place:
         """
         try:
             family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-            return socket.create_server((self.host, self.port), family=family, backlog=1024)
+            opened = socket.create_server((self.host, self.port), family=family, backlog=1024)
+            # Accepted connections inherit it. asyncio sets it only where a socket names its
+            # protocol, and without it the body of an answer waits for the client's delayed ACK.
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return opened
         except OSError as error:
             reason = error.strerror or str(error)
             raise ResourceError(

@@ -16,6 +16,7 @@ from serving import CAT, PATIENCE, Running, running
 from snn_runtime.errors import SnnError
 from snn_runtime.model import BUNDLED
 from snn_serve.cli import parse_args, run
+from snn_serve.server import Place
 
 BUNDLED_FILE = Path(str(resources.files("snn_runtime"))) / BUNDLED
 TOKEN = "0123456789abcdef0123"
@@ -189,3 +190,11 @@ def test_what_cannot_be_obeyed_is_refused_before_anything_listens(
     with pytest.raises(SnnError) as refused:
         run(parse_args(["--port", "0", *line.split()]))
     assert refused.value.code == code and part in str(refused.value)
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    with Place("127.0.0.1", 0).opened() as listener:
+        with socket.create_connection(listener.getsockname()):
+            accepted, _ = listener.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
