@@ -4,7 +4,6 @@ import argparse
 import os
 
 from snn_runtime.flags import Rule
-from snn_runtime.infer.sources import is_address
 
 PLACE = "{label}"
 """What stands for the label in the name of a folder."""
@@ -104,6 +103,8 @@ def has_pictures(args: argparse.Namespace) -> bool:
 
 
 def _addresses(args: argparse.Namespace) -> list[str]:
+    from snn_runtime.infer.sources import is_address  # which needs packages that may be missing
+
     return [each for each in args.inputs if is_address(each)]
 
 
