@@ -35,6 +35,7 @@ MODULES = {
     "snn-infer": "snn_runtime.infer.cli",
     "snn-bench": "snn_bench.cli",
     "snn-doctor": "snn_runtime.doctor.cli",
+    "snn-serve": "snn_serve.cli",
 }
 BUILDER = """
 from snntorch import Leaky
@@ -55,6 +56,10 @@ LINES = {
     "snn-bench": "snn-bench",
     **{f"snn-bench {name}": "snn-bench --topology resnet20 --width 0.05" for name in SYNTHETIC},
     "snn-doctor": "snn-doctor",
+    "snn-serve": "snn-serve",
+    "snn-serve tls_cert": "snn-serve --tls-key key.pem",
+    "snn-serve tls_key": "snn-serve --tls-cert cert.pem",
+    "snn-serve plain_http": "snn-serve --host 0.0.0.0 --token-file token",
     "export-snn": f"export-snn {FOREIGN}",
     "export-snn dense": "export-snn weights.pt m.onnx",
 }
@@ -85,6 +90,7 @@ NAMED: dict[str, dict[str, str]] = {
         "camera_retries": "test_a_host_that_is_dead_is_tried_and_given_up",
     },
     "snn-doctor": {},
+    "snn-serve": {},
     "train-snn": {
         **dict.fromkeys(VALUES["train-snn"], "test_a_flag_ends_up_in_the_checkpoint"),
         "data": "test_pictures_are_fitted_as_asked",
@@ -132,6 +138,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     red.save(folder / "frames.gif", save_all=True, append_images=[blue])
     write(example(), folder / "small.onnx")
     (folder / "names").write_text("frames.gif\n")
+    (folder / "token").write_text("a token that is long enough")
     (folder / "net.py").write_text(BUILDER)
     scope: dict[str, Any] = {}
     exec(BUILDER, scope)
@@ -173,6 +180,7 @@ def observed(
         "export",
         lambda network, path, **asked: stop(network.framework, asdict(network.picture), asked),
     )
+    monkeypatch.setattr("snn_serve.server.serve", stop)
     monkeypatch.setattr(torch, "set_num_threads", seen.append)
 
     def run(line: str) -> object:
