@@ -1,6 +1,7 @@
 """Grammar of the flags of all commands, and the rule that none of them may be without effect."""
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -102,6 +103,23 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
             value = least - 1
         if value < least or (most is not None and value > most):
             raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+        return value
+
+    return read
+
+
+def number(
+    expected: str, fits: Callable[[float], bool], kind: str = "number"
+) -> Callable[[str], float]:
+    """Return a reader for the value of a flag: a number that fits, as in "a number above 0"."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not fits(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {kind} {expected}")
         return value
 
     return read

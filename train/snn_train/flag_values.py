@@ -2,9 +2,9 @@
 
 import argparse
 import math
-from collections.abc import Callable
 
 from snn_runtime.errors import UsageError
+from snn_runtime.flags import number
 from snn_train.choices import MOST_LEVELS
 
 
@@ -22,21 +22,6 @@ def image_size(text: str | None) -> tuple[int, int] | None:
             "bad_flag", f"--image-size {text}: expected HEIGHTxWIDTH from 8x8, e.g. 32x32"
         )
     return int(height), int(width)
-
-
-def number(expected: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
-    """Return a reader for the value of a flag: a number that fits, as in "a number above 0"."""
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not fits(value):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number {expected}")
-        return value
-
-    return read
 
 
 SHARE = number("from 0 to 1", lambda value: 0 <= value <= 1)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from snn_runtime.flags import Parser, Rule, whole_number
+from snn_runtime.flags import Parser, Rule, number, whole_number
 from snn_runtime.machine.cores import MOST
 from snn_train import duration
 from snn_train.choices import (
@@ -26,7 +26,7 @@ from snn_train.choices import (
     Surrogate,
     takes_size,
 )
-from snn_train.flag_values import SHARE, limits, number
+from snn_train.flag_values import SHARE, limits
 from snn_train.layout import NETWORKS
 
 PROGRAM = "train-snn"

@@ -85,11 +85,10 @@ def worst_of(logits: Tensor, labels: Tensor) -> list[int]:
 def table(confusion: Confusion) -> str:
     """The matrix as text, or where that is too wide what is confused most often."""
     rows = confusion.counts.tolist()
-    cells = [f"{n:,}" for row in rows for n in row]
     first = max(map(len, confusion.labels)) + 2
     room = max(3, min(12, (LINE - SHARE - first) // len(rows) - 2))
     names = [label[:room] for label in confusion.labels]
-    wide = max(map(len, [*names, *cells])) + 2
+    wide = max(map(len, [*names, f"{int(confusion.counts.max()):,}"])) + 2
     if first + len(rows) * wide + SHARE > LINE:
         common = confusion.pairs()[:NAMED]
         return "\n".join(

@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from snn_runtime.flags import Rule
+from snn_runtime.flags import Rule, number
 
 PLACE = "{label}"
 """What stands for the label in the name of a folder."""
@@ -153,23 +153,7 @@ def part(text: str) -> tuple[int, int]:
     return value
 
 
-def positive(text: str) -> float:
-    """Read a number above 0, of at most a day."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def probability(text: str) -> float:
-    """Read a number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a probability from 0 to 1")
-    return value
+positive = number("above 0", lambda value: 0 < value <= 86_400)
+"""Reads a number above 0, of at most a day."""
+probability = number("from 0 to 1", lambda value: 0 <= value <= 1, "probability")
+"""Reads a number from 0 to 1."""
