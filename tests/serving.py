@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +69,12 @@ class Running:
         text = self.ask("/metrics")[2].decode()
         found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.M)
         return float(found[1]) if found else 0.0
+
+    def wait_for(self, name: str, value: float) -> None:
+        """Wait until a figure of /metrics has a value."""
+        until = time.monotonic() + PATIENCE
+        while (found := self.metric(name)) != value:
+            assert time.monotonic() < until, (name, found)
 
     def until(self, words: str) -> None:
         """Wait until the server says something."""

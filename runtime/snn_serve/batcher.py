@@ -6,6 +6,7 @@ changes no bit of an answer: engines run each image as if it were alone.
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ LOOK_EVERY = 10.0
 Logits: TypeAlias = npt.NDArray[np.float32]
 Pictures: TypeAlias = npt.NDArray[np.uint8]
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -125,12 +128,15 @@ class Batcher:
     async def _run(self) -> None:
         while True:
             batch = await self._next_batch()
-            if batch:
-                await self._compute(batch)
-            if batch and not self._jobs and time.monotonic() - self._looked > LOOK_EVERY:
-                self._looked = time.monotonic()
-                with suppress(ResourceError, DeviceError):  # only a figure is lost
+            try:
+                if batch:
+                    await self._compute(batch)
+                if batch and not self._jobs and time.monotonic() - self._looked > LOOK_EVERY:
+                    self._looked = time.monotonic()
                     await self.spikes(batch[0].images[0])
+            except Exception as error:  # whatever it is, the next pictures must not wait for ever
+                _log.error("model %s: %s: %s", self.name, type(error).__name__, error)
+                _fail(batch, error)
 
     async def _next_batch(self) -> list[_Job]:
         """Take what waits, up to a batch; wait for the first, and for others as long as allowed."""

@@ -14,6 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from snn_serve.limits import Limits
+from snn_serve.metrics import Metrics
 from snn_serve.refusal import Refusal, bad_request
 
 PATIENCE = 2.0
@@ -23,8 +24,8 @@ PATIENCE = 2.0
 class Bodies:
     """Reads bodies, and knows what all of them hold together."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, limits: Limits, metrics: Metrics) -> None:
+        self._limits, self._metrics = limits, metrics
         self._held = 0
 
     @contextmanager
@@ -34,7 +35,7 @@ class Bodies:
         try:
             yield room
         finally:
-            self._held -= room.size
+            self._hold(-room.size)
 
     async def read(self, request: Request, room: "Room") -> bytes:
         """Return the body of a request.
@@ -58,7 +59,7 @@ class Bodies:
         begun = time.monotonic()
         async for piece in request.stream():
             room.size += len(piece)
-            self._held += len(piece)
+            self._hold(len(piece))
             if room.size > self._limits.max_bytes:
                 raise self._too_large()
             if self._held > self._limits.held_bytes:
@@ -67,6 +68,10 @@ class Bodies:
             if passed > PATIENCE and room.size < passed * self._limits.body_rate:
                 raise _slow()
             yield piece
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        self._metrics.held_bytes.set(self._held)
 
     def _too_large(self) -> Refusal:
         most = self._limits.max_bytes

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import anyio
 import numpy as np
 
-from snn_runtime.errors import InputError
+from snn_runtime.errors import InputError, ResourceError
 from snn_runtime.graph.ends import Image
 from snn_runtime.image import Prepared
 from snn_runtime.machine.children import child_environment
@@ -61,11 +61,14 @@ class Decoders:
         Raises:
             InputError: as `image.prepare`; `decoder_lost`: the picture ends its decoder;
                 `slow_picture`: it takes too long.
+            ResourceError: `child_failed`: a decoder cannot be started.
         """
         with self._metrics.decoding.track_inprogress():
             for _ in range(_TRIES):
                 try:
                     return await self._tried(data, image)
+                except ResourceError:
+                    raise
                 except (asyncio.IncompleteReadError, OSError):
                     continue
         raise InputError("decoder_lost", "ends the process that decodes it")
@@ -96,20 +99,30 @@ class _Child:
         self._ended = False
 
     async def start(self) -> None:
-        """Start it, unless it runs, and wait until it is ready."""
+        """Start it, unless it runs, and wait until it is ready.
+
+        Raises:
+            ResourceError: `child_failed`.
+        """
         if self._process is None or self._ended or self._process.returncode is not None:
             await self.gone()
-            self._ended = False
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,  # where libtiff writes
-                env=child_environment() | {"OPENBLAS_NUM_THREADS": "1"},
-                start_new_session=True,  # Ctrl-C is for the server, which drains first
-            )
-            assert self._process.stdout is not None
-            await self._process.stdout.readexactly(1)
+            try:
+                await self._started()
+            except (OSError, asyncio.IncompleteReadError) as error:  # no fault of the picture's
+                raise ResourceError("child_failed", f"no decoder starts: {error}") from error
+
+    async def _started(self) -> None:
+        self._ended, self._process = False, None
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,  # where libtiff writes
+            env=child_environment() | {"OPENBLAS_NUM_THREADS": "1"},
+            start_new_session=True,  # Ctrl-C is for the server, which drains first
+        )
+        assert self._process.stdout is not None
+        await self._process.stdout.readexactly(1)
 
     def end(self) -> None:
         self._ended = True

@@ -49,6 +49,9 @@ class Metrics:
         self.waiting = Gauge(
             "snn_waiting", "Pictures between admission and answer.", ["model"], registry=registry
         )
+        self.held_bytes = Gauge(
+            "snn_held_bytes", "Bodies of requests, as far as they have come.", registry=registry
+        )
         self.decoding = Gauge("snn_decoding", "Pictures at the decoders.", registry=registry)
         self.decoders_lost = Counter(
             "snn_decoders_lost", "Decoders that ended or were ended.", registry=registry

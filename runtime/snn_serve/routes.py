@@ -47,7 +47,7 @@ class Routes:
     ) -> None:
         self._limits, self._models, self._decoders = limits, models, decoders
         self._metrics = metrics
-        self._bodies = Bodies(limits)
+        self._bodies = Bodies(limits, metrics)
         self.leaving = False
         """Whether the server has been told to end."""
 

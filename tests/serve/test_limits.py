@@ -43,12 +43,6 @@ def stopped(server: Running) -> list[int]:
     return children
 
 
-def wait_for(server: Running, name: str, value: float) -> None:
-    until = time.monotonic() + PATIENCE
-    while server.metric(name) != value:
-        assert time.monotonic() < until, (name, server.metric(name))
-
-
 def test_heads_and_bodies_that_do_not_end() -> None:
     with running(header_seconds=1, body_seconds=1, header_bytes=4096) as server:
         for sent in (b"", PROBE[:20]):
@@ -108,7 +102,7 @@ def test_overload_is_refused_and_what_was_accepted_is_answered() -> None:
         picture = CAT.read_bytes()
         with ThreadPoolExecutor(4) as pool:
             accepted = [pool.submit(server.ask, "/predict", picture) for _ in range(4)]
-            wait_for(server, 'snn_waiting{model="default"}', 4)
+            server.wait_for('snn_waiting{model="default"}', 4)
             status, headers, text = server.ask("/predict", picture)
             assert (status, headers["retry-after"]) == (503, "1")
             assert json.loads(text)["code"] == "busy"
@@ -123,11 +117,10 @@ def test_bodies_hold_no_more_memory_than_allowed() -> None:
     with running(held_bytes=1500) as server:
         with server.socket() as first:
             first.sendall(HEAD + bytes(999))
-            until = time.monotonic() + PATIENCE
-            while server.ask("/predict", bytes(900))[0] != 503:  # until the first has arrived
-                assert time.monotonic() < until
-        while server.ask("/predict", bytes(900))[0] == 503:  # until it is seen to be gone
-            assert time.monotonic() < until
+            server.wait_for("snn_held_bytes", 999)
+            assert server.ask("/predict", bytes(900))[0] == 503
+        server.wait_for("snn_held_bytes", 0)  # it is seen to be gone
+        assert server.ask("/predict", bytes(900))[0] == 422
 
 
 def test_a_deadline_passes_and_the_server_goes_on() -> None:

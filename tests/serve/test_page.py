@@ -157,8 +157,7 @@ def test_a_busy_server_is_asked_again(page: Page) -> None:
             picture = CAT.read_bytes()
             head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(picture)}"
             other.sendall(f"{head}\r\n\r\n".encode() + picture)
-            while server.metric('snn_waiting{model="default"}') == 0:
-                pass
+            server.wait_for('snn_waiting{model="default"}', 1)
             page.locator("#files").set_input_files(CAT)
             expect(page.get_by_role("status")).to_contain_text("The server is busy")
             shot(page, "busy")

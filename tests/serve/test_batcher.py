@@ -1,0 +1,44 @@
+"""What the engine does wrong ends a request, never the server."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+from serving import PATIENCE
+
+from snn_serve.batcher import Batcher
+from snn_serve.limits import Limits
+from snn_serve.metrics import Metrics
+
+IMAGES = np.zeros((2, 4, 4, 3), np.uint8)
+
+
+def fails(*_: object) -> NoReturn:
+    raise RuntimeError("a bug")
+
+
+def ones(images: Any) -> Any:
+    return np.ones((len(images), 3), np.float32)
+
+
+async def asked(model: Any) -> Any:
+    """Logits, asked for twice, from a model that is made of these functions."""
+    batcher = Batcher("m", model, Limits(), Metrics())
+    try:
+        return [await asyncio.wait_for(batcher.logits(IMAGES), PATIENCE) for _ in range(2)]
+    finally:
+        await batcher.close()
+
+
+def test_a_look_at_the_spikes_that_fails_costs_no_answer() -> None:
+    backend = SimpleNamespace(spikes=fails)
+    answers = asyncio.run(asked(SimpleNamespace(logits=ones, backend=backend)))
+    assert np.array_equal(answers, np.ones((2, 2, 3)))
+
+
+@pytest.mark.parametrize("logits", [fails, lambda images: None])
+def test_an_engine_that_fails_is_told_at_once(logits: Any) -> None:
+    with pytest.raises(Exception, match=r"a bug|NoneType"):
+        asyncio.run(asked(SimpleNamespace(logits=logits, backend=SimpleNamespace(spikes=fails))))
