@@ -64,15 +64,34 @@ MODES: list[tuple[str, set[str]]] = [
     ("snn-bench --backends tensorrt --against dnn", {*SYNTHETIC, "plot"}),
     ("snn-bench --against a.onnx dnn", {*SYNTHETIC}),
     ("snn-doctor", set()),
-    ("snn-serve", {"tls_cert", "tls_key", "plain_http"}),
-    ("snn-serve --tls-cert cert.pem --tls-key key.pem", {"plain_http", "probe"}),
-    ("snn-serve --model m.onnx", {"models", "tls_cert", "tls_key", "plain_http", "probe"}),
-    ("snn-serve --models folder", {"model", "tls_cert", "tls_key", "plain_http", "probe"}),
-    ("snn-serve --host 0.0.0.0 --plain-http --token-file token", {"tls_cert", "tls_key", "probe"}),
+    ("snn-serve", {"tls_cert", "tls_key", "plain_http", "trusted_proxy"}),
+    ("snn-serve --limit client_rate=5", {"tls_cert", "tls_key", "plain_http", "probe"}),
+    ("snn-serve --tls-cert cert.pem --tls-key key.pem", {"plain_http", "trusted_proxy", "probe"}),
+    (
+        "snn-serve --model m.onnx",
+        {"models", "tls_cert", "tls_key", "plain_http", "trusted_proxy", "probe"},
+    ),
+    (
+        "snn-serve --models folder",
+        {"model", "tls_cert", "tls_key", "plain_http", "trusted_proxy", "probe"},
+    ),
+    (
+        "snn-serve --host 0.0.0.0 --plain-http --token-file token",
+        {"tls_cert", "tls_key", "trusted_proxy", "probe"},
+    ),
     (
         "snn-serve --probe",
-        {*OF_A_MODEL, "models", "token_file", "tls_key", "plain_http", "limit", "check"},
-    ),
+        {
+            *OF_A_MODEL,
+            "models",
+            "token_file",
+            "tls_key",
+            "plain_http",
+            "trusted_proxy",
+            "limit",
+            "check",
+        },
+    ),  # fmt: skip
 ]
 """A command line for every mode, and the flags that have no effect in it."""
 

@@ -59,6 +59,7 @@ LINES = {
     "snn-serve": "snn-serve",
     "snn-serve tls_cert": "snn-serve --tls-key key.pem",
     "snn-serve tls_key": "snn-serve --tls-cert cert.pem",
+    "snn-serve trusted_proxy": "snn-serve --limit client_rate=5",
     "snn-serve plain_http": "snn-serve --host 0.0.0.0 --token-file token",
     "export-snn": f"export-snn {FOREIGN}",
     "export-snn dense": "export-snn weights.pt m.onnx",

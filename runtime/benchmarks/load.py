@@ -5,6 +5,9 @@
 Starts a server, finds its capacity C with 32 clients that each wait for their answer, then offers
 0.5, 0.8, 1, 2 and 10 C as a Poisson process. Latency counts from the moment that a request was due.
 Every answer is compared with the answer alone. Beside it, 1,000 connections that say nothing.
+
+With `--pairs N` only twice the capacity is measured, N times, each between two measures of C: on a
+machine whose speed changes, the ratio says more than each alone.
 """
 
 import argparse
@@ -151,6 +154,10 @@ async def measure(port: int, process: int, args: argparse.Namespace) -> None:
     client = Client(port, args.picture.read_bytes())
     client.expected = json.loads((await client.ask())[1])["predictions"]
     await closed(client, 1.0)
+    if args.pairs:
+        parts = [await twice(client, args.seconds) for _ in range(args.pairs)]
+        print(f"part of the capacity: {', '.join(f'{part:.2f}' for part in sorted(parts))}")
+        return
     capacity = await closed(client, args.seconds)
     print(f"capacity: {capacity:.0f} a second; {resident(process):.0f} MB\n{HEAD}")
     for factor in (0.5, 0.8, 1, 2, 10):
@@ -161,6 +168,15 @@ async def measure(port: int, process: int, args: argparse.Namespace) -> None:
 
     print(f"with 1,000 idle connections: {await idle(port, 1000)}")
     print(f"{resident(process):.0f} MB at the end")
+
+
+async def twice(client: Client, seconds: float) -> float:
+    """Print what 2 C comes to, and return the part of C that is answered."""
+    before = await closed(client, seconds)
+    outcome = await opened(client, 2 * before, seconds)
+    capacity = (before + await closed(client, seconds)) / 2
+    print(f"{capacity:.0f} a second; {outcome.row('2 C', seconds)}", flush=True)
+    return len(outcome.good) / seconds / capacity
 
 
 def probe(port: int) -> float:
@@ -185,6 +201,7 @@ def main() -> None:
     parser.add_argument("--cores", default="0", help="of the server, as for taskset")
     parser.add_argument("--clients", default="0", help="of the generator")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each stretch")
+    parser.add_argument("--pairs", type=int, default=0, help="only 2 C, so many times")
     args = parser.parse_args()
     words = ["taskset", "-c", args.cores, sys.executable, "-c", MAIN, "--port", "0"]
     server = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)

@@ -54,6 +54,11 @@ class Batcher:
         self.lost = False
         """Whether the engine's device is gone."""
         self._limits, self._metrics = limits, metrics
+        self.decode_seconds = metrics.decode_seconds.labels(name)
+        self._queue_seconds = metrics.queue_seconds.labels(name)
+        self._engine_seconds = metrics.engine_seconds.labels(name)
+        self._batch_size = metrics.batch_size.labels(name)
+        self._waiting_shown = metrics.waiting.labels(name)
         self._jobs: deque[_Job] = deque()
         self._arrived = asyncio.Event()
         self._waiting = 0
@@ -77,10 +82,7 @@ class Batcher:
         if count > self._limits.queue:
             most = self._limits.queue
             raise Refusal(413, "too_many_images", f"{count} images at once, at most {most}")
-        if self._waiting + count > self._limits.queue:
-            if self._full_since is None:
-                self._full_since = time.monotonic()
-            raise Refusal(503, "busy", "more pictures wait than may: try again in a second")
+        self.check_room(count)
         self._full_since = None
         self._hold(count)
         try:
@@ -88,9 +90,16 @@ class Batcher:
         finally:
             self._hold(-count)
 
+    def check_room(self, count: int = 1) -> None:
+        """Raises: Refusal: 503, there are not so many places left."""
+        if self._waiting + count > self._limits.queue:
+            if self._full_since is None:
+                self._full_since = time.monotonic()
+            raise Refusal(503, "busy", "more pictures wait than may: try again in a second")
+
     def _hold(self, count: int) -> None:
         self._waiting += count
-        self._metrics.waiting.labels(self.name).set(self._waiting)
+        self._waiting_shown.set(self._waiting)
 
     async def logits(self, images: Pictures) -> Logits:
         """Return `[N, classes]` for images of the network's size, uint8 `[N, H, W, 3]`."""
@@ -164,7 +173,7 @@ class Batcher:
     async def _compute(self, jobs: list[_Job]) -> None:
         begun = time.monotonic()
         for job in jobs:
-            self._metrics.queue_seconds.labels(self.name).observe(begun - job.since)
+            self._queue_seconds.observe(begun - job.since)
         images = np.concatenate([job.images for job in jobs])
         try:
             logits = await self._in_thread(self.model.logits, images)
@@ -179,8 +188,8 @@ class Batcher:
             self.lost |= isinstance(error, DeviceError)
             _fail(jobs, error)
             return
-        self._metrics.batch_size.labels(self.name).observe(len(images))
-        self._metrics.engine_seconds.labels(self.name).observe(time.monotonic() - begun)
+        self._batch_size.observe(len(images))
+        self._engine_seconds.observe(time.monotonic() - begun)
         ends = np.cumsum([len(job.images) for job in jobs])[:-1]
         for job, rows in zip(jobs, np.split(logits, ends), strict=True):
             if not job.answer.done():

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import json
-import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -37,6 +36,11 @@ class Bodies:
         finally:
             self._hold(-room.size)
 
+    def check_room(self, length: int) -> None:
+        """Raises: Refusal: 503, so many bytes more are not to be held."""
+        if self._held + length > self._limits.held_bytes:
+            raise Refusal(503, "busy", "too many bytes of others are waiting", close=True)
+
     async def read(self, request: Request, room: "Room") -> bytes:
         """Return the body of a request.
 
@@ -49,25 +53,22 @@ class Bodies:
         length = request.headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self._limits.max_bytes:
             raise self._too_large()
+        pieces, begun = [], anyio.current_time()
         try:
-            with anyio.fail_after(self._limits.body_seconds):
-                return b"".join([piece async for piece in self._pieces(request, room)])
+            with anyio.fail_after(min(PATIENCE, self._limits.body_seconds)) as scope:
+                async for piece in request.stream():
+                    pieces.append(piece)
+                    room.size += len(piece)
+                    self._hold(len(piece))
+                    if room.size > self._limits.max_bytes:
+                        raise self._too_large()
+                    self.check_room(0)
+                    # Each byte buys time, so that silence is too slow as well.
+                    bought = max(PATIENCE, room.size / self._limits.body_rate)
+                    scope.deadline = begun + min(bought, self._limits.body_seconds)
+            return b"".join(pieces)
         except TimeoutError as error:
-            raise _slow() from error
-
-    async def _pieces(self, request: Request, room: "Room") -> AsyncGenerator[bytes, None]:
-        begun = time.monotonic()
-        async for piece in request.stream():
-            room.size += len(piece)
-            self._hold(len(piece))
-            if room.size > self._limits.max_bytes:
-                raise self._too_large()
-            if self._held > self._limits.held_bytes:
-                raise Refusal(503, "busy", "too many bytes of others are waiting", close=True)
-            passed = time.monotonic() - begun
-            if passed > PATIENCE and room.size < passed * self._limits.body_rate:
-                raise _slow()
-            yield piece
+            raise Refusal(408, "slow_body", "the body came too slowly", close=True) from error
 
     def _hold(self, size: int) -> None:
         self._held += size
@@ -82,10 +83,6 @@ class Room:
     """Bytes that one body takes."""
 
     size = 0
-
-
-def _slow() -> Refusal:
-    return Refusal(408, "slow_body", "the body came too slowly", close=True)
 
 
 def parsed_json(data: bytes) -> dict[str, Any]:

@@ -35,13 +35,18 @@ RULES = (
     Rule(("tls_cert",), lambda args: args.tls_key or args.probe, "needs --tls-key"),
     Rule(("models",), lambda args: not args.model, "and --model exclude each other"),
     Rule(
+        ("trusted_proxy",),
+        lambda args: with_limits(args.limit).client_rate,
+        "says who is a client, and without --limit client_rate=N clients are not counted",
+    ),
+    Rule(
         ("plain_http",),
         lambda args: not _is_loopback(args.host) and not args.tls_cert,
         "is for another address than loopback, and without --tls-cert",
     ),
     Rule(
         ("model", "models", "backend", "device", "precision", "threads", "limit", "token_file",
-         "tls_key", "plain_http", "check"),
+         "tls_key", "plain_http", "trusted_proxy", "check"),
         lambda args: not args.probe,
         "is for a server, and --probe starts none",
     ),
@@ -68,6 +73,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--tls-key", type=Path, metavar="PATH", help="its key, PEM")
     add("--plain-http", action="store_true",
         help="no TLS on an address that is not loopback: a proxy adds it")  # fmt: skip
+    add("--trusted-proxy", nargs="+", type=_address, default=[], metavar="ADDRESS",
+        help="of proxies whose X-Forwarded-For names the client, for client_rate")  # fmt: skip
     add(
         "--limit", nargs="+", default=[], metavar="NAME=VALUE", help="see docs/reference/serving.md"
     )
@@ -92,7 +99,9 @@ def run(args: argparse.Namespace) -> int:
     source = Source(
         args.model, args.models, args.backend, args.device, args.precision, args.threads
     )
-    place = Place(args.host, args.port, token, args.tls_cert, args.tls_key)
+    place = Place(
+        args.host, args.port, token, args.tls_cert, args.tls_key, tuple(args.trusted_proxy)
+    )
     if not args.check:
         return serve(source, place, limits)
     place.check_tls()
@@ -106,6 +115,10 @@ def run(args: argparse.Namespace) -> int:
 def main() -> int:
     """Run `snn-serve`."""
     return run_command(PROGRAM, lambda: run(parse_args(None)))
+
+
+def _address(text: str) -> str:
+    return str(ipaddress.ip_address(text))
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,107 +1,175 @@
 """Deadlines and numbers of connections, which uvicorn lacks: heads that never end, answers that
-nobody reads, a thousand clients that say nothing."""
+nobody reads, a thousand clients that say nothing; and requests that are refused by their heads."""
 
-import time
+import asyncio
 from asyncio.events import TimerHandle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from snn_serve.admission import Admission
 from snn_serve.limits import Limits
+from snn_serve.outgoing import Outgoing
 
 FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n"
     b"connection: close\r\n\r\n"
 )
+LINGER = 1.0
+"""Seconds in which a client that has its answer may send the rest of its request.
+
+A socket that is closed with bytes unread resets the connection, and the client may lose what it has
+not read yet. So the rest is read, and dropped."""
+
+
+class Guests:
+    """The connections of a server."""
+
+    def __init__(self, limits: Limits, admission: Admission, leaving: Callable[[], bool]) -> None:
+        self.limits, self.admission, self.leaving = limits, admission, leaving
+        self.count = 0
+        self.idle: dict[Connection, None] = {}
+        """Those that may be closed, the one that has been idle longest first."""
 
 
 class Connection(HttpToolsProtocol):
     """One connection, from which a head comes in time or none at all."""
 
-    def __init__(self, limits: Limits, **given: Any) -> None:
+    def __init__(self, guests: Guests, **given: Any) -> None:
         super().__init__(**given)
-        self._limits = limits
+        self._guests, self._limits = guests, guests.limits
+        self._counted = False
         self._awaits_head = True
         self._head_bytes = 0
-        self._since = time.monotonic()
-        self._head_timer: TimerHandle | None = None
-        self._send_timer: TimerHandle | None = None
-
-    @property
-    def idle(self) -> bool:
-        """Whether no request of it is being answered."""
-        return self._awaits_head and (self.cycle is None or bool(self.cycle.response_complete))
+        self._refused = False
+        """Whether the request that is coming has been refused by its head."""
+        self._timers: dict[str, TimerHandle] = {}
+        self._out: Outgoing
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        if not self._has_room():
+        self._out = Outgoing(transport, self.loop, self._close)
+        super().connection_made(cast(asyncio.Transport, self._out))
+        if self._guests.count >= self._limits.connections and self._guests.idle:
+            next(iter(self._guests.idle))._make_room()
+        if self._guests.count >= self._limits.connections:
             transport.write(FULL)
             transport.close()
             return
-        self._await_head()
+        self._guests.count += 1
+        self._counted = True
+        self._rest()
+        self._after("head", self._limits.header_seconds, self._out.close)
 
-    def _has_room(self) -> bool:
-        """Whether this connection may stay, for which the longest idle one may have to go."""
-        # One that was told to go is listed until the loop's next turn, and many come in one turn.
-        others = [each for each in self.connections if each is not self]
-        there = [each for each in others if not each.transport.is_closing()]
-        if len(there) < self._limits.connections:
-            return True
-        idle = [each for each in there if isinstance(each, Connection) and each.idle]
-        if idle:
-            min(idle, key=lambda each: each._since).transport.abort()
-        return bool(idle)
+    def _make_room(self) -> None:
+        self._forget()
+        self._out.abort()
 
-    def _await_head(self) -> None:
-        self._head_timer = self.loop.call_later(self._limits.header_seconds, self._give_up)
+    def _forget(self) -> None:
+        self._guests.idle.pop(self, None)
+        self._guests.count -= self._counted
+        self._counted = False
 
-    def _give_up(self) -> None:
-        if self.idle and not self.transport.is_closing():
-            self.transport.close()
+    @property
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _rest(self) -> None:
+        """Count as idle, if nothing is being read or answered."""
+        if self._awaits_head and not self._answering and self._counted:
+            self._guests.idle.pop(self, None)
+            self._guests.idle[self] = None
 
     def data_received(self, data: bytes) -> None:
+        if self._out.lingering:
+            return
         if self._awaits_head:
             self._head_bytes += len(data)
-            if self._head_timer is None:
-                self._await_head()
         super().data_received(data)
-        if self._awaits_head and self._head_bytes > self._limits.header_bytes:
-            self.transport.abort()
+        if self._awaits_head and self._head_bytes:
+            if "head" not in self._timers:
+                self._after("head", self._limits.header_seconds, self._out.close)
+            if self._head_bytes > self._limits.header_bytes:
+                self._out.abort()
+
+    def on_message_begin(self) -> None:
+        self._refused = False
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._awaits_head = False
-        self._cancel_head_timer()
-        super().on_headers_complete()
+        self._stop("head")
+        self._guests.idle.pop(self, None)
+        keep = self.parser.should_keep_alive() and not self._guests.leaving()
+        answer = self._guests.admission.refusal(
+            self.client[0] if self.client else "", self.url.decode("latin-1"), self.headers, keep
+        )
+        if answer is None:
+            super().on_headers_complete()
+            return
+        self._refused = True
+        if self._answering:  # one before it, and answers keep their order: that one is the last
+            self.cycle.keep_alive = False
+            return
+        self._out.write(answer)
+        if not keep:
+            self._out.close()
+        self.on_response_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._refused:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._awaits_head, self._head_bytes, self._since = True, 0, time.monotonic()
-        super().on_message_complete()
+        self._awaits_head, self._head_bytes = True, 0
+        self._stop("rest")
+        if not self._refused:
+            super().on_message_complete()
+        self._rest()
+        if self._out.lingering:
+            self._out.transport.close()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._rest()
+        if not self._awaits_head and not self._out.is_closing():
+            self._after("rest", LINGER, self._out.abort)
+
+    def _close(self) -> None:
+        """Close, or linger where the client is still sending."""
+        if self._awaits_head:
+            self._out.transport.close()
+            return
+        self._out.lingering = True
+        if self._out.transport.can_write_eof():
+            self._out.transport.write_eof()
+        self.flow.resume_reading()
+        self._after("rest", LINGER, self._out.abort)
+        self._guests.idle[self] = None
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._send_timer = self.loop.call_later(self._limits.send_seconds, self.transport.abort)
+        self._after("send", self._limits.send_seconds, self._out.abort)
 
     def resume_writing(self) -> None:
-        self._cancel_send_timer()
+        self._stop("send")
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._cancel_head_timer()
-        self._cancel_send_timer()
+        for name in list(self._timers):
+            self._stop(name)
+        self._forget()
         super().connection_lost(exc)
 
-    def _cancel_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _after(self, name: str, seconds: float, action: Callable[[], None]) -> None:
+        self._stop(name)
+        self._timers[name] = self.loop.call_later(seconds, action)
 
-    def _cancel_send_timer(self) -> None:
-        if self._send_timer is not None:
-            self._send_timer.cancel()
-            self._send_timer = None
+    def _stop(self, name: str) -> None:
+        if name in self._timers:
+            self._timers.pop(name).cancel()
 
 
 class Server(uvicorn.Server):

@@ -139,12 +139,12 @@ class _Child:
         process = self._process
         assert process is not None and process.stdin is not None and process.stdout is not None
         size = {"height": image.height, "width": image.width, "fit": image.fit}
-        process.stdin.write(json.dumps({"length": len(data), **size}).encode() + b"\n")
-        process.stdin.write(data)
+        head = json.dumps({"length": len(data), **size}).encode() + b"\n"
+        process.stdin.write(head + data)  # at once: each write wakes the decoder
         await process.stdin.drain()
-        head = json.loads(await process.stdout.readuntil(b"\n"))
-        if "code" in head:
-            return InputError(str(head["code"]), str(head["message"]))
+        answer = json.loads(await process.stdout.readuntil(b"\n"))
+        if "code" in answer:
+            return InputError(str(answer["code"]), str(answer["message"]))
         pixels = await process.stdout.readexactly(image.height * image.width * 3)
         array = np.frombuffer(pixels, np.uint8).reshape(image.height, image.width, 3)
-        return array, tuple(map(str, head["warnings"]))
+        return array, tuple(map(str, answer["warnings"]))

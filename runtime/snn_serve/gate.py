@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -24,7 +24,7 @@ from snn_serve.refusal import Refusal, refusal_of
 
 PUBLIC = re.compile(r"/(|page\.css|page\.js|api|api\.js|openapi\.json|v2/health/(live|ready))")
 """Paths that need no token: what orchestrators probe, and pages without anybody's data."""
-SAFE = {
+_SAFE = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
@@ -33,6 +33,8 @@ SAFE = {
     "x-content-type-options": "nosniff",
     "cross-origin-resource-policy": "same-origin",
 }
+SAFE = [(name.encode(), value.encode()) for name, value in _SAFE.items()]
+"""Headers of every answer."""
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = logging.getLogger(__name__)
@@ -89,18 +91,16 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun, headers = time.perf_counter(), Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id = given if _ID.fullmatch(given) else secrets.token_hex(8)
-        status = 0
+        request_id, status = request_id_of(headers), 0
 
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                added = MutableHeaders(scope=message)
-                added.update({**SAFE, "x-request-id": request_id})
+                own = [*SAFE, (b"x-request-id", request_id.encode())]
                 if self._leaving():
-                    added["connection"] = "close"
+                    own.append((b"connection", b"close"))
+                message = {**message, "headers": [*message["headers"], *own]}
             await send(message)
 
         try:
@@ -113,13 +113,19 @@ class Gate:
             if status == 0:
                 await error_response(refusal, request_id)(scope, receive, sending)
         finally:
-            route = _route(scope["path"])
+            route = route_of(scope["path"])
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.request_seconds.labels(route).observe(time.perf_counter() - begun)
 
 
-def _route(path: str) -> str:
-    """The label of a path in the metrics: few, whatever strangers ask for."""
+def request_id_of(headers: Headers) -> str:
+    """Return the client's id for a request, or one of ours."""
+    given = headers.get("x-request-id", "")
+    return given if _ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def route_of(path: str) -> str:
+    """Return the label of a path in the metrics: few, whatever strangers ask for."""
     if path.endswith("/infer"):
         return "infer"
     first = path.split("/")[1] if path.startswith("/") else ""

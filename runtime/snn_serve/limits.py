@@ -42,6 +42,10 @@ class Limits:
     """For which a client may leave its answer unread."""
     keep_alive: int = 65
     """For which a connection stays open between two requests."""
+    client_rate: float = 0.0
+    """Requests a second of one client; more are refused with 429. 0: as many as it likes."""
+    client_burst: int = 20
+    """Requests that a client which was quiet may send at once."""
     connections: int = 256
     """Open at once. One more closes the longest idle one, or is refused."""
     grace_seconds: float = 2.0
@@ -50,7 +54,7 @@ class Limits:
     """After that, for requests that have begun."""
 
 
-ZERO_IS_MEANT = {"batch_delay", "grace_seconds"}
+ZERO_IS_MEANT = {"batch_delay", "client_rate", "grace_seconds"}
 
 
 def with_limits(texts: Iterable[str]) -> Limits:
@@ -85,4 +89,6 @@ def with_limits(texts: Iterable[str]) -> Limits:
             f"--limit queue={limits.queue} is less than batch, {limits.batch}: a batch would never "
             "be full",
         )
+    if "client_burst" in chosen and not limits.client_rate:
+        raise UsageError("bad_limit", "--limit client_burst is for client_rate, and there is none")
     return limits

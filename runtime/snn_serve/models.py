@@ -116,6 +116,12 @@ class Models:
             raise Refusal(404, "no_such_model", "there is no model of this name: see /v2/models")
         return batcher
 
+    def check_room(self, name: str | None) -> None:
+        """Raises: Refusal: 503, as many pictures wait for this model as may."""
+        batcher = self._by_name.get(self.first if name is None else name)
+        if batcher is not None:  # else whoever answers says that there is none
+            batcher.check_room()
+
     @property
     def ready(self) -> bool:
         return all(batcher.ready for batcher in self._by_name.values())

@@ -1,7 +1,8 @@
 """Refusals over HTTP: a status, a code for machines, one sentence for people.
 
 400 malformed   401 token   403 host, origin   404 no such thing   405 method   408 slow body
-413 size        415 encoding   422 no usable picture   500 a bug   503 busy, later   504 deadline
+413 size        415 encoding   422 no usable picture   429 too often   500 a bug   503 busy, later
+504 deadline
 """
 
 from snn_runtime.errors import BusyError, DeviceError, InputError, ResourceError, SnnError
@@ -10,18 +11,23 @@ from snn_runtime.errors import BusyError, DeviceError, InputError, ResourceError
 class Refusal(Exception):
     """What a client is told instead of an answer. It names no path and nothing of our insides."""
 
-    def __init__(self, status: int, code: str, message: str, *, close: bool = False) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, *, close: bool = False, again: int = 1
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.close = close
         """Whether the connection goes with it, as where a body is left unread."""
+        self.again = again
+        """Seconds after which it makes sense to try again, of 429 and 503."""
 
     @property
     def headers(self) -> dict[str, str]:
         """Headers that belong to the status."""
-        found = {503: {"retry-after": "1"}, 401: {"www-authenticate": "Bearer"}}
+        again = {"retry-after": str(self.again)}
+        found = {429: again, 503: again, 401: {"www-authenticate": "Bearer"}}
         return found.get(self.status, {}) | ({"connection": "close"} if self.close else {})
 
 

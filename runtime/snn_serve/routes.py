@@ -43,11 +43,15 @@ class Routes:
     """The paths of one server, and what they share."""
 
     def __init__(
-        self, limits: Limits, models: Models, decoders: Decoders, metrics: Metrics
+        self,
+        limits: Limits,
+        models: Models,
+        decoders: Decoders,
+        bodies: Bodies,
+        metrics: Metrics,
     ) -> None:
         self._limits, self._models, self._decoders = limits, models, decoders
-        self._metrics = metrics
-        self._bodies = Bodies(limits, metrics)
+        self._bodies, self._metrics = bodies, metrics
         self.leaving = False
         """Whether the server has been told to end."""
 
@@ -148,7 +152,7 @@ class Routes:
         return self._models.named(str(request.path_params["name"]))
 
     async def _prepared(self, batcher: Batcher, data: bytes) -> Any:
-        with self._metrics.decode_seconds.labels(batcher.name).time():
+        with batcher.decode_seconds.time():
             return await self._decoders.prepare(data, batcher.model.graph.image)
 
     @contextmanager

@@ -16,12 +16,15 @@ import uvicorn
 
 from snn_runtime.errors import ResourceError, UsageError
 from snn_runtime.model import Model
-from snn_serve.connections import Connection, Server
+from snn_serve.admission import Admission
+from snn_serve.bodies import Bodies
+from snn_serve.connections import Connection, Guests, Server
 from snn_serve.decoders import Decoders
 from snn_serve.gate import Access, Gate
 from snn_serve.limits import Limits
 from snn_serve.metrics import Metrics
 from snn_serve.models import Models, Source
+from snn_serve.rates import Rates
 from snn_serve.routes import Routes
 
 _log = logging.getLogger(__name__)
@@ -37,6 +40,8 @@ class Place:
     token: str | None = None
     certificate: Path | None = None
     key: Path | None = None
+    proxies: tuple[str, ...] = ()
+    """Addresses whose X-Forwarded-For is believed."""
 
     @property
     def scheme(self) -> str:
@@ -86,7 +91,11 @@ class _Running:
         self._metrics = Metrics()
         self._models = Models(source, limits, self._metrics)
         self._decoders = Decoders(limits, self._metrics)
-        self._routes = Routes(limits, self._models, self._decoders, self._metrics)
+        bodies = Bodies(limits, self._metrics)
+        self._routes = Routes(limits, self._models, self._decoders, bodies, self._metrics)
+        rates = Rates(limits, place.proxies)
+        admission = Admission(bodies, self._models, rates, self._metrics)
+        self._guests = Guests(limits, admission, lambda: self._routes.leaving)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, listener: socket.socket, models: dict[str, Model]) -> int:
@@ -107,8 +116,8 @@ class _Running:
 
     def _config(self) -> uvicorn.Config:
         access = Access(self._place.token)
-        app = Gate(self._routes.router(), access, self._metrics, lambda: self._routes.leaving)
-        protocol: Any = functools.partial(Connection, self._limits)
+        app = Gate(self._routes.router(), access, self._metrics, self._guests.leaving)
+        protocol: Any = functools.partial(Connection, self._guests)
         certificate, key = self._place.certificate, self._place.key
         return uvicorn.Config(
             app,

@@ -43,15 +43,17 @@ def stopped(server: Running) -> list[int]:
 
 
 def test_heads_and_bodies_that_do_not_end() -> None:
-    with running(header_seconds=1, body_seconds=1, header_bytes=4096) as server:
+    with running(header_seconds=1, body_seconds=3, header_bytes=4096) as server:
+        with server.socket() as silent, server.socket() as endless:
+            silent.sendall(HEAD + b"x")
+            endless.sendall(HEAD.replace(b"1000", b"900000") + bytes(500_000))
+            for connection in (silent, endless):
+                answer = everything(connection)
+                assert answer.startswith(b"HTTP/1.1 408 ") and b"slow_body" in answer
         for sent in (b"", PROBE[:20]):
             with server.socket() as connection:
                 connection.sendall(sent)
                 assert everything(connection) == b""
-        with server.socket() as connection:
-            connection.sendall(HEAD + b"x")
-            answer = everything(connection)
-            assert answer.startswith(b"HTTP/1.1 408 ") and b"slow_body" in answer
         with server.socket() as connection:
             connection.sendall(PROBE[:-2] + b"X-Long: " + b"x" * 3000)
             connection.sendall(b"x" * 3000)
@@ -106,10 +108,25 @@ def test_overload_is_refused_and_what_was_accepted_is_answered() -> None:
             assert (status, headers["retry-after"]) == (503, "1")
             assert json.loads(text)["code"] == "busy"
             assert server.ask("/v2/health/live")[0] == 200
+            refused_by_its_head(server)
             for child in children:
                 os.kill(child, signal.SIGCONT)
             assert [each.result()[0] for each in accepted] == [200] * 4
         assert server.ask("/predict", picture)[0] == 200
+
+
+def refused_by_its_head(server: Running) -> None:
+    with server.socket() as connection:
+        connection.sendall(HEAD)  # no body comes
+        assert connection.recv(65536).startswith(b"HTTP/1.1 503 ")
+        connection.sendall(bytes(1000) + PROBE)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(HEAD + b"x")
+        found = everything(connection)  # the rest comes too slowly
+        assert found.startswith(b"HTTP/1.1 503 ") and found.endswith(b"}")
+    with server.socket() as connection:
+        connection.sendall(HEAD.replace(b"1.1", b"1.0"))
+        assert b"\r\nconnection: close\r\n" in everything(connection)
 
 
 def test_bodies_hold_no_more_memory_than_allowed() -> None:

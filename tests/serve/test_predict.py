@@ -101,6 +101,7 @@ def test_refusals_name_nothing_of_ours(
 def test_a_picture_too_large_is_refused_by_its_size_alone() -> None:
     with running(max_bytes=1000, max_pixels=100) as server:
         assert server.ask("/predict", bytes(1001))[0] == 413
+        assert server.ask("/predict", bytes(5_000_000))[0] == 413  # told, though it still sends
         with server.socket() as connection:
             connection.sendall(CHUNKED + b"3e8\r\n" + bytes(1000) + b"\r\n1\r\nx\r\n0\r\n\r\n")
             assert connection.recv(100).startswith(b"HTTP/1.1 413 ")

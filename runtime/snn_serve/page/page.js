@@ -13,7 +13,7 @@ function say(text, bad = false) {
 
 class Refused extends Error {}
 
-// One request. A busy server is asked again after the time that it names.
+// One request. A server that is busy, or asked too often, is asked again after the time that it names.
 async function ask(path, options = {}, tries = TRIES) {
   let answer;
   const headers = token ? { authorization: `Bearer ${token}` } : {};
@@ -22,7 +22,7 @@ async function ask(path, options = {}, tries = TRIES) {
   } catch {
     throw new Refused("The server does not answer.");
   }
-  if (answer.status === 503 && tries > 1) {
+  if ([429, 503].includes(answer.status) && tries > 1) {
     const seconds = Number(answer.headers.get("retry-after")) || 1;
     say(`The server is busy. Trying again in ${seconds} s.`);
     await pause(seconds);

@@ -1,0 +1,73 @@
+"""What is decided at the head of a request, before any of its body is read.
+
+A refusal here costs a small part of an answer, so that under overload the engine keeps its time.
+Nothing is held for a head, since its body may never come: what passes may find the queue full when
+its body is there.
+"""
+
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from starlette.datastructures import Headers
+
+from snn_serve.bodies import Bodies
+from snn_serve.gate import PUBLIC, SAFE, error_response, request_id_of, route_of
+from snn_serve.metrics import Metrics
+from snn_serve.models import Models
+from snn_serve.rates import Rates
+from snn_serve.refusal import Refusal
+
+_INFER = re.compile(r"/v2/models/([a-z0-9_-]+)(?:/versions/1)?/infer")
+_MODEL = re.compile(r"(?:.*&)?model=([a-z0-9_-]+)(?:&.*)?")
+
+
+class Admission:
+    """Refuses what can be refused by its head alone."""
+
+    def __init__(self, bodies: Bodies, models: Models, rates: Rates, metrics: Metrics) -> None:
+        self._bodies, self._models, self._rates = bodies, models, rates
+        self._metrics = metrics
+
+    def refusal(
+        self, peer: str, target: str, given: Sequence[tuple[bytes, bytes]], keep: bool
+    ) -> bytes | None:
+        """Return the whole answer to a request that is refused, and count it; else None.
+
+        Args:
+            peer: the address of the connection.
+            target: path and query.
+            given: the headers, names in lower case.
+            keep: whether the connection is kept.
+        """
+        path, _, query = target.partition("?")
+        try:
+            if not PUBLIC.fullmatch(path):
+                self._rates.check(peer, given)
+            self._check_room(path, query, given)
+            return None
+        except Refusal as refusal:
+            route = route_of(path)
+            self._metrics.requests.labels(route, str(refusal.status)).inc()
+            self._metrics.request_seconds.labels(route).observe(0.0)
+            refusal.close = not keep
+            return _written(refusal, request_id_of(Headers(raw=list(given))))
+
+    def _check_room(self, path: str, query: str, given: Sequence[tuple[bytes, bytes]]) -> None:
+        """Raises: Refusal: 503: the queue of the model that is meant is full, or memory is."""
+        if path == "/predict":
+            found = _MODEL.fullmatch(query)
+        elif not (found := _INFER.fullmatch(path)):
+            return
+        self._models.check_room(found[1] if found else None)
+        length = next((value for name, value in given if name == b"content-length"), b"0")
+        self._bodies.check_room(int(length) if length.isdigit() else 0)
+
+
+def _written(refusal: Refusal, request_id: str) -> bytes:
+    """The bytes of an answer."""
+    answer = error_response(refusal, request_id)
+    headers = [*answer.raw_headers, *SAFE, (b"x-request-id", request_id.encode())]
+    lines = [f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}".encode()]
+    lines += [name + b": " + value for name, value in headers]
+    return b"\r\n".join([*lines, b"", bytes(answer.body)])
