@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from bad_inputs.pictures import encoded
 from PIL import Image as Picture
 
+from snn_runtime import model_file
 from snn_runtime.graph import INPUT, Image, Population, Projection, Readout, SpikingGraph
 from snn_runtime.infer import cli as infer
 
@@ -98,3 +100,27 @@ def finish(process: subprocess.Popen[bytes], data: bytes | None = None) -> Outco
     out, err = process.communicate(data, timeout=20)
     assert b"Traceback" not in err
     return Outcome(process.returncode, out or b"", err.decode())
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "colours.onnx"
+    model_file.write(colours(), path)
+    return path
+
+
+@pytest.fixture
+def snn_infer(
+    model: Path, capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> Command:
+    """The command, in this process."""
+
+    def call(*arguments: str | Path) -> Outcome:
+        argv = ["snn-infer", "--model", str(model), *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", argv)
+        code = infer.main()
+        out, err = capsysbinary.readouterr()
+        assert b"Traceback" not in err
+        return Outcome(code, out, err.decode())
+
+    return call

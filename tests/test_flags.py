@@ -9,9 +9,10 @@ from snn_runtime.errors import UsageError
 from snn_train.choices import OF_THE_ANN, OF_THE_FILE
 from snn_train.flags import OF_A_BEGINNING
 
-OF_CAMERAS = {"fps", "camera_timeout", "camera_retries"}
+OF_CAMERAS = {"camera_timeout", "camera_retries"}
+OF_FRAMES = {"fps", "every", *OF_CAMERAS}
 OF_PICTURES = {
-    *OF_CAMERAS,
+    *OF_FRAMES,
     *("top_k", "format", "strict", "follow", "max_pixels", "max_bytes", "shard", "resume", "yes"),
     *("only_label", "threshold", "crop", "move_to", "on_label"),
 }
@@ -41,21 +42,24 @@ MODES: list[tuple[str, set[str]]] = [
         "export-snn --dense ann.pt m.onnx",
         {"weights", "int_bits", "framework", "mean", "std", "image_size", "fit", "module", "dt"},
     ),
-    ("snn-infer a.jpg", {"follow", "yes", "watch", *OF_CAMERAS}),
-    ("snn-infer .", {"yes", "watch", *OF_CAMERAS}),
-    ("snn-infer a.jpg .", {"yes", "watch", *OF_CAMERAS}),
+    ("snn-infer a.jpg", {"follow", "yes", "watch", *OF_FRAMES}),
+    ("snn-infer .", {"yes", "watch", *OF_FRAMES}),
+    ("snn-infer a.jpg .", {"yes", "watch", *OF_FRAMES}),
     ("snn-infer --files-from names", {"yes", "watch", *OF_CAMERAS}),
     (
         "snn-infer --resume answers.jsonl a.jpg",
-        {"follow", "format", "only_label", "yes", "watch", *OF_CAMERAS},
+        {"follow", "format", "only_label", "yes", "watch", *OF_FRAMES},
     ),
     (
         "snn-infer --only-label .",
-        {"top_k", "format", "resume", "yes", "watch", *OF_CAMERAS},
+        {"top_k", "format", "resume", "yes", "watch", *OF_FRAMES},
     ),
-    ("snn-infer --move-to {label} .", {"watch", *OF_CAMERAS}),
-    ("snn-infer --watch inbox", {"yes", "files_from", "shard", *OF_CAMERAS}),
-    ("snn-infer http://127.0.0.1/", {"follow", "yes", "watch", "shard", "move_to"}),
+    ("snn-infer --move-to {label} .", {"watch", *OF_FRAMES}),
+    ("snn-infer --watch inbox", {"yes", "files_from", "shard", *OF_FRAMES}),
+    ("snn-infer http://127.0.0.1/", {"follow", "yes", "watch", "shard", "move_to", "every"}),
+    ("snn-infer camera:0", {"follow", "yes", "watch", "shard", "move_to", "every"}),
+    ("snn-infer film.mp4", {"follow", "yes", "watch", "move_to", *OF_CAMERAS}),
+    ("snn-infer --every 5 film.mp4", {"follow", "yes", "watch", "move_to", "fps", *OF_CAMERAS}),
     ("snn-infer --self-test", OF_PICTURES),
     ("snn-infer --clear-cache", {*OF_PICTURES, *OF_A_MODEL}),
     ("snn-bench", {*SYNTHETIC, "plot"}),

@@ -12,8 +12,13 @@ ORT_GPU = "1.31.1"
 ORT_GPU_PYTHON = (3, 11)
 ORT_WHEELS = ("onnxruntime", "onnxruntime-gpu")
 """Two distributions that install one and the same package: the later one lies over the other."""
-EXTRAS = dict.fromkeys(("torch", "sklearn", "matplotlib", "tqdm"), "train") | dict.fromkeys(
-    ("anyio", "httptools", "prometheus_client", "python_multipart", "starlette", "uvicorn"), "serve"
+EXTRAS = (
+    dict.fromkeys(("torch", "sklearn", "matplotlib", "tqdm"), "train")
+    | dict.fromkeys(
+        ("anyio", "httptools", "prometheus_client", "python_multipart", "starlette", "uvicorn"),
+        "serve",
+    )
+    | {"cv2": "video"}
 )
 """What brings the packages that not every installation has, by the name they are imported by."""
 NEEDED = {"numpy": "numpy", "onnx": "onnx", "onnxruntime": "onnxruntime", "PIL": "pillow"}

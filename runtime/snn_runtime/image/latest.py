@@ -10,8 +10,9 @@ import logging
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from threading import Condition, Thread
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from snn_runtime.errors import BusyError
 
@@ -22,7 +23,18 @@ LONGEST_PAUSE = 30.0
 
 _LOG = logging.getLogger(__name__)
 
-Pictures: TypeAlias = Generator[bytes | None, None, bool]
+
+class Shown(NamedTuple):
+    """A picture that a source shows."""
+
+    data: bytes
+    captured: float
+    """When it came: seconds since 1970."""
+    single: bool = False
+    """Whether the source shows one picture and no more."""
+
+
+Pictures: TypeAlias = Generator[Shown | None, None, bool]
 """Pictures as they arrive, and None now and then in between; in the end, whether that was all.
 Raises BusyError for what may pass, and another SnnError for what will not."""
 
@@ -31,11 +43,13 @@ Raises BusyError for what may pass, and another SnnError for what will not."""
 class Frame:
     """One picture of a source."""
 
+    name: str
+    """The source's, which picture it is, and when it came; of a single one the source's alone."""
     data: bytes
     number: int
     """Counts all that arrived whole, also those that nobody took."""
     captured: float
-    """When it arrived: seconds since 1970."""
+    """When it came: seconds since 1970."""
 
 
 class Latest:
@@ -128,21 +142,25 @@ class Latest:
         try:
             while True:
                 try:
-                    data = next(pictures)
+                    shown = next(pictures)
                 except StopIteration as end:
                     return bool(end.value)
-                if data is not None and data != self._last:
+                if shown is not None and shown.data != self._last:
                     changed = time.monotonic()
-                    self._keep(data)
+                    self._keep(shown)
                 elif time.monotonic() - changed > self._timeout:
-                    what = "no whole picture" if data is None else "the same picture"
+                    what = "no whole picture" if shown is None else "the same picture"
                     raise BusyError("camera_lost", f"{what} for {self._timeout:g} s")
         finally:
             pictures.close()
 
-    def _keep(self, data: bytes) -> None:
-        self._last = data
+    def _keep(self, shown: Shown) -> None:
+        self._last = shown.data
         self._count += 1
+        when = datetime.fromtimestamp(shown.captured, timezone.utc).isoformat(
+            timespec="milliseconds"
+        )
+        name = self._name if shown.single else f"{self._name}#{self._count}@{when}"
         with self._changed:
-            self._frame = Frame(data, self._count, time.time())
+            self._frame = Frame(name, shown.data, self._count, shown.captured)
             self._changed.notify_all()

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from snn_runtime.errors import BusyError, InputError
 from snn_runtime.image.intake import DEFAULT_LIMITS, Limits
-from snn_runtime.image.latest import Pictures
+from snn_runtime.image.latest import Pictures, Shown
 from snn_runtime.image.series import pictures
 
 MJPEG = "multipart/x-mixed-replace"
@@ -47,8 +47,6 @@ class Address:
         self._every = every
         self._limits = limits
         self._sleep = sleep
-        self.single = False
-        """Whether it shows one picture and no more; known before that is there."""
 
     def read(self) -> Pictures:
         """Yield the pictures of one connection.
@@ -60,11 +58,11 @@ class Address:
         while True:
             with closing(_opened(self._url, self._timeout)) as response:
                 goes_on = response.headers.get_content_type() == MJPEG
-                self.single = not goes_on and self._every is None
+                single = not goes_on and self._every is None
                 for each in pictures(_Body(response), self._limits, headers=goes_on):
-                    yield None if each is None else each[0]
+                    yield None if each is None else Shown(each[0], time.time(), single)
             if goes_on or self._every is None:
-                return self.single
+                return single
             self._sleep(self._every)
 
 

@@ -4,6 +4,7 @@ cli         the flags
 sources     which pictures the command line means
 listed      names of pictures, from a list
 live        a camera's newest picture
+films       the frames of a film
 watching    pictures that arrive in a folder
 results     a file of answers that is continued
 labelling   prepares and labels them, in threads

@@ -35,7 +35,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "inputs",
         nargs="*",
         metavar="INPUT",
-        help="a picture, a folder, http://…, or - for standard input",
+        help="a picture, a folder, a film, - for standard input, http://…, rtsp://…, camera:0, or "
+        "csi:0 on a Jetson",
     )
     _add_sources(parser)
     add("--model", type=Path, metavar="PATH", help="model.onnx (default: the bundled one)")
@@ -125,10 +126,18 @@ def _add_sources(parser: Parser) -> None:
         help="label what is in this folder and whatever arrives, once it is whole; no end",
     )
     add(
+        "--every",
+        type=whole_number(1),
+        default=1,
+        metavar="N",
+        help="of a film, label only every N-th frame, from the first on",
+    )
+    add(
         "--fps",
         type=values.positive,
         metavar="F",
-        help="label so many pictures a second at most; an http address of a picture is read anew",
+        help="label so many pictures a second of a camera or a film at most; an http address of a "
+        "picture is read anew",
     )
     add(
         "--camera-timeout",

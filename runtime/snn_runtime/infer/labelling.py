@@ -20,7 +20,7 @@ from snn_runtime.image.intake import GLANCE
 from snn_runtime.infer import PROGRAM, TOP_K
 from snn_runtime.infer.printers import PRINTERS, Printer
 from snn_runtime.infer.results import Results
-from snn_runtime.infer.sources import Asked, Camera, Source, find
+from snn_runtime.infer.sources import Asked, Source, find
 from snn_runtime.machine.cores import usable
 from snn_runtime.model import Model, load
 
@@ -28,6 +28,8 @@ DECODERS = 2
 """Large pictures decoded at once: each may take 400 MB at the default --max-pixels."""
 Action: TypeAlias = Callable[[Source, Answer], str]
 """Does something with a picture, and returns what to say about it, if anything."""
+HELD = 1 << 25
+"""Bytes of a batch of pictures that are no files: one of a film in full size has 6 MB."""
 LARGE = 1 << 15
 """Bytes of a file from which decoding takes longer than handing it to another thread."""
 
@@ -79,13 +81,16 @@ def _label_all(
         files_from=args.files_from,
         watch=args.watch,
         follow=args.follow,
-        camera=Camera(args.fps, args.camera_timeout, args.camera_retries),
+        fps=args.fps,
+        every=args.every,
+        camera_timeout=args.camera_timeout,
+        camera_retries=args.camera_retries,
         shard=args.shard,
         limits=limits,
     )
 
-    def sources(tally: Tally) -> Iterator[Source | None]:
-        found = find(asked, tally)
+    def sources(tally: Tally, films: bool = True) -> Iterator[Source | None]:
+        found = find(asked, tally, films=films)
         if args.move_to is not None and args.watch is None:  # what is moved must not be found again
             found = iter(list(found))
         return found if results is None else results.without_done(found)
@@ -113,7 +118,7 @@ def _no_progress() -> None:
 
 
 def _progress(
-    sources: Callable[[Tally], Iterable[Source | None]] | None, printer: Printer
+    sources: Callable[[Tally, bool], Iterable[Source | None]] | None, printer: Printer
 ) -> Callable[[], None]:
     """Return what shows how far `printer` has come, where somebody looks at a terminal."""
     if not sys.stderr.isatty():
@@ -122,7 +127,7 @@ def _progress(
 
     def count() -> int:
         assert sources is not None
-        return sum(source is not None for source in sources(Tally()))
+        return sum(source is not None for source in sources(Tally(), False))
 
     progress = Progress(count if sources else None)
     before = printer.handled
@@ -145,12 +150,13 @@ def _actions(args: argparse.Namespace, model: Model) -> Iterator[Action]:
 
 def _batches(sources: Iterator[Source | None]) -> Iterator[list[Source]]:
     """Group: 1, 2, 4 … pictures, so that the first answer does not wait for a whole batch, and
-    what there is where the next picture has not arrived yet."""
+    what there is where the next picture has not arrived yet, or much memory is held."""
     size, batch = 1, list[Source]()
     for source in sources:
         if source is not None:
             batch.append(source)
-        if batch and (source is None or len(batch) == size):
+        held = sum(len(each.data or b"") for each in batch)
+        if batch and (source is None or len(batch) == size or held > HELD):
             yield batch
             size, batch = min(2 * size, LARGEST_BATCH), []
     if batch:

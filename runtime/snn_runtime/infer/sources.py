@@ -1,5 +1,5 @@
 """Which pictures a command line means: files, folders (see `image.folder`), lists of names,
-standard input, a folder that is watched.
+standard input, films, cameras, a folder that is watched.
 
 All are an iterator of `Source`, in which None says that nothing more is there for the moment: what
 came before is then labelled without waiting for a full batch.
@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from snn_runtime.errors import InputError
 from snn_runtime.image import DEFAULT_LIMITS, Limits, Waiting
 from snn_runtime.image.folder import DANGLING, OUTSIDE, SPECIAL, Tally, walk
+from snn_runtime.video.names import is_film, is_live
 
 STANDARD_INPUT = "-"
-ADDRESSES = ("http://", "https://")
-"""How an input begins that is somewhere else."""
 LEADS_OUTSIDE = "is a link that leads outside the folder (--follow)"
 
 
@@ -37,18 +36,6 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Camera:
-    """How cameras are read, under the names of the flags."""
-
-    fps: float | None = None
-    """Pictures a second at most; where given, an address of one picture is read again and again."""
-    camera_timeout: float = 5.0
-    """Seconds without another picture after which a camera counts as lost."""
-    camera_retries: int = 5
-    """Attempts in a row to reach it again."""
-
-
-@dataclass(frozen=True)
 class Asked:
     """What a command line says about its sources, under the names of its flags."""
 
@@ -56,7 +43,12 @@ class Asked:
     files_from: str | None = None
     watch: str | None = None
     follow: bool = False
-    camera: Camera = Camera()
+    fps: float | None = None
+    """Pictures a second of a camera or a film, at most."""
+    every: int = 1
+    """Of a film, only every so many-th frame."""
+    camera_timeout: float = 5.0
+    camera_retries: int = 5
     shard: tuple[int, int] = (1, 1)
     """Which part, of how many."""
     limits: Limits = DEFAULT_LIMITS
@@ -64,15 +56,18 @@ class Asked:
     @property
     def countable(self) -> bool:
         """Whether all can be found twice, so counted before they are read."""
-        endless = self.watch is not None or any(map(is_address, self.inputs))
-        return not endless and STANDARD_INPUT not in (*self.inputs, self.files_from)
+        unknown = self.watch is not None or any(is_live(i) or is_film(i) for i in self.inputs)
+        return not unknown and STANDARD_INPUT not in (*self.inputs, self.files_from)
 
 
-def find(asked: Asked, tally: Tally | None = None) -> Iterator[Source | None]:
+def find(
+    asked: Asked, tally: Tally | None = None, *, films: bool = True
+) -> Iterator[Source | None]:
     """Yield what is asked for, one by one, never holding more than one folder's names.
 
     Args:
         tally: counts what is passed over in folders without a line of its own.
+        films: whether films are opened; each counts as one picture else.
 
     Raises:
         InputError: the list of names cannot be read.
@@ -80,19 +75,31 @@ def find(asked: Asked, tally: Tally | None = None) -> Iterator[Source | None]:
     part, parts = asked.shard
     place = 0
     for source in _all(asked, Tally() if tally is None else tally):
-        if source is None or place % parts == part - 1:
-            yield source
-        place += source is not None
+        for each in _frames(source, asked) if source and films else (source,):
+            if each is None or place % parts == part - 1:
+                yield each
+            place += each is not None
+
+
+def _frames(source: Source, asked: Asked) -> Iterable[Source | None]:
+    """Return the frames of a film; a picture is itself."""
+    if not is_film(source.name):
+        return (source,)
+    from snn_runtime.infer.films import film
+
+    return film(source.name, every=asked.every, fps=asked.fps, limits=asked.limits)
 
 
 def _all(asked: Asked, tally: Tally) -> Iterator[Source | None]:
     for argument in asked.inputs:
         if argument == STANDARD_INPUT:
             yield from _piped(asked.limits)
-        elif is_address(argument):
+        elif is_live(argument):
             from snn_runtime.infer.live import live
+            from snn_runtime.video.newest import Camera
 
-            yield from live(argument, asked.camera, asked.limits)
+            camera = Camera(asked.fps, asked.camera_timeout, asked.camera_retries)
+            yield from live(argument, camera, asked.limits)
         else:
             yield from at(argument, asked.follow, tally)
     if asked.files_from is not None:
@@ -104,11 +111,6 @@ def _all(asked: Asked, tally: Tally) -> Iterator[Source | None]:
         from snn_runtime.infer.watching import arriving
 
         yield from arriving(asked.watch, follow=asked.follow)
-
-
-def is_address(text: str) -> bool:
-    """Whether an input is a picture or a camera on the network."""
-    return text.lower().startswith(ADDRESSES)
 
 
 def standard_input() -> Waiting:

@@ -4,6 +4,7 @@ import argparse
 import os
 
 from snn_runtime.flags import Rule, number
+from snn_runtime.video.names import is_film, is_live
 
 PLACE = "{label}"
 """What stands for the label in the name of a folder."""
@@ -14,7 +15,9 @@ EXAMPLES = """examples:
   snn-infer cat.jpg                       one picture with the bundled model
   snn-infer --model model.onnx photos/    a folder and all folders in it
   snn-infer --format json photos/ > answers.jsonl
-  snn-infer https://example.org/cat.jpg   a picture, or an MJPEG camera's newest again and again
+  snn-infer --every 25 film.mp4           frames of a film, named by number and time
+  snn-infer camera:0                      the newest picture of a camera, again and again, also
+  snn-infer rtsp://camera.local/main      of one on the network; http://… may be one picture
   ffmpeg -i film.mp4 -f image2pipe -c:v mjpeg - | snn-infer -      all JPEGs in a pipe
   find photos -newer stamp -print0 | snn-infer --files-from -
   snn-infer --resume answers.jsonl photos/                         goes on where it stopped
@@ -30,7 +33,7 @@ files with another suffix than a picture's, what systems leave behind, and links
 
 OF_PICTURES = (
     *("follow", "shard", "resume", "top_k", "format", "strict", "only_label", "threshold"),
-    *("fps", "camera_timeout", "camera_retries", "crop", "move_to", "yes", "on_label"),
+    *("every", "fps", "camera_timeout", "camera_retries", "crop", "move_to", "yes", "on_label"),
     *("max_pixels", "max_bytes"),
 )
 RULES = (
@@ -47,8 +50,10 @@ RULES = (
     Rule(("yes",), lambda args: args.move_to is not None, "is for --move-to, which is not given"),
     Rule(
         ("move_to",),
-        lambda args: "-" not in args.inputs and not _addresses(args),
-        "is for files, and standard input and addresses are none",
+        lambda args: (
+            "-" not in args.inputs and not any(is_live(i) or is_film(i) for i in args.inputs)
+        ),
+        "is for pictures in files, and standard input, films and cameras are none",
     ),
     Rule(
         ("watch",),
@@ -57,7 +62,7 @@ RULES = (
     ),
     Rule(
         ("shard",),
-        lambda args: args.watch is None and not _addresses(args),
+        lambda args: args.watch is None and not any(map(is_live, args.inputs)),
         "is for what has an end, and --watch and cameras have none",
     ),
     Rule(
@@ -81,9 +86,24 @@ RULES = (
         "is for links in folders, and no INPUT is a folder",
     ),
     Rule(
-        ("fps", "camera_timeout", "camera_retries"),
-        lambda args: not has_pictures(args) or _addresses(args),
-        "is for cameras, and no INPUT is an address",
+        ("camera_timeout", "camera_retries"),
+        lambda args: not has_pictures(args) or any(map(is_live, args.inputs)),
+        "is for cameras, and no INPUT is one",
+    ),
+    Rule(
+        ("fps",),
+        lambda args: not has_pictures(args) or _has_films(args) or any(map(is_live, args.inputs)),
+        "is for cameras and films, and no INPUT is one",
+    ),
+    Rule(
+        ("every",),
+        lambda args: not has_pictures(args) or _has_films(args),
+        "is for films, and no INPUT is one",
+    ),
+    Rule(
+        ("every",),
+        lambda args: args.fps is None,
+        "and --fps exclude each other",
     ),
     Rule(
         OF_PICTURES,
@@ -102,10 +122,8 @@ def has_pictures(args: argparse.Namespace) -> bool:
     return bool(args.inputs or args.files_from is not None or args.watch is not None)
 
 
-def _addresses(args: argparse.Namespace) -> list[str]:
-    from snn_runtime.infer.sources import is_address  # which needs packages that may be missing
-
-    return [each for each in args.inputs if is_address(each)]
+def _has_films(args: argparse.Namespace) -> bool:
+    return args.files_from is not None or any(map(is_film, args.inputs))
 
 
 def _leads_into(template: str, folder: str) -> bool:

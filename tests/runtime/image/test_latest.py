@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from snn_runtime.errors import BusyError, InputError
-from snn_runtime.image.latest import Frame, Latest, Pictures
+from snn_runtime.image.latest import Frame, Latest, Pictures, Shown
 
 
 class Source:
@@ -28,9 +28,14 @@ class Source:
         )
 
 
+def came(data: bytes) -> Shown:
+    return Shown(data, time.time())
+
+
 def shows(*pictures: bytes | None, over: bool = False) -> Callable[[], Pictures]:
     def connect() -> Pictures:
-        yield from pictures
+        for picture in pictures:
+            yield None if picture is None else came(picture)
         return over
 
     return connect
@@ -46,10 +51,10 @@ def test_the_newest_wins_and_none_comes_twice() -> None:
     go, shown = threading.Event(), threading.Event()
 
     def connect() -> Pictures:
-        yield b"first"
+        yield came(b"first")
         go.wait(5)
         for n in range(2, 101):
-            yield b"%d" % n
+            yield came(b"%d" % n)
         shown.set()
         while True:
             time.sleep(0.01)
@@ -69,7 +74,7 @@ def test_a_picture_that_nobody_took_in_time_is_none(monkeypatch: pytest.MonkeyPa
     shown = threading.Event()
 
     def connect() -> Pictures:
-        yield b"old"
+        yield came(b"old")
         shown.set()
         while True:
             time.sleep(0.01)
@@ -85,10 +90,10 @@ def test_a_picture_that_nobody_took_in_time_is_none(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("shown", [b"the same", None])
 def test_a_camera_that_freezes_is_lost_and_never_answers_again(shown: bytes | None) -> None:
     def frozen() -> Pictures:
-        yield b"the same"
+        yield came(b"the same")
         while True:
             time.sleep(0.01)
-            yield shown
+            yield None if shown is None else came(shown)
 
     source = Source(frozen, frozen, shows(b"another", None))
     latest = source.latest(timeout=0.1)
@@ -133,3 +138,17 @@ def test_one_picture_is_all() -> None:
         time.sleep(0.001)
     time.sleep(0.01)
     assert taken(latest).data == b"a" and latest.finished and latest.take(0) is None
+
+
+def test_a_picture_that_was_old_when_it_came_is_none() -> None:
+    def late() -> Pictures:
+        yield Shown(b"old", time.time() - 2)
+        yield came(b"new")
+        yield Shown(b"older", time.time() - 9)
+        return True
+
+    latest = Source(late).latest()
+    seen = []
+    while not latest.over:
+        seen.append(latest.take(0.01))
+    assert {frame.data for frame in seen if frame} <= {b"new"}

@@ -226,11 +226,11 @@ def test_an_interrupt_ends_it(model: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--fps", "2", "a.png"], "no INPUT is an address"),
+        (["--fps", "2", "a.png"], "no INPUT is one"),
         (["--fps", "0", "http://a/"], "is not a number above 0"),
         (["--camera-timeout", "nan", "http://a/"], "is not a number above 0"),
         (["--shard", "1/2", "http://a/"], "is for what has an end"),
-        (["--move-to", "{label}", "HTTP://a/"], "addresses are none"),
+        (["--move-to", "{label}", "HTTP://a/"], "films and cameras are none"),
     ],
 )
 def test_what_makes_no_sense_is_refused(words: list[str], said: str, snn_infer: Command) -> None:

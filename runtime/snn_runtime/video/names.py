@@ -1,0 +1,24 @@
+"""Which inputs are films, and which are cameras or addresses: by their names alone."""
+
+FILMS = tuple(
+    ".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .mpg .mpeg .wmv .flv .ogv .3gp".split()
+)
+"""How the name of a film ends, in any case."""
+ADDRESSES = ("http://", "https://")
+"""What is read without OpenCV."""
+CAMERAS = ("camera:", "csi:", "rtsp://", "rtsps://")
+
+
+def is_film(text: str) -> bool:
+    """Whether an input is a file with frames."""
+    return text.lower().endswith(FILMS) and not is_live(text)
+
+
+def is_live(text: str) -> bool:
+    """Whether an input is a camera, or something on the network."""
+    return text.lower().startswith((*ADDRESSES, *CAMERAS))
+
+
+def needs_opencv(text: str) -> bool:
+    """Whether an input is read by OpenCV, which the extra `video` brings."""
+    return is_film(text) or text.lower().startswith(CAMERAS)
