@@ -307,7 +307,6 @@ def test_what_the_network_is_comes_from_the_file(t1: Path, tiny_data: DataSet) -
         ({"optimiser": "sgd"}, "--optimiser sgd: needs --learning-rate"),
         ({"regulariser": "hoyer"}, "--regulariser hoyer: needs the rate"),
         ({"seed": 1}, "--seed: has no effect on the classes of"),
-        ({"precision": "bfloat16"}, "--precision: has no effect on the classes of"),
         ({"fine_tune": 0.5}, "--fine-tune: has no effect on the classes of"),
     ],
 )
@@ -316,6 +315,14 @@ def test_flags_that_do_not_fit_the_file_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         onward(t1, tiny_data, **flags)
+
+
+def test_the_precision_is_that_of_the_machine_that_goes_on(t1: Path, tiny_data: DataSet) -> None:
+    """A network that a GPU trained in bfloat16 meets a processor that only emulates it."""
+    assert onward(t1, tiny_data, fast="bfloat16").recipe.precision == "bfloat16"
+    assert onward(t1, tiny_data, fast="float32").recipe.precision == "float32"
+    asked = onward(t1, tiny_data, fast="float32", precision="bfloat16")
+    assert asked.recipe.precision == "bfloat16"  # the teacher's and Muon's
 
 
 # The command

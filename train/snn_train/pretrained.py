@@ -108,7 +108,7 @@ class Pretrained:
         check_size(data, self.experiment.size, self.path)
         same = data.labels == self.experiment.labels
         if same and int_bits:
-            recipe = self._in_integers(int_bits, epochs, changes)
+            recipe = self._in_integers(int_bits, epochs, {"precision": fast, **changes})
         else:
             recipe = self._fine_tuned(data, int_bits, epochs, {"precision": fast, **changes})
         check_augmentation(recipe.augmentation, self.experiment.size, data.on_disk)
@@ -125,7 +125,7 @@ class Pretrained:
         self, bits: int, epochs: Sequence[int] | None, changes: dict[str, Any]
     ) -> Recipe:
         before = self.experiment.recipe
-        for name in ("seed", "precision", "fine_tune"):
+        for name in ("seed", "fine_tune"):
             if name in changes:
                 raise ValueError(
                     f"--{name.replace('_', '-')}: has no effect on the classes of {self.path} with "
