@@ -11,10 +11,13 @@ from snn_bench.results import Report
 from snn_runtime.errors import UsageError
 from snn_runtime.files import check_target, scratch_settings, write_atomic
 
-KINDS: tuple[tuple[Literal["snn", "dnn"], str, str], ...] = (
-    ("snn", "spiking networks", "-"),
-    ("dnn", "dense INT8 networks", "--"),
+BELOW = {"xytext": (4, -8), "ha": "left"}
+ABOVE = {"xytext": (-4, 4), "ha": "right"}
+KINDS: tuple[tuple[Literal["snn", "dnn"], str, str, dict[str, Any]], ...] = (
+    ("snn", "spiking networks", "-", ABOVE),
+    ("dnn", "dense INT8 networks", "--", BELOW),
 )
+"""Of networks: the legend's words, the line, and where a point's name stands."""
 PANEL = (5.0, 4.0)
 """Inches."""
 DPI = 150
@@ -100,8 +103,10 @@ def _sweep(axis: Any, reports: Sequence[Report]) -> None:
 
 def _frontiers(axis: Any, reports: Sequence[Report]) -> None:
     """All networks of known accuracy, each by its name, and a line through each frontier."""
+    from matplotlib.ticker import LogLocator, NullFormatter  # here: an extra, as in `pyplot`
+
     first = reports[0].rows[0]
-    for kind, what, style in KINDS:
+    for kind, what, style, place in KINDS:
         found = points(reports[0], kind, first.threads, first.batch)
         edge = frontier(found)
         x, y = [p.milliseconds for p in edge], [100 * p.accuracy for p in edge]
@@ -110,11 +115,13 @@ def _frontiers(axis: Any, reports: Sequence[Report]) -> None:
             at = (point.milliseconds, 100 * point.accuracy)
             axis.plot(*at, "o", markersize=4, color=line.get_color())
             name = Path(point.network).stem
-            axis.annotate(name, at, (4, -8), textcoords="offset points", fontsize="xx-small")
+            axis.annotate(name, at, textcoords="offset points", fontsize="xx-small", **place)
     time = f"ms a picture, batch {first.batch}, threads {first.threads} (p50)"
     axis.set(xlabel=time, ylabel="accuracy, %", xscale="log")
+    axis.margins(x=0.2)  # for the names
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def curves(reports: Sequence[Report]) -> dict[str, list[tuple[float, float]]]:

@@ -408,8 +408,31 @@ void test_image(Random &random) {
   }
 }
 
+// Cells that roll hold three pixels: whether a row's events fit them, one event below the fullest
+// three, at it and above.
+void test_fits_cells(Random &random) {
+  for (int64_t trial = 0; trial < 400; trial++) {
+    const int64_t width = random.between(1, 9);
+    std::vector<int64_t> count(static_cast<size_t>(width) + 2, 0);  // none beyond the row
+    std::vector<uint32_t> begins{0};
+    for (int64_t x = 0; x < width; x++) {
+      count[x] = random.between(0, 9);
+      begins.push_back(begins.back() + static_cast<uint32_t>(count[x]));
+    }
+    int64_t most = 0;
+    for (int64_t x = 0; x < width; x++) {
+      most = std::max(most, count[x] + count[x + 1] + count[x + 2]);
+    }
+    for (int64_t limit = most - 1; limit <= most + 1; limit++) {
+      const InputRow row = {begins.data(), nullptr, width, 1, 0, 1, limit};
+      expect("fits_cells", limit - most, row.fits_cells(), limit >= most);
+    }
+  }
+}
+
 void test_all() {
   Random random;
+  test_fits_cells(random);
   test_weightless(random);
   test_gather(random);
   test_accumulate(random);
