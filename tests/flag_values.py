@@ -29,7 +29,7 @@ VALUES = {
         "files_from": "names", "shard": "2/2", "resume": "answers.jsonl",
         "every": "2", "fps": "2", "camera_timeout": "3", "camera_retries": "1", "watch": "nowhere",
         "only_label": "", "threshold": "0.97", "crop": "0,0,99,99",
-        "move_to": "sorted/{label}", "yes": "", "on_label": "cat -- true",
+        "annotate": "shown", "move_to": "sorted/{label}", "yes": "", "on_label": "cat -- true",
         "max_pixels": "777", "max_bytes": "777", "self_test": "", "clear_cache": "",
     },
     "snn-bench": {

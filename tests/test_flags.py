@@ -14,7 +14,7 @@ OF_FRAMES = {"fps", "every", *OF_CAMERAS}
 OF_PICTURES = {
     *OF_FRAMES,
     *("top_k", "format", "strict", "follow", "max_pixels", "max_bytes", "shard", "resume", "yes"),
-    *("only_label", "threshold", "crop", "move_to", "on_label"),
+    *("only_label", "threshold", "crop", "annotate", "move_to", "on_label"),
 }
 OF_A_MODEL = {"model", "backend", "device", "precision", "threads"}
 DERIVED = {"pictures", "command"}
@@ -43,8 +43,8 @@ MODES: list[tuple[str, set[str]]] = [
         {"weights", "int_bits", "framework", "mean", "std", "image_size", "fit", "module", "dt"},
     ),
     ("snn-infer a.jpg", {"follow", "yes", "watch", *OF_FRAMES}),
-    ("snn-infer .", {"yes", "watch", *OF_FRAMES}),
-    ("snn-infer a.jpg .", {"yes", "watch", *OF_FRAMES}),
+    ("snn-infer .", {"annotate", "yes", "watch", *OF_FRAMES}),
+    ("snn-infer a.jpg .", {"annotate", "yes", "watch", *OF_FRAMES}),
     ("snn-infer --files-from names", {"yes", "watch", *OF_CAMERAS}),
     (
         "snn-infer --resume answers.jsonl a.jpg",
@@ -52,9 +52,9 @@ MODES: list[tuple[str, set[str]]] = [
     ),
     (
         "snn-infer --only-label .",
-        {"top_k", "format", "resume", "yes", "watch", *OF_FRAMES},
+        {"annotate", "top_k", "format", "resume", "yes", "watch", *OF_FRAMES},
     ),
-    ("snn-infer --move-to {label} .", {"watch", *OF_FRAMES}),
+    ("snn-infer --move-to {label} .", {"annotate", "watch", *OF_FRAMES}),
     ("snn-infer --watch inbox", {"yes", "files_from", "shard", *OF_FRAMES}),
     ("snn-infer http://127.0.0.1/", {"follow", "yes", "watch", "shard", "move_to", "every"}),
     ("snn-infer camera:0", {"follow", "yes", "watch", "shard", "move_to", "every"}),

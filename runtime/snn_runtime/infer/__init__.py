@@ -9,8 +9,11 @@ watching    pictures that arrive in a folder
 results     a file of answers that is continued
 labelling   prepares and labels them, in threads
 printers    the answers, for people and for programs
+actions     what is done with pictures beside printing:
 moving      pictures into folders of their labels
 running     a command for pictures of a label
+annotating  pictures and films with their labels
+drawing     a label on a picture
 values      what flags may say, and where they act
 progress    how far the work is
 """

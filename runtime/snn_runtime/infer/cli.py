@@ -199,6 +199,13 @@ def _add_outputs(parser: Parser) -> None:
         help="look only at this part of each picture: left, top, width and height in pixels",
     )
     add(
+        "--annotate",
+        type=values.annotated,
+        metavar="DIR|FILE.mp4",
+        help="write each picture with its label drawn on into this folder, or those of one film or "
+        "camera into a film",
+    )
+    add(
         "--move-to",
         type=values.folder,
         metavar="DIR/{label}",

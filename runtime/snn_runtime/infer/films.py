@@ -56,7 +56,14 @@ def film(
                 about, data = each
                 name = f"{path}#{about['number']}@{clock(about['seconds'])}"
                 warned = (f"the decoder says: {about['warning']}",) * bool(about["warning"])
-                yield Source(name, data=data, warnings=warned)
+                rate = about["rate"] / every
+                yield Source(
+                    name,
+                    data=data,
+                    warnings=warned,
+                    seconds=about["seconds"],
+                    rate=min(rate, fps or rate),
+                )
     except InputError as error:
         yield Source(path, error)
     except Ended as error:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, nullcontext
 from functools import cache, partial
-from typing import TypeAlias
 
 from snn_runtime.answer import Answer
 from snn_runtime.command import say
@@ -18,6 +17,7 @@ from snn_runtime.image import prepare as fitted
 from snn_runtime.image.folder import Tally
 from snn_runtime.image.intake import GLANCE
 from snn_runtime.infer import PROGRAM, TOP_K
+from snn_runtime.infer.actions import Action, actions
 from snn_runtime.infer.printers import PRINTERS, Printer
 from snn_runtime.infer.results import Results
 from snn_runtime.infer.sources import Asked, Source, find
@@ -26,8 +26,6 @@ from snn_runtime.model import Model, load
 
 DECODERS = 2
 """Large pictures decoded at once: each may take 400 MB at the default --max-pixels."""
-Action: TypeAlias = Callable[[Source, Answer], str]
-"""Does something with a picture, and returns what to say about it, if anything."""
 HELD = 1 << 25
 """Bytes of a batch of pictures that are no files: one of a film in full size has 6 MB."""
 LARGE = 1 << 15
@@ -49,18 +47,21 @@ def run(args: argparse.Namespace) -> int:
         say(f"{PROGRAM}: self-test passed ({model.engine})")
         if not args.pictures:
             return 0
-    with nullcontext() if args.resume is None else closing(Results(args.resume)) as results:
+    with ExitStack() as stack:
+        results = None if args.resume is None else Results(args.resume)
+        stack.enter_context(nullcontext() if results is None else closing(results))
         form = "label" if args.only_label else args.format
         printer = PRINTERS[form](PROGRAM, model.engine, strict=args.strict)
         printer.everything = args.top_k is not None
         if results is not None:
             printer.out, printer.labelled = results.file, results.labelled
         printer.self_tested = model.self_tested or args.self_test
-        actions = list(_actions(args, model))
+        limits = Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels, flags=True)
+        asked = list(actions(args, model.labels, limits, stack))
         with _Threads(1) as worker:
             # Signals are seen by the main thread alone, between two calls of C: so it only waits,
             # and looks again and again for one that came just before a wait began.
-            work = worker.submit(_label_all, args, model, printer, results, actions)
+            work = worker.submit(_label_all, args, model, printer, results, asked)
             while wait([work], GLANCE).not_done:
                 pass
             work.result()
@@ -133,19 +134,6 @@ def _progress(
     before = printer.handled
     printer.clear = progress.clear
     return lambda: progress.show(printer.handled - before)
-
-
-def _actions(args: argparse.Namespace, model: Model) -> Iterator[Action]:
-    """What is done with pictures that are labelled and sure."""
-    if args.move_to is not None:
-        from snn_runtime.infer.moving import Moving
-
-        yield Moving(args.move_to, model.labels, really=args.yes)
-    if args.on_label is not None:
-        from snn_runtime.infer.running import Running
-
-        label, least = args.on_label
-        yield Running(label, least, args.command, model.labels)
 
 
 def _batches(sources: Iterator[Source | None]) -> Iterator[list[Source]]:

@@ -25,7 +25,9 @@ def live(text: str, camera: Camera, limits: Limits = DEFAULT_LIMITS) -> Iterator
             time.sleep(max(0.0, due - time.monotonic()))
             if frame := latest.take(GLANCE):
                 due = time.monotonic() + (1 / camera.fps if camera.fps else 0)
-                yield Source(frame.name, data=frame.data)
+                yield Source(
+                    frame.name, data=frame.data, seconds=frame.captured, rate=camera.fps or 0.0
+                )
             yield None
     except InputError as error:
         yield Source(name, error)

@@ -63,7 +63,7 @@ def move(path: Path, folder: Path) -> Path:
     Raises:
         OSError: it is where it was.
     """
-    target = next(place for place in _names(path, folder) if _taken(place))
+    target = next(place for place in _names(path, folder) if taken(place))
     try:
         try:
             os.rename(path, target)
@@ -85,7 +85,7 @@ def _names(path: Path, folder: Path) -> Iterator[Path]:
         yield folder / f"{path.stem}-{number}{path.suffix}"
 
 
-def _taken(place: Path) -> bool:
+def taken(place: Path) -> bool:
     """Take a name, and return whether it was free."""
     try:
         os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY))

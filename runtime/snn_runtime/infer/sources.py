@@ -33,6 +33,10 @@ class Source:
     """What it holds, where that is no file to be read."""
     warnings: tuple[str, ...] = ()
     """What is known about it before it is decoded."""
+    seconds: float = 0.0
+    """When it is shown, in its film, or when it came, since 1970."""
+    rate: float = 0.0
+    """How many a second there are, of those that are labelled; 0 where nobody knows."""
 
 
 @dataclass(frozen=True)

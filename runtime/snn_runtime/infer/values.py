@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   find photos -newer stamp -print0 | snn-infer --files-from -
   snn-infer --resume answers.jsonl photos/                         goes on where it stopped
   snn-infer --watch inbox --resume answers.jsonl                   what arrives, until Ctrl-C
+  snn-infer --annotate shown photos/      pictures with their labels drawn on; shown.mp4 of a film
   snn-infer --move-to 'sorted/{label}' photos/            where each would go; --yes moves it
   snn-infer --on-label 'cat>0.8' photos/ -- notify-send 'a cat' {path}
   snn-infer --shard 2/3 photos/           the second third, for one of three machines
@@ -33,7 +34,17 @@ files with another suffix than a picture's, what systems leave behind, and links
 
 OF_PICTURES = (
     *("follow", "shard", "resume", "top_k", "format", "strict", "only_label", "threshold"),
-    *("every", "fps", "camera_timeout", "camera_retries", "crop", "move_to", "yes", "on_label"),
+    *(
+        "every",
+        "fps",
+        "camera_timeout",
+        "camera_retries",
+        "crop",
+        "annotate",
+        "move_to",
+        "yes",
+        "on_label",
+    ),
     *("max_pixels", "max_bytes"),
 )
 RULES = (
@@ -69,6 +80,16 @@ RULES = (
         ("move_to",),
         lambda args: not (args.watch and _leads_into(args.move_to, args.watch)),
         "leads into the folder of --watch, where each picture would arrive again",
+    ),
+    Rule(
+        ("annotate",),
+        lambda args: not is_film(args.annotate or "") or _is_one_film(args),
+        "is a film, which shows one film or one camera: the only INPUT, and not FILE itself",
+    ),
+    Rule(
+        ("annotate",),
+        lambda args: is_film(args.annotate or "") or not _is_read(args.annotate or "", args),
+        "leads into a folder that is read, where each picture would be found again",
     ),
     Rule(
         ("files_from",),
@@ -128,9 +149,28 @@ def _has_films(args: argparse.Namespace) -> bool:
 
 def _leads_into(template: str, folder: str) -> bool:
     """Whether pictures would be moved to somewhere in a folder."""
-    target = os.path.realpath(os.path.dirname(template.split(PLACE)[0]) or ".")
+    return _is_in(os.path.dirname(template.split(PLACE)[0]) or ".", folder)
+
+
+def _is_in(path: str, folder: str) -> bool:
     folder = os.path.realpath(folder)
-    return os.path.commonpath([target, folder]) == folder
+    return os.path.commonpath([os.path.realpath(path), folder]) == folder
+
+
+def _is_read(path: str, args: argparse.Namespace) -> bool:
+    """Whether a folder is, or is in, one whose pictures are labelled."""
+    folders = [*filter(os.path.isdir, args.inputs), *filter(None, [args.watch])]
+    return any(_is_in(path, folder) for folder in folders)
+
+
+def _is_one_film(args: argparse.Namespace) -> bool:
+    """Whether all pictures are those of one film or camera, and it is not to be overwritten."""
+    if len(args.inputs) != 1 or args.files_from is not None or args.watch is not None:
+        return False
+    (one,) = args.inputs
+    return is_live(one) or (
+        is_film(one) and os.path.realpath(one) != os.path.realpath(args.annotate)
+    )
 
 
 def condition(text: str) -> tuple[str, float | None]:
@@ -156,6 +196,13 @@ def folder(text: str) -> str:
     """Read a folder that has the label in its name."""
     if PLACE not in text:
         raise argparse.ArgumentTypeError(f"{text!r} lacks {PLACE}, as in sorted/{PLACE}")
+    return text
+
+
+def annotated(text: str) -> str:
+    """Read a folder, or a film to be written."""
+    if is_film(text) and not text.lower().endswith(".mp4"):
+        raise argparse.ArgumentTypeError(f"{text!r}: films are written as .mp4")
     return text
 
 

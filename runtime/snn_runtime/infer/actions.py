@@ -1,0 +1,40 @@
+"""What is done with pictures that are labelled, beside printing."""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeAlias
+
+from snn_runtime.answer import Answer
+from snn_runtime.image import Limits
+from snn_runtime.infer.sources import Source
+from snn_runtime.video.names import is_film
+
+Action: TypeAlias = Callable[[Source, Answer], str]
+"""Does something with a picture, and returns what to say about it, if anything."""
+
+
+def actions(
+    args: argparse.Namespace, labels: tuple[str, ...], limits: Limits, stack: ExitStack
+) -> Iterator[Action]:
+    """Yield what the command line asks for, in this order; `stack` ends it."""
+    if args.annotate is not None:
+        from snn_runtime.infer.annotating import Film, Pictures
+
+        path = Path(args.annotate)
+        if is_film(args.annotate):
+            film = Film(path, limits, args.crop)
+            stack.callback(film.close)
+            yield film
+        else:
+            yield Pictures(path, limits, args.crop)
+    if args.move_to is not None:
+        from snn_runtime.infer.moving import Moving
+
+        yield Moving(args.move_to, labels, really=args.yes)
+    if args.on_label is not None:
+        from snn_runtime.infer.running import Running
+
+        label, least = args.on_label
+        yield Running(label, least, args.command, labels)

@@ -1,0 +1,195 @@
+"""Pictures, or a film, with what the network says about them drawn on."""
+
+import io
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from PIL import Image, ImageOps
+
+from snn_runtime.answer import Answer
+from snn_runtime.errors import ResourceError
+from snn_runtime.files import MARK, SUFFIX, check_target, fsync_directory, write_atomic
+from snn_runtime.image import Limits, Region, decode, read_file
+from snn_runtime.infer.drawing import drawn
+from snn_runtime.infer.moving import taken
+from snn_runtime.infer.sources import Source
+
+RATE = 10.0
+"""Frames a second of a film of a camera, which shows its pictures whenever it has them."""
+LONGEST_GAP = 10.0
+"""Seconds for which the last picture stands still where none came."""
+_QUALITY = 92
+
+_LOG = logging.getLogger(__name__)
+
+
+class Pictures:
+    """Writes a JPEG for each picture into a folder; nothing is overwritten."""
+
+    def __init__(self, folder: Path, limits: Limits, region: Region | None) -> None:
+        """Make the folder.
+
+        Raises:
+            ResourceError: `unwritable`.
+        """
+        self._folder, self._limits, self._region = folder, limits, region
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+
+    def __call__(self, source: Source, answer: Answer) -> str:
+        """Write one; there is nothing to say.
+
+        Raises:
+            ResourceError: `unwritable`.
+        """
+        data = io.BytesIO()
+        picture = drawn(_decoded(source, self._limits), answer, self._region)
+        # Colours are not halved in size, for the edges of the letters.
+        picture.save(data, "JPEG", quality=_QUALITY, subsampling=0)
+        try:
+            path = next(each for each in _places(self._folder, source.name) if taken(each))
+        except OSError as error:
+            raise _unwritable(self._folder, error) from error
+        try:
+            write_atomic(path, data.getvalue())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return ""
+
+
+class Film:
+    """Writes a film, which is there under its name when it is complete.
+
+    Each picture is shown for as long as it was the newest.
+    """
+
+    def __init__(self, path: Path, limits: Limits, region: Region | None) -> None:
+        """Write nothing yet.
+
+        Raises:
+            ResourceError: `unwritable`.
+            ImportError: there is no OpenCV.
+        """
+        import cv2  # noqa: F401  # whether it is here is said before the work
+
+        check_target(path)
+        self._path, self._limits, self._region = path, limits, region
+        self._rate = RATE
+        self._lock = Lock()
+        self._folder = Path()
+        self._writer: Any = None
+        self._closed = False
+        self._begun = 0.0
+        self._count = 0
+        self._before: Any = None
+
+    def __call__(self, source: Source, answer: Answer) -> str:
+        """Add a frame; there is nothing to say.
+
+        Raises:
+            ResourceError: `unwritable`.
+        """
+        import numpy as np
+
+        picture = drawn(_decoded(source, self._limits), answer, self._region)
+        with self._lock:
+            if self._closed:
+                return ""
+            if self._writer is None:
+                self._begin(picture.size, source)
+            place = round((source.seconds - self._begun) * self._rate)
+            gap = min(place - self._count, round(LONGEST_GAP * self._rate))
+            for _ in range(gap):
+                self._put(self._before)
+            if gap >= 0:
+                if picture.size != self._size:
+                    picture = ImageOps.pad(picture, self._size)
+                self._before = np.ascontiguousarray(np.asarray(picture)[..., ::-1])
+                self._put(self._before)
+        return ""
+
+    def close(self) -> None:
+        """Put the film in its place, if there are frames.
+
+        Raises:
+            ResourceError: `unwritable`: the disk is full.
+        """
+        with self._lock:
+            self._closed = True
+            if self._writer is None:
+                return
+            self._writer.release()
+            made = self._folder / "film.mp4"
+            try:
+                self._check(made)
+                with open(made, "rb") as file:
+                    os.fsync(file.fileno())
+                os.replace(made, self._path)
+                fsync_directory(self._path.parent)
+                _LOG.info("%s: %s frames", self._path, f"{self._count:,}")
+            except OSError as error:
+                if isinstance(error, ResourceError):
+                    raise
+                raise _unwritable(self._path, error) from error
+            finally:
+                made.unlink(missing_ok=True)
+                self._folder.rmdir()
+
+    def _begin(self, size: tuple[int, int], source: Source) -> None:
+        import cv2
+
+        self._size = size[0] & ~1, size[1] & ~1  # the codec halves colours
+        self._begun, self._rate = source.seconds, source.rate or RATE
+        try:
+            folder = tempfile.mkdtemp(dir=self._path.parent, prefix=MARK, suffix=SUFFIX)
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+        self._folder = Path(folder)
+        kind = cv2.VideoWriter.fourcc(*"mp4v")
+        self._writer = cv2.VideoWriter(f"{folder}/film.mp4", kind, self._rate, self._size)
+
+    def _put(self, frame: Any) -> None:
+        self._writer.write(frame)
+        self._count += 1
+
+    def _check(self, made: Path) -> None:
+        """See that every frame can be read again: OpenCV does not say whether the disk is full."""
+        import cv2
+
+        there = int(cv2.VideoCapture(str(made), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT))
+        if there != self._count:
+            raise ResourceError(
+                "unwritable",
+                f"{self._path}: {self._count:,} frames were written and {max(there, 0):,} can be "
+                "read again; is the disk full?",
+            )
+
+
+def _decoded(source: Source, limits: Limits) -> Image.Image:
+    data = read_file(source.name, limits) if source.data is None else source.data
+    return decode(data, limits=limits).image
+
+
+def _places(folder: Path, name: str) -> Iterator[Path]:
+    """Yield names for the annotated picture: `cat.jpg`, `cat-2.jpg` …; `film-25.jpg` of
+    `film.mp4#25@0:00:01.000`."""
+    whole, _, moment = os.path.basename(name).partition("#")
+    number = moment.partition("@")[0]
+    stem = "-".join(filter(None, (os.path.splitext(whole)[0], number)))
+    stem = re.sub(r"[^\w.-]+", "-", stem).strip("-.")[:100] or "picture"
+    yield folder / f"{stem}.jpg"
+    for again in range(2, 1_000_000):
+        yield folder / f"{stem}-{again}.jpg"
+
+
+def _unwritable(path: Path, error: OSError) -> ResourceError:
+    return ResourceError("unwritable", f"{path}: cannot be written: {error.strerror or error}")
