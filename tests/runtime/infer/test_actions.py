@@ -219,7 +219,7 @@ def test_conditions(here: Path, snn_infer: Command) -> None:
         (["--on-label", "red", "a.png"], "--on-label lacks its command"),
         (["--on-label", "red>2", "a.png", "--", "true"], "'2' is not a probability from 0 to 1"),
         (["--move-to", "sorted", "a.png"], "lacks {label}"),
-        (["--move-to", "{label}", "-"], "standard input and addresses are none"),
+        (["--move-to", "{label}", "-"], "standard input, films and cameras are none"),
         (["--yes", "a.png"], "is for --move-to"),
         (["--only-label", "--format", "csv", "a.png"], "asks for more"),
         (["--threshold", "nan", "a.png"], "is not a probability"),
