@@ -56,8 +56,9 @@ def run(args: argparse.Namespace) -> int:
         if results is not None:
             printer.out, printer.labelled = results.file, results.labelled
         printer.self_tested = model.self_tested or args.self_test
-        limits = Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels, flags=True)
-        asked = list(actions(args, model.labels, limits, stack))
+        asked = list[Action]()
+        if {"annotate", "move_to", "on_label"} & args.given.keys():
+            asked += actions(args, model.labels, _limits(args), stack)
         with _Threads(1) as worker:
             # Signals are seen by the main thread alone, between two calls of C: so it only waits,
             # and looks again and again for one that came just before a wait began.
@@ -68,6 +69,10 @@ def run(args: argparse.Namespace) -> int:
         return printer.end()
 
 
+def _limits(args: argparse.Namespace) -> Limits:
+    return Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels, flags=True)
+
+
 def _label_all(
     args: argparse.Namespace,
     model: Model,
@@ -76,7 +81,7 @@ def _label_all(
     actions: Sequence[Action],
 ) -> None:
     """Prepare and label, each in threads of its own, one batch after the other."""
-    limits = Limits(max_bytes=args.max_bytes, max_pixels=args.max_pixels, flags=True)
+    limits = _limits(args)
     asked = Asked(
         inputs=tuple(args.inputs),
         files_from=args.files_from,
