@@ -93,7 +93,7 @@ def export_dense(
     chosen = subset(data.train_images, _spread(len(data.train_images)))
     model = quantise(network, _batches(trained, chosen))
     session = _session(model, threads)
-    accuracy = judge(trained, lambda pixels: _logits(session, _inputs(trained, pixels)), data)
+    accuracy, _ = judge(trained, lambda pixels: _logits(session, _inputs(trained, pixels)), data)
     facts = _facts(trained, network, accuracy, labels) | {
         "calibration": {"data": data.name, "images": len(chosen)},
         "proof": proof,

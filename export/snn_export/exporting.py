@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from snn_export import report, trained
+from snn_export.calibration import calibrate
 from snn_export.fold import FoldedNetwork
 from snn_export.importers import Foreign
 from snn_export.origin import Origin
@@ -127,11 +128,16 @@ def _proven(
     if isinstance(origin, Foreign):
         parity = compare(origin, graph, engine, evidence(graph.image, data))
         imported = report.imported(origin, parity)
-    accuracy = measure(origin, graph, engine, data) if data else None
-    graph = replace(graph, provenance=json.dumps(report.provenance(origin, graph, accuracy)))
+    accuracy = confidence = None
+    if data:
+        accuracy, logits = measure(origin, graph, engine, data)
+        confidence = calibrate(engine.run, origin.provenance(), data, logits)
+        graph = replace(graph, calibration=confidence.calibration)
+    provenance = report.provenance(origin, graph, accuracy, confidence)
+    graph = replace(graph, provenance=json.dumps(provenance))
     write(graph, path)
-    facts = report.summary(origin, graph, path.stat().st_size, proof, accuracy) | imported
-    return Exported(path, graph, proof, parity, accuracy, facts)
+    facts = report.summary(origin, graph, path.stat().st_size, proof, accuracy, confidence)
+    return Exported(path, graph, proof, parity, accuracy, confidence, facts | imported)
 
 
 def _in_integers(folded: FoldedNetwork) -> SpikingGraph:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from snn_export.calibration import Confidence
 from snn_export.importers import Foreign
 from snn_export.origin import Origin
 from snn_export.parity import Parity
@@ -36,6 +37,8 @@ class Exported:
     """How it compares with the original, where another framework trained it."""
     accuracy: Accuracy | None
     """On the test images, where data were given."""
+    confidence: Confidence | None
+    """What its probabilities are worth, likewise."""
     facts: dict[str, Any]
     """What `export-snn --format json` prints."""
 
@@ -48,7 +51,9 @@ class Exported:
         return f"<Exported {self.path}: {size:,} bytes, {proven:,} neurons proven>"
 
 
-def provenance(origin: Origin, graph: SpikingGraph, accuracy: Accuracy | None) -> dict[str, Any]:
+def provenance(
+    origin: Origin, graph: SpikingGraph, accuracy: Accuracy | None, confidence: Confidence | None
+) -> dict[str, Any]:
     """What travels in the file: where the network comes from and what it reached."""
     facts = origin.provenance() | {"weight_bits": graph.weight_bits}
     if accuracy is not None:
@@ -56,11 +61,18 @@ def provenance(origin: Origin, graph: SpikingGraph, accuracy: Accuracy | None) -
         facts["test_images"] = accuracy.images
         facts["spike_rates"] = {name: round(r, 5) for name, r in accuracy.rates.items()}
         facts["spike_rate"] = round(origin.spike_rate(graph, accuracy.rates), 5)
+    if confidence is not None:
+        facts["confidence"] = confidence.facts()
     return facts
 
 
 def summary(
-    origin: Origin, graph: SpikingGraph, size: int, proof: Proof, accuracy: Accuracy | None
+    origin: Origin,
+    graph: SpikingGraph,
+    size: int,
+    proof: Proof,
+    accuracy: Accuracy | None,
+    confidence: Confidence | None,
 ) -> dict[str, Any]:
     """Everything the report says, for `--format json`."""
     return {
@@ -74,6 +86,7 @@ def summary(
         "layers": [_row(graph, node, accuracy) for node in graph.populations],
         "accuracy": None if accuracy is None else vars(accuracy),
         "spike_rate": None if accuracy is None else origin.spike_rate(graph, accuracy.rates),
+        "confidence": None if confidence is None else confidence.facts(),
     }
 
 
@@ -177,12 +190,30 @@ def _as_read(whose: str) -> str:
 def _accuracy_lines(facts: dict[str, Any]) -> list[str]:
     accuracy = facts["accuracy"]
     if accuracy is None:
-        return ["accuracy not measured: name the data with --data"]
+        return ["accuracy not measured, probabilities not calibrated: name the data with --data"]
     return [
         f"accuracy on {accuracy['images']:,} test images: trained {accuracy['trained']:.2%}, "
         f"exported {accuracy['exported']:.2%}, same answer for {accuracy['agreement']:.2%}",
         f"spikes received, weighted by the work they cause: {facts['spike_rate']:.1%}",
+        *confidence_lines(facts["confidence"]),
     ]
+
+
+def confidence_lines(facts: dict[str, Any]) -> list[str]:
+    """What the probabilities are worth."""
+    error = facts["calibration_error"]
+    lines = [
+        f"probabilities: temperature {facts['temperature']:g}, floor {facts['floor']:g}, fitted on "
+        f"{facts['images']:,} {facts['source']}; calibration error on {facts['test_images']:,} "
+        f"test images {100 * error['before']:.1f} points before, {100 * error['after']:.1f} after"
+    ]
+    if facts["learnt"]:
+        lines.append(
+            f"warning: {facts['accuracy']:.1%} of those pictures are right, and of the test images "
+            f"{facts['test_accuracy']:.1%}: the network has learnt from them, so its probabilities "
+            "promise too much"
+        )
+    return lines
 
 
 def _row(graph: SpikingGraph, node: Population, accuracy: Accuracy | None) -> dict[str, Any]:

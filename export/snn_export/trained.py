@@ -70,7 +70,10 @@ class Trained:
         """How the network was trained and what each stage reached."""
         description = self.experiment.describe()
         stages = ("stage", "validation", "test", "spike_rate", "epochs", "seconds")
-        facts = {key: description[key] for key in ("architecture", "settings", "data", "command")}
+        facts = {
+            key: description[key]
+            for key in ("architecture", "settings", "data", "data_digest", "command")
+        }
         return facts | {"stages": [{key: row[key] for key in stages} for row in self.history]}
 
     def spike_rate(self, graph: SpikingGraph, rates: dict[str, float]) -> float:

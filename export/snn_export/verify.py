@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from snn_runtime.proof.golden import golden_images
 from snn_train.data import DataSet
 from snn_train.data.on_disk import Images, subset
 
+Run: TypeAlias = Callable[[npt.NDArray[np.uint8]], FloatArray]
 BATCH = 500
 BATCH_PIXELS = 500 * 32 * 32
 """Batches of larger pictures are smaller; at 224×224 the spikes of 500 would fill the memory."""
@@ -93,43 +95,47 @@ def evidence(image: Image, data: DataSet | None) -> npt.NDArray[np.uint8]:
     return np.concatenate([images, photographs[:PROVEN_IMAGES].numpy()])
 
 
-def measure(origin: Origin, graph: SpikingGraph, engine: Backend, data: DataSet) -> Accuracy:
-    """Run all test images through the unfolded network and through the graph in its engine."""
-    return replace(judge(origin, engine.run, data), rates=_rates(graph, engine, data.test_images))
+def measure(
+    origin: Origin, graph: SpikingGraph, engine: Backend, data: DataSet
+) -> tuple[Accuracy, FloatArray]:
+    """Run all test images through the unfolded network and through the graph in its engine, whose
+    logits are returned, too."""
+    accuracy, logits = judge(origin, engine.run, data)
+    return replace(accuracy, rates=_rates(graph, engine, data.test_images)), logits
 
 
-def judge(
-    origin: Origin, run: Callable[[npt.NDArray[np.uint8]], FloatArray], data: DataSet
-) -> Accuracy:
+def judge(origin: Origin, run: Run, data: DataSet) -> tuple[Accuracy, FloatArray]:
     """The same without rates; `run` returns the logits of uint8 `[N, H, W, 3]`."""
     labels = data.test_labels.numpy()
-    before, after = np.empty_like(labels), np.empty_like(labels)
-    for part in _parts(data.test_images):
+    before, exported = np.empty_like(labels), []
+    for part in parts(data.test_images):
         images = data.test_images[part]
         with torch.no_grad():
-            logits = origin.logits(images)
-        before[part] = logits.argmax(1).numpy()
-        after[part] = run(images.numpy()).argmax(1)
-    return Accuracy(
+            before[part] = origin.logits(images).argmax(1).numpy()
+        exported.append(run(images.numpy()))
+    logits = np.concatenate(exported)
+    after = logits.argmax(1)
+    accuracy = Accuracy(
         len(labels),
         float((before == labels).mean()),
         float((after == labels).mean()),
         float((before == after).mean()),
     )
+    return accuracy, logits
 
 
 def _rates(graph: SpikingGraph, engine: Backend, images: Images) -> dict[str, float]:
     """Those of `sent_rates` on some 500 of the pictures."""
     sample = subset(images, torch.arange(0, len(images), max(1, len(images) // BATCH)))
     total = dict.fromkeys((node.name for node in graph.nodes), 0.0)
-    for part in _parts(sample):
+    for part in parts(sample):
         pixels = sample[part].numpy()
         for name, rate in sent_rates(graph, engine.spikes(pixels)).items():
             total[name] += rate * len(pixels) / len(sample)
     return total
 
 
-def _parts(images: Images) -> Iterator[slice]:
+def parts(images: Images) -> Iterator[slice]:
     """Cut pictures into batches that fit in memory whatever their size."""
     size = max(16, min(BATCH, BATCH_PIXELS // math.prod(images.shape[1:3])))
     return (slice(start, start + size) for start in range(0, len(images), size))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from snn_runtime.calibration import UNCALIBRATED, Calibration
 from snn_runtime.errors import UsageError
 
 UNSURE_BELOW = 0.5
@@ -71,16 +72,29 @@ class Answer:
         return f"<Answer {self.label!r} {self.probability:.1%}{warned}>"
 
 
-def rank(
-    logits: npt.NDArray[np.float32], labels: Sequence[str], count: int
-) -> list[tuple[Prediction, ...]]:
-    """Return, for each row of `logits` `[N, classes]`, the `count` most probable labels; of equals
-    the one with the lower index first."""
-    exponentials = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    probabilities = exponentials / exponentials.sum(1, keepdims=True)
-    order = np.argsort(-logits, axis=1, kind="stable")[:, :count]
-    columns = [order, *(np.take_along_axis(a, order, 1) for a in (logits, probabilities))]
-    return [
+def answers_of(
+    logits: npt.NDArray[np.float32],
+    labels: Sequence[str],
+    calibration: Calibration = UNCALIBRATED,
+    *,
+    warnings: Sequence[tuple[str, ...]] | None = None,
+    top: int | None = None,
+    threshold: float = UNSURE_BELOW,
+) -> list[Answer]:
+    """Return what a network says about pictures, one for each row of `logits` `[N, classes]`.
+
+    Args:
+        warnings: about each picture.
+        top: how many of the most probable classes an answer holds, of equals the one with the lower
+            index first; None is all.
+        threshold: see `Answer`.
+    """
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :top]
+    values = (logits, calibration.probabilities(logits))
+    columns = [order, *(np.take_along_axis(each, order, 1) for each in values)]
+    ranked = [
         tuple(Prediction(labels[i], i, logit, p) for i, logit, p in zip(*row, strict=True))
         for row in zip(*(column.tolist() for column in columns), strict=True)
     ]
+    told = warnings or [()] * len(ranked)
+    return [Answer(best, about, threshold) for best, about in zip(ranked, told, strict=True)]

@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from snn_runtime.answer import UNSURE_BELOW, Answer, rank
+from snn_runtime.answer import UNSURE_BELOW, Answer, answers_of
 from snn_runtime.engines import Backend
 from snn_runtime.engines.choice import BackendName, Choice, Precision, make_backend
 from snn_runtime.errors import InputError, ModelError
@@ -145,9 +145,15 @@ class Model:
         """
         if not prepared:
             return []
-        logits = self.logits(np.stack([image for image, _ in prepared]))
-        ranked = rank(logits, self.labels, top or len(self.labels))
-        return [Answer(best, w, threshold) for best, (_, w) in zip(ranked, prepared, strict=True)]
+        images, warnings = zip(*prepared, strict=True)
+        return answers_of(
+            self.logits(np.stack(images)),
+            self.labels,
+            self.graph.calibration,
+            warnings=warnings,
+            top=top,
+            threshold=threshold,
+        )
 
     def spikes(self, picture: Picture, *, colour: Colour = "rgb") -> dict[str, Spikes]:
         """Return which neurons fire for one picture: bool, `[C, H, W]` or `[O]` a population. Of

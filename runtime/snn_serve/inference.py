@@ -7,14 +7,13 @@ picture file, in JSON as base64. It has three outputs: `logits` FP32 `[N, classe
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from snn_runtime.answer import rank
+from snn_runtime.graph import SpikingGraph
 from snn_runtime.graph.ends import Image
 from snn_runtime.model import Model
 from snn_serve.bodies import from_base64, parsed_json
@@ -166,10 +165,10 @@ def _outputs(fields: dict[str, Any]) -> dict[str, bool]:
 
 
 def written(
-    name: str, asked: Asked, logits: npt.NDArray[np.float32], labels: Sequence[str]
+    name: str, asked: Asked, logits: npt.NDArray[np.float32], graph: SpikingGraph
 ) -> tuple[bytes, int | None]:
     """Return the body of an answer, and how much of it is JSON; None is all."""
-    values = _values(logits, labels)
+    values = _values(logits, graph)
     outputs, binary = [], b""
     for output, is_binary in asked.outputs.items():
         value = values[output]
@@ -189,11 +188,10 @@ def written(
     return head + binary, len(head) if binary else None
 
 
-def _values(logits: npt.NDArray[np.float32], labels: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    ranked = rank(logits, labels, len(labels))
-    rows = [[p.probability for p in sorted(row, key=lambda p: p.index)] for row in ranked]
-    best = np.array([row[0].label for row in ranked], object)
-    return {"logits": logits, "probabilities": np.array(rows), "labels": best}
+def _values(logits: npt.NDArray[np.float32], graph: SpikingGraph) -> dict[str, npt.NDArray[Any]]:
+    probabilities = graph.calibration.probabilities(logits)
+    best = np.array([graph.labels[i] for i in logits.argmax(1)], object)
+    return {"logits": logits, "probabilities": probabilities, "labels": best}
 
 
 def _packed(value: npt.NDArray[Any]) -> bytes:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
 
-from snn_runtime.answer import Answer, rank
+from snn_runtime.answer import answers_of
 from snn_runtime.graph.reference import Spikes
 from snn_serve import PROGRAM, inference
 from snn_serve.batcher import Batcher
@@ -86,7 +86,8 @@ class Routes:
                 logits = await batcher.logits(image[np.newaxis])
                 spikes = await batcher.spikes(image) if shown else None
         model = batcher.model
-        answer = Answer(rank(logits, model.labels, top)[0], warnings)
+        calibration = model.graph.calibration
+        (answer,) = answers_of(logits, model.labels, calibration, warnings=[warnings], top=top)
         taken = time.perf_counter() - begun
         fields = {"model": batcher.name, "engine": model.engine, "seconds": round(taken, 6)}
         layers = {} if spikes is None else {"layers": _layers(spikes)}
@@ -106,7 +107,7 @@ class Routes:
                     tries = [self._prepared(batcher, picture) for picture in asked.pictures]
                     images = np.stack([image for image, _ in await asyncio.gather(*tries)])
                 logits = await batcher.logits(images)
-        answer, split = inference.written(batcher.name, asked, logits, batcher.model.labels)
+        answer, split = inference.written(batcher.name, asked, logits, batcher.model.graph)
         if split is None:
             return Response(answer, media_type="application/json")
         headers = {inference.HEADER: str(split)}

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from snn_runtime.calibration import UNCALIBRATED, Calibration
 from snn_runtime.graph.annotations import check_provenance
 from snn_runtime.graph.ends import Image, Readout
 from snn_runtime.graph.nodes import Node
 from snn_runtime.graph.population import Population
-from snn_runtime.graph.soundness import check
+from snn_runtime.graph.soundness import check, check_calibration
 from snn_runtime.graph.values import FloatArray, Shape, Weights
 
 INT16_BOUND = 2**15 - 1
@@ -43,6 +44,8 @@ class SpikingGraph:
     labels: tuple[str, ...]
     provenance: str = "{}"
     """A JSON object: how it was trained, accuracy, spike rates. No part of the computation."""
+    calibration: Calibration = UNCALIBRATED
+    """What makes probabilities of its logits."""
     shapes: dict[str, Shape] = field(init=False)
     """Per example: `(C, H, W)` or `(O,)` for every node and the image."""
     bounds: dict[str, int] = field(init=False)
@@ -51,6 +54,7 @@ class SpikingGraph:
     def __post_init__(self) -> None:
         check_provenance(self.provenance)
         shapes, bounds = check(self.image, self.nodes, self.readout, self.labels)
+        check_calibration(self.calibration, len(self.labels))
         object.__setattr__(self, "shapes", shapes)
         object.__setattr__(self, "bounds", bounds)
 
@@ -66,7 +70,7 @@ class SpikingGraph:
     @property
     def schema(self) -> int:
         """The version of model.onnx that a reader of the graph must know."""
-        return max(part.schema for part in (self.image, *self.nodes))
+        return max(part.schema for part in (self.image, *self.nodes, self.calibration))
 
     @property
     def weight_bits(self) -> int:
@@ -98,6 +102,8 @@ class SpikingGraph:
         lines = [line for node in self.nodes for line in node.describe()]
         for item in (self.image.describe(), *lines, self.readout.describe(), self.labels):
             state.update(json.dumps(item).encode() + b"\n")
+        if self.calibration != UNCALIBRATED:  # else the digest is that of files without
+            state.update(json.dumps(self.calibration.record()).encode() + b"\n")
         for array in self._arrays:
             state.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
         return state.hexdigest()

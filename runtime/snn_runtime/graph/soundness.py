@@ -5,6 +5,8 @@ What a kind of node asks of its own sources and arrays stands with the kind, in 
 
 import math
 
+from snn_runtime.calibration import Calibration
+from snn_runtime.errors import ModelError
 from snn_runtime.graph.activations import check_kept
 from snn_runtime.graph.annotations import check_name
 from snn_runtime.graph.ends import Image, Readout
@@ -45,6 +47,14 @@ def check(
     readout.check(len(labels), shapes, sent)
     check_kept(shapes, sent)
     return shapes, bounds
+
+
+def check_calibration(calibration: Calibration, classes: int) -> None:
+    """Raises: ModelError: `bad_graph`: it makes no probabilities of so many classes."""
+    try:
+        calibration.check(classes)
+    except ValueError as error:
+        raise ModelError("bad_graph", f"calibration: {error}") from error
 
 
 def _checked_work(node: Node, shape: Shape, work: int) -> int:

@@ -15,6 +15,7 @@ from typing import get_args
 import numpy as np
 from onnx import ModelProto, StringStringEntryProto
 
+from snn_runtime.calibration import UNCALIBRATED, Calibration
 from snn_runtime.errors import ModelError, SnnError, VerifyError
 from snn_runtime.files import write_atomic
 from snn_runtime.graph import Fit, SpikingGraph
@@ -31,6 +32,8 @@ from snn_runtime.text import printable
 
 LOG = logging.getLogger(__name__)
 _KEYS = ("schema", "labels", "fit", "provenance", "digest", "golden")
+_CALIBRATION = "calibration"
+"""The last key of a file that is calibrated; others lack it."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +101,11 @@ def _with_metadata(model: ModelProto, file: ModelFile) -> ModelProto:
         file.digest,
         file.golden,
     )
+    entries = dict(zip(_KEYS, values, strict=True))
+    if graph.calibration != UNCALIBRATED:
+        entries[_CALIBRATION] = json.dumps(graph.calibration.record())
     model.metadata_props.extend(
-        StringStringEntryProto(key=f"snn.{key}", value=value)
-        for key, value in zip(_KEYS, values, strict=True)
+        StringStringEntryProto(key=f"snn.{key}", value=value) for key, value in entries.items()
     )
     return model
 
@@ -150,7 +155,8 @@ def _recognised(model: ModelProto, metadata: Mapping[str, str], tensors: Tensors
         raise ModelError("bad_model", "is not a network of export-snn: its labels or fit are odd")
     if not re.fullmatch("[0-9a-f]{64}", metadata["golden"]):
         raise ModelError("bad_model", "is not a network of export-snn: its golden hash is not one")
-    graph = to_graph(model.graph, tensors, tuple(labels), fit, metadata["provenance"])
+    calibration = _calibration(metadata, len(labels))
+    graph = to_graph(model.graph, tensors, tuple(labels), fit, metadata["provenance"], calibration)
     digest = graph.digest()
     if digest != metadata["digest"]:
         raise VerifyError(
@@ -161,8 +167,20 @@ def _recognised(model: ModelProto, metadata: Mapping[str, str], tensors: Tensors
     return ModelFile(graph, digest, metadata["golden"])
 
 
+def _calibration(metadata: Mapping[str, str], classes: int) -> Calibration:
+    if _CALIBRATION not in metadata:
+        return UNCALIBRATED
+    record = parse_json(_CALIBRATION, metadata[_CALIBRATION])
+    try:
+        return Calibration.of(record, classes)
+    except ValueError as error:
+        raise ModelError(
+            "bad_model", f"is not a network of export-snn: {_CALIBRATION}: {error}"
+        ) from error
+
+
 def _metadata(model: ModelProto) -> dict[str, str]:
-    """The values of `_KEYS`, after checking that this runtime is new enough for them."""
+    """The values of all keys, after checking that this runtime is new enough for them."""
     entries = {entry.key: entry.value for entry in model.metadata_props}
     version = entries.get("snn.schema", "")
     if not re.fullmatch("[1-9][0-9]{0,5}", version):
@@ -176,9 +194,10 @@ def _metadata(model: ModelProto) -> dict[str, str]:
         )
     if len(entries) != len(model.metadata_props):
         raise ModelError("bad_model", "has duplicate metadata")
-    if tuple(entries) != tuple(f"snn.{key}" for key in _KEYS):
-        raise ModelError("bad_model", f"has other metadata than {', '.join(_KEYS)}")
-    return {key: entries[f"snn.{key}"] for key in _KEYS}
+    keys = (*_KEYS, _CALIBRATION)[: max(len(_KEYS), len(entries))]
+    if tuple(entries) != tuple(f"snn.{key}" for key in keys):
+        raise ModelError("bad_model", f"has other metadata than {', '.join(keys)}")
+    return {key: entries[f"snn.{key}"] for key in keys}
 
 
 def _odd(given: ModelProto, expected: ModelProto) -> str:

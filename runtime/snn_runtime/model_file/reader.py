@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto
 
+from snn_runtime.calibration import Calibration
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import (
     INPUT,
@@ -42,7 +43,12 @@ _DTYPES: dict[int, np.dtype[Any]] = {
 
 
 def to_graph(
-    proto: GraphProto, tensors: "Tensors", labels: tuple[str, ...], fit: Fit, provenance: str
+    proto: GraphProto,
+    tensors: "Tensors",
+    labels: tuple[str, ...],
+    fit: Fit,
+    provenance: str,
+    calibration: Calibration,
 ) -> SpikingGraph:
     """Recognise the network in `proto`, whose initializers are `tensors`.
 
@@ -61,7 +67,7 @@ def to_graph(
             nodes.append(_node(name, block, tensors))
     if not readout:
         raise _refuse("no operation makes the output 'logits'")
-    graph = SpikingGraph(image, tuple(nodes), readout, labels, provenance)
+    graph = SpikingGraph(image, tuple(nodes), readout, labels, provenance, calibration)
     tensors.check_windows(graph)
     return graph
 

@@ -13,6 +13,7 @@ from graphs import example, example_of_levels, pictures, spiking_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from snn_runtime.calibration import UNCALIBRATED, Calibration
 from snn_runtime.errors import ResourceError
 from snn_runtime.graph import Population, SpikingGraph, reference
 from snn_runtime.model import BUNDLED
@@ -22,12 +23,14 @@ from snn_runtime.model_file.reader import Tensors, to_graph
 from snn_runtime.model_file.writer import emit
 from snn_runtime.proof.golden import golden_hash, golden_images
 
+CALIBRATED = Calibration(0.8, 0.0125)
 any_graph = st.booleans().flatmap(lambda exact: spiking_graphs(exact))
 
 
 def assert_identical(one: SpikingGraph, other: SpikingGraph) -> None:
     assert one.digest() == other.digest()
     assert (one.image, one.labels, one.provenance) == (other.image, other.labels, other.provenance)
+    assert one.calibration == other.calibration
     assert one.shapes == other.shapes
     assert one.bounds == other.bounds
     for a, b in zip(one.nodes, other.nodes, strict=True):
@@ -74,7 +77,7 @@ def test_the_bytes_of_a_file_are_for_ever() -> None:
 def test_weights_are_not_copied_to_be_compared_with_themselves(exact: bool) -> None:
     model = gate.parse(to_bytes(example(exact)))
     tensors = Tensors(model.graph)
-    graph = to_graph(model.graph, tensors, ("a", "b", "c"), "crop", "{}")
+    graph = to_graph(model.graph, tensors, ("a", "b", "c"), "crop", "{}", UNCALIBRATED)
     rewriting = Rewriting(graph, tensors.read)
     emit(graph, rewriting)
     copied = {t.name for t in model.graph.initializer} - rewriting.same
@@ -156,6 +159,7 @@ def test_a_file_says_the_first_version_that_has_what_is_in_it() -> None:
             replace(float32, image=replace(float32.image, offset=(120, 115.5, 104))),
         ),
         "4": (example_of_levels(),),
+        "5": (replace(whole, calibration=CALIBRATED), replace(float32, calibration=CALIBRATED)),
     }
     for version, members in graphs.items():
         for graph in members:
@@ -169,6 +173,17 @@ def test_float_weights_need_no_dequantisation() -> None:
     model = onnx.load_from_string(to_bytes(example(exact=False)))
     assert "DequantizeLinear" not in {node.op_type for node in model.graph.node}
     assert {t.data_type for t in model.graph.initializer} == {onnx.TensorProto.FLOAT}
+
+
+def test_calibration_is_one_entry_more_and_no_other_bit_of_the_network() -> None:
+    plain, calibrated = example(), replace(example(), calibration=CALIBRATED)
+    before, after = (onnx.load_from_string(to_bytes(graph)) for graph in (plain, calibrated))
+    assert before.graph == after.graph
+    entries = {entry.key: entry.value for entry in after.metadata_props}
+    assert list(entries)[-1] == "snn.calibration"
+    assert entries["snn.calibration"] == '{"temperature": 0.8, "floor": 0.0125}'
+    assert entries["snn.golden"] == {e.key: e.value for e in before.metadata_props}["snn.golden"]
+    assert plain.digest() != calibrated.digest()
 
 
 def test_files(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper
 
+from snn_runtime.calibration import Calibration
 from snn_runtime.errors import ModelError, SnnError, VerifyError
 from snn_runtime.model_file import gate, read, to_bytes, wire, write
 
@@ -364,7 +366,8 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "two opsets": (lambda m: m.opset_import.add(version=17), "unexpected opset_import"),
     "IR 99": (lambda m: setattr(m, "ir_version", 99), "needs a newer runtime: IR version 99"),
     "IR 3": (lambda m: setattr(m, "ir_version", 3), "has IR version 3, expected 8"),
-    "schema 5": (set_metadata("schema", "5"), "needs a newer runtime: schema 5"),
+    "schema 6": (set_metadata("schema", "6"), "needs a newer runtime: schema 6"),
+    "schema 5 without need": (set_metadata("schema", "5"), "unexpected"),
     "schema 4 without need": (set_metadata("schema", "4"), "unexpected"),
     "schema 3 without need": (set_metadata("schema", "3"), "unexpected"),
     "schema 2 without need": (set_metadata("schema", "2"), "unexpected"),
@@ -470,6 +473,41 @@ LEVELS: dict[str, tuple[Edit, str]] = {
     ),
     "older schema": (set_metadata("schema", "3"), "unexpected"),
 }
+
+
+CALIBRATIONS: dict[str, tuple[Edit, str]] = {
+    "a digit": (
+        set_metadata("calibration", '{"temperature": 0.9, "floor": 0.01}'),
+        "self-test failed: the weights are not those the file was written with",
+    ),
+    "no temperature": (
+        set_metadata("calibration", '{"temperature": 0.0, "floor": 0.01}'),
+        "calibration: temperature is 0.0, expected 1e-6 to 1e6",
+    ),
+    "NaN": (
+        set_metadata("calibration", '{"temperature": NaN, "floor": 0.01}'),
+        "calibration: is not JSON: NaN is no JSON number",
+    ),
+    "not JSON": (set_metadata("calibration", "0.8"), "calibration: expected an object"),
+    "another number": (
+        set_metadata("calibration", '{"temperature": 0.8, "heat": 0.01}'),
+        "calibration: expected temperature, floor",
+    ),
+    "spaces": (set_metadata("calibration", '{"temperature":0.8, "floor": 0.01}'), "unexpected"),
+    "none after all": (
+        set_metadata("calibration", '{"temperature": 1.0, "floor": 0.0}'),
+        "self-test failed",
+    ),
+    "older schema": (set_metadata("schema", "4"), "unexpected"),
+    "another key behind it": (lambda m: m.metadata_props.add(key="a"), "other metadata"),
+}
+
+
+@pytest.mark.parametrize("case", CALIBRATIONS)
+def test_edits_of_a_calibration(case: str) -> None:
+    edit, message = CALIBRATIONS[case]
+    calibrated = replace(example(), calibration=Calibration(0.8, 0.01))
+    assert re.search(message, str(refusal(edited(edit, to_bytes(calibrated)))))
 
 
 @pytest.mark.parametrize("case", LEVELS)

@@ -1,0 +1,172 @@
+"""Probabilities that mean something: two numbers fitted on pictures that nobody trained on.
+
+    minimise over T and f    − (1/N) Σ_i Σ_k t_ik ln p_ik        p as in `snn_runtime.calibration`
+
+N validation pictures, the logits those of the exported integers. t is 1 − 1 / (N + 2) for a
+picture's own class and the rest for all others alike, as Platt (1999) smooths targets: where every
+picture is right, T does not go to 0.
+
+Expected calibration error (Guo et al. 2017): pictures are sorted by the probability of their first
+label into bins of equally many, and the gaps between its mean and the fraction that is right are
+averaged over all pictures.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from snn_export.verify import Run, parts
+from snn_runtime.calibration import UNCALIBRATED, Calibration, Probabilities
+from snn_train.data import DataSet
+from snn_train.data.on_disk import subset
+from snn_train.experiment import digest
+
+BINS = 15
+"""Of the calibration error."""
+FRACTION = 0.1
+"""Of the training pictures where nobody knows which of them selected."""
+FARTHEST = (1 / 32, 32.0)
+"""Of the temperature."""
+HIGHEST = 0.9
+"""Of the floor, as a share of 1 / K."""
+FINEST = 1e-4
+"""Step of ln T and of f K at which the search ends."""
+Logits: TypeAlias = npt.NDArray[np.float32]
+Labels: TypeAlias = npt.NDArray[np.int64]
+
+
+def fit(logits: Logits, labels: Labels) -> Calibration:
+    """Return what makes the best probabilities of logits `[N, K]` for labels `[N]`.
+
+    The best of a coarse grid, then a pattern search: a step either way of ln T or of f, half as
+    long where none is better.
+    """
+    classes = logits.shape[1]
+    if classes == 1:
+        return UNCALIBRATED
+    grid = [(lnt, share) for lnt in np.arange(-2, 2.5, 0.5) for share in np.arange(0, 0.5, 0.1)]
+    least, at = min((_loss(point, logits, labels), point) for point in grid)
+    step = 0.25
+    while step > FINEST:
+        around = [(at[0] + sign * step, at[1]) for sign in (-1, 1)]
+        around += [(at[0], at[1] + sign * step / 5) for sign in (-1, 1)]
+        loss, best = min((_loss(point, logits, labels), point) for point in around)
+        if loss < least:
+            least, at = loss, best
+        else:
+            step /= 2
+    return _at(at, classes)
+
+
+def _at(point: tuple[float, float], classes: int) -> Calibration:
+    """The calibration of (ln T, f K), in four digits."""
+    temperature = np.clip(np.exp(point[0]), *FARTHEST)
+    floor = np.clip(point[1], 0, HIGHEST) / classes
+    return Calibration(float(f"{temperature:.4g}"), float(f"{floor:.4g}"))
+
+
+def _loss(point: tuple[float, float], logits: Logits, labels: Labels) -> float:
+    count, classes = logits.shape
+    p = _at(point, classes).probabilities(logits)
+    logs = np.log(np.maximum(p, np.finfo(np.float64).tiny))
+    rest = 1 / (count + 2)
+    own = np.take_along_axis(logs, labels[:, None], 1)[:, 0]
+    others = (logs.sum(1) - own) / (classes - 1)
+    return float(-((1 - rest) * own + rest * others).mean())
+
+
+def calibration_error(probabilities: Probabilities, labels: Labels, bins: int = BINS) -> float:
+    """Return the expected calibration error, 0 to 1, of probabilities `[N, K]`."""
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    order = np.argsort(confidence, kind="stable")
+    gaps = [
+        abs(float(confidence[part].sum()) - int(right[part].sum()))
+        for part in np.array_split(order, min(bins, len(order)))
+    ]
+    return sum(gaps) / len(labels)
+
+
+def held_out(facts: Mapping[str, Any], data: DataSet) -> tuple[torch.Tensor, str]:
+    """Return which training pictures of `data` a network did not learn from, and a note.
+
+    Args:
+        facts: its provenance.
+    """
+    settings = facts.get("settings", {})
+    fraction, seed = settings.get("validation", FRACTION), settings.get("seed", 0)
+    known = facts.get("data_digest")
+    if data.held_out is not None:
+        note = "pictures of the folder that selects"
+    elif known is not None and known != digest(data):
+        fraction, note = 1.0, "training pictures, which are not those it was trained on"
+    elif settings:
+        note = "validation pictures of its training"
+    else:
+        note = "training pictures; nobody knows whether it was trained on them"
+    return data.split(fraction, seed)[1], note
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """What was fitted, and what it is worth on the test pictures."""
+
+    calibration: Calibration
+    images: int
+    """Pictures that it was fitted on."""
+    source: str
+    """Which pictures these are."""
+    accuracy: float
+    """On them."""
+    test_images: int
+    test_accuracy: float
+    calibration_error: tuple[float, float]
+    """On the test pictures, without calibration and with it."""
+
+    def facts(self) -> dict[str, Any]:
+        """What reports and the file's provenance say."""
+        own = {key: value for key, value in vars(self).items() if key != "calibration"}
+        before, after = self.calibration_error
+        errors = {"before": round(before, 5), "after": round(after, 5), "bins": BINS}
+        fitted = self.calibration.record()
+        return {**fitted, **own, "calibration_error": errors, "learnt": self.learnt}
+
+    @property
+    def learnt(self) -> bool:
+        """Whether it looks as if the network had learnt from the pictures it was fitted on: more of
+        them are right than four standard deviations of chance explain."""
+        chance = self.accuracy * (1 - self.accuracy) / self.images
+        chance += self.test_accuracy * (1 - self.test_accuracy) / self.test_images
+        return self.accuracy - self.test_accuracy > 4 * math.sqrt(chance)
+
+
+def calibrate(run: Run, facts: Mapping[str, Any], data: DataSet, test_logits: Logits) -> Confidence:
+    """Fit a network's calibration on pictures that it did not learn from.
+
+    Args:
+        run: Returns the logits of uint8 `[N, H, W, 3]`.
+        facts: The network's provenance.
+        test_logits: Of the test pictures: they only measure.
+    """
+    chosen, source = held_out(facts, data)
+    images = subset(data.train_images, chosen)
+    logits = np.concatenate([run(images[part].numpy()) for part in parts(images)])
+    labels, test_labels = data.train_labels[chosen].numpy(), data.test_labels.numpy()
+    calibration = fit(logits, labels)
+    before, after = (
+        calibration_error(each.probabilities(test_logits), test_labels)
+        for each in (UNCALIBRATED, calibration)
+    )
+    return Confidence(
+        calibration,
+        len(labels),
+        source,
+        float((logits.argmax(1) == labels).mean()),
+        len(test_labels),
+        float((test_logits.argmax(1) == test_labels).mean()),
+        (before, after),
+    )

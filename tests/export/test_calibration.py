@@ -1,0 +1,154 @@
+"""Probabilities that mean something: fitted by search, judged by an independent formula."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import networks
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snn_export import export
+from snn_export.calibration import (
+    Confidence,
+    Labels,
+    Logits,
+    calibrate,
+    calibration_error,
+    fit,
+    held_out,
+)
+from snn_runtime.calibration import UNCALIBRATED, Calibration
+from snn_runtime.model import load
+from snn_train import data as data_sets
+from snn_train.data import DataSet
+from snn_train.experiment import digest
+
+
+def drawn(true: Calibration, count: int, classes: int, seed: int) -> tuple[Logits, Labels]:
+    """Logits, and labels drawn with the probabilities that `true` makes of them."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (count, classes)).astype(np.float32)
+    p = true.probabilities(logits)
+    labels = (p.cumsum(1) < rng.random((count, 1))).sum(1).clip(0, classes - 1)
+    return logits, labels.astype(np.int64)
+
+
+def likelihood(found: Calibration, logits: Logits, labels: Labels) -> float:
+    """Cross-entropy against Platt's targets, which are written out."""
+    n, classes = logits.shape
+    targets = np.full((n, classes), 1 / (n + 2) / (classes - 1))
+    targets[np.arange(n), labels] = 1 - 1 / (n + 2)
+    return float(-(targets * np.log(found.probabilities(logits))).sum() / n)
+
+
+@given(st.floats(0.4, 2.5), st.floats(0, 0.3), st.integers(2, 12), st.integers(0, 99))
+@settings(max_examples=8, deadline=None)
+def test_the_search_finds_what_a_grid_finds(
+    temperature: float, share: float, classes: int, seed: int
+) -> None:
+    logits, labels = drawn(Calibration(temperature, share / classes), 200, classes, seed)
+    found = likelihood(fit(logits, labels), logits, labels)
+    grid = [
+        likelihood(Calibration(t, f / classes), logits, labels)
+        for t in np.geomspace(0.25, 4, 21).tolist()
+        for f in np.linspace(0, 0.6, 13).tolist()
+    ]
+    assert found <= min(grid) + 5e-4
+
+
+def test_many_pictures_give_back_the_true_numbers() -> None:
+    true = Calibration(0.7, 0.02)
+    found = fit(*drawn(true, 6_000, 10, 1))
+    assert found.temperature == pytest.approx(0.7, rel=0.1)
+    assert found.floor == pytest.approx(0.02, rel=0.5)
+
+
+def test_few_pictures_that_are_all_right_do_not_make_it_certain() -> None:
+    logits = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]
+    p = fit(logits, logits.argmax(1)).probabilities(logits)
+    assert p.max(1) == pytest.approx(np.full(6, 7 / 8), abs=1e-3)  # Platt's target of six
+
+
+def test_one_class_needs_no_calibration() -> None:
+    assert fit(np.zeros((4, 1), np.float32), np.zeros(4, np.int64)) == UNCALIBRATED
+
+
+def test_the_calibration_error_by_another_way() -> None:
+    """Guo et al.: Σ_b |B_b| / n · |acc(B_b) − conf(B_b)|, one picture after the other."""
+    logits, labels = drawn(UNCALIBRATED, 1500, 5, 2)
+    p = Calibration(0.5).probabilities(logits)
+    pictures = sorted(
+        (max(row), row.tolist().index(max(row)) == label)
+        for row, label in zip(p, labels, strict=True)
+    )
+    error = 0.0
+    for b in range(15):
+        part = pictures[100 * b : 100 * (b + 1)]
+        accuracy = sum(right for _, right in part) / 100
+        confidence = sum(most for most, _ in part) / 100
+        error += 100 / 1500 * abs(accuracy - confidence)
+    assert calibration_error(p, labels) == pytest.approx(error, rel=1e-9)
+    assert calibration_error(p, labels) > 3 * calibration_error(
+        UNCALIBRATED.probabilities(logits), labels
+    )
+
+
+@pytest.fixture(scope="module")
+def digits() -> DataSet:
+    return data_sets.load("digits", lambda items, *_: items)
+
+
+def test_its_own_validation_pictures_are_found_again(digits: DataSet) -> None:
+    settings = {"validation": 0.2, "seed": 7}
+    chosen, source = held_out({"settings": settings, "data_digest": digest(digits)}, digits)
+    assert torch.equal(chosen, digits.split(0.2, 7)[1]) and "validation" in source
+    assert torch.equal(held_out({"settings": settings}, digits)[0], chosen)  # an older file
+    everything, source = held_out({"settings": settings, "data_digest": "other"}, digits)
+    assert len(everything) == len(digits.train_labels) and "not those" in source
+    some, source = held_out({}, digits)
+    assert torch.equal(some, digits.split(0.1, 0)[1]) and "nobody knows" in source
+
+
+def test_the_test_pictures_only_measure(digits: DataSet) -> None:
+    """Whatever the test logits are, the same numbers are fitted."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(0, 1e-3, (192, 10)).astype(np.float32)
+
+    def run(images: npt.NDArray[np.uint8]) -> Logits:
+        return np.asarray(images.reshape(len(images), -1) @ weight, np.float32)
+
+    test = run(digits.test_images.numpy())
+    right = np.eye(10, dtype=np.float32)[digits.test_labels.numpy()]
+    first, second = (calibrate(run, {}, digits, each) for each in (test, right))
+    assert first.calibration == second.calibration != UNCALIBRATED
+    assert (first.test_accuracy, second.test_accuracy) == (
+        float((test.argmax(1) == digits.test_labels.numpy()).mean()),
+        1.0,
+    )
+
+
+@pytest.mark.parametrize(("accuracy", "learnt"), [(0.87, False), (1.0, True)])
+def test_pictures_that_it_learnt_from_are_noticed(accuracy: float, learnt: bool) -> None:
+    found = Confidence(UNCALIBRATED, 5000, "", accuracy, 10_000, 0.86, (0.1, 0.1))
+    assert found.learnt is learnt
+
+
+def test_export_calibrates_the_file(tmp_path: Path) -> None:
+    described = replace(networks.experiment(), labels=tuple("0123456789"))
+    networks.save(described, networks.network(described), tmp_path / "t1.pt")
+    exported = export(tmp_path / "t1.pt", tmp_path / "model.onnx", data="digits")
+    assert exported.confidence is not None
+    model = load(tmp_path / "model.onnx", threads=1)
+    assert model.graph.calibration == exported.confidence.calibration != UNCALIBRATED
+    facts = json.loads(model.graph.provenance)["confidence"]
+    assert facts == json.loads(json.dumps(exported.facts["confidence"]))
+    assert f"temperature {facts['temperature']:g}" in exported.text()
+    test = data_sets.load("digits", lambda items, *_: items)
+    p = model.graph.calibration.probabilities(model.logits(test.test_images.numpy()))
+    error = calibration_error(p, test.test_labels.numpy())
+    assert facts["calibration_error"]["after"] == pytest.approx(error, abs=1e-5)
