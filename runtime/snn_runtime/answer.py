@@ -76,7 +76,6 @@ def answers_of(
     logits: npt.NDArray[np.float32],
     labels: Sequence[str],
     calibration: Calibration = UNCALIBRATED,
-    *,
     warnings: Sequence[tuple[str, ...]] | None = None,
     top: int | None = None,
     threshold: float = UNSURE_BELOW,

@@ -146,14 +146,8 @@ class Model:
         if not prepared:
             return []
         images, warnings = zip(*prepared, strict=True)
-        return answers_of(
-            self.logits(np.stack(images)),
-            self.labels,
-            self.graph.calibration,
-            warnings=warnings,
-            top=top,
-            threshold=threshold,
-        )
+        logits = self.logits(np.stack(images))
+        return answers_of(logits, self.labels, self.graph.calibration, warnings, top, threshold)
 
     def spikes(self, picture: Picture, *, colour: Colour = "rgb") -> dict[str, Spikes]:
         """Return which neurons fire for one picture: bool, `[C, H, W]` or `[O]` a population. Of
