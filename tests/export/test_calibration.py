@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from in_memory import in_memory
 
 from snn_export import export
 from snn_export.calibration import (
@@ -122,7 +123,7 @@ def test_the_test_pictures_only_measure(digits: DataSet) -> None:
     def run(images: npt.NDArray[np.uint8]) -> Logits:
         return np.asarray(images.reshape(len(images), -1) @ weight, np.float32)
 
-    test = run(digits.test_images.numpy())
+    test = run(in_memory(digits.test_images).numpy())
     right = np.eye(10, dtype=np.float32)[digits.test_labels.numpy()]
     first, second = (calibrate(run, {}, digits, each) for each in (test, right))
     assert first.calibration == second.calibration != UNCALIBRATED
@@ -149,6 +150,6 @@ def test_export_calibrates_the_file(tmp_path: Path) -> None:
     assert facts == json.loads(json.dumps(exported.facts["confidence"]))
     assert f"temperature {facts['temperature']:g}" in exported.text()
     test = data_sets.load("digits", lambda items, *_: items)
-    p = model.graph.calibration.probabilities(model.logits(test.test_images.numpy()))
+    p = model.graph.calibration.probabilities(model.logits(in_memory(test.test_images).numpy()))
     error = calibration_error(p, test.test_labels.numpy())
     assert facts["calibration_error"]["after"] == pytest.approx(error, abs=1e-5)

@@ -73,7 +73,7 @@ def test_layers_that_do_not_heed_the_picture_are_named(current: float) -> None:
     graph = to_int8(replace(folded, nodes=stuck))
     proof = prove(graph, OrtBackend(graph, threads=1), None)
     how = "never" if current < 0 else "always"
-    facts = report.summary(trained, graph, 1, proof, None)["proof"]
+    facts = report.summary(trained, graph, 1, proof, None, None)["proof"]
     assert facts[how][:2] == ("conv2", "conv3")
     says = {"never": "no neuron ever fires in", "always": "every neuron fires in"}[how]
     assert f"warning: {says} conv2, conv3" in said_of(trained, graph, proof)
@@ -88,20 +88,21 @@ def test_layers_that_heed_the_picture_give_no_warning() -> None:
 
 
 def said_of(trained: Trained, graph: SpikingGraph, proof: Proof) -> str:
-    return report.text(report.summary(trained, graph, 1, proof, None), "m.onnx", graph)
+    return report.text(report.summary(trained, graph, 1, proof, None, None), "m.onnx", graph)
 
 
 def test_accuracy_is_that_of_the_torch_network_and_of_the_engine() -> None:
     trained = a_trained_network()
     data = a_data_set(trained)
     graph = to_int8(fold(trained))
-    accuracy = measure(trained, graph, OrtBackend(graph, threads=1), data)
+    accuracy, kept = measure(trained, graph, OrtBackend(graph, threads=1), data)
     pixels = in_memory(data.test_images).numpy()
     exact = reference.run(graph, pixels).logits.argmax(1)
     with torch.no_grad():
         logits = trained.network(trained.experiment.normalisation(in_memory(data.test_images)))
     torch_says = logits.argmax(1).numpy()
     labels = data.test_labels.numpy()
+    np.testing.assert_array_equal(kept, reference.run(graph, pixels).logits)
     assert accuracy.images == 60
     assert accuracy.exported == (exact == labels).mean()
     assert accuracy.trained == (torch_says == labels).mean()
