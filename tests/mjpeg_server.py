@@ -1,10 +1,15 @@
 """A camera on the network: MJPEG by HTTP, and whatever else the test has it do."""
 
 import base64
+import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from bad_inputs.pictures import encoded
+from PIL import Image
 
 MJPEG = "multipart/x-mixed-replace; boundary=frame"
 
@@ -81,3 +86,34 @@ def picture(data: bytes, kind: str = "image/jpeg") -> Page:
         request.wfile.write(data)
 
     return page
+
+
+def jpeg(colour: str, n: int) -> bytes:
+    """A picture of a colour, with a corner of its own."""
+    image = Image.new("RGB", (64, 48), colour)
+    image.paste((n * 40 % 256,) * 3, (0, 0, 16, 16))
+    return encoded(image, "JPEG")
+
+
+class Camera:
+    """An MJPEG camera whose viewers are counted."""
+
+    def __init__(self) -> None:
+        self.began = self.here = 0
+        self.pictures: Iterator[bytes] = (
+            jpeg(colour, n) for n in itertools.count() for colour in ["red"] * 9 + ["blue"]
+        )
+        self.stalls = threading.Event()
+
+    def page(self, request: Request) -> None:
+        self.began += 1
+        self.here += 1
+        try:
+            request.begin(MJPEG)
+            for data in self.pictures:
+                while self.stalls.is_set():
+                    time.sleep(0.01)
+                request.part(data)
+                time.sleep(0.03)
+        finally:
+            self.here -= 1

@@ -92,6 +92,7 @@ MODES: list[tuple[str, set[str]]] = [
             "tls_key",
             "plain_http",
             "trusted_proxy",
+            "camera",
             "limit",
             "check",
         },

@@ -2,6 +2,7 @@
 
 cli ─► server ─► gate ─► routes ─┬─ bodies ─► decoders (child processes) ─┐
         │                        ├─ inference  the Open Inference Protocol ├─► models ─► batcher
+        │                        ├─ stream     answers to a camera         ┤
         │                        └─ page/, metrics                         ┘
         └─ connections             deadlines and numbers of connections
 """

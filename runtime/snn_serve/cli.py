@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   snn-serve                               the bundled model on http://127.0.0.1:8000
   snn-serve --models models/              every models/NAME.onnx under its name
   snn-serve --host 0.0.0.0 --token-file token --tls-cert cert.pem --tls-key key.pem
+  snn-serve --camera camera:0             answers to a camera at /stream, and on the page
   snn-serve --limit queue=16 body_seconds=5
   snn-serve --check --models models/      would it start? load and prove all models, then end
   snn-serve --probe                       is the one that runs here ready?
@@ -46,7 +47,7 @@ RULES = (
     ),
     Rule(
         ("model", "models", "backend", "device", "precision", "threads", "limit", "token_file",
-         "tls_key", "plain_http", "trusted_proxy", "check"),
+         "tls_key", "plain_http", "trusted_proxy", "camera", "check"),
         lambda args: not args.probe,
         "is for a server, and --probe starts none",
     ),
@@ -78,6 +79,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--limit", nargs="+", default=[], metavar="NAME=VALUE", help="see docs/reference/serving.md"
     )
+    add("--camera", metavar="SOURCE",
+        help="answers to it are at /stream: camera:0, csi:0, rtsp://… or http://…")  # fmt: skip
     add("--check", action="store_true", help="load and prove all models, then end")
     add("--probe", action="store_true", help="ask the server at --host and --port if it is ready")
     args = parser.read(argv)
@@ -95,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     # Not before, so that --help needs no package of the extra.
     from snn_serve.models import Source
     from snn_serve.server import Place, serve
+    from snn_serve.stream import reading
 
     source = Source(
         args.model, args.models, args.backend, args.device, args.precision, args.threads
@@ -102,8 +106,9 @@ def run(args: argparse.Namespace) -> int:
     place = Place(
         args.host, args.port, token, args.tls_cert, args.tls_key, tuple(args.trusted_proxy)
     )
+    camera = None if args.camera is None else reading(args.camera, limits.camera_rate)
     if not args.check:
-        return serve(source, place, limits)
+        return serve(source, place, limits, camera)
     place.check_tls()
     for name, path in source.found().items():
         say(f"{PROGRAM}: model {name} proved itself ({source.loaded(path).engine})")

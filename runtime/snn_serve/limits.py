@@ -46,6 +46,8 @@ class Limits:
     """Requests a second of one client; more are refused with 429. 0: as many as it likes."""
     client_burst: int = 20
     """Requests that a client which was quiet may send at once."""
+    camera_rate: float = 10.0
+    """Answers a second to the server's own camera, at most."""
     connections: int = 256
     """Open at once. One more closes the longest idle one, or is refused."""
     grace_seconds: float = 2.0

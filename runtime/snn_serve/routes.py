@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from importlib.metadata import version
@@ -17,6 +17,7 @@ from starlette.routing import Route, Router
 
 from snn_runtime.answer import answers_of
 from snn_runtime.graph.reference import Spikes
+from snn_runtime.image.latest import Latest
 from snn_serve import PROGRAM, inference
 from snn_serve.batcher import Batcher
 from snn_serve.bodies import Bodies, picture_of
@@ -26,6 +27,7 @@ from snn_serve.limits import Limits
 from snn_serve.metrics import CONTENT_TYPE, Metrics
 from snn_serve.models import Models
 from snn_serve.refusal import Refusal, bad_request
+from snn_serve.stream import Stream
 
 TOP = 5
 """Labels of an answer, where nobody says."""
@@ -49,9 +51,12 @@ class Routes:
         decoders: Decoders,
         bodies: Bodies,
         metrics: Metrics,
+        camera: Callable[[], Latest] | None = None,
     ) -> None:
         self._limits, self._models, self._decoders = limits, models, decoders
         self._bodies, self._metrics = bodies, metrics
+        self.stream = Stream(camera, self._answer, limits.camera_rate)
+        """Answers to the server's own camera."""
         self.leaving = False
         """Whether the server has been told to end."""
 
@@ -60,6 +65,7 @@ class Routes:
         model = "/v2/models/{name}"
         routes = [
             Route("/predict", self.predict, methods=["POST"]),
+            Route("/stream", self.stream.answer),
             Route("/metrics", self.metrics),
             Route("/v2", self.server),
             Route("/v2/health/live", self.live),
@@ -80,18 +86,24 @@ class Routes:
         with self._bodies.room() as room:
             body = await self._bodies.read(request, room)
             data = await picture_of(request, body)
-            batcher, begun = self._models.named(name), time.perf_counter()
-            with batcher.admitted(1), self._deadline():
-                image, warnings = await self._prepared(batcher, data)
-                logits = await batcher.logits(image[np.newaxis])
-                spikes = await batcher.spikes(image) if shown else None
+            return json_response(await self._answer(data, name, top, shown))
+
+    async def _answer(
+        self, data: bytes, name: str | None = None, top: int = TOP, shown: bool = False
+    ) -> dict[str, Any]:
+        """The fields of an answer to one picture, by a model's name, with its spikes if asked."""
+        batcher, begun = self._models.named(name), time.perf_counter()
+        with batcher.admitted(1), self._deadline():
+            image, warnings = await self._prepared(batcher, data)
+            logits = await batcher.logits(image[np.newaxis])
+            spikes = await batcher.spikes(image) if shown else None
         model = batcher.model
         calibration = model.graph.calibration
         (answer,) = answers_of(logits, model.labels, calibration, warnings=[warnings], top=top)
         taken = time.perf_counter() - begun
         fields = {"model": batcher.name, "engine": model.engine, "seconds": round(taken, 6)}
         layers = {} if spikes is None else {"layers": _layers(spikes)}
-        return json_response({"ok": True, **answer.record(), **fields, **layers})
+        return {"ok": True, **answer.record(), **fields, **layers}
 
     async def infer(self, request: Request) -> Response:
         """The protocol's tensors or pictures."""
@@ -115,9 +127,8 @@ class Routes:
 
     async def models(self, request: Request) -> Response:
         """All models, for people and pages."""
-        return json_response(
-            {"default": self._models.first, "models": [*map(_about, self._models)]}
-        )
+        about = {"default": self._models.first, "models": [*map(_about, self._models)]}
+        return json_response({**about, "camera": self.stream.has_camera})
 
     async def server(self, request: Request) -> Response:
         extensions = ["binary_tensor_data"]

@@ -15,6 +15,7 @@ from typing import Any
 import uvicorn
 
 from snn_runtime.errors import ResourceError, UsageError
+from snn_runtime.image.latest import Latest
 from snn_runtime.model import Model
 from snn_serve.admission import Admission
 from snn_serve.bodies import Bodies
@@ -76,23 +77,27 @@ class Place:
                 raise UsageError("bad_tls", f"--tls-cert, --tls-key: {reason}") from error
 
 
-def serve(source: Source, place: Place, limits: Limits) -> int:
-    """Answer requests until a signal comes; return the exit code."""
+def serve(
+    source: Source, place: Place, limits: Limits, camera: Callable[[], Latest] | None = None
+) -> int:
+    """Answer requests until a signal comes; return the exit code. A camera is for `/stream`."""
     place.check_tls()
     models = {name: source.loaded(path) for name, path in source.found().items()}
     listener = place.opened()
     with listener:
-        return asyncio.run(_Running(source, place, limits).run(listener, models))
+        return asyncio.run(_Running(source, place, limits, camera).run(listener, models))
 
 
 class _Running:
-    def __init__(self, source: Source, place: Place, limits: Limits) -> None:
+    def __init__(
+        self, source: Source, place: Place, limits: Limits, camera: Callable[[], Latest] | None
+    ) -> None:
         self._place, self._limits = place, limits
         self._metrics = Metrics()
         self._models = Models(source, limits, self._metrics)
         self._decoders = Decoders(limits, self._metrics)
         bodies = Bodies(limits, self._metrics)
-        self._routes = Routes(limits, self._models, self._decoders, bodies, self._metrics)
+        self._routes = Routes(limits, self._models, self._decoders, bodies, self._metrics, camera)
         rates = Rates(limits, place.proxies)
         admission = Admission(bodies, self._models, rates, self._metrics)
         self._guests = Guests(limits, admission, lambda: self._routes.leaving)
@@ -152,6 +157,7 @@ class _Running:
             self._decoders.end()
             os._exit(128 + number)
         self._routes.leaving = True
+        self._routes.stream.close()
         _log.info("draining")
         self._begin(self._stop)
 

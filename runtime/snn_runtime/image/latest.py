@@ -87,6 +87,12 @@ class Latest:
         """Whether there was all that will ever come; the last picture may still be taken."""
         Thread(target=self._read, daemon=True).start()
 
+    def close(self) -> None:
+        """Stop to read, at the next picture or within a moment; nothing comes any more."""
+        with self._changed:
+            self.over, self._frame = True, None
+            self._changed.notify_all()
+
     @property
     def finished(self) -> bool:
         """Whether all has been taken that will ever come."""
@@ -118,7 +124,7 @@ class Latest:
                 try:
                     over, reason = self._follow(), "it ended"
                     with self._changed:
-                        self.over = over
+                        self.over |= over
                         self._changed.notify_all()
                 except BusyError as error:
                     reason = error.message
@@ -127,7 +133,7 @@ class Latest:
                 failures = 1 if self._count > before else failures + 1
                 if failures > self._retries:
                     raise BusyError("camera_lost", f"{self._name}: is lost: {reason}")
-                pause = min(2.0 ** (failures - 1), LONGEST_PAUSE)
+                pause = min(2.0 ** min(failures - 1, 9), LONGEST_PAUSE)
                 _LOG.warning("%s: %s; trying again in %.0f s", self._name, reason, pause)
                 self._sleep(pause)
         except Exception as error:  # the one who takes pictures is told
@@ -140,7 +146,7 @@ class Latest:
         pictures = self._connect()
         changed = time.monotonic()
         try:
-            while True:
+            while not self.over:
                 try:
                     shown = next(pictures)
                 except StopIteration as end:
@@ -151,6 +157,7 @@ class Latest:
                 elif time.monotonic() - changed > self._timeout:
                     what = "no whole picture" if shown is None else "the same picture"
                     raise BusyError("camera_lost", f"{what} for {self._timeout:g} s")
+            return True
         finally:
             pictures.close()
 

@@ -13,6 +13,7 @@ from snn_runtime.command import run_command, say
 from snn_runtime.errors import UsageError
 from snn_runtime.flags import Parser, add_engine, whole_number
 from snn_runtime.infer import PROGRAM, TOP_K, values
+from snn_runtime.video.names import check_opencv, needs_opencv
 
 PILLOW_MAX_PIXELS = 178_956_970
 """More than this Pillow itself refuses in some formats."""
@@ -87,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
         say(f"{PROGRAM}: {clear()}")
         if not (args.pictures or args.self_test):
             return 0
+    if any(map(needs_opencv, args.inputs)):
+        check_opencv()
     from snn_runtime.infer import labelling
 
     return labelling.run(args)

@@ -1,5 +1,7 @@
 """Which inputs are films, and which are cameras or addresses: by their names alone."""
 
+from importlib.util import find_spec
+
 FILMS = tuple(
     ".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .mpg .mpeg .wmv .flv .ogv .3gp".split()
 )
@@ -22,3 +24,9 @@ def is_live(text: str) -> bool:
 def needs_opencv(text: str) -> bool:
     """Whether an input is read by OpenCV, which the extra `video` brings."""
     return is_film(text) or text.lower().startswith(CAMERAS)
+
+
+def check_opencv() -> None:
+    """Raises: ImportError: OpenCV is not installed; not imported here, since that takes a while."""
+    if find_spec("cv2") is None:
+        raise ModuleNotFoundError("no OpenCV", name="cv2")

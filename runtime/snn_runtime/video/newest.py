@@ -6,7 +6,7 @@ from snn_runtime.errors import BusyError, InputError
 from snn_runtime.image import DEFAULT_LIMITS, Limits
 from snn_runtime.image.latest import Latest, Pictures, Shown
 from snn_runtime.image.network import Address, public
-from snn_runtime.video.names import ADDRESSES
+from snn_runtime.video.names import ADDRESSES, check_opencv, is_live, needs_opencv
 from snn_runtime.video.reading import Ended, frames
 from snn_runtime.video.wanted import Wanted, camera
 
@@ -39,6 +39,23 @@ def name_of(text: str) -> str:
         return public(text)
     except ValueError as error:
         raise InputError("unreachable", f"is no address: {error}") from error
+
+
+def check(text: str) -> None:
+    """Refuse what is no camera, before anything is opened.
+
+    Raises:
+        InputError: `bad_camera`, `unreachable`.
+        ImportError: there is no OpenCV.
+    """
+    if not is_live(text):
+        raise InputError(
+            "bad_camera", "is no camera: expected camera:0, csi:0, rtsp://… or http://…"
+        )
+    name_of(text)
+    if needs_opencv(text):
+        camera(text)
+        check_opencv()
 
 
 def newest(text: str, settings: Camera, limits: Limits = DEFAULT_LIMITS) -> Latest:

@@ -44,6 +44,7 @@ async function begin() {
     at("model").replaceChildren(...models.map(({ name }) => new Option(name, name)));
     at("model").value = about.default;
     at("access").hidden = true;
+    at("stream").hidden = !about.camera;
     showEngine();
     say("");
   } catch (error) {
@@ -88,8 +89,10 @@ function fill(card, name, answer, seconds) {
   card.classList.remove("bad");
   card.querySelector("h3").textContent = `${name}: ${answer.unsure ? "unsure, " : ""}${best.label}`;
   card.querySelector("ul").replaceChildren(...answer.predictions.map(bar));
-  const parts = [`${(1000 * answer.seconds).toFixed(1)} ms in the server`, `${(1000 * seconds).toFixed(0)} ms in all`];
+  const parts = [`${(1000 * answer.seconds).toFixed(1)} ms in the server`];
+  if (seconds) parts.push(`${(1000 * seconds).toFixed(0)} ms in all`);
   card.querySelector(".about").textContent = [...parts, answer.engine, ...answer.warnings].join("; ");
+  if (!answer.layers) return;
   at("shown").textContent = name;
   answer.layers.forEach(showLayer);
   at("layers").hidden = false;
@@ -98,6 +101,7 @@ function fill(card, name, answer, seconds) {
 function fail(card, name, error) {
   card.classList.add("bad");
   card.querySelector("h3").textContent = name;
+  card.querySelector("ul").replaceChildren(); // an answer to what was there before
   card.querySelector(".about").textContent = error.message;
 }
 
@@ -212,6 +216,54 @@ async function watch(stream, card) {
   }
 }
 
+const SERVERS = "server's camera";
+let listening = null;
+
+// Events of the server's own camera: an answer each, or that there is none.
+async function listen() {
+  const mine = (listening = new AbortController());
+  const card = newCard(SERVERS);
+  card.querySelector("img").hidden = true;
+  at("stream").setAttribute("aria-pressed", "true");
+  at("stream").textContent = "Stop the server's camera";
+  try {
+    const headers = token ? { authorization: `Bearer ${token}` } : {};
+    const answer = await fetch("stream", { headers, signal: mine.signal });
+    if (!answer.ok) throw new Refused(`Refused: status ${answer.status}`);
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let text = ""; ; ) {
+      const { value, done } = await reader.read();
+      if (done) throw new Refused("The server has ended.");
+      const events = (text + value).split("\n\n");
+      text = events.pop();
+      for (const event of events) show(card, event);
+    }
+  } catch (error) {
+    if (mine.signal.aborted) return;
+    fail(card, SERVERS, error);
+    say(`${SERVERS}: ${error.message}`, true);
+    stopListening();
+  }
+}
+
+function show(card, event) {
+  const [kind, data] = ["event: ", "data: "].map((name) =>
+    event.split("\n").find((line) => line.startsWith(name))?.slice(name.length));
+  if (!data) return;
+  const fields = JSON.parse(data);
+  if (kind === "silence") fail(card, SERVERS, new Error(`No picture for ${fields.seconds.toFixed(0)} s.`));
+  else if (fields.ok) fill(card, SERVERS, fields);
+  else fail(card, SERVERS, new Error(fields.error.message));
+}
+
+function stopListening() {
+  listening.abort();
+  listening = null;
+  at("stream").setAttribute("aria-pressed", "false");
+  at("stream").textContent = "Show the server's camera";
+}
+
+at("stream").addEventListener("click", () => (listening ? stopListening() : listen()));
 at("model").addEventListener("change", () => {
   at("rasters").replaceChildren();
   at("layers").hidden = true;
