@@ -205,7 +205,7 @@ def test_a_slow_listener_gets_the_newest(monkeypatch: pytest.MonkeyPatch) -> Non
         await stream._answered(Frame("camera", b"old", 201, time.time()))
         now = time.monotonic()
         monkeypatch.setattr(stream_module, "SILENCE", 0.05)
-        monkeypatch.setattr(stream_module.time, "monotonic", lambda: now + 2)
+        monkeypatch.setattr(time, "monotonic", lambda: now + 2)
         assert (await anext(shown)).startswith(b"event: silence\n")  # it came too late to be told
 
     asyncio.run(listens())
