@@ -147,7 +147,7 @@ from PIL import Image
 import io
 data = io.BytesIO()
 Image.new("RGB", (64, 48), "red").save(data, "BMP")
-about = {"number": 1, "seconds": 0.0, "warning": "", "length": len(data.getvalue())}
+about = {"number": 1, "seconds": 0.0, "rate": 9.0, "warning": "", "length": len(data.getvalue())}
 sys.stdout.buffer.write(json.dumps(about).encode() + b"\\n" + data.getvalue())
 sys.stdout.flush()
 os.kill(os.getpid(), signal.SIGSEGV)
