@@ -25,7 +25,7 @@ IMAGE ?= iir-snn
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION = $(shell git rev-parse HEAD 2> /dev/null || echo unknown)
 
-.PHONY: demo test lint types docs engine test-versions test-wheel test-lowest test-aarch64 containers clean
+.PHONY: demo test lint types docs engine programs test-versions test-wheel test-lowest test-aarch64 containers clean
 
 demo: $(VENV)/runtime.done
 	$(BIN)/snn-infer runtime/photos
@@ -33,12 +33,16 @@ demo: $(VENV)/runtime.done
 # Two at a time: much of it is the work of one process.
 test:
 	$(MAKE) --jobs 2 --output-sync engine $(VENV)/torch.done
-	$(MAKE) --jobs 2 --output-sync lint docs
+	$(MAKE) --jobs 2 --output-sync programs lint docs
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Tests read the objects that are left in build/event.
 engine:
 	$(PYTHON) runtime/event_build.py build/event
+
+# Of the tests; compiled while packages are installed.
+programs:
+	PYTHONPATH=runtime $(PYTHON) tests/event_programs.py
 
 docs: $(VENV)/all.done
 	$(BIN)/python -m sphinx --fail-on-warning --quiet --fresh-env docs build/docs

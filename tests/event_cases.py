@@ -1,8 +1,6 @@
-"""Cases for the driver in tests/runtime/engines/event, which is built together with the engine."""
+"""Cases for the driver in tests/runtime/engines/event, see event_programs."""
 
 import ctypes
-from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from corner_graphs import CORNERS
@@ -12,14 +10,9 @@ from hypothesis.strategies import SearchStrategy
 from rolling_graphs import ROLLING
 from wide_graphs import wide_graphs
 
-import event_build
-from event_build import Compiler
 from snn_runtime.engines.event.lowering import lower
 from snn_runtime.graph import SpikingGraph, reference
 
-DRIVER = Path(__file__).parent / "runtime" / "engines" / "event" / "event_driver.cpp"
-KEPT = Path(__file__).parents[1] / "build" / "event"
-"""Where `make engine` leaves the engine's objects."""
 SLOW = {"sums_far_beyond_16_bits", "sums_of_more_than_two_bytes", "a_large_picture"}
 """Corners that take minutes in a sanitizer or an emulator."""
 
@@ -69,77 +62,3 @@ def write_cases(folder: Path, wide: int = 12, small: int = 12) -> list[Path]:
     graphs |= {name: make() for name, make in ROLLING.items()}
     graphs |= {name: make() for name, make in CORNERS.items() if name not in SLOW}
     return [write_case(folder / f"{name}.case", graph, 3) for name, graph in graphs.items()]
-
-
-def kernels(folder: Path, compiler: Compiler) -> dict[str, Path]:
-    """The engine's kernels for each instruction set: what it was linked from, or compiled here.
-
-    Raises:
-        BuildError: The compiler refuses.
-    """
-    names = event_build.instruction_sets(compiler.machine)
-    stamp = KEPT / event_build.STAMP
-    if not stamp.is_file() or stamp.read_text() != event_build.digest(compiler):
-        every = event_build.units(compiler)
-        wanted = [unit for unit in every if unit.name in {f"kernels_{name}" for name in names}]
-        event_build.compile_objects(compiler, folder, wanted)
-    else:
-        folder = KEPT
-    return {name: folder / f"kernels_{name}.o" for name in names}
-
-
-def build_kernel_tests(
-    test: str,
-    folder: Path,
-    compiler: Compiler,
-    flags: Mapping[str, Sequence[str]],
-    *,
-    sources: Path = event_build.SOURCES,
-) -> list[Path]:
-    """Compile `simd_test` or `kernels_test` once for each instruction set, with its flags.
-
-    Raises:
-        BuildError: The compiler refuses.
-    """
-    parts = ("plan", "pack", "bounds", "layout", "schedule") if test == "kernels_test" else ()
-    common = [*compiler.command, *event_build.FLAGS, "-O1", f"-I{sources}"]
-    objects = [folder / f"{part}.o" for part in parts]
-    programs = [folder / f"{test}_{name}" for name in flags]
-
-    def compile_part(part: str) -> None:
-        source, target = sources / f"{part}.cpp", folder / f"{part}.o"
-        event_build.run([*common, "-c", str(source), "-o", str(target)])
-
-    def link(name: str, program: Path) -> None:
-        units = map(str, (DRIVER.with_name(f"{test}.cpp"), *objects))
-        own = (f"-DSNN_ISA={name}", *flags[name])
-        event_build.run([*common, *own, *units, "-o", str(program)])
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(compile_part, parts))
-        list(pool.map(link, flags, programs))
-    return programs
-
-
-def build_driver(
-    folder: Path, compiler: Compiler, flags: Sequence[str], sets: Collection[str] | None = None
-) -> Path:
-    """Compile driver and engine with `flags` and link them into one program.
-
-    Args:
-        sets: The instruction sets that will run; others are compiled as fast as can be. None: all.
-
-    Raises:
-        BuildError: The compiler refuses.
-    """
-    every = event_build.units(compiler)
-    names = event_build.instruction_sets(compiler.machine)
-    idle = {f"kernels_{name}" for name in names if sets is not None and name not in sets}
-    run = [unit for unit in every if unit.name not in idle]
-    linked = [unit for unit in every if unit.name in idle]
-    objects = event_build.compile_objects(compiler, folder, run, extra=flags)
-    objects += event_build.compile_objects(compiler, folder, linked, extra=("-O0",))
-    program = folder / "event_driver"
-    common = [*compiler.command, *event_build.FLAGS, *flags, f"-I{event_build.SOURCES}"]
-    event_build.run([*common, str(DRIVER), *map(str, objects), "-o", str(program)])
-    return program

@@ -121,16 +121,16 @@ def refused_unbegun(
 # named are what a run imports late, torch._dynamo as soon as there is an optimiser.
 NURSERY = """
 import json, os, resource, signal, sys, time
+from importlib import import_module
 import matplotlib.pyplot, sklearn.datasets, torch._dynamo
-from snn_train.cli import main
-from snn_train import saving
+from snn_train import cli, saving
 os.fsync = lambda _: None
 saving.PAUSE = 0
 print(flush=True)
 for line in sys.stdin:
     what, *rest = json.loads(line)
     if what == "start":
-        argv, output, file_size = rest
+        module, argv, output, file_size, environment = rest
         child = os.fork()
         if child == 0:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -138,8 +138,9 @@ for line in sys.stdin:
             os.dup2(1, 2)
             if file_size:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+            os.environ.update(environment)
             sys.argv = ["train-snn", *argv]
-            sys.exit(main())
+            sys.exit(import_module(module).main())
         print(child, flush=True)
     else:
         (child,) = rest
@@ -156,7 +157,7 @@ for line in sys.stdin:
 
 
 class Trainers:
-    """Starts `train-snn` in processes of its own."""
+    """Starts `train-snn`, or another module, in processes of its own."""
 
     def __init__(self, directory: Path) -> None:
         self.output = directory
@@ -166,14 +167,18 @@ class Trainers:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
         )
         self._answer()
 
     def start(self, *argv: object, file_size: int = 0) -> "Trainer":
+        return self.fork("snn_train.cli", *argv, "--threads", "1", file_size=file_size)
+
+    def fork(self, module: str, *argv: object, file_size: int = 0, **environment: str) -> "Trainer":
+        """Start a module's `main` with these arguments."""
         self.started += 1
         output = self.output / f"{self.started}.txt"
-        self._ask("start", [*map(str, argv), "--threads", "1"], str(output), file_size)
+        self._ask("start", module, [*map(str, argv)], str(output), file_size, environment)
         return Trainer(self, int(self._answer()), output)
 
     def run(self, *argv: object, file_size: int = 0) -> Answer:

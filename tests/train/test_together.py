@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -18,41 +19,45 @@ from snn_runtime.errors import ModelError
 from snn_runtime.files import MARK
 from snn_train import checkpoint
 
-TORCHRUN = (sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone")
+if TYPE_CHECKING:
+    from train.conftest import Trainers
+
+TORCHRUN = (sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone",
+            "--nproc-per-node", "2", "--no-python")  # fmt: skip
 TRAIN = "from snn_train.cli import main; raise SystemExit(main())"
 TINY = ("--data", "digits", "--network", "vgg5", "--width", "0.1", "--timesteps", "1",
         "--largest-drop", "1", "--format", "json")  # fmt: skip
 
 
-def started(processes: int, *command: object) -> "subprocess.Popen[str]":
-    """`command` of this Python in so many processes, one without torchrun; an interrupt is not
-    ignored, as it would be where a shell started the tests in the background."""
-    several = [*TORCHRUN, "--nproc-per-node", str(processes), "--no-python"]
-    return subprocess.Popen(
-        [*(several if processes > 1 else []), sys.executable, *map(str, command)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-
-
-def ended(process: "subprocess.Popen[str]") -> tuple[int, list[dict[str, Any]], str]:
-    """Exit code, what was printed, and stderr."""
-    out, err = process.communicate(timeout=300)
-    return process.returncode, [json.loads(line) for line in out.splitlines()], err
+def forked(
+    trainers: "Trainers", processes: int, module: str, *argv: object
+) -> tuple[list[int], list[dict[str, Any]], str]:
+    """A module in so many processes, with the environment that torchrun would give them: how they
+    ended, what the first printed as JSON, and what they said besides."""
+    with socket.create_server(("localhost", 0)) as free:
+        port = str(free.getsockname()[1])
+    team = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    ranks = [
+        trainers.fork(module, *argv, RANK=str(rank), LOCAL_RANK=str(rank), **team)
+        for rank in range(processes)
+    ]
+    codes = [process.wait() for process in ranks]
+    said = "".join(process.output.read_text() for process in ranks).splitlines()
+    records = [line for line in said if line.startswith("{")]
+    return codes, list(map(json.loads, records)), "\n".join(x for x in said if x not in records)
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
+def found(
+    trainers: "Trainers", tmp_path_factory: pytest.TempPathFactory
+) -> dict[int, dict[str, Any]]:
     """What one process and what two compute in every case of `steps_together`."""
     directory = tmp_path_factory.mktemp("together")
     answers = {}
     for processes in (1, 2):
         file = directory / f"{processes}.pt"
-        code, _, err = ended(started(processes, steps_together.__file__, file))
-        assert code == 0, err
+        codes, _, said = forked(trainers, processes, "train.steps_together", file)
+        assert not any(codes), said
         answers[processes] = torch.load(file, weights_only=True)
     return answers
 
@@ -68,43 +73,57 @@ def test_two_processes_take_the_steps_of_one(found: dict[int, Any], case: str) -
     assert two["rates"] == pytest.approx(one["rates"], abs=0.001)
 
 
-def test_a_run_of_two_processes_has_the_loss_curve_of_one(tmp_path: Path) -> None:
+def test_a_run_of_two_processes_has_the_loss_curve_of_one(
+    trainers: "Trainers", tmp_path: Path
+) -> None:
     flags = (*TINY, "--epochs", "3,2", "--seed", "1")
     losses = []
     for processes in (1, 2):
-        directory = tmp_path / str(processes)
-        code, lines, err = ended(started(processes, "-c", TRAIN, *flags, "--out", directory))
-        assert code == 0, err
+        out = tmp_path / str(processes)
+        codes, lines, said = forked(trainers, processes, "snn_train.cli", *flags, "--out", out)
+        assert not any(codes), said
         epochs = [line for line in lines if line["event"] == "epoch"]
         assert [line["stage"] for line in epochs] == ["ann"] * 3 + ["t1"] * 2  # one speaks
         losses.append([line["loss"] for line in epochs])
         assert ["parameters" in line.get("text", "") for line in lines].count(True) == 1
-        assert lines[-1]["event"] == "end" and (directory / "t1.pt").is_file()
-        assert not list(directory.glob(f"{MARK}*"))
+        assert lines[-1]["event"] == "end" and (out / "t1.pt").is_file()
+        assert not list(out.glob(f"{MARK}*"))
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_together_they_save_and_one_goes_on_alone(tmp_path: Path, number: int) -> None:
+def test_stopped_together_they_save_and_one_goes_on_alone(
+    trainers: "Trainers", tmp_path: Path, number: int
+) -> None:
+    """With torchrun itself, which passes a signal on."""
     directory = tmp_path / "run"
-    process = started(2, "-c", TRAIN, *TINY, "--epochs", "400,1", "--out", directory)
+    command = (*TORCHRUN, sys.executable, "-c", TRAIN, *TINY, "--epochs", "400,1", "--out")
+    process = subprocess.Popen(
+        [*command, directory],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # Where a shell started the tests in the background, interrupts are ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     deadline = time.monotonic() + 200
     while not (directory / "previous.pt").is_file():  # an epoch is behind them
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(number)
-    code, lines, _ = ended(process)
-    assert code != 0
-    assert "stopped, everything is saved" in lines[-1]["text"]
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert "stopped, everything is saved" in json.loads(out.splitlines()[-1])["text"]
     saved = checkpoint.load(directory / "latest.pt")
     assert saved["position"]["step"] > 0 or saved["position"]["epoch"] > 0
-    again = started(1, "-c", TRAIN, "--resume", directory, "--format", "json")
+    again = trainers.start("--resume", directory)
     before = len(saved["records"])
     while not checkpoint_epochs(directory) > before:
-        assert again.poll() is None and time.monotonic() < deadline
+        assert time.monotonic() < deadline, again.output.read_text()
         time.sleep(0.05)
-    again.send_signal(signal.SIGTERM)
-    ended(again)
+    again.signal(signal.SIGTERM)
+    assert again.wait() == 143
     records = checkpoint.load(directory / "latest.pt")["records"]
     assert_same(dict(enumerate(records[:before])), dict(enumerate(saved["records"])))
 
@@ -117,9 +136,11 @@ def checkpoint_epochs(directory: Path) -> int:
         return 0
 
 
-def test_two_processes_of_different_speeds_keep_to_one_plan(tmp_path: Path) -> None:
-    code, _, err = ended(started(2, "-m", "train.budget_together", tmp_path))
-    assert code == 0, err
+def test_two_processes_of_different_speeds_keep_to_one_plan(
+    trainers: "Trainers", tmp_path: Path
+) -> None:
+    codes, _, said = forked(trainers, 2, "train.budget_together", tmp_path)
+    assert not any(codes), said
     first, second = (json.loads((tmp_path / rank).read_text()) for rank in "01")
     assert first["epochs"] == second["epochs"] and first["trained"] == second["trained"]
     seconds = budget_together.SECONDS
@@ -130,8 +151,10 @@ def test_two_processes_of_different_speeds_keep_to_one_plan(tmp_path: Path) -> N
     assert second["notes"] == []
 
 
-def test_a_batch_that_cannot_be_shared_evenly_is_refused(tmp_path: Path) -> None:
+def test_a_batch_that_cannot_be_shared_evenly_is_refused(
+    trainers: "Trainers", tmp_path: Path
+) -> None:
     flags = (*TINY, "--batch-size", "63", "--out", tmp_path / "run")
-    code, _, err = ended(started(2, "-c", TRAIN, *flags))
-    assert code != 0
-    assert "--batch-size 63: 2 processes cannot share it evenly [bad_flag]" in err
+    codes, _, said = forked(trainers, 2, "snn_train.cli", *flags)
+    assert all(codes)
+    assert "--batch-size 63: 2 processes cannot share it evenly [bad_flag]" in said

@@ -5,10 +5,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from event_cases import build_driver, build_kernel_tests, write_cases
+from event_cases import write_cases
+from event_programs import build_driver, build_kernel_tests
 
 import event_build
-from event_build import BuildError, Compiler
+from event_build import Compiler
 
 FAST = ("-O2",)
 ARM = ("aarch64-linux-gnu-g++", "qemu-aarch64-static")
@@ -63,12 +64,8 @@ def test_kernels_of_aarch64(test: str, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def driver(compiler: Compiler, tmp_path_factory: pytest.TempPathFactory) -> Path:
     needed(X86)
-    try:
-        compiler = event_build.find_compiler()
-    except BuildError as error:
-        pytest.skip(str(error))
     if compiler.machine != "x86_64":
         pytest.skip(f"the compiler here makes programs for {compiler.machine}")
     return build_driver(tmp_path_factory.mktemp("x86"), compiler, event_build.FLAGS)

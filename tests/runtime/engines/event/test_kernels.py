@@ -8,31 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from event_cases import DRIVER, build_kernel_tests
+from event_programs import DRIVER, build_kernel_tests, kernel_flags, programs
 
 import event_build
-from event_build import SOURCES, BuildError, Compiler
+from event_build import SOURCES, Compiler
 from snn_runtime.engines.event.library import instruction_sets
-
-GENERIC: dict[str, tuple[str, ...]] = {"generic": ("-U__SSE2__", "-U__ARM_NEON")}
-"""Hides the vector instructions that every processor of a kind has."""
-VNNI = ("-include", str(DRIVER.with_name("emulated_vnni.h")))
-
-
-@pytest.fixture(scope="module")
-def compiler() -> Compiler:
-    try:
-        return event_build.find_compiler()
-    except BuildError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def flags(compiler: Compiler) -> dict[str, tuple[str, ...]]:
-    """Of the instruction sets that run here; AVX-VNNI is played on AVX2."""
-    every = event_build.instruction_sets(compiler.machine)
-    here = {name: every[name] for name in instruction_sets()}
-    return {"avxvnni": (*every["avx2"], *VNNI)} | here if "avx2" in here else here
 
 
 def failure(program: Path) -> str:
@@ -40,18 +20,11 @@ def failure(program: Path) -> str:
     return f"{program.name}: {done.stderr}" if done.returncode else ""
 
 
-def test_every_vector_operation(
-    compiler: Compiler, flags: dict[str, tuple[str, ...]], tmp_path: Path
+@pytest.mark.parametrize("name", ["operations", "kernels"])
+def test_every_vector_operation_and_every_kernel(
+    name: str, compiler: Compiler, tmp_path: Path
 ) -> None:
-    programs = build_kernel_tests("simd_test", tmp_path, compiler, flags | GENERIC)
-    assert "".join(map(failure, programs)) == ""
-
-
-def test_every_kernel(
-    compiler: Compiler, flags: dict[str, tuple[str, ...]], tmp_path: Path
-) -> None:
-    programs = build_kernel_tests("kernels_test", tmp_path, compiler, flags)
-    assert "".join(map(failure, programs)) == ""
+    assert "".join(map(failure, programs(name, tmp_path, compiler))) == ""
 
 
 def test_operations_for_other_processors_compile(compiler: Compiler) -> None:
@@ -63,9 +36,7 @@ def test_operations_for_other_processors_compile(compiler: Compiler) -> None:
         event_build.run([*compiler.command, *language, "-Werror", "-fsyntax-only", test])
 
 
-def test_one_wrong_lane_is_noticed(
-    compiler: Compiler, flags: dict[str, tuple[str, ...]], tmp_path: Path
-) -> None:
+def test_one_wrong_lane_is_noticed(compiler: Compiler, tmp_path: Path) -> None:
     """Sums of 4-bit weights in which one quarter of the lanes loses its lowest bit."""
     sources = tmp_path / "sources"
     shutil.copytree(SOURCES, sources, ignore=shutil.ignore_patterns("*.so", "*.stamp", "*.py"))
@@ -73,6 +44,6 @@ def test_one_wrong_lane_is_noticed(
     right, wrong = "h1 = s & 0xff00,", "h1 = s & 0xfe00,"
     assert header.read_text().count(right) == 1
     header.write_text(header.read_text().replace(right, wrong))
-    last = dict([list(flags.items())[-1]])
+    last = dict([list(kernel_flags(compiler).items())[-1]])
     (program,) = build_kernel_tests("simd_test", tmp_path, compiler, last, sources=sources)
     assert ": Accumulator4 [" in failure(program)

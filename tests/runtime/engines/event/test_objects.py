@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from event_cases import kernels
+from event_programs import kernels
 
-import event_build
-from event_build import BuildError
+from event_build import Compiler
 
 SHIFT = re.compile(r"v?ps(rlw\s+\$0x4|raw\s+\$0x8),")
 """One for every vector of weights that is added to sums, see NibbleSums and Accumulator8."""
@@ -48,12 +47,8 @@ class Loop:
 
 
 @pytest.fixture(scope="module")
-def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def objects(compiler: Compiler, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The kernels of each instruction set."""
-    try:
-        compiler = event_build.find_compiler()
-    except BuildError as error:
-        pytest.skip(str(error))
     return kernels(tmp_path_factory.mktemp("objects"), compiler)
 
 

@@ -5,13 +5,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from event_cases import build_driver, write_cases
+from event_cases import write_cases
+from event_programs import programs
 
-import event_build
-from snn_runtime.engines.event.library import instruction_sets
+from event_build import Compiler
 
 MUTANTS = 3000
-CAREFUL = ("-O1", "-g1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
 SETTINGS = {
     # More memory than there is must be refused as on any machine, and not end the program.
     "ASAN_OPTIONS": "allocator_may_return_null=1:max_allocation_size_mb=4096",
@@ -20,23 +19,15 @@ SETTINGS = {
 }
 
 
-def _built(folder: Path, sanitizers: str) -> Path:
-    try:
-        compiler = event_build.find_compiler()
-    except event_build.BuildError as error:
-        pytest.skip(str(error))
-    flags = (*CAREFUL, f"-fsanitize={sanitizers}")
-    return build_driver(folder, compiler, flags, instruction_sets())
-
-
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return write_cases(tmp_path_factory.mktemp("cases"))
 
 
 @pytest.fixture(scope="module")
-def careful(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _built(tmp_path_factory.mktemp("address"), "address,undefined")
+def careful(compiler: Compiler, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    (driver,) = programs("address", tmp_path_factory.mktemp("address"), compiler)
+    return driver
 
 
 def run(driver: Path, *arguments: Path | str) -> str:
@@ -60,6 +51,6 @@ def test_graphs_full_of_nonsense(careful: Path, cases: list[Path]) -> None:
     assert MUTANTS // 20 < accepted < MUTANTS  # neither all refused nor all harmless
 
 
-def test_no_race(tmp_path: Path, cases: list[Path]) -> None:
-    driver = _built(tmp_path, "thread")
+def test_no_race(compiler: Compiler, tmp_path: Path, cases: list[Path]) -> None:
+    (driver,) = programs("thread", tmp_path, compiler)
     assert "8 cases" in run(driver, *cases[:4], *cases[-4:])
