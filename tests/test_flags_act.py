@@ -20,7 +20,7 @@ from flag_values import SYNTHETIC, VALUES
 from graphs import example
 from PIL import Image
 
-from snn_bench import experiment
+from snn_bench import experiment, workloads
 from snn_export import exporting
 from snn_runtime.command import run_command
 from snn_runtime.doctor import checks, facts
@@ -54,6 +54,7 @@ LINES = {
     "snn-infer strict": "snn-infer frames.gif",
     "snn-infer precision": "snn-infer --backend tensorrt cat.jpg",
     "snn-bench": "snn-bench",
+    "snn-bench topology": "snn-bench --topology vgg16 --width 0.05",
     **{f"snn-bench {name}": "snn-bench --topology resnet20 --width 0.05" for name in SYNTHETIC},
     "snn-doctor": "snn-doctor",
     "snn-serve": "snn-serve",
@@ -183,6 +184,7 @@ def observed(
         "export",
         lambda network, path, **asked: stop(network.framework, asdict(network.picture), asked),
     )
+    monkeypatch.setattr(workloads, "IMAGES", 16)
     monkeypatch.setattr("snn_serve.server.serve", stop)
     monkeypatch.setattr(torch, "set_num_threads", seen.append)
 

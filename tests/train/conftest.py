@@ -174,11 +174,17 @@ class Trainers:
     def start(self, *argv: object, file_size: int = 0) -> "Trainer":
         return self.fork("snn_train.cli", *argv, "--threads", "1", file_size=file_size)
 
-    def fork(self, module: str, *argv: object, file_size: int = 0, **environment: str) -> "Trainer":
+    def fork(
+        self,
+        module: str,
+        *argv: object,
+        file_size: int = 0,
+        environment: dict[str, str] | None = None,
+    ) -> "Trainer":
         """Start a module's `main` with these arguments."""
         self.started += 1
         output = self.output / f"{self.started}.txt"
-        self._ask("start", module, [*map(str, argv)], str(output), file_size, environment)
+        self._ask("start", module, [*map(str, argv)], str(output), file_size, environment or {})
         return Trainer(self, int(self._answer()), output)
 
     def run(self, *argv: object, file_size: int = 0) -> Answer:

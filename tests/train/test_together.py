@@ -38,8 +38,8 @@ def forked(
         port = str(free.getsockname()[1])
     team = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "localhost", "MASTER_PORT": port}
     ranks = [
-        trainers.fork(module, *argv, RANK=str(rank), LOCAL_RANK=str(rank), **team)
-        for rank in range(processes)
+        trainers.fork(module, *argv, environment=team | {"RANK": rank, "LOCAL_RANK": rank})
+        for rank in map(str, range(processes))
     ]
     codes = [process.wait() for process in ranks]
     said = "".join(process.output.read_text() for process in ranks).splitlines()
