@@ -30,6 +30,7 @@ VALUES = {
         "every": "2", "fps": "2", "camera_timeout": "3", "camera_retries": "1", "watch": "nowhere",
         "only_label": "", "threshold": "0.97", "crop": "0,0,99,99",
         "annotate": "shown", "move_to": "sorted/{label}", "yes": "", "on_label": "cat -- true",
+        "post": "http://127.0.0.1:9/",
         "max_pixels": "777", "max_bytes": "777", "self_test": "", "clear_cache": "",
     },
     "snn-bench": {
@@ -45,6 +46,7 @@ VALUES = {
         "precision": "fp16", "threads": "3", "host": "::1", "port": "9", "token_file": "token",
         "tls_cert": "cert.pem", "tls_key": "key.pem", "plain_http": "", "limit": "queue=99",
         "trusted_proxy": "10.0.0.1", "camera": "camera:0",
+        "on_label": "cat", "post": "http://127.0.0.1:9/",
         "check": "", "probe": "",
     },
 }  # fmt: skip

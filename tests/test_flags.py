@@ -9,12 +9,13 @@ from snn_runtime.errors import UsageError
 from snn_train.choices import OF_THE_ANN, OF_THE_FILE
 from snn_train.flags import OF_A_BEGINNING
 
+OF_POSTS = {"on_label", "post"}
 OF_CAMERAS = {"camera_timeout", "camera_retries"}
 OF_FRAMES = {"fps", "every", *OF_CAMERAS}
 OF_PICTURES = {
     *OF_FRAMES,
     *("top_k", "format", "strict", "follow", "max_pixels", "max_bytes", "shard", "resume", "yes"),
-    *("only_label", "threshold", "crop", "annotate", "move_to", "on_label"),
+    *("only_label", "threshold", "crop", "annotate", "move_to", *OF_POSTS),
 }
 OF_A_MODEL = {"model", "backend", "device", "precision", "threads"}
 DERIVED = {"pictures", "command"}
@@ -42,24 +43,30 @@ MODES: list[tuple[str, set[str]]] = [
         "export-snn --dense ann.pt m.onnx",
         {"weights", "int_bits", "framework", "mean", "std", "image_size", "fit", "module", "dt"},
     ),
-    ("snn-infer a.jpg", {"follow", "yes", "watch", *OF_FRAMES}),
-    ("snn-infer .", {"annotate", "yes", "watch", *OF_FRAMES}),
-    ("snn-infer a.jpg .", {"annotate", "yes", "watch", *OF_FRAMES}),
-    ("snn-infer --files-from names", {"yes", "watch", *OF_CAMERAS}),
+    ("snn-infer a.jpg", {"follow", "yes", "post", "watch", *OF_FRAMES}),
+    ("snn-infer .", {"annotate", "yes", "post", "watch", *OF_FRAMES}),
+    ("snn-infer a.jpg .", {"annotate", "yes", "post", "watch", *OF_FRAMES}),
+    ("snn-infer --files-from names", {"yes", "post", "watch", *OF_CAMERAS}),
     (
         "snn-infer --resume answers.jsonl a.jpg",
-        {"follow", "format", "only_label", "yes", "watch", *OF_FRAMES},
+        {"follow", "format", "only_label", "yes", "post", "watch", *OF_FRAMES},
     ),
     (
         "snn-infer --only-label .",
-        {"annotate", "top_k", "format", "resume", "yes", "watch", *OF_FRAMES},
+        {"annotate", "top_k", "format", "resume", "yes", "post", "watch", *OF_FRAMES},
     ),
-    ("snn-infer --move-to {label} .", {"annotate", "watch", *OF_FRAMES}),
-    ("snn-infer --watch inbox", {"yes", "files_from", "shard", *OF_FRAMES}),
-    ("snn-infer http://127.0.0.1/", {"follow", "yes", "watch", "shard", "move_to", "every"}),
-    ("snn-infer camera:0", {"follow", "yes", "watch", "shard", "move_to", "every"}),
-    ("snn-infer film.mp4", {"follow", "yes", "watch", "move_to", *OF_CAMERAS}),
-    ("snn-infer --every 5 film.mp4", {"follow", "yes", "watch", "move_to", "fps", *OF_CAMERAS}),
+    ("snn-infer --move-to {label} .", {"annotate", "post", "watch", *OF_FRAMES}),
+    ("snn-infer --watch inbox", {"yes", "post", "files_from", "shard", *OF_FRAMES}),
+    (
+        "snn-infer http://127.0.0.1/",
+        {"follow", "yes", "post", "watch", "shard", "move_to", "every"},
+    ),
+    ("snn-infer camera:0", {"follow", "yes", "post", "watch", "shard", "move_to", "every"}),
+    ("snn-infer film.mp4", {"follow", "yes", "post", "watch", "move_to", *OF_CAMERAS}),
+    (
+        "snn-infer --every 5 film.mp4",
+        {"follow", "yes", "post", "watch", "move_to", "fps", *OF_CAMERAS},
+    ),
     ("snn-infer --self-test", OF_PICTURES),
     ("snn-infer --clear-cache", {*OF_PICTURES, *OF_A_MODEL}),
     ("snn-bench", {*SYNTHETIC, "plot"}),
@@ -68,20 +75,23 @@ MODES: list[tuple[str, set[str]]] = [
     ("snn-bench --backends tensorrt --against dnn", {*SYNTHETIC, "plot"}),
     ("snn-bench --against a.onnx dnn", {*SYNTHETIC}),
     ("snn-doctor", set()),
-    ("snn-serve", {"tls_cert", "tls_key", "plain_http", "trusted_proxy"}),
-    ("snn-serve --limit client_rate=5", {"tls_cert", "tls_key", "plain_http", "probe"}),
-    ("snn-serve --tls-cert cert.pem --tls-key key.pem", {"plain_http", "trusted_proxy", "probe"}),
+    ("snn-serve", {"tls_cert", "tls_key", "plain_http", "trusted_proxy", *OF_POSTS}),
+    ("snn-serve --limit client_rate=5", {*OF_POSTS, "tls_cert", "tls_key", "plain_http", "probe"}),
+    (
+        "snn-serve --tls-cert cert.pem --tls-key key.pem",
+        {"plain_http", "trusted_proxy", *OF_POSTS, "probe"},
+    ),
     (
         "snn-serve --model m.onnx",
-        {"models", "tls_cert", "tls_key", "plain_http", "trusted_proxy", "probe"},
+        {"models", "tls_cert", "tls_key", "plain_http", "trusted_proxy", *OF_POSTS, "probe"},
     ),
     (
         "snn-serve --models folder",
-        {"model", "tls_cert", "tls_key", "plain_http", "trusted_proxy", "probe"},
+        {"model", "tls_cert", "tls_key", "plain_http", "trusted_proxy", *OF_POSTS, "probe"},
     ),
     (
         "snn-serve --host 0.0.0.0 --plain-http --token-file token",
-        {"tls_cert", "tls_key", "trusted_proxy", "probe"},
+        {"tls_cert", "tls_key", "trusted_proxy", *OF_POSTS, "probe"},
     ),
     (
         "snn-serve --probe",
@@ -97,6 +107,11 @@ MODES: list[tuple[str, set[str]]] = [
             "check",
         },
     ),  # fmt: skip
+    ("snn-infer --on-label cat --post http://127.0.0.1/ .", {"yes", "watch", *OF_FRAMES}),
+    (
+        "snn-serve --on-label cat --post http://127.0.0.1/",
+        {"tls_cert", "tls_key", "plain_http", "trusted_proxy", "probe"},
+    ),
 ]
 """A command line for every mode, and the flags that have no effect in it."""
 

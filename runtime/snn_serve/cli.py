@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from snn_runtime.command import run_command, say
+from snn_runtime.condition import address, condition
 from snn_runtime.door import read
 from snn_runtime.errors import BusyError, InputError, UsageError
 from snn_runtime.flags import Parser, Rule, add_engine, whole_number
@@ -22,6 +23,7 @@ EXAMPLES = """examples:
   snn-serve --host 0.0.0.0 --token-file token --tls-cert cert.pem --tls-key key.pem
   snn-serve --camera camera:0             answers to a camera at /stream, and on the page
   snn-serve --limit queue=16 body_seconds=5
+  snn-serve --on-label 'cat>0.8' --post https://example.org/cats
   snn-serve --check --models models/      would it start? load and prove all models, then end
   snn-serve --probe                       is the one that runs here ready?
   curl --data-binary @cat.jpg http://127.0.0.1:8000/predict
@@ -35,6 +37,8 @@ RULES = (
     Rule(("tls_key",), lambda args: args.tls_cert, "is for --tls-cert, and there is none"),
     Rule(("tls_cert",), lambda args: args.tls_key or args.probe, "needs --tls-key"),
     Rule(("models",), lambda args: not args.model, "and --model exclude each other"),
+    Rule(("post",), lambda args: args.on_label or args.probe, "is for --on-label"),
+    Rule(("on_label",), lambda args: args.post or args.probe, "needs --post and an address"),
     Rule(
         ("trusted_proxy",),
         lambda args: with_limits(args.limit).client_rate,
@@ -47,7 +51,7 @@ RULES = (
     ),
     Rule(
         ("model", "models", "backend", "device", "precision", "threads", "limit", "token_file",
-         "tls_key", "plain_http", "trusted_proxy", "camera", "check"),
+         "tls_key", "plain_http", "trusted_proxy", "camera", "on_label", "post", "check"),
         lambda args: not args.probe,
         "is for a server, and --probe starts none",
     ),
@@ -81,6 +85,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--camera", metavar="SOURCE",
         help="answers to it are at /stream: camera:0, csi:0, rtsp://… or http://…")  # fmt: skip
+    add("--on-label", type=condition, metavar="LABEL>P",
+        help="post such answers: --on-label 'cat>0.8' --post http://…")  # fmt: skip
+    add("--post", type=address, metavar="URL", help="where to, as JSON; no answer waits for it")
     add("--check", action="store_true", help="load and prove all models, then end")
     add("--probe", action="store_true", help="ask the server at --host and --port if it is ready")
     args = parser.read(argv)
@@ -96,8 +103,9 @@ def run(args: argparse.Namespace) -> int:
     limits: Limits = with_limits(args.limit)
     token = None if args.token_file is None else _token(args.token_file)
     # Not before, so that --help needs no package of the extra.
+    from snn_serve.hook import Wish
     from snn_serve.models import Source
-    from snn_serve.server import Place, serve
+    from snn_serve.server import Place, loaded, serve
     from snn_serve.stream import reading
 
     source = Source(
@@ -107,11 +115,12 @@ def run(args: argparse.Namespace) -> int:
         args.host, args.port, token, args.tls_cert, args.tls_key, tuple(args.trusted_proxy)
     )
     camera = None if args.camera is None else reading(args.camera, limits.camera_rate)
+    wish = None if args.post is None else Wish(args.on_label, args.post)
     if not args.check:
-        return serve(source, place, limits, camera)
+        return serve(source, place, limits, camera, wish)
     place.check_tls()
-    for name, path in source.found().items():
-        say(f"{PROGRAM}: model {name} proved itself ({source.loaded(path).engine})")
+    for name, model in loaded(source, wish).items():
+        say(f"{PROGRAM}: model {name} proved itself ({model.engine})")
     place.opened().close()
     say(f"{PROGRAM}: would listen on {place.scheme}://{args.host}:{args.port}")
     return 0

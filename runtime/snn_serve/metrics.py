@@ -56,6 +56,12 @@ class Metrics:
         self.decoders_lost = Counter(
             "snn_decoders_lost", "Decoders that ended or were ended.", registry=registry
         )
+        self.posts = Counter(
+            "snn_posts",
+            "Answers for --post: posted, failed, dropped.",
+            ["outcome"],
+            registry=registry,
+        )
         self.spike_rate = Gauge(
             "snn_spike_rate",
             "Part of a layer's neurons that fired for the last picture looked at.",

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
 
-from snn_runtime.answer import answers_of
+from snn_runtime.answer import Answer, answers_of
 from snn_runtime.graph.reference import Spikes
 from snn_runtime.image.latest import Latest
 from snn_serve import PROGRAM, inference
@@ -51,10 +51,13 @@ class Routes:
         decoders: Decoders,
         bodies: Bodies,
         metrics: Metrics,
+        tell: Callable[[str, Answer], None] | None = None,
         camera: Callable[[], Latest] | None = None,
     ) -> None:
         self._limits, self._models, self._decoders = limits, models, decoders
         self._bodies, self._metrics = bodies, metrics
+        self._tell = tell
+        """Told every answer, by the name of its model."""
         self.stream = Stream(camera, self._answer, limits.camera_rate)
         """Answers to the server's own camera."""
         self.leaving = False
@@ -100,6 +103,8 @@ class Routes:
         model = batcher.model
         calibration = model.graph.calibration
         (answer,) = answers_of(logits, model.labels, calibration, warnings=[warnings], top=top)
+        if self._tell is not None:
+            self._tell(batcher.name, answer)
         taken = time.perf_counter() - begun
         fields = {"model": batcher.name, "engine": model.engine, "seconds": round(taken, 6)}
         layers = {} if spikes is None else {"layers": _layers(spikes)}
@@ -119,7 +124,11 @@ class Routes:
                     tries = [self._prepared(batcher, picture) for picture in asked.pictures]
                     images = np.stack([image for image, _ in await asyncio.gather(*tries)])
                 logits = await batcher.logits(images)
-        answer, split = inference.written(batcher.name, asked, logits, batcher.model.graph)
+        graph = batcher.model.graph
+        if self._tell is not None:
+            for each in answers_of(logits, batcher.model.labels, graph.calibration, top=TOP):
+                self._tell(batcher.name, each)
+        answer, split = inference.written(batcher.name, asked, logits, graph)
         if split is None:
             return Response(answer, media_type="application/json")
         headers = {inference.HEADER: str(split)}

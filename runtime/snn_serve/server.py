@@ -22,6 +22,7 @@ from snn_serve.bodies import Bodies
 from snn_serve.connections import Connection, Guests, Server
 from snn_serve.decoders import Decoders
 from snn_serve.gate import Access, Gate
+from snn_serve.hook import Hook, Wish
 from snn_serve.limits import Limits
 from snn_serve.metrics import Metrics
 from snn_serve.models import Models, Source
@@ -77,27 +78,52 @@ class Place:
                 raise UsageError("bad_tls", f"--tls-cert, --tls-key: {reason}") from error
 
 
+def loaded(source: Source, wish: Wish | None) -> dict[str, Model]:
+    """Return all models, each of which has proved itself.
+
+    Raises:
+        SnnError: as `Source.found` and `Source.loaded`.
+        UsageError: `bad_flag`: none has the label that is to be posted.
+    """
+    models = {name: source.loaded(path) for name, path in source.found().items()}
+    if wish is not None:
+        wish.condition.check([label for model in models.values() for label in model.labels])
+    return models
+
+
 def serve(
-    source: Source, place: Place, limits: Limits, camera: Callable[[], Latest] | None = None
+    source: Source,
+    place: Place,
+    limits: Limits,
+    camera: Callable[[], Latest] | None = None,
+    wish: Wish | None = None,
 ) -> int:
     """Answer requests until a signal comes; return the exit code. A camera is for `/stream`."""
     place.check_tls()
-    models = {name: source.loaded(path) for name, path in source.found().items()}
+    models = loaded(source, wish)
     listener = place.opened()
     with listener:
-        return asyncio.run(_Running(source, place, limits, camera).run(listener, models))
+        return asyncio.run(_Running(source, place, limits, camera, wish).run(listener, models))
 
 
 class _Running:
     def __init__(
-        self, source: Source, place: Place, limits: Limits, camera: Callable[[], Latest] | None
+        self,
+        source: Source,
+        place: Place,
+        limits: Limits,
+        camera: Callable[[], Latest] | None,
+        wish: Wish | None,
     ) -> None:
         self._place, self._limits = place, limits
         self._metrics = Metrics()
         self._models = Models(source, limits, self._metrics)
         self._decoders = Decoders(limits, self._metrics)
         bodies = Bodies(limits, self._metrics)
-        self._routes = Routes(limits, self._models, self._decoders, bodies, self._metrics, camera)
+        self._hook = None if wish is None else Hook(wish, self._metrics)
+        self._routes = Routes(
+            limits, self._models, self._decoders, bodies, self._metrics, self._hook, camera
+        )
         rates = Rates(limits, place.proxies)
         admission = Admission(bodies, self._models, rates, self._metrics)
         self._guests = Guests(limits, admission, lambda: self._routes.leaving)
@@ -116,6 +142,8 @@ class _Running:
         await self._server.serve([listener])
         await self._models.close()
         await self._decoders.close()
+        if self._hook is not None:
+            await asyncio.to_thread(self._hook.close)
         _log.info("ended")
         return 0
 

@@ -33,8 +33,14 @@ def actions(
         from snn_runtime.infer.moving import Moving
 
         yield Moving(args.move_to, labels, really=args.yes)
-    if args.on_label is not None:
+    if args.on_label is None:
+        return
+    args.on_label.check(labels)
+    if args.post is None:
         from snn_runtime.infer.running import Running
 
-        label, least = args.on_label
-        yield Running(label, least, args.command, labels)
+        yield Running(args.on_label, args.command)
+    else:
+        from snn_runtime.infer.posting import Posting
+
+        yield Posting(args.on_label, args.post)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from snn_runtime.command import run_command, say
+from snn_runtime.condition import address, condition, probability
 from snn_runtime.errors import UsageError
 from snn_runtime.flags import Parser, add_engine, whole_number
 from snn_runtime.infer import PROGRAM, TOP_K, values
@@ -68,9 +69,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.read(own)
     args.command = command
     args.pictures = bool(args.inputs or args.files_from is not None or args.watch is not None)
-    if args.on_label is not None and not command:
+    if args.on_label is not None and bool(command) == (args.post is not None):
         raise UsageError(
-            "usage", "--on-label lacks its command: --on-label 'cat>0.8' -- notify {path}"
+            "usage",
+            "--on-label needs a command, or --post and an address: "
+            "--on-label 'cat>0.8' -- notify {path}",
         )
     if args.resume is not None:
         args.format = "json"
@@ -190,7 +193,7 @@ def _add_outputs(parser: Parser) -> None:
     )
     add(
         "--threshold",
-        type=values.probability,
+        type=probability,
         default=UNSURE_BELOW,
         metavar="P",
         help="probability below which an answer is unsure (default: %(default)s)",
@@ -217,8 +220,14 @@ def _add_outputs(parser: Parser) -> None:
     add("--yes", action="store_true", help="do what --move-to says; nothing is overwritten")
     add(
         "--on-label",
-        type=values.condition,
+        type=condition,
         metavar="LABEL>P",
         help="run the command after -- for such pictures, without a shell; {path}, {label} and "
         "{probability} in its words are replaced",
+    )
+    add(
+        "--post",
+        type=address,
+        metavar="URL",
+        help="post such answers there as JSON; no picture waits for it",
     )

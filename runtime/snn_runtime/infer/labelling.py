@@ -66,6 +66,10 @@ def run(args: argparse.Namespace) -> int:
             while wait([work], GLANCE).not_done:
                 pass
             work.result()
+        if args.post is not None:
+            from snn_runtime.infer.posting import lost
+
+            printer.left_undone += lost(asked)
         return printer.end()
 
 

@@ -144,10 +144,10 @@ class JsonPrinter(Printer):
     summarises = True
 
     def _put_answer(self, name: str, answer: Answer) -> None:
-        self._put(**_path(name), ok=True, **answer.record())
+        self._put(**named(name), ok=True, **answer.record())
 
     def _put_failure(self, name: str, error: InputError) -> None:
-        self._put(**_path(name), ok=False, error={"code": error.code, "message": error.message})
+        self._put(**named(name), ok=False, error={"code": error.code, "message": error.message})
 
     def _put_end(self) -> None:
         counts = {"ok": self.labelled, "failed": self.failed, "skipped": self.skipped}
@@ -188,7 +188,8 @@ PRINTERS: dict[str, type[Printer]] = {
 }
 
 
-def _path(name: str) -> dict[str, str]:
+def named(name: str) -> dict[str, str]:
+    """Return the fields of JSON that name a picture, whatever bytes its name has."""
     try:
         name.encode()
     except UnicodeEncodeError:

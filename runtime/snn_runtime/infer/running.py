@@ -5,7 +5,8 @@ import subprocess
 from collections.abc import Sequence
 
 from snn_runtime.answer import Answer
-from snn_runtime.errors import ResourceError, UsageError
+from snn_runtime.condition import Condition
+from snn_runtime.errors import ResourceError
 from snn_runtime.infer.sources import Source
 
 _STDERR = 2
@@ -20,25 +21,8 @@ class Running:
     standard error, where no answers are.
     """
 
-    def __init__(
-        self, label: str, least: float | None, command: Sequence[str], labels: Sequence[str]
-    ) -> None:
-        """Check the label.
-
-        Args:
-            label, least: the command is run for answers of this label that are more probable than
-                this; None asks only that they are not unsure.
-
-        Raises:
-            UsageError: `bad_flag`: the model has no such label.
-        """
-        if label not in labels:
-            some = ", ".join(labels[:10]) + ", …" * (len(labels) > 10)
-            raise UsageError(
-                "bad_flag", f"--on-label: the model has no label {label!r}, but {some}"
-            )
-        self._label = label
-        self._least = least
+    def __init__(self, condition: Condition, command: Sequence[str]) -> None:
+        self._condition = condition
         self._command = command
 
     def __call__(self, source: Source, answer: Answer) -> str:
@@ -47,8 +31,7 @@ class Running:
         Raises:
             ResourceError: `child_failed`: it cannot be run, or fails.
         """
-        sure = not answer.unsure if self._least is None else answer.probability > self._least
-        if answer.label != self._label or not sure:
+        if not self._condition.holds(answer):
             return ""
         name = f"./{source.name}" if source.name.startswith("-") else source.name
         known = {"path": name, "label": answer.label, "probability": f"{answer.probability:.4f}"}

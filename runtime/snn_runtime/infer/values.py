@@ -25,6 +25,7 @@ EXAMPLES = """examples:
   snn-infer --annotate shown photos/      pictures with their labels drawn on; shown.mp4 of a film
   snn-infer --move-to 'sorted/{label}' photos/            where each would go; --yes moves it
   snn-infer --on-label 'cat>0.8' photos/ -- notify-send 'a cat' {path}
+  snn-infer --on-label 'cat>0.8' --post https://example.org/cats photos/
   snn-infer --shard 2/3 photos/           the second third, for one of three machines
   snn-infer --self-test                   does this machine compute what the model's maker did?
 
@@ -34,17 +35,8 @@ files with another suffix than a picture's, what systems leave behind, and links
 
 OF_PICTURES = (
     *("follow", "shard", "resume", "top_k", "format", "strict", "only_label", "threshold"),
-    *(
-        "every",
-        "fps",
-        "camera_timeout",
-        "camera_retries",
-        "crop",
-        "annotate",
-        "move_to",
-        "yes",
-        "on_label",
-    ),
+    *("every", "fps", "camera_timeout", "camera_retries", "crop", "annotate", "move_to", "yes"),
+    *("on_label", "post"),
     *("max_pixels", "max_bytes"),
 )
 RULES = (
@@ -57,6 +49,9 @@ RULES = (
         ("only_label",),
         lambda args: not {"format", "top_k", "resume"} & args.given.keys(),
         "prints nothing but labels, and --format, --top-k or --resume asks for more",
+    ),
+    Rule(
+        ("post",), lambda args: args.on_label is not None, "is for --on-label, which is not given"
     ),
     Rule(("yes",), lambda args: args.move_to is not None, "is for --move-to, which is not given"),
     Rule(
@@ -173,12 +168,6 @@ def _is_one_film(args: argparse.Namespace) -> bool:
     )
 
 
-def condition(text: str) -> tuple[str, float | None]:
-    """Read `LABEL` or `LABEL>P`: a label, and the probability that must be exceeded."""
-    label, more, least = text.rpartition(">")
-    return (label, probability(least)) if more else (text, None)
-
-
 def region(text: str) -> tuple[int, int, int, int]:
     """Read `x,y,w,h`."""
     try:
@@ -220,5 +209,3 @@ def part(text: str) -> tuple[int, int]:
 
 positive = number("above 0", lambda value: 0 < value <= 86_400)
 """Reads a number above 0, of at most a day."""
-probability = number("from 0 to 1", lambda value: 0 <= value <= 1, "probability")
-"""Reads a number from 0 to 1."""

@@ -1,6 +1,7 @@
 """What is done with pictures that are labelled: moved to a folder, handed to a command."""
 
 import errno
+import json
 import os
 import stat
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from infer_command import RED, Command, finish, png, start
+from post_server import receiving
 
 from snn_runtime.answer import Answer, Prediction
 from snn_runtime.errors import ResourceError, UsageError
@@ -201,6 +203,27 @@ def test_a_command_that_fails_is_reported(
     assert outcome.out.count(b"\n") == 4
 
 
+def test_a_label_is_posted(here: Path, snn_infer: Command) -> None:
+    with receiving() as receiver:
+        outcome = snn_infer(
+            "--on-label", "red", "--post", receiver.url, "--format", "json", "photos"
+        )
+        lines = [json.loads(line) for line in outcome.out.splitlines()]
+    assert outcome.code == 0 and "not acted on" not in outcome.err
+    assert receiver.posts == [
+        each for each in lines if each.get("path") in ("photos/a.png", "photos/sub/a.png")
+    ]
+
+
+def test_posts_that_are_lost_are_told(here: Path, snn_infer: Command) -> None:
+    with receiving(lambda: 500) as receiver:
+        outcome = snn_infer("--on-label", "red", "--post", receiver.url, "photos")
+        assert len(receiver.posts) == 2
+    assert outcome.code == 4 and outcome.out.count(b"\n") == 4
+    assert outcome.err.count("500 Internal Server Error") == 1
+    assert "4 labelled, 2 not acted on" in outcome.err
+
+
 def test_conditions(here: Path, snn_infer: Command) -> None:
     def ran(condition: str, *more: str) -> int:
         return snn_infer("--on-label", condition, *more, "photos", "--", "false").err.count("ended")
@@ -216,7 +239,10 @@ def test_conditions(here: Path, snn_infer: Command) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--on-label", "red", "a.png"], "--on-label lacks its command"),
+        (["--on-label", "red", "a.png"], "--on-label needs a command, or --post"),
+        (["--on-label", "red", "--post", "http://a/", "a.png", "--", "true"], "--on-label needs"),
+        (["--on-label", "red", "--post", "me@a.org", "a.png"], "expected http"),
+        (["--post", "http://a/", "a.png"], "--post is for --on-label"),
         (["--on-label", "red>2", "a.png", "--", "true"], "'2' is not a probability from 0 to 1"),
         (["--move-to", "sorted", "a.png"], "lacks {label}"),
         (["--move-to", "{label}", "-"], "standard input, films and cameras are none"),

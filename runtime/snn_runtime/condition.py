@@ -1,0 +1,55 @@
+"""When something is to be done about an answer, `cat` or `cat>0.8`; and where it is posted to."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from snn_runtime.errors import UsageError
+from snn_runtime.flags import number
+
+if TYPE_CHECKING:  # which needs numpy, and --help must not wait for it
+    from snn_runtime.answer import Answer
+
+probability = number("from 0 to 1", lambda value: 0 <= value <= 1, "probability")
+"""Reads a number from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """An answer has this label, and more probability than that."""
+
+    label: str
+    least: float | None = None
+    """None asks only that the answer is not unsure."""
+
+    def check(self, labels: Sequence[str]) -> None:
+        """Raises: UsageError: `bad_flag`: a model has no such label."""
+        if self.label not in labels:
+            some = ", ".join(labels[:10]) + ", …" * (len(labels) > 10)
+            raise UsageError(
+                "bad_flag", f"--on-label: the model has no label {self.label!r}, but {some}"
+            )
+
+    def holds(self, answer: "Answer") -> bool:
+        sure = not answer.unsure if self.least is None else answer.probability > self.least
+        return answer.label == self.label and sure
+
+
+def condition(text: str) -> Condition:
+    """Read `LABEL` or `LABEL>P`: a label, and the probability that must be exceeded."""
+    label, more, least = text.rpartition(">")
+    return Condition(label, probability(least)) if more else Condition(text)
+
+
+def address(text: str) -> str:
+    """Read an address of HTTP. A password in it would stand in every list of processes."""
+    try:
+        parts = urlsplit(text)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            if parts.username is None and text.isprintable() and " " not in text:
+                return text
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError("expected http://… or https://…, without a user in it")

@@ -1,0 +1,36 @@
+"""Answers of a label, posted to an address."""
+
+from dataclasses import dataclass
+
+from snn_runtime.answer import Answer
+from snn_runtime.condition import Condition
+from snn_runtime.webhook import Outcome, Webhook
+from snn_serve.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be posted, and where to."""
+
+    condition: Condition
+    url: str
+
+
+class Hook:
+    """Posts the answers that are wished for, and counts what becomes of them."""
+
+    def __init__(self, wish: Wish, metrics: Metrics) -> None:
+        self._condition, self._metrics = wish.condition, metrics
+        self._webhook = Webhook(wish.url, count=self._count)
+
+    def __call__(self, model: str, answer: Answer) -> None:
+        """Post the answer of a model where the condition holds; return at once."""
+        if self._condition.holds(answer):
+            self._webhook.post({"ok": True, **answer.record(), "model": model})
+
+    def _count(self, outcome: Outcome) -> None:
+        self._metrics.posts.labels(outcome).inc()
+
+    def close(self) -> None:
+        """Wait a little for what is on its way."""
+        self._webhook.close()

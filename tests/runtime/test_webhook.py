@@ -1,0 +1,95 @@
+"""Posts arrive at a real server; one that is slow, gone or unwilling keeps nobody waiting."""
+
+import argparse
+import logging
+import socket
+import threading
+
+import pytest
+from post_server import receiving
+
+from snn_runtime.condition import address
+from snn_runtime.webhook import Webhook
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_posts_arrive_in_order(caplog: pytest.LogCaptureFixture) -> None:
+    outcomes: list[str] = []
+    with receiving() as receiver:
+        webhook = Webhook(receiver.url, count=outcomes.append)
+        for number in range(20):
+            webhook.post({"number": number})
+        assert webhook.close() == 0
+        assert receiver.posts == [{"number": number} for number in range(20)]
+    assert outcomes == ["posted"] * 20 and told(caplog) == []
+
+
+def test_nobody_waits_for_a_receiver_that_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
+    go_on, outcomes = threading.Event(), list[str]()
+    with receiving(lambda: 204 if go_on.wait(60) else 500) as receiver:
+        webhook = Webhook(receiver.url, waiting=3, timeout=60, count=outcomes.append)
+        webhook.post({"number": 0})
+        receiver.wait_for(1)  # and it hangs
+        for number in range(1, 8):
+            webhook.post({"number": number})
+        assert outcomes == ["dropped"] * 4
+        go_on.set()
+        assert webhook.close(60) == 4
+        assert [each["number"] for each in receiver.posts] == [0, 1, 2, 3]
+    (line,) = told(caplog)
+    assert line.startswith(f"--post {receiver.url}: 3 posts are waiting already; ")
+
+
+def test_a_receiver_is_not_waited_for_without_end(caplog: pytest.LogCaptureFixture) -> None:
+    go_on = threading.Event()
+    with receiving(lambda: 204 if go_on.wait(60) else 500) as receiver:
+        slow = Webhook(receiver.url, timeout=0.05)
+        slow.post({})
+        assert slow.close(60) == 1
+        patient = Webhook(receiver.url, timeout=60)
+        patient.post({})
+        patient.post({})
+        assert patient.close(0.05) == 2
+        go_on.set()
+    first, second = told(caplog)
+    assert "timed out" in first and "no time left" in second
+
+
+@pytest.mark.parametrize(("status", "said"), [(500, "500 Internal"), (404, "404 "), (302, "302 ")])
+def test_a_failure_is_told_once(status: int, said: str, caplog: pytest.LogCaptureFixture) -> None:
+    statuses = iter([status, status, 204, status, status])
+    outcomes: list[str] = []
+    with receiving(lambda: next(statuses)) as receiver:
+        webhook = Webhook(receiver.url, count=outcomes.append)
+        for number in range(5):
+            webhook.post({"number": number})
+        assert webhook.close() == 4 and len(receiver.posts) == 5
+    assert outcomes == ["failed", "failed", "posted", "failed", "failed"]
+    assert len(told(caplog)) == 2  # once more after it had been well
+    assert all(f"the answer is {said}" in line for line in told(caplog))
+
+
+def test_nobody_is_there(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    webhook = Webhook(f"http://127.0.0.1:{port}/")
+    webhook.post({})
+    webhook.post({})
+    assert webhook.close() == 2
+    (line,) = told(caplog)
+    assert "Connection refused" in line and logging.ERROR == caplog.records[0].levelno
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["example.org", "ftp://example.org/", "file:///etc/passwd", "http://", "http://me:word@x/",
+     "http://a b/", "http://a\r\n/", "http://[a/", "http://a:99999/"],
+)  # fmt: skip
+def test_addresses_that_cannot_be_posted_to(url: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="expected http") as refused:
+        address(url)
+    assert "word" not in str(refused.value)
+    assert address("https://example.org:8443/a?b=c") == "https://example.org:8443/a?b=c"
