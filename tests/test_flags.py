@@ -105,6 +105,7 @@ MODES: list[tuple[str, set[str]]] = [
             "camera",
             "limit",
             "check",
+            *OF_POSTS,
         },
     ),  # fmt: skip
     ("snn-infer --on-label cat --post http://127.0.0.1/ .", {"yes", "watch", *OF_FRAMES}),
