@@ -108,7 +108,10 @@ MODES: list[tuple[str, set[str]]] = [
             *OF_POSTS,
         },
     ),  # fmt: skip
-    ("snn-infer --on-label cat --post http://127.0.0.1/ .", {"yes", "watch", *OF_FRAMES}),
+    (
+        "snn-infer --on-label cat --post http://127.0.0.1/ .",
+        {"annotate", "yes", "watch", *OF_FRAMES},
+    ),
     (
         "snn-serve --on-label cat --post http://127.0.0.1/",
         {"tls_cert", "tls_key", "plain_http", "trusted_proxy", "probe"},
