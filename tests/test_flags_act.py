@@ -85,6 +85,10 @@ NAMED: dict[str, dict[str, str]] = {
         "data": "test_measures_accuracy_and_writes_it_into_the_file",
         "format": "test_measures_accuracy_and_writes_it_into_the_file",
         "dt": "test_a_graph_whose_layers_never_fire_is_warned_of",
+        "triton": "test_of_a_file_that_was_exported",
+        "triton_name": "test_of_a_file_that_was_exported",
+        "triton_device": "test_of_a_file_that_was_exported",
+        "triton_batch": "test_of_a_file_that_was_exported",
     },
     "snn-bench": {"format": "test_csv_of_two_rates", "plot": "test_a_sweep_is_drawn"},
     "snn-infer": {

@@ -5,8 +5,9 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from snn_export import triton
 from snn_export.flags import BY_FORMAT, FOREIGN, HELP, NEEDED, add_flags
 from snn_runtime.command import run_command, say
 from snn_runtime.errors import UsageError
@@ -27,13 +28,25 @@ EXAMPLES = """examples:
       in integers of 4 bits, without training for it; train-snn --int-bits 4 trains for it
   export-snn t1.pt model.onnx --weights float32 --format json
   export-snn --dense runs/photos/ann.pt dnn.onnx
-      the run's ANN as an ordinary INT8 file, for snn-bench --against"""
+      the run's ANN as an ordinary INT8 file, for snn-bench --against
+  export-snn model.onnx --triton repository --triton-device cuda
+      a file that was exported, as a model of NVIDIA's Triton Inference Server"""
 
 RULES = (
     Rule(
         ("weights", "int_bits", *FOREIGN),
         lambda args: not args.dense,
         "is for spiking networks, and --dense writes a run's ANN",
+    ),
+    Rule(
+        ("triton_name", "triton_device", "triton_batch"),
+        lambda args: args.triton is not None,
+        "goes with --triton",
+    ),
+    Rule(
+        ("triton",),
+        lambda args: not args.dense,
+        "is for spiking networks",
     ),
     Rule(
         ("int_bits",),
@@ -54,7 +67,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "checkpoint", type=Path, help="of train-snn at T=1, or another's, see below"
     )
-    parser.add_argument("model", type=Path, help="the file to write")
+    parser.add_argument(
+        "model", type=Path, nargs="?", help="the file to write; not with a model.onnx and --triton"
+    )
     parser.add_argument(
         "--weights", choices=("int8", "float32"), default="int8", help="default int8: exact"
     )
@@ -66,8 +81,24 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     threads = whole_number(1, MOST)
     parser.add_argument("--threads", type=threads, help="(default: all cores it may use)")
     parser.add_argument("--format", choices=("text", "json"), default="text")
+    add_triton(parser)
     add_flags(parser)
-    return parser.read(argv)
+    args = parser.read(argv)
+    if args.model is None and not (args.triton and args.checkpoint.suffix == ".onnx"):
+        raise UsageError("usage", "MODEL is missing: the file to write, such as model.onnx")
+    return args
+
+
+def add_triton(parser: Parser) -> None:
+    """Add what a model repository needs."""
+    group = parser.add_argument_group("for NVIDIA's Triton Inference Server")
+    repository = "write the file into this model repository, with its configuration"
+    group.add_argument("--triton", type=Path, metavar="DIR", help=repository)
+    group.add_argument("--triton-name", metavar="NAME", help="of the model (default: the file's)")
+    group.add_argument("--triton-device", choices=triton.DEVICES, help="default cpu")
+    most = whole_number(1, triton.MOST_BATCH)
+    batch = f"most pictures of a batch (default {triton.BATCH})"
+    group.add_argument("--triton-batch", type=most, metavar="N", help=batch)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,6 +110,8 @@ def run(args: argparse.Namespace) -> int:
     from snn_runtime.files import check_target
     from snn_train.threads import compute_with
 
+    if args.model is None:
+        return _say(args, {}, _placed(args, args.checkpoint))
     check_target(args.model)
     compute_with(args.threads)
     if args.dense:
@@ -103,8 +136,34 @@ def run(args: argparse.Namespace) -> int:
         data=data,
         threads=args.threads,
     )
-    print(json.dumps(exported.facts) if args.format == "json" else exported.text())
+    placed = _placed(args, args.model) if args.triton else None
+    return _say(args, exported.facts, placed, exported.text())
+
+
+def _say(
+    args: argparse.Namespace, facts: dict[str, Any], placed: Path | None, text: str = ""
+) -> int:
+    """Print what was written, and where in a repository; returns an exit code."""
+    if args.format == "json":
+        print(json.dumps(facts | ({"triton": str(placed)} if placed else {})))
+        return 0
+    if text:
+        print(text)
+    if placed:
+        then = "build-plan.sh on its GPU, then " if args.triton_device == "tensorrt" else ""
+        print(f"{placed}  next: {then}tritonserver --model-repository {args.triton.resolve()}")
     return 0
+
+
+def _placed(args: argparse.Namespace, model: Path) -> Path:
+    """Put `model` into the repository that is asked for; returns its folder there."""
+    return triton.write_repository(
+        model,
+        args.triton,
+        name=args.triton_name,
+        device=args.triton_device or triton.DEVICES[0],
+        batch=args.triton_batch or triton.BATCH,
+    )
 
 
 def _run_dense(args: argparse.Namespace) -> int:

@@ -1,0 +1,128 @@
+"""A model repository for NVIDIA's Triton Inference Server, around a file that was exported.
+
+    DIR/NAME/config.pbtxt     what Triton reads, a `ModelConfig` in protobuf's text format
+    DIR/NAME/labels.txt       a class a line, for its classification extension
+    DIR/NAME/1/model.onnx     the file, unchanged
+
+    device     platform           what computes
+    cpu        onnxruntime_onnx   ONNX Runtime on the processor
+    cuda       onnxruntime_onnx   its CUDA provider, TF32 off: the file needs float32
+    tensorrt   tensorrt_plan      `model.plan`, which trtexec builds on the GPU that will run it:
+                                  NAME/build-plan.sh is the command
+
+A request is pixels, uint8 `[N, H, W, 3]`; Triton decodes no pictures. Requests wait at most
+`DELAY_US` for others to be computed with, and are refused where `QUEUE` others wait.
+"""
+
+import re
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+from snn_runtime.errors import ResourceError, UsageError
+from snn_runtime.files import write_atomic
+from snn_runtime.graph import INPUT, OUTPUT, SpikingGraph
+from snn_runtime.model_file import read_file
+
+Device: TypeAlias = Literal["cpu", "cuda", "tensorrt"]
+DEVICES: tuple[Device, ...] = get_args(Device)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+"""Of a model: a folder's name, and a part of Triton's URLs."""
+BATCH = 64
+"""Pictures in a batch, unless asked otherwise."""
+MOST_BATCH = 4096
+DELAY_US = 500
+QUEUE = 256
+TIMEOUT_US = 1_000_000
+"""Microseconds after which a request that still waits is refused."""
+
+
+def write_repository(
+    model: Path,
+    directory: Path,
+    *,
+    name: str | None = None,
+    device: Device = "cpu",
+    batch: int = BATCH,
+) -> Path:
+    """Write the files of a model, each atomically; `config.pbtxt`, which Triton looks for, last.
+
+    Args:
+        model: A file of export-snn.
+        directory: The repository; it may hold other models.
+        name: Of the model; None takes the file's.
+        batch: The most pictures of a batch.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        UsageError: `bad_flag`: a name that is no folder's.
+        ModelError: The file is damaged, or no spiking network of export-snn.
+        ResourceError: A file cannot be written.
+    """
+    graph = read_file(model).graph
+    name = model.stem if name is None else name
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            "bad_flag", f"--triton-name {name!r}: expected letters, digits, '_', '.' and '-'"
+        )
+    folder = directory / name
+    try:
+        (folder / "1").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ResourceError("unwritable", f"{folder}: cannot make it: {reason}") from error
+    write_atomic(folder / "1" / "model.onnx", model.read_bytes())
+    write_atomic(folder / "labels.txt", "".join(f"{label}\n" for label in graph.labels).encode())
+    if device == "tensorrt":
+        write_atomic(folder / "build-plan.sh", plan_script(graph, batch).encode())
+    write_atomic(folder / "config.pbtxt", config(graph, name, device, batch).encode())
+    return folder
+
+
+def config(graph: SpikingGraph, name: str, device: Device, batch: int) -> str:
+    """Return a `ModelConfig` in protobuf's text format."""
+    height, width = graph.image.height, graph.image.width
+    pixels = f"data_type: TYPE_UINT8 dims: [{height}, {width}, 3]"
+    platform = "tensorrt_plan" if device == "tensorrt" else "onnxruntime_onnx"
+    kind = "KIND_CPU" if device == "cpu" else "KIND_GPU"
+    lines = [
+        f'name: "{name}"',
+        f'platform: "{platform}"',
+        f"max_batch_size: {batch}",
+        f'input [{{ name: "{INPUT}" {pixels} }}]',
+        f'output [{{ name: "{OUTPUT}" data_type: TYPE_FP32 dims: [{len(graph.labels)}] '
+        'label_filename: "labels.txt" }]',
+        f"instance_group [{{ count: 1 kind: {kind} }}]",
+        f"dynamic_batching {{ max_queue_delay_microseconds: {DELAY_US} default_queue_policy {{ "
+        f"timeout_action: REJECT default_timeout_microseconds: {TIMEOUT_US} "
+        f"max_queue_size: {QUEUE} }} }}",
+        *(_warm_up(size, pixels) for size in dict.fromkeys((1, batch))),
+    ]
+    if device == "cuda":
+        lines.append(
+            'optimization { execution_accelerators { gpu_execution_accelerator [{ name: "cuda" '
+            'parameters { key: "use_tf32" value: "0" } }] } }'
+        )
+    return "\n".join(lines) + "\n"
+
+
+def plan_script(graph: SpikingGraph, batch: int) -> str:
+    """Return the command that makes `model.plan` of `model.onnx`, as a shell script."""
+    shape = f"x{graph.image.height}x{graph.image.width}x3"
+    shapes = " ".join(
+        f"--{which}Shapes={INPUT}:{size}{shape}"
+        for which, size in (("min", 1), ("opt", batch), ("max", batch))
+    )
+    return (
+        "#!/bin/sh\n"
+        "# On the GPU that will run it, with the TensorRT of the server. Float32 alone is exact.\n"
+        'cd "$(dirname "$0")/1" &&\n'
+        f"exec trtexec --onnx=model.onnx --saveEngine=model.plan --noTF32 {shapes}\n"
+    )
+
+
+def _warm_up(size: int, pixels: str) -> str:
+    """Pictures of noise that Triton shows a model before it is ready."""
+    value = f'{{ key: "{INPUT}" value {{ {pixels} random_data: true }} }}'
+    return f'model_warmup [{{ name: "batch of {size}" batch_size: {size} inputs {value} }}]'
