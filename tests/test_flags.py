@@ -4,6 +4,7 @@ that mode, and no other. The flags are those that the parsers know: a new one ha
 import pytest
 from flag_values import PARSERS, SYNTHETIC, VALUES, parsed
 
+from snn_export.flags import FOREIGN
 from snn_runtime.engines.choice import Choice
 from snn_runtime.errors import UsageError
 from snn_train.choices import OF_THE_ANN, OF_THE_FILE
@@ -18,6 +19,7 @@ OF_PICTURES = {
     *("only_label", "threshold", "crop", "annotate", "move_to", *OF_POSTS),
 }
 OF_A_MODEL = {"model", "backend", "device", "precision", "threads"}
+OF_TRITON = {"triton_name", "triton_device", "triton_batch"}
 DERIVED = {"pictures", "command"}
 """What snn-infer keeps beside its flags."""
 MODES: list[tuple[str, set[str]]] = [
@@ -37,11 +39,16 @@ MODES: list[tuple[str, set[str]]] = [
         {*OF_THE_FILE, "resume", "ann", "learning_rate", "optimiser"},
     ),
     ("train-snn --resume begun", {*OF_A_BEGINNING}),
-    ("export-snn t1.pt m.onnx", set()),
-    ("export-snn t1.pt m.onnx --weights float32", {"int_bits", "dense"}),
+    ("export-snn t1.pt m.onnx", {*OF_TRITON}),
+    ("export-snn t1.pt m.onnx --weights float32", {"int_bits", "dense", *OF_TRITON}),
+    ("export-snn t1.pt m.onnx --triton r", {"dense"}),
+    (
+        "export-snn m.onnx --triton r",
+        {"data", "dense", "int_bits", "labels", "threads", "weights", *FOREIGN},
+    ),
     (
         "export-snn --dense ann.pt m.onnx",
-        {"weights", "int_bits", "framework", "mean", "std", "image_size", "fit", "module", "dt"},
+        {"weights", "int_bits", "triton", *FOREIGN, *OF_TRITON},
     ),
     ("snn-infer a.jpg", {"follow", "yes", "post", "watch", *OF_FRAMES}),
     ("snn-infer .", {"annotate", "yes", "post", "watch", *OF_FRAMES}),

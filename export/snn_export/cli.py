@@ -7,8 +7,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snn_export import triton
-from snn_export.flags import BY_FORMAT, FOREIGN, HELP, NEEDED, add_flags
+from snn_export.flags import (
+    BY_FORMAT,
+    DEVICES,
+    FOREIGN,
+    HELP,
+    LARGEST_BATCH,
+    NEEDED,
+    add_flags,
+    add_triton,
+)
 from snn_runtime.command import run_command, say
 from snn_runtime.errors import UsageError
 from snn_runtime.flags import Parser, Rule, check, whole_number
@@ -43,10 +51,11 @@ RULES = (
         lambda args: args.triton is not None,
         "goes with --triton",
     ),
+    Rule(("triton",), lambda args: not args.dense, "is for spiking networks"),
     Rule(
-        ("triton",),
-        lambda args: not args.dense,
-        "is for spiking networks",
+        ("weights", "int_bits", "data", "threads", *FOREIGN, "labels"),
+        lambda args: args.model is not None,
+        "changes nothing of a file that was exported before",
     ),
     Rule(
         ("int_bits",),
@@ -89,20 +98,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def add_triton(parser: Parser) -> None:
-    """Add what a model repository needs."""
-    group = parser.add_argument_group("for NVIDIA's Triton Inference Server")
-    repository = "write the file into this model repository, with its configuration"
-    group.add_argument("--triton", type=Path, metavar="DIR", help=repository)
-    group.add_argument("--triton-name", metavar="NAME", help="of the model (default: the file's)")
-    group.add_argument("--triton-device", choices=triton.DEVICES, help="default cpu")
-    most = whole_number(1, triton.MOST_BATCH)
-    batch = f"most pictures of a batch (default {triton.BATCH})"
-    group.add_argument("--triton-batch", type=most, metavar="N", help=batch)
-
-
 def run(args: argparse.Namespace) -> int:
     """Export as asked; returns an exit code."""
+    if args.model is None:
+        return _say(args, {}, _placed(args, args.checkpoint))
     # Here, so that --help and a mistyped flag neither wait for torch nor need it.
     from snn_export.exporting import check_bits, export, read_data
     from snn_export.importers import Foreign
@@ -110,8 +109,6 @@ def run(args: argparse.Namespace) -> int:
     from snn_runtime.files import check_target
     from snn_train.threads import compute_with
 
-    if args.model is None:
-        return _say(args, {}, _placed(args, args.checkpoint))
     check_target(args.model)
     compute_with(args.threads)
     if args.dense:
@@ -157,12 +154,14 @@ def _say(
 
 def _placed(args: argparse.Namespace, model: Path) -> Path:
     """Put `model` into the repository that is asked for; returns its folder there."""
-    return triton.write_repository(
+    from snn_export.triton import write_repository
+
+    return write_repository(
         model,
         args.triton,
         name=args.triton_name,
-        device=args.triton_device or triton.DEVICES[0],
-        batch=args.triton_batch or triton.BATCH,
+        device=args.triton_device or DEVICES[0],
+        batch=args.triton_batch or LARGEST_BATCH,
     )
 
 

@@ -1,9 +1,17 @@
-"""The flags that say what another framework's file leaves out."""
+"""The flags that say what another framework's file leaves out, and those of a repository."""
 
 import argparse
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
 from snn_export.formats import FORMATS, WITHOUT_PROGRAM
-from snn_runtime.flags import Rule
+from snn_runtime.flags import Rule, whole_number
+
+Device: TypeAlias = Literal["cpu", "cuda", "tensorrt"]
+DEVICES: tuple[Device, ...] = get_args(Device)
+"""Of Triton's: see `triton`."""
+LARGEST_BATCH = 64
+"""Pictures in a batch of Triton's, unless asked otherwise."""
 
 HELP = """other people's files:
   export-snn vgg16.pth model.onnx --from iir-official --image-size 32x32 --labels cifar10.txt \\
@@ -39,6 +47,17 @@ BY_FORMAT = (
     ),
 )
 """Known once the file has been looked at, its format in `framework`."""
+
+
+def add_triton(parser: argparse.ArgumentParser) -> None:
+    """Add what a model repository needs."""
+    group = parser.add_argument_group("for NVIDIA's Triton Inference Server")
+    repository = "write the file into this model repository, with its configuration"
+    group.add_argument("--triton", type=Path, metavar="DIR", help=repository)
+    group.add_argument("--triton-name", metavar="NAME", help="of the model (default: the file's)")
+    group.add_argument("--triton-device", choices=DEVICES, help="default cpu")
+    most = f"most pictures of a batch (default {LARGEST_BATCH})"
+    group.add_argument("--triton-batch", type=whole_number(1, 4096), metavar="N", help=most)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

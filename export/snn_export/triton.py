@@ -16,20 +16,15 @@ A request is pixels, uint8 `[N, H, W, 3]`; Triton decodes no pictures. Requests 
 
 import re
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
 
+from snn_export.flags import LARGEST_BATCH, Device
 from snn_runtime.errors import ResourceError, UsageError
 from snn_runtime.files import write_atomic
 from snn_runtime.graph import INPUT, OUTPUT, SpikingGraph
 from snn_runtime.model_file import read_file
 
-Device: TypeAlias = Literal["cpu", "cuda", "tensorrt"]
-DEVICES: tuple[Device, ...] = get_args(Device)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """Of a model: a folder's name, and a part of Triton's URLs."""
-BATCH = 64
-"""Pictures in a batch, unless asked otherwise."""
-MOST_BATCH = 4096
 DELAY_US = 500
 QUEUE = 256
 TIMEOUT_US = 1_000_000
@@ -42,7 +37,7 @@ def write_repository(
     *,
     name: str | None = None,
     device: Device = "cpu",
-    batch: int = BATCH,
+    batch: int = LARGEST_BATCH,
 ) -> Path:
     """Write the files of a model, each atomically; `config.pbtxt`, which Triton looks for, last.
 

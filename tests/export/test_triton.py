@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snn_export import cli
-from snn_export.triton import DEVICES, NAME, Device, config, plan_script, write_repository
+from snn_export.flags import DEVICES, Device
+from snn_export.triton import NAME, config, plan_script, write_repository
 from snn_runtime.errors import ModelError, ResourceError, UsageError
 from snn_runtime.model_file import write
 
@@ -172,6 +173,9 @@ def test_of_a_file_that_was_exported(
         (["t1.pt", "m.onnx", "--triton-device", "cuda"], "--triton"),
         (["ann.pt", "m.onnx", "--dense", "--triton", "r"], "--triton"),
         (["m.onnx", "--triton", "r", "--triton-batch", "0"], "--triton-batch"),
+        (["m.onnx", "--triton", "r", "--data", "digits"], "--data changes nothing"),
+        (["m.onnx", "--triton", "r", "--labels", "a,b"], "--labels changes nothing"),
+        (["m.onnx", "--triton", "r", "--int-bits", "4"], "--int-bits changes nothing"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused(flags: list[str], expected: str) -> None:
