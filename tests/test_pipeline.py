@@ -1,40 +1,30 @@
 """From nothing to a label through the three commands themselves, on real scans."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from in_memory import in_memory
+from pages import run
 from PIL import Image
 
 from snn_train.data import load
 
 
-def command(module: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    program = f"import sys; from {module} import main; sys.exit(main())"
-    return subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("pipeline")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("pipeline")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        yield folder
 
 
 @pytest.fixture(scope="module")
 def trained(place: Path) -> Path:
-    flags = "--data digits --width 0.5 --epochs 6,15 --format json".split()
-    done = command("snn_train.cli", *flags, cwd=place)
-    assert done.returncode == 0, done.stderr
-    stages = json.loads(done.stdout.splitlines()[-1])["stages"]
+    said = run("train-snn --data digits --width 0.5 --epochs 6,15 --threads 1 --format json")
+    stages = json.loads(said.splitlines()[-1])["stages"]
     assert [stage["stage"] for stage in stages] == ["ann", "t1"]
     assert all(stage["test"] >= 0.95 for stage in stages)
     return place / "runs" / "digits" / "t1.pt"
@@ -43,11 +33,8 @@ def trained(place: Path) -> Path:
 @pytest.fixture(scope="module")
 def exported(place: Path, trained: Path) -> tuple[Path, dict[str, object]]:
     model = place / "model.onnx"
-    done = command(
-        "snn_export.cli", trained, model, "--data", "digits", "--format", "json", cwd=place
-    )
-    assert done.returncode == 0, done.stderr
-    return model, json.loads(done.stdout)
+    said = run(f"export-snn {trained} {model} --data digits --threads 1 --format json")
+    return model, json.loads(said)
 
 
 def test_training_leaves_metrics_and_a_plot(trained: Path) -> None:
@@ -67,19 +54,8 @@ def test_the_exported_accuracy_is_what_snn_infer_reaches(
     folder.mkdir()
     for index, pixels in enumerate(in_memory(data.test_images).numpy()):
         Image.fromarray(pixels).save(folder / f"{index:04}.png")
-    done = command(
-        "snn_runtime.infer.cli",
-        folder,
-        "--model",
-        model,
-        "--format",
-        "json",
-        "--top-k",
-        1,
-        cwd=place,
-    )
-    assert done.returncode == 0, done.stderr
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    said = run(f"snn-infer {folder} --model {model} --format json --top-k 1")
+    answers = [json.loads(line) for line in said.splitlines()]
     labels = [answer["predictions"][0]["label"] for answer in answers[:-1]]
     right = np.array(labels) == data.test_labels.numpy().astype(str)
     accuracy = facts["accuracy"]

@@ -147,7 +147,11 @@ class Run:
 
     def seed_dropout(self) -> None:
         purpose = f"dropout{self.team.rank or ''}"
-        torch.manual_seed(self._seed(purpose, self.position.epoch, self.position.step))
+        seed = self._seed(purpose, self.position.epoch, self.position.step)
+        # torch.manual_seed, at every step, would also write down the stack for GPUs not in use.
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.manual_seed_all(seed)
 
     def begin_average(self) -> None:
         """Let the average start from what the network is now."""
