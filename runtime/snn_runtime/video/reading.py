@@ -11,7 +11,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, TypeAlias
@@ -96,21 +96,29 @@ def _messages(descriptor: int) -> Generator[Frame | None, None, None]:
     """Yield what arrives in a pipe, and None where nothing does for a moment."""
     with suppress(OSError):
         fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIECE)
-    held, fields = bytearray(), None
+    held = bytearray()
     while True:
-        if fields is None and (end := held.find(b"\n")) >= 0:
-            fields = json.loads(held[:end])
-            del held[: end + 1]
-        if fields is not None and len(held) >= fields["length"]:
-            yield fields, bytes(memoryview(held)[: fields["length"]])
-            del held[: fields["length"]]
-            fields = None
-            continue
-        while not select.select([descriptor], [], [], GLANCE)[0]:
-            yield None
-        if not (piece := os.read(descriptor, _PIECE)):
-            return
-        held += piece
+        while (end := held.find(b"\n")) < 0:
+            yield from _waits(descriptor)
+            if not (piece := os.read(descriptor, 4096)):
+                return
+            held += piece
+        fields = json.loads(held[:end])
+        data, filled = bytearray(fields["length"]), min(len(held) - end - 1, fields["length"])
+        data[:filled] = held[end + 1 : end + 1 + filled]
+        del held[: end + 1 + filled]
+        while filled < len(data):
+            yield from _waits(descriptor)
+            if not (count := os.readv(descriptor, [memoryview(data)[filled:]])):
+                return
+            filled += count
+        yield fields, bytes(data)
+
+
+def _waits(descriptor: int) -> Iterator[None]:
+    """Yield None where nothing arrives for a moment, until something does."""
+    while not select.select([descriptor], [], [], GLANCE)[0]:
+        yield None
 
 
 def _environment(wanted: Wanted) -> dict[str, str]:

@@ -3,7 +3,6 @@
 import json
 import os
 import time
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,11 +47,3 @@ class VideoCapture:
         frame = np.array(Image.new("RGB", (64, 48), self._colour))[..., ::-1].copy()
         frame[0, 0] = self._count
         return True, frame
-
-
-def imencode(kind: str, frame: Any) -> tuple[bool, npt.NDArray[np.uint8]]:
-    import io
-
-    data = io.BytesIO()
-    Image.fromarray(frame[..., ::-1].copy()).save(data, "BMP")
-    return True, np.frombuffer(data.getvalue(), np.uint8)

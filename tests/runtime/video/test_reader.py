@@ -1,8 +1,13 @@
-"""How late a frame is, told by the camera's clock."""
+"""How late a frame is, told by the camera's clock; and how it travels."""
 
+import io
+
+import numpy as np
 import pytest
+from PIL import Image
 
-from snn_runtime.video.reader import Lag
+from snn_runtime.image import decode
+from snn_runtime.video.reader import Lag, bmp
 
 
 def lags(pairs: list[tuple[float, float]]) -> list[float]:
@@ -42,3 +47,13 @@ def test_a_clock_that_is_a_little_wrong_is_forgiven() -> None:
 def test_stamps_that_stand_still_or_go_back_tell_nothing() -> None:
     assert lags([(0.0, 1.0), (0.0, 2.0), (0.0, 9.0)]) == [0, 0, 0]
     assert lags([(50.0, 1.0), (0.0, 2.0), (1.0, 3.0)]) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("shape", [(9, 8, 3), (8, 9, 3), (8, 10, 3), (8, 11, 3), (9, 8), (9, 8, 1)])
+def test_a_frame_travels_without_a_loss(shape: tuple[int, ...]) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    data = b"".join(bmp(frame))
+    colour = frame.reshape(*shape[:2], -1)[..., ::-1]
+    expected = np.broadcast_to(colour, (*shape[:2], 3))
+    assert np.array_equal(np.asarray(decode(data).image), expected)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), expected)
