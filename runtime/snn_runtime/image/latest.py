@@ -151,11 +151,17 @@ class Latest:
                     shown = next(pictures)
                 except StopIteration as end:
                     return bool(end.value)
-                if shown is not None and shown.data != self._last:
+                if shown is None:
+                    what = "no whole picture"
+                elif shown.data == self._last:
+                    what = "the same picture"
+                elif time.time() - shown.captured > EXPIRES:
+                    what = "no picture in time"
+                else:
                     changed = time.monotonic()
                     self._keep(shown)
-                elif time.monotonic() - changed > self._timeout:
-                    what = "no whole picture" if shown is None else "the same picture"
+                    continue
+                if time.monotonic() - changed > self._timeout:
                     raise BusyError("camera_lost", f"{what} for {self._timeout:g} s")
             return True
         finally:

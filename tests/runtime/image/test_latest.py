@@ -144,11 +144,14 @@ def test_a_picture_that_was_old_when_it_came_is_none() -> None:
     def late() -> Pictures:
         yield Shown(b"old", time.time() - 2)
         yield came(b"new")
-        yield Shown(b"older", time.time() - 9)
-        return True
+        n = 0
+        while True:
+            n += 1
+            time.sleep(0.01)
+            yield Shown(b"older %d" % n, time.time() - 9)
 
-    latest = Source(late).latest()
-    seen = []
-    while not latest.over:
-        seen.append(latest.take(0.01))
-    assert {frame.data for frame in seen if frame} <= {b"new"}
+    latest = Source(late).latest(timeout=0.3, retries=0)
+    assert taken(latest).data == b"new"
+    with pytest.raises(BusyError, match="no picture in time for 0.3 s"):
+        while latest.take(5) is None:
+            pass
