@@ -51,6 +51,7 @@ class Routes:
         decoders: Decoders,
         bodies: Bodies,
         metrics: Metrics,
+        *,
         tell: Callable[[str, Answer], None] | None = None,
         camera: Callable[[], Latest] | None = None,
     ) -> None:

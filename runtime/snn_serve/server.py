@@ -122,7 +122,13 @@ class _Running:
         bodies = Bodies(limits, self._metrics)
         self._hook = None if wish is None else Hook(wish, self._metrics)
         self._routes = Routes(
-            limits, self._models, self._decoders, bodies, self._metrics, self._hook, camera
+            limits,
+            self._models,
+            self._decoders,
+            bodies,
+            self._metrics,
+            tell=self._hook,
+            camera=camera,
         )
         rates = Rates(limits, place.proxies)
         admission = Admission(bodies, self._models, rates, self._metrics)
