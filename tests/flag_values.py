@@ -19,7 +19,8 @@ VALUES = {
     },
     "export-snn": {
         "weights": "float32", "int_bits": "4", "dense": "", "data": "digits",
-        "threads": "3", "format": "json", "framework": "nir", "labels": "d,e,f",
+        "threads": "3", "format": "json", "calibrate": "",
+        "framework": "nir", "labels": "d,e,f",
         "image_size": "9x9", "mean": "0.3", "std": "0.3", "fit": "stretch",
         "module": "net.py:other", "dt": "0.01", "triton": "repository", "triton_name": "n",
         "triton_device": "cuda", "triton_batch": "3",

@@ -84,6 +84,7 @@ NAMED: dict[str, dict[str, str]] = {
     "export-snn": {
         "data": "test_measures_accuracy_and_writes_it_into_the_file",
         "format": "test_measures_accuracy_and_writes_it_into_the_file",
+        "calibrate": "test_a_file_that_exists_is_calibrated",
         "dt": "test_a_graph_whose_layers_never_fire_is_warned_of",
         "triton": "test_of_a_file_that_was_exported",
         "triton_name": "test_of_a_file_that_was_exported",

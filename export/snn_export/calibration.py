@@ -13,17 +13,19 @@ averaged over all pictures.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from snn_export.verify import Run, parts
+from snn_export.verify import parts
 from snn_runtime.calibration import UNCALIBRATED, Calibration, Probabilities
+from snn_runtime.engines import Backend
+from snn_runtime.familiarity import Counts, Familiarity, channel_counts
 from snn_train.data import DataSet
-from snn_train.data.on_disk import subset
+from snn_train.data.on_disk import Images, subset
 from snn_train.experiment import digest
 
 BINS = 15
@@ -34,6 +36,10 @@ FARTHEST = (1 / 32, 32.0)
 """Of the temperature."""
 HIGHEST = 0.9
 """Of the floor, as a share of 1 / K."""
+KEPT = 0.95
+"""Share of validation pictures that count as like those in training."""
+COUNTED = 2000
+"""Pictures whose spikes are counted."""
 FINEST = 1e-4
 """Step of ln T and of f K at which the search ends."""
 Logits: TypeAlias = npt.NDArray[np.float32]
@@ -116,6 +122,8 @@ class Confidence:
     """What was fitted, and what it is worth on the test pictures."""
 
     calibration: Calibration
+    data: str
+    """As `--data` names it."""
     images: int
     """Pictures that it was fitted on."""
     source: str
@@ -126,14 +134,16 @@ class Confidence:
     test_accuracy: float
     calibration_error: tuple[float, float]
     """On the test pictures, without calibration and with it."""
+    unfamiliar: float
+    """Share of the test pictures that count as unlike anything in training."""
 
     def facts(self) -> dict[str, Any]:
         """What reports and the file's provenance say."""
         own = {key: value for key, value in vars(self).items() if key != "calibration"}
         before, after = self.calibration_error
         errors = {"before": round(before, 5), "after": round(after, 5), "bins": BINS}
-        fitted = self.calibration.record()
-        return {**fitted, **own, "calibration_error": errors, "learnt": self.learnt}
+        fitted = {key: getattr(self.calibration, key) for key in ("temperature", "floor")}
+        return {**fitted, **own, "kept": KEPT, "calibration_error": errors, "learnt": self.learnt}
 
     @property
     def learnt(self) -> bool:
@@ -144,29 +154,60 @@ class Confidence:
         return self.accuracy - self.test_accuracy > 4 * math.sqrt(chance)
 
 
-def calibrate(run: Run, facts: Mapping[str, Any], data: DataSet, test_logits: Logits) -> Confidence:
+def calibrate(engine: Backend, facts: Mapping[str, Any], data: DataSet, test: Logits) -> Confidence:
     """Fit a network's calibration on pictures that it did not learn from.
 
     Args:
-        run: Returns the logits of uint8 `[N, H, W, 3]`.
         facts: The network's provenance.
-        test_logits: Of the test pictures: they only measure.
+        test: Logits of the test pictures, which only measure.
     """
     chosen, source = held_out(facts, data)
     images = subset(data.train_images, chosen)
-    logits = np.concatenate([run(images[part].numpy()) for part in parts(images)])
+    logits = np.concatenate([engine.run(images[part].numpy()) for part in parts(images)])
     labels, test_labels = data.train_labels[chosen].numpy(), data.test_labels.numpy()
-    calibration = fit(logits, labels)
+    known = familiarity(_counts(engine, images))
+    calibration = replace(fit(logits, labels), familiarity=known)
+    far = known.distances(_counts(engine, data.test_images)) > known.farthest
     before, after = (
-        calibration_error(each.probabilities(test_logits), test_labels)
+        calibration_error(each.probabilities(test), test_labels)
         for each in (UNCALIBRATED, calibration)
     )
     return Confidence(
         calibration,
+        data.name,
         len(labels),
         source,
         float((logits.argmax(1) == labels).mean()),
         len(test_labels),
-        float((test_logits.argmax(1) == test_labels).mean()),
+        float((test.argmax(1) == test_labels).mean()),
         (before, after),
+        float(far.mean()),
     )
+
+
+def _counts(engine: Backend, images: Images) -> dict[str, Counts]:
+    """Return the spikes of every channel, `[N, C]` a population, of at most `COUNTED` pictures."""
+    sample = subset(images, torch.arange(0, len(images), max(1, len(images) // COUNTED)))
+    found = [channel_counts(engine.spikes(sample[part].numpy())) for part in parts(sample)]
+    return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+
+
+def familiarity(counts: Mapping[str, Counts]) -> Familiarity:
+    """Return what tells other pictures from those of `counts`, `[N, C]` a population.
+
+    Half of the pictures, every second one, say what is usual; the distances of the others say what
+    is far. Distances of pictures from their own mean would be too short.
+    """
+    usual = tuple(
+        (name, _digits(seen[::2].mean(0)), _digits(np.maximum(seen[::2].std(0), 0.5)))
+        for name, seen in counts.items()
+    )
+    known = Familiarity(1.0, usual)
+    others = known.distances({name: seen[1::2] for name, seen in counts.items()})
+    farthest = float(np.quantile(others, KEPT)) if len(others) else 0.0
+    return replace(known, farthest=float(f"{max(farthest, 1e-3):.4g}"))
+
+
+def _digits(values: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    """Four digits of each."""
+    return tuple(float(f"{value:.4g}") for value in values)

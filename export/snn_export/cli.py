@@ -38,9 +38,21 @@ EXAMPLES = """examples:
   export-snn --dense runs/photos/ann.pt dnn.onnx
       the run's ANN as an ordinary INT8 file, for snn-bench --against
   export-snn model.onnx --triton repository --triton-device cuda
-      a file that was exported, as a model of NVIDIA's Triton Inference Server"""
+      a file that was exported, as a model of NVIDIA's Triton Inference Server
+  export-snn --calibrate model.onnx --data imagefolder:new-photos
+      a file that exists: probabilities and doubts fitted on other pictures"""
 
 RULES = (
+    Rule(
+        ("weights", "int_bits", "dense", *FOREIGN, "labels"),
+        lambda args: not args.calibrate,
+        "is for checkpoints, and --calibrate takes a model file",
+    ),
+    Rule(
+        ("calibrate",),
+        lambda args: args.data is not None,
+        "needs pictures: name them with --data",
+    ),
     Rule(
         ("weights", "int_bits", *FOREIGN),
         lambda args: not args.dense,
@@ -77,7 +89,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "checkpoint", type=Path, help="of train-snn at T=1, or another's, see below"
     )
     parser.add_argument(
-        "model", type=Path, nargs="?", help="the file to write; not with a model.onnx and --triton"
+        "model",
+        type=Path,
+        nargs="?",
+        help="the file to write; not needed with a model.onnx and --triton or --calibrate",
     )
     parser.add_argument(
         "--weights", choices=("int8", "float32"), default="int8", help="default int8: exact"
@@ -86,6 +101,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--int-bits", type=int, choices=BITS, help=bits)
     dense = "the ANN of stage 0 (ann.pt), in INT8 calibrated on --data (default: the run's own)"
     parser.add_argument("--dense", action="store_true", help=dense)
+    calibrate = "the first file is a model.onnx: fit its probabilities on --data"
+    parser.add_argument("--calibrate", action="store_true", help=calibrate)
     parser.add_argument("--data", help="as for train-snn: measure accuracy and spike rates on it")
     threads = whole_number(1, MOST)
     parser.add_argument("--threads", type=threads, help="(default: all cores it may use)")
@@ -93,7 +110,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add_triton(parser)
     add_flags(parser)
     args = parser.read(argv)
-    if args.model is None and not (args.triton and args.checkpoint.suffix == ".onnx"):
+    given = args.calibrate or (args.triton and args.checkpoint.suffix == ".onnx")
+    if args.model is None and not given:
         raise UsageError("usage", "MODEL is missing: the file to write, such as model.onnx")
     return args
 
@@ -109,6 +127,8 @@ def run(args: argparse.Namespace) -> int:
     from snn_runtime.files import check_target
     from snn_train.threads import compute_with
 
+    if args.calibrate:
+        return _run_calibrate(args)
     check_target(args.model)
     compute_with(args.threads)
     if args.dense:
@@ -163,6 +183,18 @@ def _placed(args: argparse.Namespace, model: Path) -> Path:
         device=args.triton_device or DEVICES[0],
         batch=args.triton_batch or LARGEST_BATCH,
     )
+
+
+def _run_calibrate(args: argparse.Namespace) -> int:
+    from snn_export.exporting import read_data
+    from snn_export.recalibrate import recalibrate
+    from snn_runtime.model import read_model_file
+
+    data = read_data(args.data, read_model_file(args.checkpoint).graph, _shown)
+    target = args.model or args.checkpoint
+    done = recalibrate(args.checkpoint, target, data, threads=args.threads)
+    print(json.dumps(done.facts) if args.format == "json" else done.text())
+    return 0
 
 
 def _run_dense(args: argparse.Namespace) -> int:

@@ -92,7 +92,7 @@ def check_bits(origin: Origin, bits: int | None, what: str = "") -> None:
 
 
 def read_data(
-    spec: str, origin: Origin, progress: FileProgress = lambda items, *_: items
+    spec: str, origin: Origin | SpikingGraph, progress: FileProgress = lambda items, *_: items
 ) -> data_sets.DataSet:
     """Return the data set that `spec` names, its images of `origin`'s size.
 
@@ -131,7 +131,7 @@ def _proven(
     accuracy = confidence = None
     if data:
         accuracy, logits = measure(origin, graph, engine, data)
-        confidence = calibrate(engine.run, origin.provenance(), data, logits)
+        confidence = calibrate(engine, origin.provenance(), data, logits)
         graph = replace(graph, calibration=confidence.calibration)
     provenance = report.provenance(origin, graph, accuracy, confidence)
     graph = replace(graph, provenance=json.dumps(provenance))

@@ -207,6 +207,10 @@ def confidence_lines(facts: dict[str, Any]) -> list[str]:
         f"{facts['images']:,} {facts['source']}; calibration error on {facts['test_images']:,} "
         f"test images {100 * error['before']:.1f} points before, {100 * error['after']:.1f} after"
     ]
+    lines.append(
+        f"pictures unlike anything in training: {facts['kept']:.0%} of half of the fitted ones are "
+        f"none; of the test images {facts['unfamiliar']:.1%} count as such"
+    )
     if facts["learnt"]:
         lines.append(
             f"warning: {facts['accuracy']:.1%} of those pictures are right, and of the test images "

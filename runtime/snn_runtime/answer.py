@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from snn_runtime.calibration import UNCALIBRATED, Calibration
 from snn_runtime.errors import UsageError
+from snn_runtime.familiarity import Numbers
 
 UNSURE_BELOW = 0.5
 """Probability of the first label under which an answer counts as unsure: the others together are
@@ -34,6 +35,8 @@ class Answer:
     """The warnings about the picture: `only the first of its frames is used`."""
     threshold: float = UNSURE_BELOW
     """Probability of the first label under which the answer counts as unsure."""
+    unfamiliar: bool = False
+    """Whether the picture is unlike anything in training, as far as the model file can tell."""
 
     @property
     def label(self) -> str:
@@ -48,6 +51,11 @@ class Answer:
         """Whether the first label is less probable than asked for: by default, than the others
         together."""
         return self.probability < self.threshold
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether nothing should be done on the strength of it."""
+        return self.unsure or self.unfamiliar
 
     def top(self, count: int) -> tuple[Prediction, ...]:
         """Return the `count` most probable labels, or as many as there are.
@@ -64,6 +72,7 @@ class Answer:
         return {
             "predictions": [vars(prediction) for prediction in self.predictions],
             "unsure": self.unsure,
+            "unfamiliar": self.unfamiliar,
             "warnings": self.warnings,
         }
 
@@ -79,6 +88,8 @@ def answers_of(
     warnings: Sequence[tuple[str, ...]] | None = None,
     top: int | None = None,
     threshold: float = UNSURE_BELOW,
+    *,
+    distances: Numbers | None = None,
 ) -> list[Answer]:
     """Return what a network says about pictures, one for each row of `logits` `[N, classes]`.
 
@@ -87,6 +98,7 @@ def answers_of(
         top: how many of the most probable classes an answer holds, of equals the one with the lower
             index first; None is all.
         threshold: see `Answer`.
+        distances: of the pictures, `[N]`: see `familiarity`.
     """
     order = np.argsort(-logits, axis=1, kind="stable")[:, :top]
     values = (logits, calibration.probabilities(logits))
@@ -96,4 +108,8 @@ def answers_of(
         for row in zip(*(column.tolist() for column in columns), strict=True)
     ]
     told = warnings or [()] * len(ranked)
-    return [Answer(best, about, threshold) for best, about in zip(ranked, told, strict=True)]
+    known = calibration.familiarity
+    far = [False] * len(ranked)
+    if known is not None and distances is not None:
+        far = (distances > known.farthest).tolist()
+    return [Answer(p, w, threshold, f) for p, w, f in zip(ranked, told, far, strict=True)]

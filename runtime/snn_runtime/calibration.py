@@ -12,11 +12,13 @@ multiplications and divisions of float64 alone, in an order that no library choo
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from snn_runtime.familiarity import Familiarity
 
 Probabilities = npt.NDArray[np.float64]
 
@@ -36,6 +38,8 @@ class Calibration:
     """T, above 0."""
     floor: float = 0.0
     """f, from 0 to below 1 / K."""
+    familiarity: Familiarity | None = None
+    """What tells pictures that are like nothing in training."""
 
     def probabilities(self, logits: npt.NDArray[np.float32]) -> Probabilities:
         """Return p `[N, K]` for logits `[N, K]`."""
@@ -49,31 +53,37 @@ class Calibration:
         """The first version of model.onnx that has it."""
         return 1 if self == UNCALIBRATED else 5
 
-    def record(self) -> dict[str, float]:
+    def record(self) -> dict[str, Any]:
         """What a model file says of it."""
-        return asdict(self)
+        numbers = {"temperature": self.temperature, "floor": self.floor}
+        known = self.familiarity
+        return numbers if known is None else {**numbers, "familiarity": known.record()}
 
     @classmethod
-    def of(cls, record: object, classes: int) -> "Calibration":
+    def of(cls, record: object) -> "Calibration":
         """The inverse of `record`.
 
         Raises:
-            ValueError: it is not one, or its numbers make no probabilities of `classes`.
+            ValueError: it is not one.
         """
-        if not isinstance(record, Mapping) or not all(
-            isinstance(value, float) and math.isfinite(value) for value in record.values()
-        ):
-            raise ValueError("expected an object of finite numbers")
-        fields: Mapping[str, Any] = record
-        try:
-            calibration = cls(**fields)
-        except TypeError as error:
-            raise ValueError(f"expected {', '.join(asdict(UNCALIBRATED))}") from error
-        calibration.check(classes)
-        return calibration
+        if not isinstance(record, Mapping):
+            raise ValueError("expected an object")
+        fields = {key: value for key, value in record.items() if key != "familiarity"}
+        if set(fields) != {"temperature", "floor"}:
+            raise ValueError("expected temperature, floor")
+        if not all(isinstance(x, float) and math.isfinite(x) for x in fields.values()):
+            raise ValueError("expected finite numbers")
+        known = Familiarity.of(record["familiarity"]) if "familiarity" in record else None
+        return cls(**fields, familiarity=known)
 
-    def check(self, classes: int) -> None:
-        """Raises: ValueError: the numbers make no probabilities of `classes`."""
+    def check(self, classes: int, channels: Mapping[str, int]) -> None:
+        """Raise ValueError unless it fits a network.
+
+        Args:
+            channels: of its populations, by name.
+        """
+        if self.familiarity is not None:
+            self.familiarity.check(channels)
         if not 1e-6 <= self.temperature <= 1e6:
             raise ValueError(f"temperature is {self.temperature}, expected 1e-6 to 1e6")
         if not 0 <= self.floor < 1 / classes:

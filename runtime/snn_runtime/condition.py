@@ -22,7 +22,7 @@ class Condition:
 
     label: str
     least: float | None = None
-    """None asks only that the answer is not unsure."""
+    """None asks only that the answer is not unsure. Pictures unlike anything in training never do."""
 
     def check(self, labels: Sequence[str]) -> None:
         """Raises: UsageError: `bad_flag`: a model has no such label."""
@@ -34,7 +34,7 @@ class Condition:
 
     def holds(self, answer: "Answer") -> bool:
         sure = not answer.unsure if self.least is None else answer.probability > self.least
-        return answer.label == self.label and sure
+        return answer.label == self.label and sure and not answer.unfamiliar
 
 
 def condition(text: str) -> Condition:

@@ -13,18 +13,12 @@ import numpy.typing as npt
 from snn_runtime.answer import UNSURE_BELOW, Answer, answers_of
 from snn_runtime.engines import Backend
 from snn_runtime.engines.choice import BackendName, Choice, Precision, make_backend
+from snn_runtime.engines.observing import Logits, observe
 from snn_runtime.errors import InputError, ModelError
+from snn_runtime.familiarity import Numbers
 from snn_runtime.graph import SpikingGraph
 from snn_runtime.graph.reference import Spikes
-from snn_runtime.image import (
-    DEFAULT_LIMITS,
-    Colour,
-    Limits,
-    Picture,
-    Pixels,
-    Prepared,
-    prepare,
-)
+from snn_runtime.image import DEFAULT_LIMITS, Colour, Limits, Picture, Pixels, Prepared, prepare
 from snn_runtime.image.prepare import PictureFile, is_batch
 from snn_runtime.model_file import ModelFile, read_file
 from snn_runtime.proof.golden import is_cheap
@@ -62,16 +56,17 @@ class Model:
         Raises:
             InputError: `bad_array`, for any other shape or dtype.
         """
-        size = (self.graph.image.height, self.graph.image.width, 3)
-        if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
-            kind = getattr(images, "dtype", type(images).__name__)
-            raise InputError("bad_array", f"images are {kind}, expected a numpy array of uint8")
-        if images.ndim != 4 or images.shape[1:] != size:
-            raise InputError(
-                "bad_array",
-                f"images have shape {images.shape}, expected (N, {size[0]}, {size[1]}, 3)",
-            )
+        self.graph.image.check_batch(images)
         return self.backend.run(images)
+
+    def observe(self, images: npt.NDArray[np.uint8]) -> tuple[Logits, Numbers | None]:
+        """Return `logits`, and how far the pictures are from those in training, `[N]`; None where
+        the file does not know."""
+        known = self.graph.calibration.familiarity
+        if known is None:
+            return self.logits(images), None
+        self.graph.image.check_batch(images)
+        return observe(self.backend, self.graph, known, images)
 
     def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """The same as `logits`, under the name of earlier versions."""
@@ -146,8 +141,9 @@ class Model:
         if not prepared:
             return []
         images, warnings = zip(*prepared, strict=True)
-        logits = self.logits(np.stack(images))
-        return answers_of(logits, self.labels, self.graph.calibration, warnings, top, threshold)
+        logits, distances = self.observe(np.stack(images))
+        known, far = self.graph.calibration, distances
+        return answers_of(logits, self.labels, known, warnings, top, threshold, distances=far)
 
     def spikes(self, picture: Picture, *, colour: Colour = "rgb") -> dict[str, Spikes]:
         """Return which neurons fire for one picture: bool, `[C, H, W]` or `[O]` a population. Of

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_runtime.errors import DeviceError, ResourceError
+from snn_runtime.familiarity import Numbers
 from snn_runtime.graph.reference import Spikes
 from snn_runtime.image import Pixels
 from snn_runtime.model import Model
@@ -33,6 +34,8 @@ LOOK_EVERY = 10.0
 
 Logits: TypeAlias = npt.NDArray[np.float32]
 Pictures: TypeAlias = npt.NDArray[np.uint8]
+Seen: TypeAlias = tuple[Logits, Numbers | None]
+"""Logits, and distances from the pictures in training: see `Model.observe`."""
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
@@ -42,7 +45,9 @@ _log = logging.getLogger(__name__)
 class _Job:
     images: Pictures
     """`[n, H, W, 3]`, n at most a batch."""
-    answer: "asyncio.Future[Logits]"
+    answer: "asyncio.Future[Seen]"
+    observed: bool
+    """Whether distances are asked for."""
     since: float = field(default_factory=time.monotonic)
 
 
@@ -103,14 +108,22 @@ class Batcher:
 
     async def logits(self, images: Pictures) -> Logits:
         """Return `[N, classes]` for images of the network's size, uint8 `[N, H, W, 3]`."""
+        return np.concatenate([logits for logits, _ in await self._seen(images, observed=False)])
+
+    async def observe(self, image: Pixels) -> Seen:
+        """Return `Model.observe` of one image."""
+        (seen,) = await self._seen(image[np.newaxis], observed=True)
+        return seen
+
+    async def _seen(self, images: Pictures, *, observed: bool) -> list[Seen]:
         jobs = []
         for start in range(0, len(images), self._limits.batch):
             piece = images[start : start + self._limits.batch]
-            jobs.append(_Job(piece, asyncio.get_running_loop().create_future()))
+            jobs.append(_Job(piece, asyncio.get_running_loop().create_future(), observed))
         self._jobs.extend(jobs)
         self._arrived.set()
         try:
-            return np.concatenate([await job.answer for job in jobs])
+            return [await job.answer for job in jobs]
         finally:
             for job in jobs:  # where one failed, or nobody waits any more
                 job.answer.cancel()
@@ -176,7 +189,9 @@ class Batcher:
             self._queue_seconds.observe(begun - job.since)
         images = np.concatenate([job.images for job in jobs])
         try:
-            logits = await self._in_thread(self.model.logits, images)
+            logits, distances = await self._in_thread(
+                self.model.observe if any(job.observed for job in jobs) else self._plain, images
+            )
         except ResourceError as error:
             if len(jobs) == 1:
                 _fail(jobs, error)
@@ -191,9 +206,13 @@ class Batcher:
         self._batch_size.observe(len(images))
         self._engine_seconds.observe(time.monotonic() - begun)
         ends = np.cumsum([len(job.images) for job in jobs])[:-1]
-        for job, rows in zip(jobs, np.split(logits, ends), strict=True):
+        far = [None] * len(jobs) if distances is None else np.split(distances, ends)
+        for job, rows, away in zip(jobs, np.split(logits, ends), far, strict=True):
             if not job.answer.done():
-                job.answer.set_result(rows)
+                job.answer.set_result((rows, away))
+
+    def _plain(self, images: Pictures) -> Seen:
+        return self.model.logits(images), None
 
 
 def _fail(jobs: list[_Job], error: Exception) -> None:

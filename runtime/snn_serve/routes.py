@@ -99,11 +99,13 @@ class Routes:
         batcher, begun = self._models.named(name), time.perf_counter()
         with batcher.admitted(1), self._deadline():
             image, warnings = await self._prepared(batcher, data)
-            logits = await batcher.logits(image[np.newaxis])
+            logits, distances = await batcher.observe(image)
             spikes = await batcher.spikes(image) if shown else None
         model = batcher.model
         calibration = model.graph.calibration
-        (answer,) = answers_of(logits, model.labels, calibration, warnings=[warnings], top=top)
+        (answer,) = answers_of(
+            logits, model.labels, calibration, [warnings], top, distances=distances
+        )
         if self._tell is not None:
             self._tell(batcher.name, answer)
         taken = time.perf_counter() - begun

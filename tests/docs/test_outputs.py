@@ -117,6 +117,8 @@ def test_train_snn_and_what_is_exported(place: Path) -> None:
         (facts,) = printed(f"export-snn run/int4.pt model.onnx {data} --format json")
         check(facts, "export-snn")
         check(json.loads(read_model_file(place / "model.onnx").graph.provenance), "provenance")
+    (facts,) = printed("export-snn --calibrate model.onnx --data digits --format json")
+    check(facts, "export-snn", "calibrated")
     (facts,) = printed("export-snn --dense run/ann.pt dnn.onnx --format json")
     check(facts, "export-snn", "dense")
 

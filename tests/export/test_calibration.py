@@ -13,17 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_memory import in_memory
 
-from snn_export import export
+from snn_export import cli, export
 from snn_export.calibration import (
     Confidence,
     Labels,
     Logits,
     calibrate,
     calibration_error,
+    familiarity,
     fit,
     held_out,
 )
 from snn_runtime.calibration import UNCALIBRATED, Calibration
+from snn_runtime.errors import UsageError
+from snn_runtime.graph.reference import Spikes
 from snn_runtime.model import load
 from snn_train import data as data_sets
 from snn_train.data import DataSet
@@ -120,12 +123,18 @@ def test_the_test_pictures_only_measure(digits: DataSet) -> None:
     rng = np.random.default_rng(0)
     weight = rng.normal(0, 1e-3, (192, 10)).astype(np.float32)
 
-    def run(images: npt.NDArray[np.uint8]) -> Logits:
-        return np.asarray(images.reshape(len(images), -1) @ weight, np.float32)
+    class Engine:
+        name = details = "of one layer"
 
-    test = run(in_memory(digits.test_images).numpy())
+        def run(self, images: npt.NDArray[np.uint8]) -> Logits:
+            return np.asarray(images.reshape(len(images), -1) @ weight, np.float32)
+
+        def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
+            return {"pixels": images.transpose(0, 3, 1, 2) > 99}
+
+    test = Engine().run(in_memory(digits.test_images).numpy())
     right = np.eye(10, dtype=np.float32)[digits.test_labels.numpy()]
-    first, second = (calibrate(run, {}, digits, each) for each in (test, right))
+    first, second = (calibrate(Engine(), {}, digits, each) for each in (test, right))
     assert first.calibration == second.calibration != UNCALIBRATED
     assert (first.test_accuracy, second.test_accuracy) == (
         float((test.argmax(1) == digits.test_labels.numpy()).mean()),
@@ -135,7 +144,7 @@ def test_the_test_pictures_only_measure(digits: DataSet) -> None:
 
 @pytest.mark.parametrize(("accuracy", "learnt"), [(0.87, False), (1.0, True)])
 def test_pictures_that_it_learnt_from_are_noticed(accuracy: float, learnt: bool) -> None:
-    found = Confidence(UNCALIBRATED, 5000, "", accuracy, 10_000, 0.86, (0.1, 0.1))
+    found = Confidence(UNCALIBRATED, "", 5000, "", accuracy, 10_000, 0.86, (0.1, 0.1), 0.05)
     assert found.learnt is learnt
 
 
@@ -153,3 +162,53 @@ def test_export_calibrates_the_file(tmp_path: Path) -> None:
     p = model.graph.calibration.probabilities(model.logits(in_memory(test.test_images).numpy()))
     error = calibration_error(p, test.test_labels.numpy())
     assert facts["calibration_error"]["after"] == pytest.approx(error, abs=1e-5)
+
+
+def test_a_file_that_exists_is_calibrated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In its place or beside it, as export does it with the same pictures. No logit moves."""
+    described = replace(networks.experiment(), labels=tuple("0123456789"))
+    networks.save(described, networks.network(described), tmp_path / "t1.pt")
+    plain, whole = tmp_path / "plain.onnx", tmp_path / "whole.onnx"
+    export(tmp_path / "t1.pt", plain)
+    export(tmp_path / "t1.pt", whole, data="digits")
+    before = load(plain, threads=1)
+    command = ["--calibrate", str(plain), "--data", "digits", "--format", "json"]
+    copied = [*command[:2], str(tmp_path / "copy.onnx"), *command[2:]]
+    for line in (copied, command):
+        assert cli.run(cli.parse_args(line)) == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert (load(plain).graph.calibration == UNCALIBRATED) is (line is copied)
+    assert plain.read_bytes() == (tmp_path / "copy.onnx").read_bytes()
+    after, expected = load(plain, threads=1), load(whole, threads=1)
+    assert after.graph.calibration == expected.graph.calibration
+    assert facts["confidence"] == json.loads(expected.graph.provenance)["confidence"]
+    assert (after.golden, facts["digest"]) == (before.golden, after.graph.digest())
+    images = networks.pictures((8, 8))
+    np.testing.assert_array_equal(after.logits(images), before.logits(images))
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (["--calibrate", "m.onnx"], "--calibrate needs pictures"),
+        (["--calibrate", "m.onnx", "--data", "digits", "--int-bits", "4"], "takes a model file"),
+        (["t1.pt"], "MODEL is missing"),
+    ],
+)
+def test_a_calibration_that_lacks_something_is_refused(line: list[str], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        cli.parse_args(line)
+
+
+def test_what_is_usual_is_learnt_from_one_half_and_far_from_the_other() -> None:
+    rng = np.random.default_rng(0)
+    counts = {"a": rng.poisson(9, (4000, 6)).astype(np.int64), "b": np.zeros((4000, 2), np.int64)}
+    known = familiarity(counts)
+    for channel, mean, deviation in zip(counts["a"][::2].T, *known.usual[0][1:], strict=True):
+        assert mean == pytest.approx(channel.mean(), rel=1e-3)
+        assert deviation == pytest.approx(channel.std(), rel=1e-3)
+    assert known.usual[1] == ("b", (0.0, 0.0), (0.5, 0.5))  # neurons that never fire
+    others = known.distances({name: seen[1::2] for name, seen in counts.items()})
+    assert (others <= known.farthest).mean() == pytest.approx(0.95, abs=2e-3)

@@ -87,8 +87,8 @@ def test_huge_logits_do_no_harm() -> None:
 )
 def test_what_makes_no_probabilities_is_refused(record: object, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        Calibration.of(record, 4)
+        Calibration.of(record).check(4, {})
 
 
 def test_a_record_reads_back() -> None:
-    assert Calibration.of(CALIBRATED.record(), 10) == CALIBRATED
+    assert Calibration.of(CALIBRATED.record()) == CALIBRATED

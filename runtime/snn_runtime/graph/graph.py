@@ -54,7 +54,8 @@ class SpikingGraph:
     def __post_init__(self) -> None:
         check_provenance(self.provenance)
         shapes, bounds = check(self.image, self.nodes, self.readout, self.labels)
-        check_calibration(self.calibration, len(self.labels))
+        channels = {node.name: shapes[node.name][0] for node in self.populations}
+        check_calibration(self.calibration, len(self.labels), channels)
         object.__setattr__(self, "shapes", shapes)
         object.__setattr__(self, "bounds", bounds)
 

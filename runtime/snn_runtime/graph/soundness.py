@@ -4,6 +4,7 @@ What a kind of node asks of its own sources and arrays stands with the kind, in 
 """
 
 import math
+from collections.abc import Mapping
 
 from snn_runtime.calibration import Calibration
 from snn_runtime.errors import ModelError
@@ -49,10 +50,10 @@ def check(
     return shapes, bounds
 
 
-def check_calibration(calibration: Calibration, classes: int) -> None:
-    """Raises: ModelError: `bad_graph`: it makes no probabilities of so many classes."""
+def check_calibration(calibration: Calibration, classes: int, channels: Mapping[str, int]) -> None:
+    """Raises: ModelError: `bad_graph`: it is not that of so many classes and channels."""
     try:
-        calibration.check(classes)
+        calibration.check(classes, channels)
     except ValueError as error:
         raise ModelError("bad_graph", f"calibration: {error}") from error
 

@@ -30,12 +30,12 @@ class Moving:
         self._really = really
 
     def __call__(self, source: Source, answer: Answer) -> str:
-        """Return what was done, or would be; nothing, where the answer is unsure.
+        """Return what was done, or would be; nothing, where the answer is doubtful.
 
         Raises:
             ResourceError: `unwritable`: the picture stays where it is.
         """
-        if answer.unsure:
+        if answer.doubtful:
             return ""
         path = Path(source.name)
         folder = Path(self._template.replace(PLACE, answer.label))

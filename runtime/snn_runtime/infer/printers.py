@@ -121,17 +121,18 @@ class TextPrinter(Printer):
     """One line a picture: its name, the label, how sure; alternatives where it is unsure."""
 
     def _put_answer(self, name: str, answer: Answer) -> None:
-        shown = answer.predictions if answer.unsure or self.everything else answer.predictions[:1]
+        shown = answer.predictions if answer.doubtful or self.everything else answer.predictions[:1]
         labels = ", ".join(f"{p.label} {p.probability:.1%}" for p in shown)
-        line = printable(f"{name}: {'unsure: ' if answer.unsure else ''}{labels}")
+        doubts = "unlike anything in training: " * answer.unfamiliar + "unsure: " * answer.unsure
+        line = printable(f"{name}: {doubts}{labels}")
         self.out.write(line.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
 
 
 class LabelPrinter(Printer):
-    """The label alone; an empty line where there is none, or an unsure one."""
+    """The label alone; an empty line where there is none, or a doubtful one."""
 
     def _put_answer(self, name: str, answer: Answer) -> None:
-        label = "" if answer.unsure else printable(answer.label)
+        label = "" if answer.doubtful else printable(answer.label)
         self.out.write(label.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
 
     def _put_failure(self, name: str, error: InputError) -> None:
@@ -164,15 +165,16 @@ class CsvPrinter(Printer):
 
     def __init__(self, program: str, engine: str, *, strict: bool = False) -> None:
         super().__init__(program, engine, strict=strict)
-        self._put([*"path rank label index logit probability unsure error message".split()])
+        doubts = ("unsure", "unfamiliar")
+        self._put([*"path rank label index logit probability".split(), *doubts, "error", "message"])
 
     def _put_answer(self, name: str, answer: Answer) -> None:
-        unsure = str(answer.unsure).lower()
+        doubts = [str(each).lower() for each in (answer.unsure, answer.unfamiliar)]
         for place, p in enumerate(answer.predictions, start=1):
-            self._put([name, place, p.label, p.index, p.logit, p.probability, unsure, "", ""])
+            self._put([name, place, p.label, p.index, p.logit, p.probability, *doubts, "", ""])
 
     def _put_failure(self, name: str, error: InputError) -> None:
-        self._put([name, *[""] * 6, error.code, error.message])
+        self._put([name, *[""] * 7, error.code, error.message])
 
     def _put(self, row: list[object]) -> None:
         text = io.StringIO(newline="")

@@ -155,7 +155,7 @@ def _recognised(model: ModelProto, metadata: Mapping[str, str], tensors: Tensors
         raise ModelError("bad_model", "is not a network of export-snn: its labels or fit are odd")
     if not re.fullmatch("[0-9a-f]{64}", metadata["golden"]):
         raise ModelError("bad_model", "is not a network of export-snn: its golden hash is not one")
-    calibration = _calibration(metadata, len(labels))
+    calibration = _calibration(metadata)
     graph = to_graph(model.graph, tensors, tuple(labels), fit, metadata["provenance"], calibration)
     digest = graph.digest()
     if digest != metadata["digest"]:
@@ -167,12 +167,12 @@ def _recognised(model: ModelProto, metadata: Mapping[str, str], tensors: Tensors
     return ModelFile(graph, digest, metadata["golden"])
 
 
-def _calibration(metadata: Mapping[str, str], classes: int) -> Calibration:
+def _calibration(metadata: Mapping[str, str]) -> Calibration:
     if _CALIBRATION not in metadata:
         return UNCALIBRATED
     record = parse_json(_CALIBRATION, metadata[_CALIBRATION])
     try:
-        return Calibration.of(record, classes)
+        return Calibration.of(record)
     except ValueError as error:
         raise ModelError(
             "bad_model", f"is not a network of export-snn: {_CALIBRATION}: {error}"

@@ -84,10 +84,12 @@ function bar({ label, probability }) {
   return row;
 }
 
+const doubts = ({ unfamiliar, unsure }) => (unfamiliar ? "unlike anything in training, " : "") + (unsure ? "unsure, " : "");
+
 function fill(card, name, answer, seconds) {
   const best = answer.predictions[0];
   card.classList.remove("bad");
-  card.querySelector("h3").textContent = `${name}: ${answer.unsure ? "unsure, " : ""}${best.label}`;
+  card.querySelector("h3").textContent = `${name}: ${doubts(answer)}${best.label}`;
   card.querySelector("ul").replaceChildren(...answer.predictions.map(bar));
   const parts = [`${(1000 * answer.seconds).toFixed(1)} ms in the server`];
   if (seconds) parts.push(`${(1000 * seconds).toFixed(0)} ms in all`);
@@ -154,7 +156,7 @@ async function label(files) {
     try {
       const answer = await predict(file);
       fill(card, file.name, answer, (performance.now() - begun) / 1000);
-      say(`${file.name}: ${answer.predictions[0].label}, ${percent(answer.predictions[0].probability)}`);
+      say(`${file.name}: ${doubts(answer)}${answer.predictions[0].label}, ${percent(answer.predictions[0].probability)}`);
     } catch (error) {
       fail(card, file.name, error);
       say(`${file.name}: ${error.message}`, true);
@@ -206,7 +208,7 @@ async function watch(stream, card) {
       card.querySelector("img").src = frame.toDataURL("image/jpeg", 0.6);
       if (answer.predictions[0].label !== label) {
         label = answer.predictions[0].label;
-        say(`camera: ${label}`); // a screen reader hears changes only
+        say(`camera: ${doubts(answer)}${label}`); // a screen reader hears changes only
       }
     } catch (error) {
       fail(card, "camera", error);

@@ -106,6 +106,7 @@ def test_json(snn_infer: Command, tmp_path: Path) -> None:
             }
         ],
         "unsure": False,
+        "unfamiliar": False,
         "warnings": [],
     }
     assert bad == {

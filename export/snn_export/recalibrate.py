@@ -1,0 +1,63 @@
+"""A model file that exists gets probabilities that mean something, for new photographs."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snn_export.calibration import Confidence, calibrate
+from snn_export.exporting import read_data
+from snn_export.report import confidence_lines
+from snn_export.verify import parts
+from snn_runtime.files import check_target, write_atomic
+from snn_runtime.model import load
+from snn_runtime.model_file import to_bytes
+from snn_train.data import DataSet
+
+
+@dataclass(frozen=True)
+class Recalibrated:
+    """A file that was written, and what its probabilities are worth."""
+
+    path: Path
+    confidence: Confidence
+    facts: dict[str, Any]
+    """What `export-snn --calibrate --format json` prints."""
+
+    def text(self) -> str:
+        """Return what `export-snn --calibrate` prints for people."""
+        lines = confidence_lines(self.facts["confidence"])
+        return "\n".join([f"{self.path}: {self.facts['file_bytes']:,} bytes", *lines])
+
+
+def recalibrate(
+    path: Path, target: Path, data: DataSet | str, *, threads: int | None = None
+) -> Recalibrated:
+    """Fit the calibration of the model file `path` on `data`, and write it to `target`.
+
+    No weight and no golden hash changes: logits stay the bits that they were. The file is written
+    wholly or not at all, so `target` may be `path`.
+
+    Raises:
+        ModelError: `path` is refused.
+        InputError: `bad_data`: other classes or sizes than the network's.
+        ResourceError: The file cannot be written.
+    """
+    check_target(target)
+    model = load(path, threads=threads)
+    graph, provenance = model.graph, json.loads(model.graph.provenance)
+    pictures = read_data(data, graph) if isinstance(data, str) else data
+    test = pictures.test_images
+    logits = np.concatenate([model.backend.run(test[part].numpy()) for part in parts(test)])
+    confidence = calibrate(model.backend, provenance, pictures, logits)
+    provenance["confidence"] = confidence.facts()
+    graph = replace(graph, calibration=confidence.calibration, provenance=json.dumps(provenance))
+    write_atomic(target, to_bytes(graph, golden=model.golden))
+    facts = {
+        "file_bytes": target.stat().st_size,
+        "digest": graph.digest(),
+        "confidence": provenance["confidence"],
+    }
+    return Recalibrated(target, confidence, facts)
