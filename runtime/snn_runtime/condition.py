@@ -22,7 +22,7 @@ class Condition:
 
     label: str
     least: float | None = None
-    """None asks only that the answer is not unsure. Pictures unlike anything in training never do."""
+    """None asks only that the answer is not unsure. No picture unlike anything in training does."""
 
     def check(self, labels: Sequence[str]) -> None:
         """Raises: UsageError: `bad_flag`: a model has no such label."""
