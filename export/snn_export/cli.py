@@ -44,15 +44,11 @@ EXAMPLES = """examples:
 
 RULES = (
     Rule(
-        ("weights", "int_bits", "dense", *FOREIGN, "labels"),
+        ("weights", "int_bits", "dense", "triton", *FOREIGN, "labels"),
         lambda args: not args.calibrate,
         "is for checkpoints, and --calibrate takes a model file",
     ),
-    Rule(
-        ("calibrate",),
-        lambda args: args.data is not None,
-        "needs pictures: name them with --data",
-    ),
+    Rule(("calibrate",), lambda args: args.data, "needs pictures: name them with --data"),
     Rule(
         ("weights", "int_bits", *FOREIGN),
         lambda args: not args.dense,
@@ -118,6 +114,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Export as asked; returns an exit code."""
+    if args.calibrate:
+        return _run_calibrate(args)
     if args.model is None:
         return _say(args, {}, _placed(args, args.checkpoint))
     # Here, so that --help and a mistyped flag neither wait for torch nor need it.
@@ -127,8 +125,6 @@ def run(args: argparse.Namespace) -> int:
     from snn_runtime.files import check_target
     from snn_train.threads import compute_with
 
-    if args.calibrate:
-        return _run_calibrate(args)
     check_target(args.model)
     compute_with(args.threads)
     if args.dense:
@@ -193,8 +189,7 @@ def _run_calibrate(args: argparse.Namespace) -> int:
     data = read_data(args.data, read_model_file(args.checkpoint).graph, _shown)
     target = args.model or args.checkpoint
     done = recalibrate(args.checkpoint, target, data, threads=args.threads)
-    print(json.dumps(done.facts) if args.format == "json" else done.text())
-    return 0
+    return _say(args, done.facts, None, done.text())
 
 
 def _run_dense(args: argparse.Namespace) -> int:
