@@ -6,6 +6,7 @@ Starts a server, finds its capacity C with 32 clients that each wait for their a
 0.5, 0.8, 1, 2 and 10 C as a Poisson process. Latency counts from the moment that a request was due.
 Every answer is compared with the answer alone. Beside it, 1,000 connections that say nothing.
 
+With `--slow` 120 clients send a byte a second of a head, 120 of a body, while C/2 is offered.
 With `--pairs N` only twice the capacity is measured, N times, each between two measures of C: on a
 machine whose speed changes, the ratio says more than each alone.
 """
@@ -159,6 +160,9 @@ async def measure(port: int, process: int, args: argparse.Namespace) -> None:
         print(f"part of the capacity: {', '.join(f'{part:.2f}' for part in sorted(parts))}")
         return
     capacity = await closed(client, args.seconds)
+    if args.slow:
+        await slow(client, port, capacity / 2)
+        return
     print(f"capacity: {capacity:.0f} a second; {resident(process):.0f} MB\n{HEAD}")
     for factor in (0.5, 0.8, 1, 2, 10):
         seconds = SHORT if factor == 10 else args.seconds
@@ -168,6 +172,35 @@ async def measure(port: int, process: int, args: argparse.Namespace) -> None:
 
     print(f"with 1,000 idle connections: {await idle(port, 1000)}")
     print(f"{resident(process):.0f} MB at the end")
+
+
+async def trickled(port: int, begin: bytes) -> float:
+    """Send a byte a second, and return after how many seconds the server ends it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    begun = time.perf_counter()
+    writer.write(begin)
+    ended = asyncio.create_task(reader.read())
+    while not ended.done():
+        writer.write(b"x")
+        await asyncio.wait([ended], timeout=1)
+    writer.close()
+    return time.perf_counter() - begun
+
+
+async def slow(client: Client, port: int, rate: float) -> None:
+    """Print what slow clients cost others, and when they are ended."""
+    print(HEAD)
+    print((await opened(client, rate, 12)).row("0.5 C", 12), flush=True)
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
+    kinds = {"heads": head + b"X: ", "bodies": head + b"Content-Length: 100000\r\n\r\n"}
+    tasks = {
+        kind: [asyncio.create_task(trickled(port, begin)) for _ in range(120)]
+        for kind, begin in kinds.items()
+    }
+    print((await opened(client, rate, 12)).row("with slow clients", 12), flush=True)
+    for kind, each in tasks.items():
+        ends = sorted(await asyncio.gather(*each))
+        print(f"{kind} ended after {ends[0]:.1f} to {ends[-1]:.1f} s")
 
 
 async def twice(client: Client, seconds: float) -> float:
@@ -201,6 +234,7 @@ def main() -> None:
     parser.add_argument("--cores", default="0", help="of the server, as for taskset")
     parser.add_argument("--clients", default="0", help="of the generator")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each stretch")
+    parser.add_argument("--slow", action="store_true", help="only slow clients")
     parser.add_argument("--pairs", type=int, default=0, help="only 2 C, so many times")
     args = parser.parse_args()
     words = ["taskset", "-c", args.cores, sys.executable, "-c", MAIN, "--port", "0"]
