@@ -16,7 +16,7 @@ OF_FRAMES = {"fps", "every", *OF_CAMERAS}
 OF_PICTURES = {
     *OF_FRAMES,
     *("top_k", "format", "strict", "follow", "max_pixels", "max_bytes", "shard", "resume", "yes"),
-    *("only_label", "threshold", "crop", "annotate", "move_to", *OF_POSTS),
+    *("only_label", "threshold", "crop", "annotate", "explain", "move_to", *OF_POSTS),
 }
 OF_A_MODEL = {"model", "backend", "device", "precision", "threads"}
 OF_TRITON = {"triton_name", "triton_device", "triton_batch"}
@@ -39,16 +39,20 @@ MODES: list[tuple[str, set[str]]] = [
         {*OF_THE_FILE, "resume", "ann", "learning_rate", "optimiser"},
     ),
     ("train-snn --resume begun", {*OF_A_BEGINNING}),
-    ("export-snn t1.pt m.onnx", {*OF_TRITON}),
-    ("export-snn t1.pt m.onnx --weights float32", {"int_bits", "dense", *OF_TRITON}),
-    ("export-snn t1.pt m.onnx --triton r", {"dense"}),
+    ("export-snn t1.pt m.onnx", {"calibrate", *OF_TRITON}),
+    ("export-snn t1.pt m.onnx --weights float32", {"calibrate", "int_bits", "dense", *OF_TRITON}),
+    ("export-snn t1.pt m.onnx --triton r", {"calibrate", "dense"}),
     (
         "export-snn m.onnx --triton r",
-        {"data", "dense", "int_bits", "labels", "threads", "weights", *FOREIGN},
+        {"calibrate", "data", "dense", "int_bits", "labels", "threads", "weights", *FOREIGN},
     ),
     (
         "export-snn --dense ann.pt m.onnx",
-        {"weights", "int_bits", "triton", *FOREIGN, *OF_TRITON},
+        {"calibrate", "weights", "int_bits", "triton", *FOREIGN, *OF_TRITON},
+    ),
+    (
+        "export-snn --calibrate m.onnx --data digits",
+        {"weights", "int_bits", "dense", "labels", "triton", *FOREIGN, *OF_TRITON},
     ),
     ("snn-infer a.jpg", {"follow", "yes", "post", "watch", *OF_FRAMES}),
     ("snn-infer .", {"annotate", "yes", "post", "watch", *OF_FRAMES}),

@@ -97,6 +97,7 @@ NAMED: dict[str, dict[str, str]] = {
         "watch": "test_there_must_be_a_folder",
         "fps": "test_pictures_a_second",
         "every": "test_some_frames",
+        "explain": "test_a_page_for_each_picture",
         "annotate": "test_pictures_are_written_with_their_labels",
         "camera_timeout": "test_a_frozen_camera_never_answers_twice",
         "camera_retries": "test_a_host_that_is_dead_is_tried_and_given_up",

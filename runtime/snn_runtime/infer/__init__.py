@@ -14,6 +14,8 @@ moving      pictures into folders of their labels
 running     a command for pictures of a label
 annotating  pictures and films with their labels
 drawing     a label on a picture
+explaining  why a picture got its label: occlusion
+sheet       the page that shows it
 values      what flags may say, and where they act
 progress    how far the work is
 """

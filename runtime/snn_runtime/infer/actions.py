@@ -9,6 +9,7 @@ from typing import TypeAlias
 from snn_runtime.answer import Answer
 from snn_runtime.image import Limits
 from snn_runtime.infer.sources import Source
+from snn_runtime.model import Model
 from snn_runtime.video.names import is_film
 
 Action: TypeAlias = Callable[[Source, Answer], str]
@@ -16,7 +17,7 @@ Action: TypeAlias = Callable[[Source, Answer], str]
 
 
 def actions(
-    args: argparse.Namespace, labels: tuple[str, ...], limits: Limits, stack: ExitStack
+    args: argparse.Namespace, model: Model, limits: Limits, stack: ExitStack
 ) -> Iterator[Action]:
     """Yield what the command line asks for, in this order; `stack` ends it."""
     if args.annotate is not None:
@@ -29,13 +30,17 @@ def actions(
             yield film
         else:
             yield Pictures(path, limits, args.crop)
+    if args.explain is not None:
+        from snn_runtime.infer.explaining import Explaining
+
+        yield Explaining(args.explain, model, limits, args.crop)
     if args.move_to is not None:
         from snn_runtime.infer.moving import Moving
 
-        yield Moving(args.move_to, labels, really=args.yes)
+        yield Moving(args.move_to, model.labels, really=args.yes)
     if args.on_label is None:
         return
-    args.on_label.check(labels)
+    args.on_label.check(model.labels)
     if args.post is None:
         from snn_runtime.infer.running import Running
 

@@ -205,6 +205,12 @@ def _add_outputs(parser: Parser) -> None:
         help="look only at this part of each picture: left, top, width and height in pixels",
     )
     add(
+        "--explain",
+        type=Path,
+        metavar="DIR",
+        help="write a PNG for each picture: spikes, firing rates, and what the label leaned on",
+    )
+    add(
         "--annotate",
         type=values.annotated,
         metavar="DIR|FILE.mp4",

@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
             printer.out, printer.labelled = results.file, results.labelled
         printer.self_tested = model.self_tested or args.self_test
         asked = list[Action]()
-        if {"annotate", "move_to", "on_label"} & args.given.keys():
-            asked += actions(args, model.labels, _limits(args), stack)
+        if {"annotate", "explain", "move_to", "on_label"} & args.given.keys():
+            asked += actions(args, model, _limits(args), stack)
         with _Threads(1) as worker:
             # Signals are seen by the main thread alone, between two calls of C: so it only waits,
             # and looks again and again for one that came just before a wait began.

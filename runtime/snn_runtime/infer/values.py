@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   find photos -newer stamp -print0 | snn-infer --files-from -
   snn-infer --resume answers.jsonl photos/                         goes on where it stopped
   snn-infer --watch inbox --resume answers.jsonl                   what arrives, until Ctrl-C
+  snn-infer --explain why photos/         a PNG each: spikes, firing rates, what the label leaned on
   snn-infer --annotate shown photos/      pictures with their labels drawn on; shown.mp4 of a film
   snn-infer --move-to 'sorted/{label}' photos/            where each would go; --yes moves it
   snn-infer --on-label 'cat>0.8' photos/ -- notify-send 'a cat' {path}
@@ -36,7 +37,7 @@ files with another suffix than a picture's, what systems leave behind, and links
 OF_PICTURES = (
     *("follow", "shard", "resume", "top_k", "format", "strict", "only_label", "threshold"),
     *("every", "fps", "camera_timeout", "camera_retries", "crop", "annotate", "move_to", "yes"),
-    *("on_label", "post"),
+    *("explain", "on_label", "post"),
     *("max_pixels", "max_bytes"),
 )
 RULES = (
