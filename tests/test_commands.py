@@ -143,7 +143,7 @@ def test_a_fresh_home_stays_empty(tmp_path: Path) -> None:
         ("train-snn", [*TINY, "--out", "run"]),
         ("export-snn", ["run/t1.pt", "model.onnx"]),
         ("snn-infer", ["--model", "model.onnx", PHOTO]),
-        ("snn-bench", [*QUICK, *sweep, "--against", "dnn"]),
+        ("snn-bench", [*QUICK, *sweep, "--against", "dnn", "--no-memory"]),
         ("snn-doctor", ["--model", "model.onnx"]),
     ):
         done = run(command, *arguments, env=env, cwd=place)

@@ -20,7 +20,7 @@ from snn_bench.contenders import Contender, batches, cyclic
 from snn_bench.dense_engines import fastest
 from snn_bench.results import Peak
 from snn_bench.timing import Protocol, race, ratio, summarise
-from snn_bench.twin import twin_input
+from snn_bench.twin import relu_twin, twin_input
 from snn_bench.worker import Task
 from snn_runtime import model_file as onnx_file
 from snn_runtime.errors import DeviceError, ModelError, ResourceError
@@ -183,9 +183,12 @@ def test_without_the_engine_there_is_no_bandwidth(
     assert hardware.peak().instructions.startswith("not measured: ")
 
 
-def test_a_child_measures_memory_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("contender", [ORT, Contender("dnn", "onnxruntime", "fp32")])
+def test_a_child_measures_memory_of_its_own(tmp_path: Path, contender: Contender) -> None:
     ballast = np.ones(2**26)  # half a gigabyte of ours, which must not be charged to the child
-    order = task(tmp_path, ORT)
+    order = task(tmp_path, contender)
+    if contender.kind == "dnn":
+        (tmp_path / "model.onnx").write_bytes(relu_twin(example()).SerializeToString())
     found = children.run_child(Task(**{**vars(order), "footprint": True}))
     assert 2e7 < found["peak_bytes"] < ballast.nbytes
     assert found["load_seconds"] > 0
