@@ -158,3 +158,38 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused(
     codes, _, said = forked(trainers, 2, "snn_train.cli", *flags)
     assert all(codes)
     assert "--batch-size 63: 2 processes cannot share it evenly [bad_flag]" in said
+
+
+def test_a_process_that_is_killed_costs_no_epoch(trainers: "Trainers", tmp_path: Path) -> None:
+    """torchrun starts both again, with the same command; the run goes on, to the bits of one that
+    nobody disturbed."""
+    flags = (*TINY, "--epochs", "9,1", "--threads", "1", "--out")
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = subprocess.Popen(
+        [*TORCHRUN, "--max-restarts", "1", sys.executable, "-c", TRAIN, *flags, killed],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    deadline = time.monotonic() + 200
+    while checkpoint_epochs(killed) < 1:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(workers[-1]), signal.SIGKILL)
+    lost = checkpoint_epochs(killed)
+    _, said = process.communicate(timeout=400)
+    assert process.returncode == 0 and lost < 10  # it was killed in the middle
+    assert "another process of this run ended" in said and "[peer_lost]" in said
+    codes, _, said = forked(trainers, 2, "snn_train.cli", *flags, whole)
+    assert not any(codes), said
+    found, expected = (
+        [json.loads(line) for line in (each / "metrics.jsonl").read_text().splitlines()]
+        for each in (killed, whole)
+    )
+    kept = ("stage", "epoch", "loss", "training", "validation")
+    assert [[each[name] for name in kept] for each in found] == [
+        [each[name] for name in kept] for each in expected
+    ]
+    assert_same(*(checkpoint.load(each / "t1.pt")["network"] for each in (killed, whole)))

@@ -2,9 +2,11 @@
 
 import argparse
 import io
+import os
 import shlex
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snn_runtime.command import run_command
@@ -27,10 +29,8 @@ def run(args: argparse.Namespace) -> int:
 
     terminal = report.JsonLines() if args.format == "json" else report.Terminal()
     try:
-        if args.resume:
-            run = api.resume(
-                args.resume, machine=machine(args), progress=terminal, **remedies(args)
-            )
+        if directory := args.resume or begun_before(args):
+            run = api.resume(directory, machine=machine(args), progress=terminal, **remedies(args))
         else:
             run = api.train(
                 args.data,
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
                 fit=args.fit,
                 machine=machine(args),
                 progress=terminal,
-                command=shlex.join([PROGRAM, *sys.argv[1:]]),
+                command=command_line(),
                 **changes(args),
             )
     except Stopped:
@@ -61,6 +61,24 @@ def main() -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # an arrow must not end a run in a C locale
         sys.stdout.reconfigure(errors="backslashreplace")
     return run_command(PROGRAM, lambda: run(parse_args(None)))
+
+
+def begun_before(args: argparse.Namespace) -> str | None:
+    """The folder of a run that torchrun starts again, because one of its processes died: what
+    `--out` names, if this same command began a run there."""
+    if args.out is None or not int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")):
+        return None
+    from snn_train import checkpoint
+    from snn_train.folder import LATEST, PREVIOUS
+
+    saved = next((f for n in (LATEST, PREVIOUS) if (f := Path(args.out) / n).is_file()), None)
+    same = saved is not None and checkpoint.load(saved).get("command") == command_line()
+    return args.out if same else None
+
+
+def command_line() -> str:
+    """The command as it was given, for a run to remember."""
+    return shlex.join([PROGRAM, *sys.argv[1:]])
 
 
 def changes(args: argparse.Namespace) -> dict[str, Any]:

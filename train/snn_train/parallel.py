@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from snn_runtime.errors import DeviceError, UsageError
+from snn_runtime.errors import DeviceError, ResourceError, SnnError, UsageError
 from snn_train.threads import compute_with
 
 
@@ -93,11 +93,24 @@ def distribute(model: nn.Module, team: Team, unused_parameters: bool) -> nn.Modu
 
 @contextmanager
 def joined(machine: Machine) -> Iterator[tuple[Team, torch.device]]:
-    """This process's team and device, with so many threads. Raises: as `join`."""
+    """This process's team and device, with so many threads.
+
+    Raises:
+        ResourceError: `peer_lost`: another process of the team ended.
+        SnnError: as `join`.
+    """
     team, device = join(machine.device)
     try:
         compute_with(machine.threads)
         yield team, device
+    except RuntimeError as error:  # gloo and NCCL have no class of their own in every version
+        if team.size == 1 or isinstance(error, SnnError) or " by peer" not in str(error):
+            raise
+        raise ResourceError(
+            "peer_lost",
+            "another process of this run ended, and says why; go on with --resume, or let torchrun "
+            "do it (--max-restarts)",
+        ) from error
     finally:
         leave(team)
 
