@@ -84,6 +84,12 @@ class Running:
             assert line, f"the server ended without {words!r}: {self.said}"
             self.said.append(line)
 
+    def rest(self) -> list[str]:
+        """All lines of a server that has ended."""
+        assert self.process.stderr is not None
+        self.said += self.process.stderr
+        return self.said
+
     def decoders(self) -> list[int]:
         """Process ids of the children."""
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
@@ -97,9 +103,11 @@ class Running:
 
 @contextmanager
 def running(*arguments: object, **limits: float) -> Iterator[Running]:
-    """Run `snn-serve` with these limits on a free port until the block ends."""
+    """Run `snn-serve` with these limits on a free port until the block ends, with one decoder."""
     words = [sys.executable, "-c", MAIN, "--port", "0", "--threads", "1", *map(str, arguments)]
-    chosen = [f"{name}={value}" for name, value in {"grace_seconds": 0, **limits}.items()]
+    chosen = [
+        f"{name}={value}" for name, value in {"grace_seconds": 0, "decoders": 1, **limits}.items()
+    ]
     process = subprocess.Popen(
         [*words, "--limit", *chosen],
         stderr=subprocess.PIPE,

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -84,21 +85,27 @@ def test_what_is_no_http_gets_no_5xx(server: Running, sent: bytes) -> None:
     assert server.ask("/v2/health/live")[0] == 200
 
 
-def test_the_longest_idle_connections_make_room() -> None:
-    with running(connections=8) as server:
-        server.process.send_signal(signal.SIGSTOP)
-        idle = [server.socket() for _ in range(30)]
-        server.process.send_signal(signal.SIGCONT)  # which finds all of them at once
-        assert server.ask("/v2/health/live")[0] == 200
-        assert [everything(connection) for connection in idle[:23]] == [b""] * 23
-        idle[-1].sendall(PROBE)
-        assert idle[-1].recv(100).startswith(b"HTTP/1.1 200 ")
-        for connection in idle:
-            connection.close()
+@pytest.fixture(scope="module")
+def small() -> Iterator[Running]:
+    """A server of few connections, and a decoder of little memory and time."""
+    with running(connections=8, decode_seconds=2, decode_memory=2**24) as started:
+        yield started
+
+
+def test_the_longest_idle_connections_make_room(small: Running) -> None:
+    small.process.send_signal(signal.SIGSTOP)
+    idle = [small.socket() for _ in range(30)]
+    small.process.send_signal(signal.SIGCONT)  # which finds all of them at once
+    assert small.ask("/v2/health/live")[0] == 200
+    assert [everything(connection) for connection in idle[:23]] == [b""] * 23
+    idle[-1].sendall(PROBE)
+    assert idle[-1].recv(100).startswith(b"HTTP/1.1 200 ")
+    for connection in idle:
+        connection.close()
 
 
 def test_overload_is_refused_and_what_was_accepted_is_answered() -> None:
-    with running(queue=4, batch=2, decoders=1, decode_seconds=60, answer_seconds=60) as server:
+    with running(queue=4, batch=2, decode_seconds=60, answer_seconds=60) as server:
         children = stopped(server)
         picture = CAT.read_bytes()
         with ThreadPoolExecutor(4) as pool:
@@ -140,7 +147,7 @@ def test_bodies_hold_no_more_memory_than_allowed() -> None:
 
 
 def test_a_deadline_passes_and_the_server_goes_on() -> None:
-    with running(answer_seconds=0.3, decode_seconds=60, decoders=1) as server:
+    with running(answer_seconds=0.3, decode_seconds=60) as server:
         stopped(server)
         status, _, text = server.ask("/predict", CAT.read_bytes())
         assert status == 504 and json.loads(text)["code"] == "deadline"
@@ -148,24 +155,22 @@ def test_a_deadline_passes_and_the_server_goes_on() -> None:
         assert server.metric('snn_waiting{model="default"}') == 0
 
 
-def test_decoders_may_die() -> None:
+def test_decoders_may_die(small: Running) -> None:
     picture = CAT.read_bytes()
-    with running(decode_seconds=2, decoders=1) as server:
-        (child,) = stopped(server)
-        assert server.json("/predict", picture)["code"] == "slow_picture"  # and it is replaced
-        assert server.metric("snn_decoders_lost_total") == 1
-        assert server.ask("/predict", picture)[0] == 200  # which starts another
-        (child,) = server.decoders()
-        os.kill(child, signal.SIGKILL)
-        assert server.ask("/predict", picture)[0] == 200
+    stopped(small)
+    assert small.json("/predict", picture)["code"] == "slow_picture"  # and it is replaced
+    assert small.metric("snn_decoders_lost_total") == 1
+    assert small.ask("/predict", picture)[0] == 200  # which starts another
+    (child,) = small.decoders()
+    os.kill(child, signal.SIGKILL)
+    assert small.ask("/predict", picture)[0] == 200
 
 
-def test_a_decoder_has_little_memory() -> None:
+def test_a_decoder_has_little_memory(small: Running) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (4000, 4000)).save(buffer, "PNG")
-    with running(decode_memory=2**24) as server:
-        assert server.json("/predict", buffer.getvalue())["code"] == "too_many_pixels"
-        assert server.ask("/predict", CAT.read_bytes())[0] == 200
+    assert small.json("/predict", buffer.getvalue())["code"] == "too_many_pixels"
+    assert small.ask("/predict", CAT.read_bytes())[0] == 200
 
 
 def test_batched_answers_are_single_answers() -> None:
