@@ -204,12 +204,8 @@ def _add_outputs(parser: Parser) -> None:
         metavar="X,Y,W,H",
         help="look only at this part of each picture: left, top, width and height in pixels",
     )
-    add(
-        "--explain",
-        type=Path,
-        metavar="DIR",
-        help="write a PNG for each picture: spikes, firing rates, and what the label leaned on",
-    )
+    explain = "write a PNG for each picture: spikes, firing rates, and what the label leaned on"
+    add("--explain", type=Path, metavar="DIR", help=explain)
     add(
         "--annotate",
         type=values.annotated,

@@ -69,9 +69,15 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _text(
-    pen: ImageDraw.ImageDraw, x: float, y: float, text: str, size: int = 15,
-    fill: tuple[int, int, int] = INK, room: float = WIDTH,
-) -> None:  # fmt: skip
+    pen: ImageDraw.ImageDraw,
+    x: float,
+    y: float,
+    text: str,
+    size: int = 15,
+    fill: tuple[int, int, int] = INK,
+    *,
+    room: float = WIDTH,
+) -> None:
     """One line, cut where there is no room for more."""
     font, text = _font(size), printable(text)
     while pen.textlength(text, font) > room and len(text) > 1:
@@ -83,8 +89,8 @@ def _head(pen: ImageDraw.ImageDraw, explained: Explained) -> None:
     answer = explained.answer
     doubts = ", unlike anything in training" * answer.unfamiliar + ", unsure" * answer.unsure
     title = f"{answer.label} {answer.probability:.1%}{doubts}"
-    _text(pen, MARGIN, 10, title, 24, AGAINST if answer.doubtful else INK, WIDTH - 2 * MARGIN)
-    _text(pen, MARGIN, 40, explained.name, 14, FAINT, WIDTH - 2 * MARGIN)
+    _text(pen, MARGIN, 10, title, 24, AGAINST if answer.doubtful else INK, room=WIDTH - 2 * MARGIN)
+    _text(pen, MARGIN, 40, explained.name, 14, FAINT, room=WIDTH - 2 * MARGIN)
 
 
 def _fitted(image: Image.Image, side: int) -> Image.Image:
@@ -171,4 +177,4 @@ def _maps(
         below = y + 32 + image.height
         _text(pen, left, below, f"{name}  {shape}", 14, room=MAP + 30)
         says = f"black: {most:.0%} of the channels" if most else "no neuron fired"
-        _text(pen, left, below + 18, says, 13, FAINT, MAP + 30)
+        _text(pen, left, below + 18, says, 13, FAINT, room=MAP + 30)
