@@ -23,7 +23,7 @@ from snn_train.experiment import Experiment
 from snn_train.folder import DAMAGED, LATEST, PREVIOUS, set_aside
 from snn_train.network import SpikingNetwork
 from snn_train.optimiser import load_state, make_optimiser
-from snn_train.parallel import ALONE, Team
+from snn_train.parallel import ALONE, Team, seed_devices
 from snn_train.recipe import Recipe
 from snn_train.records import EpochRecord, StageOutcome
 from snn_train.spike_budget import SpikeBudget
@@ -147,11 +147,7 @@ class Run:
 
     def seed_dropout(self) -> None:
         purpose = f"dropout{self.team.rank or ''}"
-        seed = self._seed(purpose, self.position.epoch, self.position.step)
-        # torch.manual_seed, at every step, would also write down the stack for GPUs not in use.
-        torch.default_generator.manual_seed(seed)
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            torch.cuda.manual_seed_all(seed)
+        seed_devices(self._seed(purpose, self.position.epoch, self.position.step))
 
     def begin_average(self) -> None:
         """Let the average start from what the network is now."""
