@@ -141,14 +141,6 @@ def join(name: str) -> tuple[Team, torch.device]:
     return Team(dist.get_rank(), dist.get_world_size()), device
 
 
-def seed_devices(seed: int) -> None:
-    """Seed the generators that layers draw from. torch.manual_seed, at every step, would also write
-    down the stack for GPUs that are not in use."""
-    torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.manual_seed_all(seed)
-
-
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -23,7 +23,7 @@ from snn_train.experiment import Experiment
 from snn_train.folder import DAMAGED, LATEST, PREVIOUS, set_aside
 from snn_train.network import SpikingNetwork
 from snn_train.optimiser import load_state, make_optimiser
-from snn_train.parallel import ALONE, Team, seed_devices
+from snn_train.parallel import ALONE, Team
 from snn_train.recipe import Recipe
 from snn_train.records import EpochRecord, StageOutcome
 from snn_train.spike_budget import SpikeBudget
@@ -145,9 +145,9 @@ class Run:
         """A generator that depends on the place in the run alone."""
         return torch.Generator().manual_seed(self._seed(purpose, self.position.epoch, step))
 
-    def seed_dropout(self) -> None:
+    def dropout_seed(self) -> int:
         purpose = f"dropout{self.team.rank or ''}"
-        seed_devices(self._seed(purpose, self.position.epoch, self.position.step))
+        return self._seed(purpose, self.position.epoch, self.position.step)
 
     def begin_average(self) -> None:
         """Let the average start from what the network is now."""

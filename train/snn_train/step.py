@@ -60,7 +60,7 @@ def step(
     for group in optimiser.param_groups:
         group["lr"] = rate * group["lr_factor"]
     optimiser.zero_grad(set_to_none=True)
-    run.seed_dropout()
+    seed_devices(run.dropout_seed())
     with _watching_memory():
         for part in parts(size, run.micro_batch or size):
             images, labels = batch.images[part], batch.labels[part]
@@ -81,6 +81,14 @@ def step(
     if run.average is not None and recipe.ema is not None:
         average.follow(run.average, network, recipe.ema, done)
     return measured
+
+
+def seed_devices(seed: int) -> None:
+    """Seed the generators that layers draw from. torch.manual_seed, at every step, would also write
+    down the stack for GPUs that are not in use."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed_all(seed)
 
 
 def forward(model: nn.Module, images: Tensor, recipe: Recipe) -> Tensor:
