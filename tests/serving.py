@@ -91,9 +91,14 @@ class Running:
         return self.said
 
     def decoders(self) -> list[int]:
-        """Process ids of the children."""
+        """Process ids of the children that the main thread started."""
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(child) for child in listed.split()]
+
+    def children(self) -> set[str]:
+        """Process ids of all."""
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return {child for thread in threads for child in thread.read_text().split()}
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""

@@ -134,10 +134,12 @@ def test_a_camera_by_rtsp(model: Path) -> None:
             time.sleep(0.04)
 
     with showing(show) as camera, running("--model", model, "--camera", camera.url) as server:
+        before = server.children()
         with listening(server) as one:
             fields = next(events(one))[1]
+            assert len(server.children() - before) == 1
         assert fields["predictions"][0]["label"] == "green"
-        until(lambda: len(server.decoders()) == 2)  # the reading process is gone
+        until(lambda: server.children() == before)  # the reading process is gone
 
 
 def test_who_may_listen(model: Path, server: Running, tmp_path: Path) -> None:
