@@ -15,6 +15,8 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
+from snn_runtime.image.network import opener
+
 Outcome: TypeAlias = Literal["posted", "failed", "dropped"]
 TIMEOUT = 5.0
 """Seconds that a receiver may be silent."""
@@ -41,7 +43,7 @@ class Webhook:
         self._lost, self._losing = 0, threading.Lock()
         self._silent = False
         """Whether a failure has been told, and nothing has succeeded since."""
-        self._opener = _opener()
+        self._opener = opener(_Stays())
         self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
         self._thread.start()
 
@@ -100,18 +102,3 @@ class _Stays(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.UnknownHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        _Stays(),
-    ):
-        opener.add_handler(handler)
-    return opener

@@ -99,14 +99,23 @@ def _opened(url: str, timeout: float) -> http.client.HTTPResponse:
 
 
 def _opener(url: str) -> urllib.request.OpenerDirector:
-    """Return what opens http and https, and nothing else, with the user of an address."""
+    """Return what follows redirections, and says the user of an address."""
     known = urllib.request.HTTPPasswordMgrWithDefaultRealm()
     parts = urlsplit(url)
     if parts.username is not None:
         known.add_password(
             None, public(url), unquote(parts.username), unquote(parts.password or "")
         )
-    opener = urllib.request.OpenerDirector()
+    return opener(
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPDigestAuthHandler(known),
+        urllib.request.HTTPBasicAuthHandler(known),
+    )
+
+
+def opener(*handlers: urllib.request.BaseHandler) -> urllib.request.OpenerDirector:
+    """Return what opens http and https, and nothing else, with these handlers besides."""
+    director = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
         urllib.request.UnknownHandler(),
@@ -114,12 +123,10 @@ def _opener(url: str) -> urllib.request.OpenerDirector:
         urllib.request.HTTPSHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
-        urllib.request.HTTPRedirectHandler(),
-        urllib.request.HTTPDigestAuthHandler(known),
-        urllib.request.HTTPBasicAuthHandler(known),
+        *handlers,
     ):
-        opener.add_handler(handler)
-    return opener
+        director.add_handler(handler)
+    return director
 
 
 def _lost(error: OSError | http.client.HTTPException) -> BusyError:
