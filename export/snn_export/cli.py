@@ -202,8 +202,7 @@ def _run_dense(args: argparse.Namespace) -> int:
     labels = renamed(args.labels, network.labels) if args.labels else None
     data = read_data(args.data or network.experiment.data, network, _shown)
     exported = export_dense(network, args.model, data, labels=labels, threads=args.threads)
-    print(json.dumps(exported.facts) if args.format == "json" else exported.text())
-    return 0
+    return _say(args, exported.facts, None, exported.text())
 
 
 def read_network(args: argparse.Namespace) -> "Origin":

@@ -107,10 +107,11 @@ class Pretrained:
         """
         check_size(data, self.experiment.size, self.path)
         same = data.labels == self.experiment.labels
+        changes = {"precision": fast, **changes}
         if same and int_bits:
-            recipe = self._in_integers(int_bits, epochs, {"precision": fast, **changes})
+            recipe = self._in_integers(int_bits, epochs, changes)
         else:
-            recipe = self._fine_tuned(data, int_bits, epochs, {"precision": fast, **changes})
+            recipe = self._fine_tuned(data, int_bits, epochs, changes)
         check_augmentation(recipe.augmentation, self.experiment.size, data.on_disk)
         return replace(
             self.experiment,
