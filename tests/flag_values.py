@@ -48,7 +48,7 @@ VALUES = {
         "model": "m.onnx", "models": "folder", "backend": "onnxruntime", "device": "cuda:1",
         "precision": "fp16", "threads": "3", "host": "::1", "port": "9", "token_file": "token",
         "tls_cert": "cert.pem", "tls_key": "key.pem", "plain_http": "", "limit": "queue=99",
-        "trusted_proxy": "10.0.0.1", "camera": "camera:0",
+        "trusted_proxy": "10.0.0.1", "allowed_host": "board.example", "camera": "camera:0",
         "on_label": "cat", "post": "http://127.0.0.1:9/",
         "check": "", "probe": "",
     },

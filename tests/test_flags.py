@@ -113,6 +113,7 @@ MODES: list[tuple[str, set[str]]] = [
             "tls_key",
             "plain_http",
             "trusted_proxy",
+            "allowed_host",
             "camera",
             "limit",
             "check",

@@ -103,7 +103,10 @@ NAMED: dict[str, dict[str, str]] = {
         "camera_retries": "test_a_host_that_is_dead_is_tried_and_given_up",
     },
     "snn-doctor": {},
-    "snn-serve": {"camera": "test_answers_to_a_camera"},
+    "snn-serve": {
+        "camera": "test_answers_to_a_camera",
+        "allowed_host": "test_names_of_a_proxy",
+    },
     "train-snn": {
         **dict.fromkeys(VALUES["train-snn"], "test_a_flag_ends_up_in_the_checkpoint"),
         "data": "test_pictures_are_fitted_as_asked",

@@ -3,6 +3,7 @@
 import argparse
 import ipaddress
 import json
+import re
 import ssl
 import urllib.error
 import urllib.request
@@ -22,6 +23,7 @@ EXAMPLES = """examples:
   snn-serve --models models/              every models/NAME.onnx under its name
   snn-serve --host 0.0.0.0 --token-file token --tls-cert cert.pem --tls-key key.pem
   snn-serve --camera camera:0             answers to a camera at /stream, and on the page
+  snn-serve --allowed-host board.example  behind a proxy of that name on this machine
   snn-serve --limit queue=16 body_seconds=5
   snn-serve --on-label 'cat>0.8' --post https://example.org/cats
   snn-serve --check --models models/      would it start? load and prove all models, then end
@@ -51,7 +53,8 @@ RULES = (
     ),
     Rule(
         ("model", "models", "backend", "device", "precision", "threads", "limit", "token_file",
-         "tls_key", "plain_http", "trusted_proxy", "camera", "on_label", "post", "check"),
+         "tls_key", "plain_http", "trusted_proxy", "allowed_host", "camera", "on_label", "post",
+         "check"),
         lambda args: not args.probe,
         "is for a server, and --probe starts none",
     ),
@@ -80,6 +83,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="no TLS on an address that is not loopback: a proxy adds it")  # fmt: skip
     add("--trusted-proxy", nargs="+", type=_address, default=[], metavar="ADDRESS",
         help="of proxies whose X-Forwarded-For names the client, for client_rate")  # fmt: skip
+    add("--allowed-host", nargs="+", type=_host, default=[], metavar="NAME",
+        help="under which a proxy passes browsers on, as board.example")  # fmt: skip
     add(
         "--limit", nargs="+", default=[], metavar="NAME=VALUE", help="see docs/reference/serving.md"
     )
@@ -112,7 +117,13 @@ def run(args: argparse.Namespace) -> int:
         args.model, args.models, args.backend, args.device, args.precision, args.threads
     )
     place = Place(
-        args.host, args.port, token, args.tls_cert, args.tls_key, tuple(args.trusted_proxy)
+        args.host,
+        args.port,
+        token,
+        args.tls_cert,
+        args.tls_key,
+        tuple(args.trusted_proxy),
+        frozenset(args.allowed_host),
     )
     camera = None if args.camera is None else reading(args.camera, limits.camera_rate)
     wish = None if args.post is None else Wish(args.on_label, args.post)
@@ -133,6 +144,17 @@ def main() -> int:
 
 def _address(text: str) -> str:
     return str(ipaddress.ip_address(text))
+
+
+def _host(text: str) -> str:
+    if re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", text.lower()):
+        return text.lower()
+    try:
+        return _address(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a name or an address, such as board.example, without port"
+        ) from None
 
 
 def _is_loopback(host: str) -> bool:

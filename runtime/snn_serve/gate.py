@@ -36,6 +36,7 @@ _SAFE = {
 SAFE = [(name.encode(), value.encode()) for name, value in _SAFE.items()]
 """Headers of every answer."""
 
+_HOSTS = "a proxy's name is given by --allowed-host"
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = logging.getLogger(__name__)
 
@@ -45,7 +46,9 @@ class Access:
     """Who may ask."""
 
     token: str | None
-    """None: whoever reaches a loopback address, by one of its names."""
+    """None: whoever reaches a loopback address, by one of its names or of `hosts`."""
+    hosts: frozenset[str] = frozenset()
+    """Names that a proxy has, in lower case: browsers ask for them, and pages come from them."""
 
     def check(self, path: str, headers: Headers) -> None:
         """Refuse what another site's page sends from a browser, and who lacks the token.
@@ -54,14 +57,12 @@ class Access:
             Refusal: 401 or 403.
         """
         host = headers.get("host", "")
-        if self.token is None and not _is_loopback(host):
+        if self.token is None and not (_is_loopback(host) or _name(host) in self.hosts):
             # A name that an attacker's DNS points here would make a page of theirs one of ours.
-            raise Refusal(
-                403, "forbidden_host", "the host is not a name of this machine's loopback"
-            )
-        origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != host:
-            raise Refusal(403, "forbidden_origin", "pages of other sites may not ask")
+            raise Refusal(403, "forbidden_host", f"the host is no name of this server; {_HOSTS}")
+        page = headers.get("origin", f"://{host}").partition("://")[2]
+        if page != host and _name(page) not in self.hosts:
+            raise Refusal(403, "forbidden_origin", f"pages of other sites may not ask; {_HOSTS}")
         if self.token is None or PUBLIC.fullmatch(path):
             return
         given = headers.get("authorization", "").encode()
@@ -69,8 +70,13 @@ class Access:
             raise Refusal(401, "token", "authorization: expected Bearer and the server's token")
 
 
+def _name(host: str) -> str:
+    """A host without its port."""
+    return re.sub(r":\d+$", "", host).strip("[]").lower()
+
+
 def _is_loopback(host: str) -> bool:
-    name = re.sub(r":\d+$", "", host).strip("[]")
+    name = _name(host)
     if name == "localhost":
         return True
     try:

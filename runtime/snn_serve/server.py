@@ -44,6 +44,8 @@ class Place:
     key: Path | None = None
     proxies: tuple[str, ...] = ()
     """Addresses whose X-Forwarded-For is believed."""
+    hosts: frozenset[str] = frozenset()
+    """Names of proxies, see `Access`."""
 
     @property
     def scheme(self) -> str:
@@ -154,7 +156,7 @@ class _Running:
         return 0
 
     def _config(self) -> uvicorn.Config:
-        access = Access(self._place.token)
+        access = Access(self._place.token, self._place.hosts)
         app = Gate(self._routes.router(), access, self._metrics, self._guests.leaving)
         protocol: Any = functools.partial(Connection, self._guests)
         certificate, key = self._place.certificate, self._place.key

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 from serving import CAT, PATIENCE, Running, running
+from starlette.datastructures import Headers
 
-from snn_runtime.errors import SnnError
+from snn_runtime.errors import SnnError, UsageError
 from snn_runtime.model import BUNDLED
 from snn_serve.cli import parse_args, run
+from snn_serve.gate import Access
+from snn_serve.refusal import Refusal
 from snn_serve.server import Place
 
 BUNDLED_FILE = Path(str(resources.files("snn_runtime"))) / BUNDLED
@@ -105,6 +108,37 @@ def test_a_token_is_wanted_where_there_is_one(tmp_path: Path) -> None:
 def test_pages_of_others_may_not_ask(server: Running, headers: dict[str, str], status: int) -> None:
     found, sent, _ = server.ask("/v2", headers=headers)
     assert found == status and "access-control-allow-origin" not in sent
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "Board.example:8443", "origin": "https://board.example:8443"}, 200),
+        ({"host": "board.example", "origin": "https://board.example:8443"}, 200),
+        ({"host": "127.0.0.1:8000", "origin": "http://board.example"}, 200),
+        ({"host": "[2001:db8::1]:80", "origin": "http://[2001:db8::1]:80"}, 200),
+        ({"host": "localhost"}, 200),
+        ({"host": "attacker.example", "origin": "http://board.example"}, 403),
+        ({"host": "board.example", "origin": "http://attacker.example"}, 403),
+        ({"host": "board.example", "origin": "http://board.example.attacker.example"}, 403),
+        ({"host": "board.example", "origin": "null"}, 403),
+    ],
+)
+def test_names_of_a_proxy(headers: dict[str, str], status: int) -> None:
+    hosts = parse_args(["--allowed-host", "BOARD.example", "2001:db8::1"]).allowed_host
+    access = Access(None, frozenset(hosts))
+    if status == 200:
+        access.check("/v2", Headers(headers))
+        return
+    with pytest.raises(Refusal, match="--allowed-host") as caught:
+        access.check("/v2", Headers(headers))
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize("name", ["http://board.example", "board.example:80", "*", "a b", ""])
+def test_a_name_is_a_name(name: str) -> None:
+    with pytest.raises(UsageError, match=r"is not a name or an address, such as board\.example"):
+        parse_args(["--allowed-host", name])
 
 
 @pytest.fixture(scope="module")

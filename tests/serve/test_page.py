@@ -3,67 +3,20 @@
 import json
 import os
 import re
-import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from browsing import opened
 from mjpeg_server import Camera
 from mjpeg_server import serving as web_serving
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from serving import CAT, PHOTOS, ROOT, Running, running
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-PATIENCE = 30_000
-"""Milliseconds."""
 SHOTS = os.environ.get("SNN_SCREENSHOTS")
 """A folder for screenshots, for people to look at."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here; on Debian: apt-get install chromium")
-    arguments = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", *arguments]
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    yield from _page(browser)
-
-
-def _page(browser: Browser, **settings: Any) -> Iterator[Page]:
-    """A page on which no script fails and nothing breaks the policy."""
-    context = browser.new_context(**settings)
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on(
-        "console",
-        lambda message: faults.append(message.text) if "Content Security" in message.text else None,
-    )
-    page.on(
-        "request",
-        lambda request: (
-            faults.append(request.url)
-            if not re.match(r"(http://(127\.0\.0\.1|localhost):|blob:|data:)", request.url)
-            else None
-        ),
-    )
-    yield page
-    context.close()
-    assert faults == []
 
 
 def shot(page: Page, name: str) -> None:
@@ -82,7 +35,7 @@ def shot(page: Page, name: str) -> None:
 def test_pictures_are_labelled(
     browser: Browser, server: Running, name: str, settings: dict[str, Any]
 ) -> None:
-    for page in _page(browser, **settings):
+    for page in opened(browser, **settings):
         page.goto(server.url)
         expect(page.locator("#engine")).to_contain_text("10 classes, 32 × 32")
         page.get_by_label("Drop pictures here, or choose them").set_input_files(
