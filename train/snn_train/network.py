@@ -195,7 +195,7 @@ class SpikingNetwork(nn.Module):
             values = self.send(layer, sent)
             if self.rates is not None:
                 active = values if self.timesteps else (values != 0)
-                self.rates[layer.plan.name] = active.float().mean()
+                self.rates[layer.plan.name] = active.mean(dtype=torch.float32)
             sent[layer.plan.name] = values
         logits: Tensor = self.readout(values.flatten(1))
         return logits.view(-1, len(images), logits.shape[-1]).sum(0)
