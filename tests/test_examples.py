@@ -5,9 +5,15 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,20 +46,25 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "place"
 
 
-def example(place: Path, name: str, *arguments: object, given: bytes = b"", code: int = 0) -> str:
-    """Run an example in the folder; return what it prints."""
+def started(place: Path, name: str, *arguments: object) -> subprocess.Popen[bytes]:
     program = [sys.executable] if name.endswith(".py") else ["/bin/sh"]
     paths = os.pathsep.join(str(ROOT / part) for part in ("train", "export", "runtime"))
-    done = subprocess.run(
+    return subprocess.Popen(
         [*program, str(EXAMPLES / name), *map(str, arguments)],
         cwd=place,
         env={**os.environ, "PATH": f"{place.parent / 'bin'}:/usr/bin:/bin", "PYTHONPATH": paths},
-        input=given,
-        capture_output=True,
-        timeout=300,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    assert done.returncode == code, done.stderr.decode()
-    return done.stdout.decode()
+
+
+def example(place: Path, name: str, *arguments: object, given: bytes = b"", code: int = 0) -> str:
+    """Run an example in the folder; return what it prints."""
+    process = started(place, name, *arguments)
+    out, err = process.communicate(given, timeout=300)
+    assert process.returncode == code, err.decode()
+    return out.decode()
 
 
 def test_all_of_them_are_tried() -> None:
@@ -115,3 +126,119 @@ def test_a_network_of_snntorch(place: Path) -> None:
     assert "against snntorch itself" in said
     (right,) = re.findall(r"^([\d.]+)% of 397 scans that it never saw$", said, re.MULTILINE)
     assert float(right) > 60
+
+
+# Engines that share the work among machines. They are large, so `make test` brings none of them;
+# tests/runtime/infer/test_records.py has what makes their rows.
+
+ray = pytest.mark.skipif(not find_spec("ray"), reason="Ray is not here: pip install 'ray[data]'")
+spark = pytest.mark.skipif(
+    not (find_spec("pyspark") and shutil.which("java")),
+    reason="Spark is not here: pip install 'pyspark[sql]' 'pandas<3', and Java 17",
+)
+
+
+@pytest.fixture
+def many(place: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """300 pictures in the folder `many`, some of them damaged; what snn-infer says of them."""
+    monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", "--master local[2,4] pyspark-shell")
+    (place / "many").mkdir()
+    for n in range(297):
+        shutil.copy(
+            PHOTOS / f"{('cat', 'dog', 'moose')[n % 3]}.jpg", place / "many" / f"{n:03}.jpg"
+        )
+    (place / "many" / "empty.jpg").write_bytes(b"")
+    (place / "many" / "half.jpg").write_bytes((PHOTOS / "cat.jpg").read_bytes()[:999])
+    (place / "many" / os.fsdecode(b"\xff.jpg")).write_bytes(b"no picture")
+    (place / "many" / "notes.txt").write_text("of no picture's name")
+    command = [str(place.parent / "bin" / "snn-infer"), "--format", "json", str(place / "many")]
+    done = subprocess.run(command, capture_output=True)
+    assert done.returncode == 4
+    return by_path(map(json.loads, done.stdout.splitlines()[:-1]))
+
+
+def by_path(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: str(row.get("path_b64") or row["path"]))
+
+
+def lines(place: Path) -> list[dict[str, Any]]:
+    return by_path(map(json.loads, (place / "answers.jsonl").read_text().splitlines()))
+
+
+def parquet(place: Path) -> list[dict[str, Any]]:
+    """The rows, as JSON would have them: no keys without values."""
+    from pyarrow.parquet import read_table
+
+    rows = read_table(place / "answers").to_pylist()
+    return by_path({key: v for key, v in row.items() if v is not None} for row in rows)
+
+
+def utf_8(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As Parquet can hold them."""
+    return [{**row, "path": row["path"].replace("\udcff", "?")} for row in rows]
+
+
+def below(process: int) -> Iterator[tuple[int, str]]:
+    """All processes that it has started, and those have; each with its command line."""
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == process:
+                yield int(path.name), (path / "cmdline").read_text().replace("\0", " ")
+                yield from below(int(path.name))
+
+
+def kill_a_worker(process: int, command: str, work: Callable[[], bool]) -> None:
+    """Kill the first worker of an engine that is there once it works."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        workers = [pid for pid, line in below(process) if command in line]
+        if workers and work():
+            os.kill(workers[-1], signal.SIGKILL)
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"no {command} came")
+
+
+@ray
+def test_ray(place: Path, many: list[dict[str, Any]]) -> None:
+    example(place, "ray_label.py", "many", "answers.jsonl", code=4)
+    assert lines(place) == many
+    whole = (place / "answers.jsonl").read_bytes()
+    (place / "answers.jsonl").write_bytes(whole[: len(whole) // 2])  # torn in a line, most likely
+    example(place, "ray_label.py", "many", "answers.jsonl", "--workers", 2, code=4)
+    done = [row for row in lines(place) if row["ok"]]
+    assert done == [row for row in many if row["ok"]]
+
+
+@ray
+def test_ray_loses_a_worker(place: Path, many: list[dict[str, Any]]) -> None:
+    answers = place / "answers.jsonl"
+    process = started(place, "ray_label.py", "many", "answers.jsonl", "--batch", 4)
+    kill_a_worker(process.pid, "ray::MapWorker", lambda: len(answers.read_bytes()) > 0)
+    killed = len(answers.read_bytes().splitlines())
+    assert process.communicate(timeout=300) and process.returncode == 4
+    assert 0 < killed < len(many) and lines(place) == many
+
+
+@spark
+def test_spark(place: Path, many: list[dict[str, Any]]) -> None:
+    half = place / "half"
+    (place / "many").rename(half)
+    (place / "many").mkdir()
+    for path in sorted(half.iterdir())[::2]:
+        path.rename(place / "many" / path.name)
+    example(place, "spark_label.py", "many", "answers", "--slice", 100, code=4)
+    assert 0 < len(parquet(place)) < len(many)
+    for path in half.iterdir():
+        path.rename(place / "many" / path.name)
+    example(place, "spark_label.py", "many", "answers", code=4)
+    assert parquet(place) == utf_8(many)
+
+
+@spark
+def test_spark_loses_a_worker(place: Path, many: list[dict[str, Any]]) -> None:
+    process = started(place, "spark_label.py", "many", "answers")
+    kill_a_worker(process.pid, "pyspark.daemon", lambda: True)
+    assert process.communicate(timeout=300) and process.returncode == 4
+    assert parquet(place) == utf_8(many)

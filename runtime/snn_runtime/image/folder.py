@@ -97,13 +97,24 @@ def is_named_by_systems(name: str) -> bool:
     return name.startswith(".") or name.lower() in LEFT_BY_SYSTEMS
 
 
-def _passed(entry: os.DirEntry[str], inside: str, follow: bool) -> str:
-    """Return why the entry is passed over, or an empty string."""
-    name, folder = entry.name, _is_folder(entry)
+def named_as_picture(path: str) -> bool:
+    """Whether `walk` would take a file, by its path below the root: for listings of a bucket."""
+    *folders, name = path.split("/")
+    return not (any(map(is_named_by_systems, folders)) or _passed_by_name(name, folder=False))
+
+
+def _passed_by_name(name: str, folder: bool) -> str:
     if is_named_by_systems(name):
         return HIDDEN if name.startswith(".") else OF_THE_SYSTEM
-    if not folder and os.path.splitext(name)[1].lower() not in SUFFIXES:
-        return NO_PICTURE
+    no_picture = not folder and os.path.splitext(name)[1].lower() not in SUFFIXES
+    return NO_PICTURE if no_picture else ""
+
+
+def _passed(entry: os.DirEntry[str], inside: str, follow: bool) -> str:
+    """Return why the entry is passed over, or an empty string."""
+    folder = _is_folder(entry)
+    if passed := _passed_by_name(entry.name, folder):
+        return passed
     if not entry.is_symlink():
         return "" if folder or entry.is_file() else SPECIAL
     target = os.path.realpath(entry.path)

@@ -111,13 +111,13 @@ def _label_all(
     image = model.graph.image
     look = partial(fitted, height=image.height, width=image.width, fit=image.fit)
     take = partial(look, limits=limits, region=args.crop)
-    prepare = partial(_prepare, take=take, limits=limits)
+    read = partial(read_file, limits=limits)
     with _Threads(1) as labeller, ExitStack() as stack:
         # Cores are counted only where a large picture comes.
         decoders = cache(lambda: stack.enter_context(_Threads(min(DECODERS, usable()))))
         labelled = labeller.submit(printer.flush)
         for batch in _batches(sources(printer.passed_over)):
-            prepared = _prepare_all(decoders, prepare, batch)
+            prepared = _prepare_all(decoders, lambda each: each.prepared(take, read), batch)
             labelled.result()
             labelled = labeller.submit(label, batch, prepared)  # while the next batch is decoded
         labelled.result()
@@ -189,22 +189,6 @@ def _is_large(source: Source) -> bool:
         return os.stat(source.name).st_size >= LARGE
     except (OSError, ValueError):  # whoever reads it says what is wrong with it
         return False
-
-
-def _prepare(
-    source: Source, take: Callable[[bytes], Prepared], limits: Limits
-) -> Prepared | InputError:
-    """Return the image of a source, or why there is none; the message leaves out its name."""
-    if source.error is not None:
-        return source.error
-    try:
-        if source.skipped:
-            raise InputError("skipped", source.skipped)
-        data = read_file(source.name, limits) if source.data is None else source.data
-        image, warnings = take(data)
-        return image, warnings + source.warnings
-    except InputError as error:
-        return error
 
 
 def _label(

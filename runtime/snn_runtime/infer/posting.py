@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from snn_runtime.answer import Answer
 from snn_runtime.condition import Condition
-from snn_runtime.infer.printers import named
+from snn_runtime.infer.records import labelled
 from snn_runtime.infer.sources import Source
 from snn_runtime.webhook import Webhook
 
@@ -18,7 +18,7 @@ class Posting:
     def __call__(self, source: Source, answer: Answer) -> str:
         """Post where the condition holds; nobody waits, so there is nothing to say."""
         if self._condition.holds(answer):
-            self.webhook.post({**named(source.name), "ok": True, **answer.record()})
+            self.webhook.post(labelled(source.name, answer))
         return ""
 
 

@@ -1,10 +1,8 @@
 """What `snn-infer` prints: for people, for programs, for spreadsheets."""
 
-import base64
 import csv
 import io
 import json
-import os
 import sys
 from collections.abc import Callable
 from typing import BinaryIO, ClassVar
@@ -14,6 +12,7 @@ from snn_runtime.cells import cell
 from snn_runtime.command import say
 from snn_runtime.errors import PARTIAL, InputError, SnnError
 from snn_runtime.image.folder import Tally
+from snn_runtime.infer.records import failed, labelled
 from snn_runtime.text import printable
 
 
@@ -145,10 +144,10 @@ class JsonPrinter(Printer):
     summarises = True
 
     def _put_answer(self, name: str, answer: Answer) -> None:
-        self._put(**named(name), ok=True, **answer.record())
+        self._put(**labelled(name, answer))
 
     def _put_failure(self, name: str, error: InputError) -> None:
-        self._put(**named(name), ok=False, error={"code": error.code, "message": error.message})
+        self._put(**failed(name, error))
 
     def _put_end(self) -> None:
         counts = {"ok": self.labelled, "failed": self.failed, "skipped": self.skipped}
@@ -188,15 +187,6 @@ PRINTERS: dict[str, type[Printer]] = {
     "json": JsonPrinter,
     "csv": CsvPrinter,
 }
-
-
-def named(name: str) -> dict[str, str]:
-    """Return the fields of JSON that name a picture, whatever bytes its name has."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return {"path": name, "path_b64": base64.b64encode(os.fsencode(name)).decode()}
-    return {"path": name}
 
 
 def _counted(counts: dict[str, int]) -> str:

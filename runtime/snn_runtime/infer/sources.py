@@ -7,11 +7,11 @@ came before is then labelled without waiting for a full batch.
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from snn_runtime.errors import InputError
-from snn_runtime.image import DEFAULT_LIMITS, Limits, Waiting
+from snn_runtime.image import DEFAULT_LIMITS, Limits, Prepared, Waiting, read_file
 from snn_runtime.image.folder import DANGLING, OUTSIDE, SPECIAL, Tally, walk
 from snn_runtime.video.names import is_film, is_live
 
@@ -37,6 +37,20 @@ class Source:
     """When it is shown, in its film, or when it came, since 1970."""
     rate: float = 0.0
     """How many a second there are, of those that are labelled; 0 where nobody knows."""
+
+    def prepared(
+        self, take: Callable[[bytes], Prepared], read: Callable[[str], bytes] = read_file
+    ) -> Prepared | InputError:
+        """Return what `take` makes of its bytes, or why there is none, without its name."""
+        if self.error is not None:
+            return self.error
+        try:
+            if self.skipped:
+                raise InputError("skipped", self.skipped)
+            image, warnings = take(read(self.name) if self.data is None else self.data)
+            return image, warnings + self.warnings
+        except InputError as error:
+            return error
 
 
 @dataclass(frozen=True)

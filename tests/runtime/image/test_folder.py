@@ -14,6 +14,7 @@ from snn_runtime.image.folder import (
     SEEN,
     SPECIAL,
     Tally,
+    named_as_picture,
     walk,
 )
 
@@ -33,6 +34,7 @@ def test_folders_are_walked_to_any_depth_in_order(tmp_path: Path) -> None:
     make(tmp_path, "b.PNG", "a/2.jpg", "a/1.JpEg", "a/deep/er/3.tif", "c.webp")
     names = ["a/1.JpEg", "a/2.jpg", "a/deep/er/3.tif", "b.PNG", "c.webp"]
     assert list(found(tmp_path).items()) == [(name, "") for name in names]
+    assert all(map(named_as_picture, names))
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,7 @@ def test_what_is_nobodys_picture_is_passed_over_and_counted(
     make(tmp_path, "a.jpg", f"deep/{name}", name)
     top = name.split("/")[0]
     assert found(tmp_path) == {"a.jpg": "", top: reason, f"deep/{top}": reason}
+    assert not named_as_picture(name) and not named_as_picture(f"deep/{name}")
 
 
 def test_what_is_no_file_is_told_from_pictures(tmp_path: Path) -> None:

@@ -489,7 +489,7 @@ from snn_runtime.infer import cli as infer, labelling
 def decode(*_, **__):
     print("decoding", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # a call of C that takes many minutes
-labelling._prepare = decode
+labelling.fitted = decode
 sys.exit(infer.main())"""
     process = subprocess.Popen(
         [sys.executable, "-c", program, "--model", model, tmp_path / "a.png"],
