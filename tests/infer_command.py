@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +89,15 @@ def start(model: Path, *arguments: str | Path, **settings: Any) -> subprocess.Po
         [sys.executable, "-c", program, "--model", model, *arguments],
         env=environment,
         stderr=settings.pop("stderr", subprocess.PIPE),
-        # A shell starts background jobs with SIGINT ignored, and their children inherit that.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=_heeds_signals,
         **settings,
     )
+
+
+def _heeds_signals() -> None:
+    """A shell starts background jobs with SIGINT ignored, nohup with SIGHUP, and that stays so."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def finish(process: subprocess.Popen[bytes], data: bytes | None = None) -> Outcome:

@@ -1,15 +1,13 @@
 """The command `snn-bench`: latency, throughput and memory of every engine here."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from snn_bench.flags import RULES, TWIN, add_protocol, add_synthetic, files, several
-from snn_runtime.command import run_command, say
+from snn_runtime.command import leave_on_signals, run_command, say
 from snn_runtime.flags import Parser, whole_number
 from snn_runtime.machine.cores import MOST
 
@@ -94,8 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 def main() -> int:
     """Run `snn-bench`."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+    leave_on_signals()
     return run_command(PROGRAM, lambda: run(parse_args(None)))
 
 
@@ -142,12 +139,6 @@ def _reports(args: argparse.Namespace, plan: "Plan") -> "Iterator[Report]":
 
 def _usual_rates(args: argparse.Namespace) -> Sequence[float]:
     return SWEEP if args.plot else DEFAULT_RATES
-
-
-def _leave(number: int, _: FrameType | None) -> None:
-    # As an exception, so that children are ended and scratch files removed.
-    say(f"{PROGRAM}: stopped by signal {number}")
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

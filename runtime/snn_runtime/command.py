@@ -25,7 +25,7 @@ def run_command(program: str, body: Callable[[], int]) -> int:
     _say_what_is_logged()
     try:
         _complete_streams()
-        code = _ended(body)
+        code = _ended(program, body)
         sys.stdout.flush()
         return code
     except SnnError as error:
@@ -53,12 +53,30 @@ def run_command(program: str, body: Callable[[], int]) -> int:
         return _internal(program)
 
 
-def _ended(body: Callable[[], int]) -> int:
+def leave_on_signals() -> None:
+    """Have SIGTERM and SIGHUP end a command by an exception, as Ctrl-C does.
+
+    So what is open is closed, children are ended, scratch files removed. A signal that is ignored,
+    as under nohup, stays so.
+    """
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, leave)
+
+
+def _ended(program: str, body: Callable[[], int]) -> int:
     """The code of `body`; of `--help`, which leaves by an exception, 0."""
     try:
         return body()
     except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        if code > 128:
+            say(f"{program}: stopped by signal {code - 128}")
+        return code
 
 
 def _told(error: OSError) -> str:
@@ -110,7 +128,7 @@ def _end_on_signals_as_process_1() -> None:
     if os.getpid() != 1:
         return
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # snn-bench has handlers of its own
+        if signal.getsignal(number) is signal.SIG_DFL:  # other commands have handlers of their own
             signal.signal(number, lambda received, _: os._exit(128 + received))
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,9 +20,12 @@ from snn_runtime.image import Limits, Region, decode, read_file
 from snn_runtime.infer.drawing import drawn
 from snn_runtime.infer.moving import taken
 from snn_runtime.infer.sources import Source
+from snn_runtime.video.names import WRITTEN
 
 RATE = 10.0
 """Frames a second of a film of a camera, which shows its pictures whenever it has them."""
+LEAST_RATE = 1.0
+"""Frames a second, at least: WebM has no fewer."""
 LONGEST_GAP = 10.0
 """Seconds for which the last picture stands still where none came."""
 _QUALITY = 92
@@ -79,11 +83,12 @@ class Film:
             ResourceError: `unwritable`.
             ImportError: there is no OpenCV.
         """
-        import cv2  # noqa: F401  # whether it is here is said before the work
+        import cv2  # whether it is here is said before the work
 
+        cv2.utils.logging.setLogLevel(0)  # whether all was written is seen in the end
         check_target(path)
         self._path, self._limits, self._region = path, limits, region
-        self._rate = RATE
+        self._suffix, self._rate = path.suffix.lower(), RATE
         self._lock = Lock()
         self._folder = Path()
         self._writer: Any = None
@@ -128,7 +133,7 @@ class Film:
             if self._writer is None:
                 return
             self._writer.release()
-            made = self._folder / "film.mp4"
+            made = self._made
             try:
                 self._check(made)
                 with open(made, "rb") as file:
@@ -141,21 +146,37 @@ class Film:
                     raise
                 raise _unwritable(self._path, error) from error
             finally:
-                made.unlink(missing_ok=True)
-                self._folder.rmdir()
+                self._remove()
+
+    @property
+    def _made(self) -> Path:
+        return self._folder / f"film{self._suffix}"
+
+    def _remove(self) -> None:
+        self._made.unlink(missing_ok=True)
+        self._folder.rmdir()
 
     def _begin(self, size: tuple[int, int], source: Source) -> None:
         import cv2
 
         self._size = size[0] & ~1, size[1] & ~1  # the codec halves colours
-        self._begun, self._rate = source.seconds, source.rate or RATE
+        self._begun, self._rate = source.seconds, max(source.rate or RATE, LEAST_RATE)
         try:
             folder = tempfile.mkdtemp(dir=self._path.parent, prefix=MARK, suffix=SUFFIX)
         except OSError as error:
             raise _unwritable(self._path, error) from error
         self._folder = Path(folder)
-        kind = cv2.VideoWriter.fourcc(*"mp4v")
-        self._writer = cv2.VideoWriter(f"{folder}/film.mp4", kind, self._rate, self._size)
+        codec = WRITTEN[self._suffix]
+        kind = cv2.VideoWriter.fourcc(*codec)
+        with _unheard():  # OpenCV has no name for VP8 in WebM, says so and writes it
+            writer = cv2.VideoWriter(str(self._made), cv2.CAP_FFMPEG, kind, self._rate, self._size)
+        if not writer.isOpened():
+            self._remove()
+            raise ResourceError(
+                "unwritable",
+                f"{self._path}: OpenCV begins no film: the disk is full, or it has no {codec} here",
+            )
+        self._writer = writer
 
     def _put(self, frame: Any) -> None:
         self._writer.write(frame)
@@ -165,13 +186,29 @@ class Film:
         """See that every frame can be read again: OpenCV does not say whether the disk is full."""
         import cv2
 
-        there = int(cv2.VideoCapture(str(made), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT))
+        with _unheard():
+            film = cv2.VideoCapture(str(made), cv2.CAP_FFMPEG)
+        there = int(film.get(cv2.CAP_PROP_FRAME_COUNT))
         if there != self._count:
             raise ResourceError(
                 "unwritable",
                 f"{self._path}: {self._count:,} frames were written and {max(there, 0):,} can be "
                 "read again; is the disk full?",
             )
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Keep standard error from libraries that write to it, for a moment."""
+    heard = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(heard, 2)
+        os.close(nowhere)
+        os.close(heard)
 
 
 def _decoded(source: Source, limits: Limits) -> Image.Image:

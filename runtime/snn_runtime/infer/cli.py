@@ -9,13 +9,15 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from snn_runtime.command import run_command, say
+from snn_runtime.command import leave_on_signals, run_command, say
 from snn_runtime.condition import address, condition, probability
 from snn_runtime.errors import UsageError
 from snn_runtime.flags import Parser, add_engine, whole_number
 from snn_runtime.infer import PROGRAM, TOP_K, values
 from snn_runtime.video.names import check_opencv, needs_opencv
 
+ENDED = [128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+"""Exit codes of a command that was told to end."""
 PILLOW_MAX_PIXELS = 178_956_970
 """More than this Pillow itself refuses in some formats."""
 
@@ -104,8 +106,9 @@ def main() -> int:
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     if not sys.warnoptions:
         warnings.filterwarnings("ignore", module=r"PIL\.")
+    leave_on_signals()
     code = run_command(PROGRAM, lambda: run(parse_args(None)))
-    if code == 128 + signal.SIGINT:
+    if code in ENDED:
         os._exit(code)  # Python would first wait for threads that decode and compute
     return code
 
@@ -211,7 +214,7 @@ def _add_outputs(parser: Parser) -> None:
         type=values.annotated,
         metavar="DIR|FILE.mp4",
         help="write each picture with its label drawn on into this folder, or those of one film or "
-        "camera into a film",
+        "camera into a film: .mp4 for players, .webm for browsers",
     )
     add(
         "--move-to",

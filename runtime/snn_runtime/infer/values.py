@@ -4,7 +4,7 @@ import argparse
 import os
 
 from snn_runtime.flags import Rule, number
-from snn_runtime.video.names import is_film, is_live
+from snn_runtime.video.names import WRITTEN, is_film, is_live
 
 PLACE = "{label}"
 """What stands for the label in the name of a folder."""
@@ -191,8 +191,10 @@ def folder(text: str) -> str:
 
 def annotated(text: str) -> str:
     """Read a folder, or a film to be written."""
-    if is_film(text) and not text.lower().endswith(".mp4"):
-        raise argparse.ArgumentTypeError(f"{text!r}: films are written as .mp4")
+    if is_film(text) and not text.lower().endswith(tuple(WRITTEN)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: films are written as .mp4 for players, or as .webm for browsers"
+        )
     return text
 
 

@@ -6,6 +6,9 @@ FILMS = tuple(
     ".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .mpg .mpeg .wmv .flv .ogv .3gp".split()
 )
 """How the name of a film ends, in any case."""
+WRITTEN = {".mp4": "mp4v", ".webm": "VP80"}
+"""Films that are written, with OpenCV's names of codecs: MPEG-4 Part 2, which players show, and
+VP8, which browsers show too and which takes far longer."""
 ADDRESSES = ("http://", "https://")
 """What is read without OpenCV."""
 CAMERAS = ("camera:", "csi:", "rtsp://", "rtsps://")

@@ -1,5 +1,6 @@
 """Films with the labels drawn on: complete, or not there."""
 
+import re
 import signal
 import subprocess
 import time
@@ -12,12 +13,14 @@ import pytest
 from bad_inputs.pictures import encoded
 from films import make
 from infer_command import Command, finish, start
-from mjpeg_server import MJPEG, Request, serving
+from mjpeg_server import MJPEG, Request, picture, serving
 from PIL import Image
+from playwright.sync_api import Page
 
 from snn_runtime.errors import ResourceError
 from snn_runtime.infer import annotating
 from snn_runtime.infer.annotating import Film
+from snn_runtime.video import names
 
 SIZE = (320, 240)
 
@@ -57,8 +60,8 @@ def test_a_film_of_a_film(
 def test_a_folder_of_frames(tmp_path: Path, snn_infer: Command) -> None:
     source = make(tmp_path / "film.avi", ["red"] * 12, SIZE)
     snn_infer("--every", "5", "--annotate", tmp_path / "out", source)
-    names = sorted(each.name for each in (tmp_path / "out").iterdir())
-    assert names == ["film-1.jpg", "film-11.jpg", "film-6.jpg"]
+    written = sorted(each.name for each in (tmp_path / "out").iterdir())
+    assert written == ["film-1.jpg", "film-11.jpg", "film-6.jpg"]
 
 
 def test_a_damaged_film_is_annotated_as_far_as_it_goes(tmp_path: Path, snn_infer: Command) -> None:
@@ -69,7 +72,17 @@ def test_a_damaged_film_is_annotated_as_far_as_it_goes(tmp_path: Path, snn_infer
     assert len(frames(tmp_path / "shown.mp4")[1]) == outcome.out.count(b"\n") > 5
 
 
-def test_a_camera_until_ctrl_c(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "number", "code"),
+    [
+        ("shown.mp4", signal.SIGINT, 130),
+        ("shown.webm", signal.SIGTERM, 143),
+        ("shown.mp4", signal.SIGHUP, 129),
+    ],
+)
+def test_a_camera_until_a_signal(
+    name: str, number: int, code: int, model: Path, tmp_path: Path
+) -> None:
     def page(request: Request) -> None:
         request.begin(MJPEG)
         for n in range(500):
@@ -79,23 +92,48 @@ def test_a_camera_until_ctrl_c(model: Path, tmp_path: Path) -> None:
             request.part(encoded(image, "JPEG", quality=95))
             time.sleep(0.05)
 
-    out = tmp_path / "shown.mp4"
+    out = tmp_path / name
     with serving(cam=page) as server:
         process = start(model, f"{server.url}/cam", "--annotate", out, stdout=subprocess.PIPE)
         assert process.stdout
         for _ in range(20):
             assert b"red" in process.stdout.readline()
         assert not out.exists()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         outcome = finish(process)
-    assert outcome.code == 130 and f"{out}: " in outcome.err
+    assert outcome.code == code and re.fullmatch(
+        rf"{out}: \d+ frames\nsnn-infer: (interrupted|stopped by signal {number})\n", outcome.err
+    )
     rate, shown = frames(out)
     assert (
         rate == annotating.RATE
         and 8 <= len(shown)
         and {each.shape for each in shown} == {(240, 320, 3)}
     )
-    assert [each.name for each in tmp_path.iterdir()] == ["shown.mp4"]
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+def test_a_film_with_pictures_far_apart(tmp_path: Path, snn_infer: Command) -> None:
+    """WebM has no fewer frames than one a second."""
+    source = make(tmp_path / "film.avi", ["red"] * 40 + ["blue"] * 20, SIZE)
+    snn_infer("--every", "20", "--annotate", tmp_path / "shown.webm", source)
+    rate, shown = frames(tmp_path / "shown.webm")
+    assert (rate, colours(shown)) == (1, [0, 0, 0, 0, 2])
+
+
+def test_other_endings_are_refused(tmp_path: Path, snn_infer: Command) -> None:
+    outcome = snn_infer("--annotate", tmp_path / "shown.mkv", "film.avi")
+    assert outcome.code == 2 and "as .mp4 for players, or as .webm for browsers" in outcome.err
+
+
+def test_a_codec_that_is_not_here(
+    tmp_path: Path, snn_infer: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(names.WRITTEN, ".mp4", "AV01")  # wheels of OpenCV have no encoder
+    source = make(tmp_path / "film.avi", ["red"] * 3, SIZE)
+    outcome = snn_infer("--annotate", tmp_path / "shown.mp4", source)
+    assert outcome.code != 0 and "it has no AV01 here" in outcome.err
+    assert [each.name for each in tmp_path.iterdir()] == ["film.avi"]
 
 
 def test_a_film_that_did_not_get_on_the_disk_is_not_there(
@@ -120,3 +158,24 @@ def test_where_no_film_can_be_written(tmp_path: Path, snn_infer: Command) -> Non
     source = make(tmp_path / "film.avi", ["red"] * 3, SIZE)
     outcome = snn_infer("--annotate", tmp_path / "nowhere" / "a.mp4", source)
     assert outcome.code == 7 and "is no such folder" in outcome.err and outcome.out == b""
+
+
+def test_a_browser_plays_it(page: Page, tmp_path: Path, snn_infer: Command) -> None:
+    source = make(tmp_path / "film.avi", ["red"] * 10, SIZE)
+    snn_infer("--annotate", tmp_path / "shown.webm", source)
+    with serving(film=picture((tmp_path / "shown.webm").read_bytes(), "video/webm")) as server:
+        page.goto(f"{server.url}/film")  # a page of Chromium's own, with the film in it
+        about = page.evaluate(
+            """async () => {
+              const video = document.querySelector("video");
+              const ended = new Promise((done, failed) => {
+                video.onended = done;
+                video.onerror = () => failed(video.error.message);
+                setTimeout(() => failed("it does not end"), 20_000);
+              });
+              video.muted = true;
+              await Promise.all([video.play(), ended]);
+              return [video.videoWidth, video.videoHeight, video.duration];
+            }"""
+        )
+    assert about == [320, 240, 1.0]
