@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -109,12 +109,19 @@ class Running:
 @contextmanager
 def running(*arguments: object, **limits: float) -> Iterator[Running]:
     """Run `snn-serve` with these limits on a free port until the block ends, with one decoder."""
-    words = [sys.executable, "-c", MAIN, "--port", "0", "--threads", "1", *map(str, arguments)]
     chosen = [
         f"{name}={value}" for name, value in {"grace_seconds": 0, "decoders": 1, **limits}.items()
     ]
+    words = ["--port=0", "--threads=1", *map(str, arguments), "--limit", *chosen]
+    with started(words) as server:
+        yield server
+
+
+@contextmanager
+def started(words: Sequence[str], *before: str) -> Iterator[Running]:
+    """Run `snn-serve` with these words until the block ends, by a command that stands `before`."""
     process = subprocess.Popen(
-        [*words, "--limit", *chosen],
+        [*before, sys.executable, "-c", MAIN, *words],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
