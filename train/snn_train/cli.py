@@ -64,9 +64,12 @@ def main() -> int:
 
 
 def begun_before(args: argparse.Namespace) -> str | None:
-    """The folder of a run that torchrun starts again, because one of its processes died: what
-    `--out` names, if this same command began a run there."""
-    if args.out is None or not int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")):
+    """The folder of a run that torchrun, or whoever starts torchrun, starts again because a process
+    or a machine was lost: what `--out` names, if this same command began a run there.
+
+    torchrun's count of restarts does not decide: on another machine than that of the process that
+    died it may be 0. Processes must decide alike, and do: nobody writes before all have joined."""
+    if args.out is None or "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
     from snn_train import checkpoint
     from snn_train.folder import LATEST, PREVIOUS

@@ -124,6 +124,7 @@ def join(name: str) -> tuple[Team, torch.device]:
     Raises:
         UsageError: `bad_flag`: another name, or a device that all processes would share.
         DeviceError: `no_device`: torch does not see it.
+        ResourceError: `peer_lost`: the others are not all there.
     """
     device = _device(name)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
@@ -137,7 +138,12 @@ def join(name: str) -> tuple[Team, torch.device]:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     # Decisions travel between processors, gradients between GPUs.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    except RuntimeError as error:
+        raise ResourceError(
+            "peer_lost", f"the processes of this run do not reach each other: {error}"
+        ) from error
     return Team(dist.get_rank(), dist.get_world_size()), device
 
 
