@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def run(args: argparse.Namespace) -> int:
     """Train or go on as the flags say; returns an exit code."""
-    begun = time.monotonic()  # to load torch takes seconds, which count in a budget of time
+    start = time.monotonic()  # to load torch takes seconds, which count in a budget of time
     # Here, so that --help and a mistyped flag neither wait for torch nor need it.
     from snn_train import api, report
     from snn_train.time_budget import TimeBudget
@@ -29,8 +29,11 @@ def run(args: argparse.Namespace) -> int:
 
     terminal = report.JsonLines() if args.format == "json" else report.Terminal()
     try:
-        if directory := args.resume or begun_before(args):
-            run = api.resume(directory, machine=machine(args), progress=terminal, **remedies(args))
+        if args.resume:
+            changed = remedies(args)
+            run = api.resume(args.resume, machine=machine(args), progress=terminal, **changed)
+        elif begun := begun_before(args):
+            run = api.resume(begun, machine=machine(args), progress=terminal)
         else:
             run = api.train(
                 args.data,
@@ -38,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
                 args.out,
                 begin_with=vars(args)["from"],
                 ann=args.ann,
-                budget=args.budget and TimeBudget(args.budget, since=begun),
+                budget=args.budget and TimeBudget(args.budget, since=start),
                 image_size=image_size(args.image_size),
                 fit=args.fit,
                 machine=machine(args),
@@ -69,7 +72,7 @@ def begun_before(args: argparse.Namespace) -> str | None:
 
     torchrun's count of restarts does not decide: on another machine than that of the process that
     died it may be 0. Processes must decide alike, and do: nobody writes before all have joined."""
-    if args.out is None or "TORCHELASTIC_RUN_ID" not in os.environ:
+    if args.out is None or not os.environ.get("TORCHELASTIC_RUN_ID"):
         return None
     from snn_train import checkpoint
     from snn_train.folder import LATEST, PREVIOUS
