@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/bin/sh
 # Train on several machines of a Slurm cluster: one torchrun on each, which starts its processes.
 #
 #     sbatch --nodes 4 slurm_train.sh --data imagefolder:photos --out runs/photos

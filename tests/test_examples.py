@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from torch.distributed.run import get_args_parser
+
+from snn_train.flags import parse_args as train_args
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -242,3 +245,28 @@ def test_spark_loses_a_worker(place: Path, many: list[dict[str, Any]]) -> None:
     kill_a_worker(process.pid, "pyspark.daemon", lambda: True)
     assert process.communicate(timeout=300) and process.returncode == 4
     assert parquet(place) == utf_8(many)
+def command(place: Path, name: str, script: str) -> None:
+    """Put a command beside those that an installation has."""
+    (place.parent / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+    (place.parent / "bin" / name).chmod(0o755)
+
+
+def test_training_on_a_cluster(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each machine gets the same words, which torchrun and train-snn understand."""
+    command(place, "scontrol", '[ "$*" = "show hostnames n[7-8]" ] && echo n7 && echo n8')
+    command(place, "srun", 'for machine in 1 2; do "$@" || exit; done')
+    command(
+        place, "torchrun", 'test "$TORCH_DISABLE_SHARE_RDZV_TCP_STORE" = 1 && echo "$@" >> started'
+    )
+    for name, value in {"NODELIST": "n[7-8]", "NUM_NODES": "2", "ID": "4711"}.items():
+        monkeypatch.setenv(f"SLURM_JOB_{name}", value)
+    flags = ["--data", "digits", "--out", "runs/night"]
+    example(place, "slurm_train.sh", *flags)
+    first, second = (line.split() for line in (place / "started").read_text().splitlines())
+    assert first == second
+    asked = get_args_parser().parse_args(first)
+    assert (asked.nnodes, asked.nproc_per_node, asked.max_restarts) == ("2", "1", 3)
+    assert (asked.rdzv_backend, asked.rdzv_endpoint, asked.rdzv_id) == ("c10d", "n7:29400", "4711")
+    assert asked.no_python and asked.training_script == "train-snn"
+    assert asked.training_script_args == flags
+    assert train_args(flags).out == Path("runs/night")
