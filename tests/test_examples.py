@@ -245,6 +245,8 @@ def test_spark_loses_a_worker(place: Path, many: list[dict[str, Any]]) -> None:
     kill_a_worker(process.pid, "pyspark.daemon", lambda: True)
     assert process.communicate(timeout=300) and process.returncode == 4
     assert parquet(place) == utf_8(many)
+
+
 def command(place: Path, name: str, script: str) -> None:
     """Put a command beside those that an installation has."""
     (place.parent / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
