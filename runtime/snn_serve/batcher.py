@@ -106,27 +106,25 @@ class Batcher:
         self._waiting += count
         self._waiting_shown.set(self._waiting)
 
-    async def logits(self, images: Pictures) -> Logits:
-        """Return `[N, classes]` for images of the network's size, uint8 `[N, H, W, 3]`."""
-        return np.concatenate([logits for logits, _ in await self._seen(images, observed=False)])
-
-    async def observe(self, image: Pixels) -> Seen:
-        """Return `Model.observe` of one image."""
-        (seen,) = await self._seen(image[np.newaxis], observed=True)
-        return seen
-
-    async def _seen(self, images: Pictures, *, observed: bool) -> list[Seen]:
+    async def observe(self, images: Pictures, *, distances: bool = True) -> Seen:
+        """Return `Model.observe` of images of the network's size, uint8 `[N, H, W, 3]`; without
+        distances where they are not asked for."""
         jobs = []
         for start in range(0, len(images), self._limits.batch):
             piece = images[start : start + self._limits.batch]
-            jobs.append(_Job(piece, asyncio.get_running_loop().create_future(), observed))
+            jobs.append(_Job(piece, asyncio.get_running_loop().create_future(), distances))
         self._jobs.extend(jobs)
         self._arrived.set()
         try:
-            return [await job.answer for job in jobs]
+            seen = [await job.answer for job in jobs]
         finally:
             for job in jobs:  # where one failed, or nobody waits any more
                 job.answer.cancel()
+        far = [away for _, away in seen if away is not None]
+        whole = distances and len(far) == len(seen)
+        return np.concatenate([logits for logits, _ in seen]), np.concatenate(
+            far
+        ) if whole else None
 
     async def spikes(self, image: Pixels) -> dict[str, Spikes]:
         """Return the spikes of every population for one image, each `[C, H, W]` or `[O]`."""

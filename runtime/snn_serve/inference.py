@@ -1,26 +1,33 @@
 """The Open Inference Protocol, version 2, with its extension for binary tensors.
 
 A model has one input, `images`: UINT8 `[N, height, width, 3]`, or BYTES `[N]`, each the bytes of a
-picture file, in JSON as base64. It has three outputs: `logits` FP32 `[N, classes]`,
-`probabilities` FP64 `[N, classes]` and `labels` BYTES `[N]`.
+picture file, in JSON as base64. Its outputs are `logits` FP32 and `probabilities` FP64, both
+`[N, classes]`, `labels` BYTES `[N]`, and two BOOL `[N]`, `unsure` and `unfamiliar`: see `Answer`.
 """
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from snn_runtime.graph import SpikingGraph
+from snn_runtime.answer import Answer
 from snn_runtime.graph.ends import Image
 from snn_runtime.model import Model
 from snn_serve.bodies import from_base64, parsed_json
 from snn_serve.refusal import Refusal, bad_request
 
 INPUT = "images"
-OUTPUTS = {"logits": "FP32", "probabilities": "FP64", "labels": "BYTES"}
+OUTPUTS = {
+    "logits": "FP32",
+    "probabilities": "FP64",
+    "labels": "BYTES",
+    "unsure": "BOOL",
+    "unfamiliar": "BOOL",
+}
 VERSION = "1"
 HEADER = "inference-header-content-length"
 
@@ -44,7 +51,7 @@ class Asked:
 def metadata(name: str, model: Model) -> dict[str, Any]:
     """Return what the protocol says of a model."""
     image, classes = model.graph.image, len(model.labels)
-    shapes = {"logits": [-1, classes], "probabilities": [-1, classes], "labels": [-1]}
+    shapes = {"logits": [-1, classes], "probabilities": [-1, classes]}
     return {
         "name": name,
         "versions": [VERSION],
@@ -53,7 +60,7 @@ def metadata(name: str, model: Model) -> dict[str, Any]:
             {"name": INPUT, "datatype": "UINT8", "shape": [-1, image.height, image.width, 3]}
         ],
         "outputs": [
-            {"name": output, "datatype": kind, "shape": shapes[output]}
+            {"name": output, "datatype": kind, "shape": shapes.get(output, [-1])}
             for output, kind in OUTPUTS.items()
         ],
     }
@@ -165,10 +172,20 @@ def _outputs(fields: dict[str, Any]) -> dict[str, bool]:
 
 
 def written(
-    name: str, asked: Asked, logits: npt.NDArray[np.float32], graph: SpikingGraph
+    name: str,
+    asked: Asked,
+    logits: npt.NDArray[np.float32],
+    probabilities: npt.NDArray[np.float64],
+    answers: Sequence[Answer],
 ) -> tuple[bytes, int | None]:
     """Return the body of an answer, and how much of it is JSON; None is all."""
-    values = _values(logits, graph)
+    values: dict[str, npt.NDArray[Any]] = {
+        "logits": logits,
+        "probabilities": probabilities,
+        "labels": np.array([answer.label for answer in answers], object),
+        "unsure": np.array([answer.unsure for answer in answers]),
+        "unfamiliar": np.array([answer.unfamiliar for answer in answers]),
+    }
     outputs, binary = [], b""
     for output, is_binary in asked.outputs.items():
         value = values[output]
@@ -186,12 +203,6 @@ def written(
         fields["id"] = asked.id
     head = json.dumps(fields, allow_nan=False).encode()
     return head + binary, len(head) if binary else None
-
-
-def _values(logits: npt.NDArray[np.float32], graph: SpikingGraph) -> dict[str, npt.NDArray[Any]]:
-    probabilities = graph.calibration.probabilities(logits)
-    best = np.array([graph.labels[i] for i in logits.argmax(1)], object)
-    return {"logits": logits, "probabilities": probabilities, "labels": best}
 
 
 def _packed(value: npt.NDArray[Any]) -> bytes:

@@ -99,7 +99,7 @@ class Routes:
         batcher, begun = self._models.named(name), time.perf_counter()
         with batcher.admitted(1), self._deadline():
             image, warnings = await self._prepared(batcher, data)
-            logits, distances = await batcher.observe(image)
+            logits, distances = await batcher.observe(image[np.newaxis])
             spikes = await batcher.spikes(image) if shown else None
         model = batcher.model
         calibration = model.graph.calibration
@@ -126,12 +126,18 @@ class Routes:
                 if images is None:
                     tries = [self._prepared(batcher, picture) for picture in asked.pictures]
                     images = np.stack([image for image, _ in await asyncio.gather(*tries)])
-                logits = await batcher.logits(images)
-        graph = batcher.model.graph
+                # A post needs to know as well: of what is unfamiliar nothing is posted.
+                wanted = "unfamiliar" in asked.outputs or self._tell is not None
+                logits, distances = await batcher.observe(images, distances=wanted)
+        model = batcher.model
+        calibration = model.graph.calibration
+        answers = answers_of(logits, model.labels, calibration, top=TOP, distances=distances)
         if self._tell is not None:
-            for each in answers_of(logits, batcher.model.labels, graph.calibration, top=TOP):
+            for each in answers:
                 self._tell(batcher.name, each)
-        answer, split = inference.written(batcher.name, asked, logits, graph)
+        answer, split = inference.written(
+            batcher.name, asked, logits, calibration.probabilities(logits), answers
+        )
         if split is None:
             return Response(answer, media_type="application/json")
         headers = {inference.HEADER: str(split)}

@@ -3,9 +3,16 @@
 import base64
 import json
 import threading
+from pathlib import Path
 
+import numpy as np
+import pytest
+from familiar import known
 from post_server import receiving
 from serving import CAT, PHOTOS, Running, running
+
+import snn_runtime
+from snn_runtime.model_file import write
 
 
 def asked(server: Running, *names: str) -> list[bytes]:
@@ -34,3 +41,26 @@ def test_a_label_is_posted_and_a_slow_receiver_is_not_waited_for() -> None:
         receiver.wait_for(4)
         go_on.set()
         assert server.end() == 0 and not any("--post" in line for line in server.said)
+
+
+@pytest.mark.parametrize("within", [1.0, 0.5])
+def test_what_is_unfamiliar_is_not_posted(within: float, tmp_path: Path) -> None:
+    """Nor where the request asks for labels only."""
+    model = snn_runtime.load(threads=1)
+    images = np.stack([model.prepare(CAT)[0], model.prepare(PHOTOS / "dog.jpg")[0]])
+    write(known(model, images, within), tmp_path / "m.onnx")
+    given = {
+        "name": "images",
+        "datatype": "UINT8",
+        "shape": [1, *images[0].shape],
+        "data": images[0].ravel().tolist(),
+    }
+    sent = json.dumps({"inputs": [given], "outputs": [{"name": "labels"}]}).encode()
+    wish = ("--on-label", "cat>0", "--post")
+    with (
+        receiving(lambda: 204) as receiver,
+        running("--model", tmp_path / "m.onnx", *wish, receiver.url) as server,
+    ):
+        assert server.json("/v2/models/default/infer", sent)["outputs"][0]["data"] == ["cat"]
+        assert server.end() == 0  # when all posts have arrived
+        assert len(receiver.posts) == (within == 1)

@@ -2,17 +2,20 @@
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tritonclient.http as triton
-from serving import PHOTOS, Running
+from familiar import known
+from serving import PHOTOS, Running, running
 
 import snn_runtime
 from snn_runtime.model import Model
+from snn_runtime.model_file import write
 
-OUTPUTS = ("logits", "probabilities", "labels")
+OUTPUTS = ("logits", "probabilities", "labels", "unsure", "unfamiliar")
 NAMES = ("cat.jpg", "dog.jpg", "moose.jpg")
 
 
@@ -63,6 +66,8 @@ def test_every_way_gives_the_same_bits(
     answers = model.classify([PHOTOS / name for name in NAMES])
     labels = [label.decode() if binary_output else label for label in answer.as_numpy("labels")]
     assert labels == [each.label for each in answers]
+    for name in ("unsure", "unfamiliar"):
+        assert answer.as_numpy(name).tolist() == [getattr(each, name) for each in answers]
     for row, each in zip(answer.as_numpy("probabilities"), answers, strict=True):
         assert all(row[p.index] == p.probability for p in each.predictions)
 
@@ -72,6 +77,27 @@ def test_all_outputs_where_none_is_named(client: Any, model: Model) -> None:
     given.set_data_from_numpy(images(model)[:1])
     answer = client.infer("default", [given])
     assert {each["name"] for each in answer.get_response()["outputs"]} == set(OUTPUTS)
+
+
+def test_of_a_calibrated_file(tmp_path: Path, model: Model) -> None:
+    """What the file knows of its pictures is told of tensors too, of more than one batch."""
+    path = tmp_path / "known.onnx"
+    noise = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8)
+    write(known(model, images(model)), path)
+    batch = np.concatenate([images(model), noise])
+    given = triton.InferInput("images", list(batch.shape), "UINT8")
+    given.set_data_from_numpy(batch)
+    with running("--model", path) as server:
+        client = triton.InferenceServerClient(f"127.0.0.1:{server.port}")
+        answer = client.infer("default", [given])
+        client.close()
+    answers = snn_runtime.load(path, threads=1).classify(list(batch))
+    far = [each.unfamiliar for each in answers]
+    assert far[:3] == [False] * 3 and any(far)
+    assert answer.as_numpy("unfamiliar").tolist() == far
+    assert answer.as_numpy("unsure").tolist() == [each.unsure for each in answers]
+    most = answer.as_numpy("probabilities").max(1).tolist()
+    assert most == [each.probability for each in answers]
 
 
 def body(**changed: Any) -> bytes:
