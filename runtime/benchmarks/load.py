@@ -1,6 +1,6 @@
-"""snn-serve under load, by an open-loop generator: arrivals do not wait for answers.
+"""snn-serve under load.
 
-    python runtime/benchmarks/load.py picture.jpg --cores 1 --clients 0
+    cd runtime && python -m benchmarks.load photos/cat.jpg --cores 1 --clients 0
 
 Starts a server, finds its capacity C with 32 clients that each wait for their answer, then offers
 0.5, 0.8, 1, 2 and 10 C as a Poisson process. Latency counts from the moment that a request was due.
@@ -15,104 +15,17 @@ import argparse
 import asyncio
 import json
 import os
-import random
-import re
 import socket
 import statistics
-import subprocess
-import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
-MAIN = "import sys; from snn_serve.cli import main; sys.exit(main())"
+from benchmarks.generator import HEAD, Client, Outcome, opened, resident, server
+
 CLOSED = 32
 """Clients of the closed loop that finds the capacity."""
 SHORT = 2.0
 """Seconds of the burst of 10 C."""
-
-
-@dataclass
-class Outcome:
-    """What became of the requests of one stretch."""
-
-    due: int = 0
-    good: list[float] = field(default_factory=list)
-    refused: list[float] = field(default_factory=list)
-    failed: int = 0
-    different: int = 0
-
-    def row(self, name: str, seconds: float) -> str:
-        cells = [
-            f"{self.due / seconds:.0f}",
-            f"{len(self.good) / seconds:.0f}",
-            milliseconds(self.good, 50),
-            milliseconds(self.good, 99),
-            f"{len(self.refused) / seconds:.0f}",
-            milliseconds(self.refused, 50),
-            milliseconds(self.refused, 99),
-            f"{self.failed}",
-            f"{self.different}",
-        ]
-        return f"{name}," + ",".join(cells)
-
-
-HEAD = (
-    "load,offered a second,answered a second,median ms,99 % ms,refused a second,"
-    "refused median ms,refused 99 % ms,failed,different answers"
-)
-
-
-def milliseconds(times: list[float], percent: int) -> str:
-    if not times:
-        return ""
-    ordered = sorted(times)
-    return f"{1000 * ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]:.1f}"
-
-
-class Client:
-    """Connections to one server, used again, as many as are needed."""
-
-    def __init__(self, port: int, picture: bytes) -> None:
-        self._port = port
-        head = (
-            f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(picture)}\r\n\r\n"
-        )
-        self._request = head.encode() + picture
-        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-        self.expected: object = None
-
-    async def ask(self) -> tuple[int, bytes]:
-        """Status and body."""
-        if self._free:
-            reader, writer = self._free.pop()
-        else:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        writer.write(self._request)
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        length = re.search(r"content-length: (\d+)", head)
-        body = await reader.readexactly(int(length[1]) if length else 0)
-        if "connection: close" in head:
-            writer.close()
-        else:
-            self._free.append((reader, writer))
-        return int(head.split()[1]), body
-
-    async def count(self, outcome: Outcome, due: float) -> None:
-        """Ask once, and write down what came of it."""
-        try:
-            status, body = await self.ask()
-        except (OSError, asyncio.IncompleteReadError):
-            outcome.failed += 1
-            return
-        taken = time.perf_counter() - due
-        if status == 200:
-            outcome.good.append(taken)
-            outcome.different += json.loads(body)["predictions"] != self.expected
-        elif status == 503:
-            outcome.refused.append(taken)
-        else:
-            outcome.failed += 1
 
 
 async def closed(client: Client, seconds: float) -> float:
@@ -125,21 +38,6 @@ async def closed(client: Client, seconds: float) -> float:
 
     await asyncio.gather(*(one() for _ in range(CLOSED)))
     return len(outcome.good) / seconds
-
-
-async def opened(client: Client, rate: float, seconds: float) -> Outcome:
-    """A Poisson process of `rate` requests a second."""
-    outcome, chance, tasks = Outcome(), random.Random(0), set()
-    due = begun = time.perf_counter()
-    while (due := due + chance.expovariate(rate)) < begun + seconds:
-        if (wait := due - time.perf_counter()) > 0:
-            await asyncio.sleep(wait)
-        outcome.due += 1
-        task = asyncio.create_task(client.count(outcome, due))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    await asyncio.gather(*tasks)
-    return outcome
 
 
 async def idle(port: int, count: int) -> str:
@@ -204,12 +102,12 @@ async def slow(client: Client, port: int, rate: float) -> None:
 
 
 async def twice(client: Client, seconds: float) -> float:
-    """Print what 2 C comes to, and return the part of C that is answered."""
+    """Print what 2 C comes to, and return the part of C that is answered in time."""
     before = await closed(client, seconds)
     outcome = await opened(client, 2 * before, seconds)
     capacity = (before + await closed(client, seconds)) / 2
     print(f"{capacity:.0f} a second; {outcome.row('2 C', seconds)}", flush=True)
-    return len(outcome.good) / seconds / capacity
+    return (len(outcome.good) - outcome.waiting) / seconds / capacity
 
 
 def probe(port: int) -> float:
@@ -222,12 +120,6 @@ def probe(port: int) -> float:
     return time.perf_counter() - begun
 
 
-def resident(process: int) -> float:
-    """Memory of a process without its decoders, MB."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1000
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("picture", type=Path)
@@ -237,16 +129,9 @@ def main() -> None:
     parser.add_argument("--slow", action="store_true", help="only slow clients")
     parser.add_argument("--pairs", type=int, default=0, help="only 2 C, so many times")
     args = parser.parse_args()
-    words = ["taskset", "-c", args.cores, sys.executable, "-c", MAIN, "--port", "0"]
-    server = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-    assert server.stderr is not None
-    try:
-        said = next(line for line in server.stderr if "listening on" in line)
+    with server(args.cores) as (port, process):
         os.sched_setaffinity(0, set(map(int, args.clients.split(","))))
-        asyncio.run(measure(int(said.rpartition(":")[2]), server.pid, args))
-    finally:
-        server.terminate()
-        print(f"exit code {server.wait()}")
+        asyncio.run(measure(port, process, args))
 
 
 if __name__ == "__main__":

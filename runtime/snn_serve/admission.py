@@ -7,9 +7,8 @@ its body is there.
 
 import re
 from collections.abc import Sequence
+from functools import cache, lru_cache
 from http import HTTPStatus
-
-from starlette.datastructures import Headers
 
 from snn_serve.bodies import Bodies
 from snn_serve.gate import PUBLIC, SAFE, error_response, request_id_of, route_of
@@ -47,11 +46,9 @@ class Admission:
             self._check_room(path, query, given)
             return None
         except Refusal as refusal:
-            route = route_of(path)
-            self._metrics.requests.labels(route, str(refusal.status)).inc()
-            self._metrics.request_seconds.labels(route).observe(0.0)
-            refusal.close = not keep
-            return _written(refusal, request_id_of(Headers(raw=list(given))))
+            self._metrics.answered(route_of(path), refusal.status, 0.0)
+            named = next((value for name, value in given if name == b"x-request-id"), b"")
+            return written(refusal, keep, request_id_of(named.decode("latin-1")))
 
     def _check_room(self, path: str, query: str, given: Sequence[tuple[bytes, bytes]]) -> None:
         """Raises: Refusal: 503: the queue of the model that is meant is full, or memory is."""
@@ -64,10 +61,24 @@ class Admission:
         self._bodies.check_room(int(length) if length.isdigit() else 0)
 
 
-def _written(refusal: Refusal, request_id: str) -> bytes:
-    """The bytes of an answer."""
-    answer = error_response(refusal, request_id)
-    headers = [*answer.raw_headers, *SAFE, (b"x-request-id", request_id.encode())]
-    lines = [f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}".encode()]
+def written(refusal: Refusal, keep: bool, request_id: str) -> bytes:
+    """The bytes of an answer. Of thousands a second all but the id are the same."""
+    about = (refusal.status, refusal.code, refusal.message, not keep, refusal.again)
+    return _template(*about, len(request_id)).replace(_blank(len(request_id)), request_id.encode())
+
+
+@cache
+def _blank(length: int) -> bytes:
+    """What no answer and no id has."""
+    return b"@" * length
+
+
+@lru_cache(100)
+def _template(status: int, code: str, message: str, close: bool, again: int, length: int) -> bytes:
+    """An answer with a blank of this length for its id."""
+    refusal, blank = Refusal(status, code, message, close=close, again=again), _blank(length)
+    answer = error_response(refusal, blank.decode())
+    headers = [*answer.raw_headers, *SAFE, (b"x-request-id", blank)]
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()]
     lines += [name + b": " + value for name, value in headers]
     return b"\r\n".join([*lines, b"", bytes(answer.body)])

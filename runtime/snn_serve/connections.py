@@ -33,6 +33,8 @@ class Guests:
         self.count = 0
         self.idle: dict[Connection, None] = {}
         """Those that may be closed, the one that has been idle longest first."""
+        self.told: set[Connection] = set()
+        """Those that have been told that there is no room, and are read for a moment."""
 
 
 class Connection(HttpToolsProtocol):
@@ -42,6 +44,8 @@ class Connection(HttpToolsProtocol):
         super().__init__(**given)
         self._guests, self._limits = guests, guests.limits
         self._counted = False
+        self._began = False
+        """Whether a request has ever begun here."""
         self._awaits_head = True
         self._head_bytes = 0
         self._refused = False
@@ -55,8 +59,7 @@ class Connection(HttpToolsProtocol):
         if self._guests.count >= self._limits.connections and self._guests.idle:
             next(iter(self._guests.idle))._make_room()
         if self._guests.count >= self._limits.connections:
-            transport.write(FULL)
-            transport.close()
+            self._refuse()
             return
         self._guests.count += 1
         self._counted = True
@@ -64,8 +67,23 @@ class Connection(HttpToolsProtocol):
         self._after("head", self._limits.header_seconds, self._out.close)
 
     def _make_room(self) -> None:
+        """Close for the sake of another. Clients ask again where a connection ends between two
+        requests; the first request may be on its way, and its client is told."""
         self._forget()
-        self._out.abort()
+        if self._began:
+            self._out.abort()
+        else:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        if len(self._guests.told) >= self._limits.connections:
+            self._out.abort()
+            return
+        self._guests.told.add(self)
+        self._stop("head")
+        self._awaits_head = False
+        self._out.write(FULL)
+        self._out.close()
 
     def _forget(self) -> None:
         self._guests.idle.pop(self, None)
@@ -95,7 +113,7 @@ class Connection(HttpToolsProtocol):
                 self._out.abort()
 
     def on_message_begin(self) -> None:
-        self._refused = False
+        self._began, self._refused = True, False
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -147,7 +165,8 @@ class Connection(HttpToolsProtocol):
             self._out.transport.write_eof()
         self.flow.resume_reading()
         self._after("rest", LINGER, self._out.abort)
-        self._guests.idle[self] = None
+        if self._counted:
+            self._guests.idle[self] = None
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -161,6 +180,7 @@ class Connection(HttpToolsProtocol):
         for name in list(self._timers):
             self._stop(name)
         self._forget()
+        self._guests.told.discard(self)
         super().connection_lost(exc)
 
     def _after(self, name: str, seconds: float, action: Callable[[], None]) -> None:

@@ -97,7 +97,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun, headers = time.perf_counter(), Headers(scope=scope)
-        request_id, status = request_id_of(headers), 0
+        request_id, status = request_id_of(headers.get("x-request-id", "")), 0
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -119,14 +119,12 @@ class Gate:
             if status == 0:
                 await error_response(refusal, request_id)(scope, receive, sending)
         finally:
-            route = route_of(scope["path"])
-            self._metrics.requests.labels(route, str(status)).inc()
-            self._metrics.request_seconds.labels(route).observe(time.perf_counter() - begun)
+            taken = time.perf_counter() - begun
+            self._metrics.answered(route_of(scope["path"]), status, taken)
 
 
-def request_id_of(headers: Headers) -> str:
+def request_id_of(given: str) -> str:
     """Return the client's id for a request, or one of ours."""
-    given = headers.get("x-request-id", "")
     return given if _ID.fullmatch(given) else secrets.token_hex(8)
 
 

@@ -25,6 +25,8 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
 
+        self._answered: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+
         def histogram(name: str, what: str, label: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(name, what, [label], buckets=buckets, registry=registry)
 
@@ -68,6 +70,15 @@ class Metrics:
             ["model", "layer"],
             registry=registry,
         )
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count a request. There are few routes and statuses; looking them up costs the most."""
+        if (key := (route, status)) not in self._answered:
+            count = self.requests.labels(route, str(status))
+            self._answered[key] = count, self.request_seconds.labels(route)
+        count, histogram = self._answered[key]
+        count.inc()
+        histogram.observe(seconds)
 
     def saw_spikes(self, model: str, spikes: Mapping[str, npt.NDArray[np.uint8]]) -> None:
         """Remember the firing rates of one picture."""

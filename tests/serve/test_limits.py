@@ -97,10 +97,25 @@ def test_the_longest_idle_connections_make_room(small: Running) -> None:
     idle = [small.socket() for _ in range(30)]
     small.process.send_signal(signal.SIGCONT)  # which finds all of them at once
     assert small.ask("/v2/health/live")[0] == 200
-    assert [everything(connection) for connection in idle[:23]] == [b""] * 23
+    told = [everything(connection) for connection in idle[:23]]
+    assert all(b"503 Service Unavailable\r\nretry-after: 1\r\n" in each for each in told[:8])
+    assert not any(told[8:])  # as many as may be open, and no more, are read for another moment
     idle[-1].sendall(PROBE)
     assert idle[-1].recv(100).startswith(b"HTTP/1.1 200 ")
     for connection in idle:
+        connection.close()
+
+
+def test_a_request_that_finds_no_room_is_told(small: Running) -> None:
+    """Also where it was written before the server knew of its connection."""
+    small.process.send_signal(signal.SIGSTOP)
+    asked = [small.socket() for _ in range(12)]
+    for connection in asked:
+        connection.sendall(PROBE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    small.process.send_signal(signal.SIGCONT)
+    codes = [everything(connection)[9:12] for connection in asked]
+    assert codes == [b"503"] * 4 + [b"200"] * 8
+    for connection in asked:
         connection.close()
 
 
