@@ -1,4 +1,7 @@
-"""A camera that speaks RTSP over one TCP connection: each JPEG as RTP packets of RFC 2435."""
+"""A camera that speaks RTSP over one TCP connection.
+
+It sends JPEGs as RTP packets of RFC 2435, or MPEG-4, whose pictures say what changes, by RFC 6416.
+"""
 
 import socket
 import struct
@@ -8,8 +11,10 @@ from contextlib import contextmanager, suppress
 
 _SDP = (
     "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n"
-    "m=video 0 RTP/AVP 26\r\na=control:track\r\n"
+    "m=video 0 RTP/AVP {}\r\na=control:track\r\n"
 )
+JPEG = _SDP.format(26)
+MPEG4 = _SDP.format(96) + "a=rtpmap:96 MP4V-ES/90000\r\na=fmtp:96 config={}\r\n"
 _MOST = 1200
 
 
@@ -23,17 +28,27 @@ class Viewer:
     def show(self, jpeg: bytes, seconds: float) -> None:
         """Send a JPEG of Pillow's usual kind (4:2:0, usual Huffman tables), taken at a time."""
         tables, width, height, scan = _parts(jpeg)
+        pieces = []
         for start in range(0, len(scan), _MOST):
-            piece = scan[start : start + _MOST]
             head = struct.pack(">II", start, 1 << 24 | 255 << 16 | width // 8 << 8 | height // 8)
             if start == 0:
                 head += struct.pack(">HH", 0, len(tables)) + tables
-            last = 0x80 if start + _MOST >= len(scan) else 0
+            pieces.append(head + scan[start : start + _MOST])
+        self._send(pieces, 26, seconds)
+
+    def show_changes(self, data: bytes, seconds: float) -> None:
+        """Send one picture of MPEG-4."""
+        pieces = [data[start : start + _MOST] for start in range(0, len(data), _MOST)]
+        self._send(pieces, 96, seconds)
+
+    def _send(self, pieces: list[bytes], kind: int, seconds: float) -> None:
+        for left, piece in zip(reversed(range(len(pieces))), pieces, strict=True):
+            last = 0 if left else 0x80
             rtp = struct.pack(
-                ">BBHII", 0x80, last | 26, self._sequence & 0xFFFF, int(90_000 * seconds), 7
+                ">BBHII", 0x80, last | kind, self._sequence & 0xFFFF, int(90_000 * seconds), 7
             )
             self._sequence += 1
-            packet = rtp + head + piece
+            packet = rtp + piece
             self.connection.sendall(b"$\0" + struct.pack(">H", len(packet)) + packet)
 
 
@@ -56,8 +71,8 @@ def _parts(jpeg: bytes) -> tuple[bytes, int, int, bytes]:
 
 
 class Server:
-    def __init__(self, show: Show, refusal: str) -> None:
-        self._show, self._refusal = show, refusal
+    def __init__(self, show: Show, refusal: str, about: str) -> None:
+        self._show, self._refusal, self._about = show, refusal, about
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"rtsp://127.0.0.1:{self.listener.getsockname()[1]}/main"
         self.connections = 0
@@ -82,7 +97,7 @@ class Server:
                 elif method == "DESCRIBE" and self._refusal:
                     status = self._refusal
                 elif method == "DESCRIBE":
-                    headers, body = "Content-Type: application/sdp\r\n", _SDP
+                    headers, body = "Content-Type: application/sdp\r\n", self._about
                 elif method == "SETUP":
                     headers += "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"
                 head = f"RTSP/1.0 {status}\r\nCSeq: {number}\r\n{headers}"
@@ -92,9 +107,9 @@ class Server:
 
 
 @contextmanager
-def showing(show: Show, *, refusal: str = "") -> Iterator[Server]:
+def showing(show: Show, *, refusal: str = "", about: str = JPEG) -> Iterator[Server]:
     """Run a camera that shows this to each viewer, or refuses each with a status."""
-    server = Server(show, refusal)
+    server = Server(show, refusal, about)
     threading.Thread(target=server.run, daemon=True).start()
     try:
         yield server

@@ -2,8 +2,9 @@
 
 A thread reads all that comes, so that nothing grows old in a buffer, and keeps the last picture
 only. A source is lost that ends, fails, shows nothing whole for a while, or shows the same bytes
-for a while, as a camera does that froze. It is opened again after 1, 2, 4 … 30 seconds. The picture
-that it showed last is not handed out again.
+for a while, as a camera does that froze. Of a still scene they may be the same where a stream holds
+only what changes: see `Shown.another`. A lost source is opened again after 1, 2, 4 … 30 seconds.
+The picture that it showed last is not handed out again.
 """
 
 import logging
@@ -32,6 +33,8 @@ class Shown(NamedTuple):
     """When it came: seconds since 1970."""
     single: bool = False
     """Whether the source shows one picture and no more."""
+    another: bool = False
+    """Whether it is known to be another picture than the one before, though it may be equal."""
 
 
 Pictures: TypeAlias = Generator[Shown | None, None, bool]
@@ -153,7 +156,7 @@ class Latest:
                     return bool(end.value)
                 if shown is None:
                     what = "no whole picture"
-                elif shown.data == self._last:
+                elif shown.data == self._last and not shown.another:
                     what = "the same picture"
                 elif time.time() - shown.captured > EXPIRES:
                     what = "no picture in time"

@@ -85,7 +85,11 @@ def newest(text: str, settings: Camera, limits: Limits = DEFAULT_LIMITS) -> Late
 def _shown(wanted: Wanted, name: str, opening: float) -> Pictures:
     try:
         for each in frames(wanted, opening=opening):
-            yield None if each is None else Shown(each[1], each[0]["captured"])
+            if each is None:
+                yield None
+                continue
+            about, data = each
+            yield Shown(data, about["captured"], another=about.get("another", False))
     except Ended as error:
         raise BusyError("camera_lost", str(error)) from error
     except (BusyError, InputError) as error:  # what libraries print may name all of an address

@@ -133,11 +133,11 @@ def live(wanted: Wanted, out: Out) -> Iterator[tuple[dict[str, object], Any]]:
         InputError: `unreachable`.
         DeviceError: `opencv_backend`.
     """
-    newest: Queue[tuple[float, Any] | SnnError] = Queue(1)
+    newest: Queue[tuple[dict[str, object], Any] | SnnError] = Queue(1)
     capture = _opened(wanted, out)
     Thread(target=_grab, args=(capture, wanted, out, newest), daemon=True).start()
     while not isinstance(taken := newest.get(), SnnError):
-        yield {"captured": taken[0]}, taken[1]
+        yield taken
     raise taken
 
 
@@ -153,7 +153,7 @@ def _grab(capture: Any, wanted: Wanted, out: Out, newest: "Queue[Any]") -> None:
 def _grab_all(capture: Any, wanted: Wanted, newest: "Queue[Any]") -> None:
     import cv2
 
-    lag, due = Lag(), 0.0
+    lag, due, changes = Lag(), 0.0, _sends_changes(capture, wanted)
     while capture.grab():
         if wanted.backend == "V4L2" and not os.path.exists(wanted.target):
             break  # the driver may go on with old frames
@@ -165,7 +165,18 @@ def _grab_all(capture: Any, wanted: Wanted, newest: "Queue[Any]") -> None:
         if not done:
             break
         due = now + wanted.pause
-        _replace(newest, (time.time() - late, frame))
+        about = {"captured": time.time() - late, "another": changes and lag.goes_on}
+        _replace(newest, (about, frame))
+
+
+def _sends_changes(capture: Any, wanted: Wanted) -> bool:
+    """Whether a stream says what changes from one picture to the next, as all but MJPEG do: a still
+    scene is then bit for bit the same, and the sender's clock tells its pictures apart."""
+    import cv2
+
+    if wanted.backend != "FFMPEG":
+        return False
+    return int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").lower() != b"mjpg"
 
 
 def _replace(newest: "Queue[Any]", item: Any) -> None:
@@ -184,12 +195,15 @@ class Lag:
     def __init__(self) -> None:
         self._least = float("inf")
         self._before = 0.0, 0.0
+        self.goes_on = False
+        """Whether the last stamp was later than the one before."""
 
     def of(self, stamp: float, now: float) -> float:
         """Return seconds, for a frame with a time stamp; 0 where stamps do not go on."""
         before, then = self._before
         self._before = stamp, now
-        if stamp <= before:
+        self.goes_on = stamp > before
+        if not self.goes_on:
             self._least = float("inf")
             return 0.0
         self._least = min(self._least + DRIFT * (now - then), now - stamp)

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from bad_inputs.pictures import encoded
 from infer_command import Command
 from PIL import Image
-from rtsp_server import Viewer, showing
+from rtsp_server import MPEG4, Viewer, showing
 
 from snn_runtime.errors import InputError
 from snn_runtime.image import latest as latest_module
@@ -94,6 +96,38 @@ def test_a_camera_that_freezes_or_stalls_never_answers_twice(snn_infer: Command)
         assert outcome.code == 75 and said in outcome.err
         assert 0 < len(labels(outcome.out)) <= 40
     stop.set()
+
+
+def still(path: Path, count: int) -> list[bytes]:
+    """Pictures of MPEG-4, the first a whole one, and nothing changes."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 48))
+    frame = np.asarray(Image.new("RGB", (64, 48), "red"))[..., ::-1].copy()
+    for _ in range(count):
+        writer.write(frame)
+    writer.release()
+    chunks = path.read_bytes().partition(b"movi")[2]
+    found = []
+    while chunks.startswith(b"00dc"):
+        size = int.from_bytes(chunks[4:8], "little")
+        found.append(chunks[8 : 8 + size])
+        chunks = chunks[8 + size + size % 2 :]
+    assert len(found) == count
+    return found
+
+
+def test_a_still_scene_is_no_frozen_camera(tmp_path: Path, snn_infer: Command) -> None:
+    pictures = still(tmp_path / "still.avi", 12)  # a whole one after every eleven
+
+    def show(viewer: Viewer) -> None:
+        for n in range(60):
+            viewer.show_changes(pictures[n % 12], n * 0.04)
+            time.sleep(0.04)
+
+    about = MPEG4.format(pictures[0].partition(b"\0\0\1\xb6")[0].hex())
+    with showing(once(show), about=about) as server:
+        outcome = snn_infer("--camera-timeout", "1", "--camera-retries", "0", server.url)
+    assert "is lost: it ended" in outcome.err and outcome.code == 75
+    assert len(labels(outcome.out)) > 30 and set(labels(outcome.out)) == {"red"}
 
 
 def test_a_camera_that_refuses_is_not_asked_again(snn_infer: Command) -> None:
