@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ COMMANDS = {
     "train-snn": "snn_train.cli",
     "export-snn": "snn_export.cli",
     "snn-infer": "snn_runtime.infer.cli",
+    "snn-doctor": "snn_runtime.doctor.cli",
 }
 
 
@@ -272,3 +274,89 @@ def test_training_on_a_cluster(place: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert asked.no_python and asked.training_script == "train-snn"
     assert asked.training_script_args == flags
     assert train_args(flags).out == Path("runs/night")
+
+
+SSH = """
+[ "$1 $2 $3 $4 $5" = "-o BatchMode=yes -o ConnectTimeout=10 --" ] || exit 9
+case $6 in
+  good) sh -c "$7" | tee good.json ;;
+  down) echo "ssh: connect to host down port 22: No route to host" >&2; exit 255 ;;
+  confused) echo hello ;;
+  torn) head -c 900 good.json ;;
+  loud) yes ;;
+  silent) sleep 600 ;;
+esac
+"""
+
+
+def states(table: str) -> dict[str, str]:
+    """The last column of a table, by the first."""
+    head, *lines, _ = table.splitlines()
+    start = head.index("state")
+    return {line.split()[0]: line[start:] for line in lines}
+
+
+def test_a_fleet_over_ssh(place: Path) -> None:
+    """Each board is a line, whatever it answers; the one that is well ran the real command."""
+    command(place, "ssh", SSH)
+    table = example(place, "fleet.py", "good")
+    report = json.loads((place / "good.json").read_text())
+    golden, milliseconds = report["model"]["golden"], report["fastest"]["milliseconds"]
+    engine = next(e for e in report["engines"] if e["flags"] == report["fastest"]["flags"])
+    line = f"good {engine['backend']}, {engine['details']} {golden[:12]} {milliseconds:.3g} well"
+    assert table.splitlines()[1].split() == line.split()
+    boards = ("down", "confused", "torn", "loud", "nobody")
+    said = example(place, "fleet.py", *boards, code=1)
+    nonsense = "this is no report of snn-doctor"
+    assert states(said) == {
+        "down": "no answer: ssh: connect to host down port 22: No route to host",
+        "confused": nonsense,
+        "torn": nonsense,
+        "loud": nonsense,
+        "nobody": "no answer: it printed nothing",
+    }
+    assert said.endswith("\n0 of 5 are well\n")
+    silent = example(place, "fleet.py", "silent", "--timeout", 0.2, code=1)
+    assert states(silent) == {"silent": "no answer in 0.2 s"}
+
+
+def test_a_fleet_that_drops_its_reports(place: Path) -> None:
+    now = datetime.now(timezone.utc)
+    engine = {"backend": "event", "details": "neon, 4 threads", "flags": "--backend event",
+              "self_test": "passed"}  # fmt: skip
+    good: dict[str, Any] = {
+        "date": now.isoformat(timespec="seconds"),
+        "model": {"golden": "ab" * 32},
+        "engines": [engine],
+        "fastest": {"flags": "--backend event", "milliseconds": 1.25},
+        "exit_code": 0,
+    }
+    dropped = {
+        "good": good,
+        "lies": good
+        | {"engines": [engine | {"self_test": "failed"}], "fastest": None, "exit_code": 9},
+        "bare": good | {"engines": [], "fastest": None, "exit_code": 6},
+        "other": good | {"model": {"golden": "cd" * 32}},
+        "old": good | {"date": "2026-01-02T03:04:05+00:00"},
+        "rude": good | {"engines": [engine | {"details": "\x1b[2J\nwell"}]},
+        "list": [good],
+        "deep": None,
+    }
+    (place / "reports").mkdir()
+    for name, report in dropped.items():
+        text = "[" * 10**5 if name == "deep" else json.dumps(report)
+        (place / "reports" / f"{name}.json").write_text(text)
+    said = example(place, "fleet.py", "reports", "--golden", "abab", code=1)
+    assert states(said) == {
+        "bare": "no engine works",
+        "deep": "this is no report of snn-doctor",
+        "good": "well",
+        "lies": "self-test failed: --backend event; no engine works",
+        "list": "this is no report of snn-doctor",
+        "old": "of 2026-01-02 03:04",
+        "other": "another network",
+        "rude": "well",
+    }
+    assert "event, neon, 4 threads" in said and "1.25" in said and "\x1b" not in said
+    (place / "empty").mkdir()
+    example(place, "fleet.py", "empty", code=1)

@@ -220,7 +220,8 @@ def _wishes(request: Request) -> tuple[str | None, int, bool]:
 def _about(batcher: Batcher) -> dict[str, Any]:
     model = batcher.model
     size = {"height": model.graph.image.height, "width": model.graph.image.width}
-    return {"name": batcher.name, "engine": model.engine, "labels": model.labels, "image": size}
+    about = {"name": batcher.name, "engine": model.engine, "golden": model.golden}
+    return {**about, "labels": model.labels, "image": size}
 
 
 def _layers(spikes: Mapping[str, Spikes]) -> list[dict[str, Any]]:

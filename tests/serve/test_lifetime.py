@@ -7,15 +7,18 @@ import ssl
 import subprocess
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 import pytest
+from graphs import example
 from serving import CAT, PATIENCE, Running, running
 from starlette.datastructures import Headers
 
 from snn_runtime.errors import SnnError, UsageError
 from snn_runtime.model import BUNDLED
+from snn_runtime.model_file import read_file, to_bytes, write
 from snn_serve.cli import parse_args, run
 from snn_serve.gate import Access
 from snn_serve.refusal import Refusal
@@ -73,6 +76,45 @@ def test_models_are_read_again_and_a_bad_one_leaves_the_old(tmp_path: Path) -> N
         assert server.json("/predict?model=one", CAT.read_bytes())["predictions"] == before
         assert server.ask("/predict?model=two", CAT.read_bytes())[0] == 404
         assert server.ask("/predict?model=three", CAT.read_bytes())[0] == 200
+        assert server.end() == 0
+
+
+def test_a_model_is_rolled_out_and_back(tmp_path: Path) -> None:
+    """Whatever lies there instead of a sound file, the network that answers stays; the old file,
+    which was kept, is the way back."""
+    place, kept = tmp_path / "model.onnx", tmp_path / "model.onnx.old"
+    graph = example()
+    files = {
+        name: replace(graph, labels=tuple(f"{name} {n}" for n in range(len(graph.labels))))
+        for name in ("first", "second", "lying")
+    }
+    write(files["first"], place)
+    with running("--model", place) as server:
+
+        def answers_after(sent: bytes | None, expected: str) -> str:
+            """Put a file there in one step, send SIGHUP, wait for what is said, and ask."""
+            if sent is None:
+                place.unlink()
+            else:
+                (tmp_path / "model.onnx.new").write_bytes(sent)
+                (tmp_path / "model.onnx.new").replace(place)
+            server.said.clear()
+            server.process.send_signal(signal.SIGHUP)
+            server.until(expected)
+            assert server.ask("/v2/health/ready")[0] == 200
+            answer = server.json("/predict?top=1", CAT.read_bytes())
+            return str(answer["predictions"][0]["label"].split()[0])
+
+        shutil.copy(place, kept)
+        (told,) = server.json("/v2/models")["models"]
+        assert told["golden"] == read_file(place).golden
+        assert answers_after(to_bytes(files["second"]), "reload: model default (") == "second"
+        assert answers_after(kept.read_bytes()[:-40], "stays as it was") == "second"
+        lying = to_bytes(files["lying"], golden="0" * 64)
+        assert answers_after(lying, "stays as it was") == "second"
+        assert "golden hash" in "".join(server.said)
+        assert answers_after(None, "stays as it was") == "second"
+        assert answers_after(kept.read_bytes(), "reload: model default (") == "first"
         assert server.end() == 0
 
 

@@ -82,6 +82,7 @@ def _examine(args: argparse.Namespace) -> "Diagnosis":
     examined = Examined(
         name="bundled" if args.model is None else "given",
         digest=file.digest,
+        golden=file.golden,
         size=f"{graph.image.width}x{graph.image.height}",
         parameters=graph.parameters,
         int8=graph.exact,

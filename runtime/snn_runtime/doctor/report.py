@@ -24,6 +24,8 @@ class Examined:
     name: str
     """`bundled` or `given`: where it lies is the owner's business."""
     digest: str
+    golden: str
+    """Hash of the spikes that the golden images cause: engines that pass the self-test have it."""
     size: str
     """Width and height of its images: `32x32`."""
     parameters: int

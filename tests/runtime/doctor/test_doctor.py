@@ -502,7 +502,10 @@ def test_the_fastest_has_proven_itself() -> None:
 
 def report(facts: Facts, *found: Check) -> Diagnosis:
     return Diagnosis(
-        "0.1.0", Examined("bundled", "ab" * 32, "32x32", 1_700_000, True, 8), facts, found
+        "0.1.0",
+        Examined("bundled", "ab" * 32, "cd" * 32, "32x32", 1_700_000, True, 8),
+        facts,
+        found,
     )
 
 
