@@ -623,7 +623,15 @@ def test_the_names_of_facts_are_stable(machine: Machines) -> None:
         "fastest",
         "exit_code",
     ]
-    assert list(found["model"]) == ["name", "digest", "size", "parameters", "int8", "weight_bits"]
+    assert list(found["model"]) == [
+        "name",
+        "digest",
+        "golden",
+        "size",
+        "parameters",
+        "int8",
+        "weight_bits",
+    ]
     assert list(found["engines"][0]) == [
         "backend",
         "device",
