@@ -12,6 +12,7 @@ from wide_graphs import wide_graphs
 
 from snn_runtime.engines.event.lowering import lower
 from snn_runtime.graph import SpikingGraph, reference
+from snn_runtime.graph.reference import channel_counts
 
 SLOW = {"sums_far_beyond_16_bits", "sums_of_more_than_two_bytes", "a_large_picture"}
 """Corners that take minutes in a sanitizer or an emulator."""
@@ -24,18 +25,20 @@ def write_case(path: Path, graph: SpikingGraph, count: int) -> Path:
     lowered = lower(graph)
     spikes = [bits.tobytes() for bits in activity.spikes.values()]
     neurons = sum(bits[0].size for bits in activity.spikes.values())
+    channels = sum(graph.channels.values())
     struct = type(lowered.struct).from_buffer_copy(lowered.struct)
     for pointer in ("node", "projection", "weights", "thresholds", "scale", "bias"):
         setattr(struct, pointer, None)
     parts = [
         bytes(struct),
-        bytes((ctypes.c_int64 * 2)(count, neurons)),
+        bytes((ctypes.c_int64 * 3)(count, neurons, channels)),
         bytes(lowered.nodes),
         bytes(lowered.projections),
         *(a.tobytes() for a in (lowered.weights, lowered.thresholds, lowered.scale, lowered.bias)),
         images.tobytes(),
         activity.logits.tobytes(),
         *spikes,
+        channel_counts(activity.spikes).tobytes(),
     ]
     path.write_bytes(b"".join(parts))
     return path

@@ -6,13 +6,17 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from snn_runtime.calibration import Calibration, Familiarity
 from snn_runtime.graph import Node, Population
+from snn_runtime.model import read_model_file
+from snn_runtime.model_file import write
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {
@@ -25,14 +29,14 @@ PACKAGES = {
 MODULES = sorted(path for name, root in PACKAGES.items() for path in (root / name).rglob("*.py"))
 LONGEST_MODULE, LONGEST_FUNCTION = 250, 60
 UNNAMED_ARGUMENTS = 6
-FILES_OF_A_PICTURE, FILES_OF_THE_COMMAND = 22, 51
+FILES_OF_A_PICTURE, FILES_OF_THE_COMMAND = 20, 50
 MODULES_OF_A_KIND, QUESTIONS_OF_A_KIND, SOURCES_OF_A_KIND = 12, 2, 3
 ENGINE = ROOT / "runtime" / "snn_runtime" / "engines" / "event" / "engine.h"
 CAT = ROOT / "runtime" / "photos" / "cat.jpg"
 
 COUNTED = """
 import inspect, os, sys, threading
-root, picture = sys.argv[1:]
+root, picture, *model = sys.argv[1:]
 entered, loading = set(), 0
 
 def watch(frame, event, _):
@@ -50,7 +54,7 @@ def watch(frame, event, _):
 threading.setprofile(watch)
 sys.setprofile(watch)
 from snn_runtime.infer.cli import main
-sys.argv = ["snn-infer", "--backend", "event", picture]
+sys.argv = ["snn-infer", "--backend", "event", *model, picture]
 code = main()
 sys.setprofile(None)
 for name, loaded in sorted(entered):
@@ -106,10 +110,10 @@ def rings(arrows: dict[str, set[str]]) -> set[frozenset[str]]:
     return {ring for ring in found if len(ring) > 1}
 
 
-def files_of(picture: Path) -> tuple[set[str], set[str]]:
+def files_of(picture: Path, *model: str) -> tuple[set[str], set[str]]:
     """The files whose functions `snn-infer` runs for a picture, and for loading the model."""
     done = subprocess.run(
-        [sys.executable, "-c", COUNTED, str(ROOT / "runtime"), str(picture)],
+        [sys.executable, "-c", COUNTED, str(ROOT / "runtime"), str(picture), *model],
         capture_output=True,
         text=True,
         check=True,
@@ -120,10 +124,20 @@ def files_of(picture: Path) -> tuple[set[str], set[str]]:
     return own, loading
 
 
-def test_a_picture_goes_through_few_files() -> None:
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_a_picture_goes_through_few_files(calibrated: bool, tmp_path: Path) -> None:
     """From the command line to the label, the model once loaded; and with loading it, which passes
     the file through the gate, writes it again and proves the engine."""
-    own, loading = files_of(CAT)
+    model = []
+    if calibrated:
+        graph = read_model_file(None).graph
+        usual = tuple((name, (0.0,) * n, (0.5,) * n) for name, n in graph.channels.items())
+        write(
+            replace(graph, calibration=Calibration(1.0, 0.0, Familiarity(1e6, usual))),
+            tmp_path / "m.onnx",
+        )
+        model = ["--model", str(tmp_path / "m.onnx")]
+    own, loading = files_of(CAT, *model)
     assert "snn_runtime/model.py" in own and "snn_runtime/model_file/gate.py" in loading
     assert len(own) <= FILES_OF_A_PICTURE, sorted(own)
     assert len(own | loading) <= FILES_OF_THE_COMMAND, sorted(own | loading)

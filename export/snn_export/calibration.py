@@ -21,9 +21,9 @@ import numpy.typing as npt
 import torch
 
 from snn_export.verify import parts
-from snn_runtime.calibration import UNCALIBRATED, Calibration, Probabilities
+from snn_runtime.calibration import UNCALIBRATED, Calibration, Familiarity, Numbers
 from snn_runtime.engines import Backend
-from snn_runtime.familiarity import Counts, Familiarity, channel_counts
+from snn_runtime.graph.reference import Counts
 from snn_train.data import DataSet
 from snn_train.data.on_disk import Images, subset
 from snn_train.experiment import digest
@@ -86,7 +86,7 @@ def _loss(point: tuple[float, float], logits: Logits, labels: Labels) -> float:
     return float(-((1 - rest) * own + rest * others).mean())
 
 
-def calibration_error(probabilities: Probabilities, labels: Labels, bins: int = BINS) -> float:
+def calibration_error(probabilities: Numbers, labels: Labels, bins: int = BINS) -> float:
     """Return the expected calibration error, 0 to 1, of probabilities `[N, K]`."""
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
     order = np.argsort(confidence, kind="stable")
@@ -154,10 +154,17 @@ class Confidence:
         return self.accuracy - self.test_accuracy > 4 * math.sqrt(chance)
 
 
-def calibrate(engine: Backend, facts: Mapping[str, Any], data: DataSet, test: Logits) -> Confidence:
+def calibrate(
+    engine: Backend,
+    channels: Mapping[str, int],
+    facts: Mapping[str, Any],
+    data: DataSet,
+    test: Logits,
+) -> Confidence:
     """Fit a network's calibration on pictures that it did not learn from.
 
     Args:
+        channels: Of the network's populations, in its order.
         facts: The network's provenance.
         test: Logits of the test pictures, which only measure.
     """
@@ -165,7 +172,7 @@ def calibrate(engine: Backend, facts: Mapping[str, Any], data: DataSet, test: Lo
     images = subset(data.train_images, chosen)
     logits = np.concatenate([engine.run(images[part].numpy()) for part in parts(images)])
     labels, test_labels = data.train_labels[chosen].numpy(), data.test_labels.numpy()
-    known = familiarity(_counts(engine, images))
+    known = familiarity(_counts(engine, images), channels)
     calibration = replace(fit(logits, labels), familiarity=known)
     far = known.distances(_counts(engine, data.test_images)) > known.farthest
     before, after = (
@@ -185,25 +192,26 @@ def calibrate(engine: Backend, facts: Mapping[str, Any], data: DataSet, test: Lo
     )
 
 
-def _counts(engine: Backend, images: Images) -> dict[str, Counts]:
-    """Return the spikes of every channel, `[N, C]` a population, of at most `COUNTED` pictures."""
+def _counts(engine: Backend, images: Images) -> Counts:
+    """Return the spikes of every channel for at most `COUNTED` of the pictures."""
     sample = subset(images, torch.arange(0, len(images), max(1, len(images) // COUNTED)))
-    found = [channel_counts(engine.spikes(sample[part].numpy())) for part in parts(sample)]
-    return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+    return np.concatenate([engine.count(sample[part].numpy())[1] for part in parts(sample)])
 
 
-def familiarity(counts: Mapping[str, Counts]) -> Familiarity:
-    """Return what tells other pictures from those of `counts`, `[N, C]` a population.
+def familiarity(counts: Counts, channels: Mapping[str, int]) -> Familiarity:
+    """Return what tells other pictures from those of `counts`, given how many channels each
+    population has.
 
     Half of the pictures, every second one, say what is usual; the distances of the others say what
     is far. Distances of pictures from their own mean would be too short.
     """
+    populations = np.split(counts[::2], np.cumsum(list(channels.values()))[:-1], axis=1)
     usual = tuple(
-        (name, _digits(seen[::2].mean(0)), _digits(np.maximum(seen[::2].std(0), 0.5)))
-        for name, seen in counts.items()
+        (name, _digits(seen.mean(0)), _digits(np.maximum(seen.std(0), 0.5)))
+        for name, seen in zip(channels, populations, strict=True)
     )
     known = Familiarity(1.0, usual)
-    others = known.distances({name: seen[1::2] for name, seen in counts.items()})
+    others = known.distances(counts[1::2])
     farthest = float(np.quantile(others, KEPT)) if len(others) else 0.0
     return replace(known, farthest=float(f"{max(farthest, 1e-3):.4g}"))
 

@@ -131,7 +131,7 @@ def _proven(
     accuracy = confidence = None
     if data:
         accuracy, logits = measure(origin, graph, engine, data)
-        confidence = calibrate(engine, origin.provenance(), data, logits)
+        confidence = calibrate(engine, graph.channels, origin.provenance(), data, logits)
         graph = replace(graph, calibration=confidence.calibration)
     provenance = report.provenance(origin, graph, accuracy, confidence)
     graph = replace(graph, provenance=json.dumps(provenance))

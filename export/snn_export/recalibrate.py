@@ -51,7 +51,7 @@ def recalibrate(
     pictures = read_data(data, graph) if isinstance(data, str) else data
     test = pictures.test_images
     logits = np.concatenate([model.backend.run(test[part].numpy()) for part in parts(test)])
-    confidence = calibrate(model.backend, provenance, pictures, logits)
+    confidence = calibrate(model.backend, model.graph.channels, provenance, pictures, logits)
     provenance["confidence"] = confidence.facts()
     graph = replace(graph, calibration=confidence.calibration, provenance=json.dumps(provenance))
     write_atomic(target, to_bytes(graph, golden=model.golden))

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from snn_runtime.familiarity import Counts, channel_counts
 from snn_runtime.image.folder import walk
 from snn_runtime.model import Model, load
 
@@ -94,14 +93,13 @@ def scores(model: Model, images: Images) -> dict[str, Numbers]:
     assert distances is not None
     z = logits.astype(np.float64)
     most = z.max(1)
-    counts: dict[str, list[Counts]] = {}
-    for start in range(0, len(images), 100):
-        for name, seen in channel_counts(model.backend.spikes(images[start : start + 100])).items():
-            counts.setdefault(name, []).append(seen)
+    _, counts = model.backend.count(images)
+    ends = np.cumsum(list(model.graph.channels.values()))[:-1]
     far = {}
     rates = []
-    for name, mean, deviation in known.usual:
-        seen = np.concatenate(counts[name])
+    for (name, mean, deviation), seen in zip(
+        known.usual, np.split(counts, ends, axis=1), strict=True
+    ):
         far[name] = (np.abs(seen - np.array(mean)) / np.array(deviation)).mean(1)
         rates.append(np.abs(np.log((seen.sum(1) + 1) / (sum(mean) + 1))))
     return {

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from snn_runtime.calibration import UNCALIBRATED, Calibration
+from snn_runtime.calibration import UNCALIBRATED, Calibration, Numbers
 from snn_runtime.errors import UsageError
-from snn_runtime.familiarity import Numbers
 
 UNSURE_BELOW = 0.5
 """Probability of the first label under which an answer counts as unsure: the others together are

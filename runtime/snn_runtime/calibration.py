@@ -1,4 +1,5 @@
-"""What makes a probability out of logits, and what it is worth: fitted by export-snn.
+"""What an answer is worth: how probable it is, and whether the picture is like those in training.
+Fitted by export-snn on validation pictures.
 
     q = softmax(z / T)        p_k = max(q_k − f, f / 100) / Σ_j max(q_j − f, f / 100)
 
@@ -6,21 +7,30 @@ T is the temperature of Guo et al. (2017), https://arxiv.org/abs/1706.04599. f u
 smoothing: a network that was taught (1 − ε) y + ε / K for K classes never gives any of them less
 than about f = ε / K. No class overtakes another. Without calibration T is 1 and f is 0.
 
-Logits are the same bits on every machine. So are probabilities: they are made by additions,
-multiplications and divisions of float64 alone, in an order that no library chooses.
+A picture is as far from those in training as its channels fire unusually often:
+
+    d = mean over populations of  mean over channels of  |n − μ| / σ
+
+n are a channel's spikes for it, μ and σ their mean and deviation over validation pictures, where σ
+is at least ½ spike. One farther away than nearly all of those is unlike anything in training,
+whatever the logits say: networks call noise something, and surely.
+
+Logits and spikes are the same on every machine. So are the bits of probabilities and distances:
+they are made by additions, multiplications and divisions of float64 alone, in an order that no
+library chooses.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from snn_runtime.familiarity import Familiarity
-
-Probabilities = npt.NDArray[np.float64]
+Numbers: TypeAlias = npt.NDArray[np.float64]
+Row: TypeAlias = tuple[float, ...]
 
 _LOG2E = 1.4426950408889634
 _LN2 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)
@@ -28,6 +38,65 @@ _LN2 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)
 _SERIES = [1 / math.factorial(n) for n in range(13, -1, -1)]
 _SMALLEST = -800.0
 """e to this is 0 in float64."""
+
+
+@dataclass(frozen=True)
+class Familiarity:
+    """What a model file knows of the spikes of validation pictures."""
+
+    farthest: float
+    """The largest d of a picture that counts as like them."""
+    usual: tuple[tuple[str, Row, Row], ...]
+    """Name of a population, μ and σ of each of its channels; in the order of the network."""
+
+    def distances(self, counts: npt.NDArray[np.int64]) -> Numbers:
+        """Return d `[N]` for the spikes of every channel, `[N, channels of all populations]`."""
+        mean, weight = self._per_channel
+        off = np.abs(counts - mean)
+        off *= weight
+        return np.asarray(np.add.accumulate(off, axis=1)[:, -1])
+
+    @cached_property
+    def _per_channel(self) -> tuple[Numbers, Numbers]:
+        """μ, and what |n − μ| weighs in d: 1 / (σ · channels of its population · populations)."""
+        mean = np.concatenate([np.array(row) for _, row, _ in self.usual])
+        shares = (np.array(row) * len(row) * len(self.usual) for _, _, row in self.usual)
+        return mean, 1 / np.concatenate(list(shares))
+
+    def record(self) -> dict[str, Any]:
+        """What a model file says of it."""
+        usual = {name: [list(mean), list(deviation)] for name, mean, deviation in self.usual}
+        return {"farthest": self.farthest, "usual": usual}
+
+    @classmethod
+    def of(cls, record: object) -> "Familiarity":
+        """The inverse of `record`.
+
+        Raises:
+            ValueError: it is not one.
+        """
+        if not isinstance(record, Mapping) or set(record) != {"farthest", "usual"}:
+            raise ValueError("familiarity: expected farthest, usual")
+        usual = record["usual"]
+        if not isinstance(usual, Mapping) or not all(map(_is_pair, usual.values())):
+            raise ValueError("familiarity: expected two lists of numbers a population")
+        rows = tuple((name, tuple(pair[0]), tuple(pair[1])) for name, pair in usual.items())
+        return cls(record["farthest"], rows)
+
+    def check(self, channels: Mapping[str, int]) -> None:
+        """Raises: ValueError: it is not about populations of these channels, or no distance."""
+        if not isinstance(self.farthest, float) or not 0 < self.farthest < math.inf:
+            raise ValueError(f"familiarity: farthest is {self.farthest!r:.40}, expected above 0")
+        given = [(name, len(mean)) for name, mean, _ in self.usual]
+        pairs = all(len(mean) == len(sigma) for _, mean, sigma in self.usual)
+        if given != list(channels.items()) or not pairs:
+            raise ValueError(
+                "familiarity: expected two numbers for each channel of the network, in its order"
+            )
+        if not all(0 <= x < 1e12 for _, mean, _ in self.usual for x in mean):
+            raise ValueError("familiarity: a mean is not from 0 to 1e12")
+        if not all(0.5 <= x < 1e12 for _, _, sigma in self.usual for x in sigma):
+            raise ValueError("familiarity: a deviation is not from 0.5 to 1e12")
 
 
 @dataclass(frozen=True)
@@ -41,7 +110,7 @@ class Calibration:
     familiarity: Familiarity | None = None
     """What tells pictures that are like nothing in training."""
 
-    def probabilities(self, logits: npt.NDArray[np.float32]) -> Probabilities:
+    def probabilities(self, logits: npt.NDArray[np.float32]) -> Numbers:
         """Return p `[N, K]` for logits `[N, K]`."""
         z = logits.astype(np.float64)
         z -= z.max(1, keepdims=True)
@@ -94,7 +163,7 @@ UNCALIBRATED = Calibration()
 """That of a file which says nothing."""
 
 
-def exponential(x: Probabilities) -> Probabilities:
+def exponential(x: Numbers) -> Numbers:
     """Return e^x for x ≤ 0 within two units of the last place.
 
     e^x = 2^k e^r,  k = round(x / ln 2),  e^r = Σ r^n / n!  for |r| ≤ ln 2 / 2
@@ -111,7 +180,15 @@ def exponential(x: Probabilities) -> Probabilities:
     return np.ldexp(series, k.astype(np.int32))
 
 
-def _shares(weights: Probabilities) -> Probabilities:
+def _shares(weights: Numbers) -> Numbers:
     """Divide each row by its sum, added up from the left."""
-    total: Probabilities = np.add.accumulate(weights, axis=1)[:, -1:]
+    total: Numbers = np.add.accumulate(weights, axis=1)[:, -1:]
     return np.asarray(weights / total)
+
+
+def _is_pair(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(row, list) and all(isinstance(x, float) for x in row) for row in value)
+    )

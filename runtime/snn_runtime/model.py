@@ -11,15 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_runtime.answer import UNSURE_BELOW, Answer, answers_of
+from snn_runtime.calibration import Numbers
 from snn_runtime.engines import Backend
 from snn_runtime.engines.choice import BackendName, Choice, Precision, make_backend
-from snn_runtime.engines.observing import Logits, observe
 from snn_runtime.errors import InputError, ModelError
-from snn_runtime.familiarity import Numbers
-from snn_runtime.graph import SpikingGraph
+from snn_runtime.graph import FloatArray, SpikingGraph
 from snn_runtime.graph.reference import Spikes
 from snn_runtime.image import DEFAULT_LIMITS, Colour, Limits, Picture, Pixels, Prepared, prepare
-from snn_runtime.image.prepare import PictureFile, is_batch
+from snn_runtime.image.prepare import PictureFile, check_batch, is_batch
 from snn_runtime.model_file import ModelFile, read_file
 from snn_runtime.proof.golden import is_cheap
 from snn_runtime.proof.self_test import self_test
@@ -56,17 +55,21 @@ class Model:
         Raises:
             InputError: `bad_array`, for any other shape or dtype.
         """
-        self.graph.image.check_batch(images)
+        self._check(images)
         return self.backend.run(images)
 
-    def observe(self, images: npt.NDArray[np.uint8]) -> tuple[Logits, Numbers | None]:
+    def observe(self, images: npt.NDArray[np.uint8]) -> tuple[FloatArray, Numbers | None]:
         """Return `logits`, and how far the pictures are from those in training, `[N]`; None where
         the file does not know."""
         known = self.graph.calibration.familiarity
         if known is None:
             return self.logits(images), None
-        self.graph.image.check_batch(images)
-        return observe(self.backend, self.graph, known, images)
+        self._check(images)
+        logits, counts = self.backend.count(images)
+        return logits, known.distances(counts)
+
+    def _check(self, images: npt.NDArray[np.uint8]) -> None:
+        check_batch(images, self.graph.image.height, self.graph.image.width)
 
     def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """The same as `logits`, under the name of earlier versions."""

@@ -18,8 +18,8 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from snn_runtime.calibration import Numbers
 from snn_runtime.errors import DeviceError, ResourceError
-from snn_runtime.familiarity import Numbers
 from snn_runtime.graph.reference import Spikes
 from snn_runtime.image import Pixels
 from snn_runtime.model import Model

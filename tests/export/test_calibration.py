@@ -26,7 +26,7 @@ from snn_export.calibration import (
 )
 from snn_runtime.calibration import UNCALIBRATED, Calibration
 from snn_runtime.errors import UsageError
-from snn_runtime.graph.reference import Spikes
+from snn_runtime.graph.reference import Counts, Spikes
 from snn_runtime.model import load
 from snn_train import data as data_sets
 from snn_train.data import DataSet
@@ -129,12 +129,15 @@ def test_the_test_pictures_only_measure(digits: DataSet) -> None:
         def run(self, images: npt.NDArray[np.uint8]) -> Logits:
             return np.asarray(images.reshape(len(images), -1) @ weight, np.float32)
 
+        def count(self, images: npt.NDArray[np.uint8]) -> tuple[Logits, Counts]:
+            return self.run(images), (images > 99).sum((1, 2))
+
         def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
             return {"pixels": images.transpose(0, 3, 1, 2) > 99}
 
     test = Engine().run(in_memory(digits.test_images).numpy())
     right = np.eye(10, dtype=np.float32)[digits.test_labels.numpy()]
-    first, second = (calibrate(Engine(), {}, digits, each) for each in (test, right))
+    first, second = (calibrate(Engine(), {"pixels": 3}, {}, digits, each) for each in (test, right))
     assert first.calibration == second.calibration != UNCALIBRATED
     assert (first.test_accuracy, second.test_accuracy) == (
         float((test.argmax(1) == digits.test_labels.numpy()).mean()),
@@ -204,11 +207,11 @@ def test_a_calibration_that_lacks_something_is_refused(line: list[str], says: st
 
 def test_what_is_usual_is_learnt_from_one_half_and_far_from_the_other() -> None:
     rng = np.random.default_rng(0)
-    counts = {"a": rng.poisson(9, (4000, 6)).astype(np.int64), "b": np.zeros((4000, 2), np.int64)}
-    known = familiarity(counts)
-    for channel, mean, deviation in zip(counts["a"][::2].T, *known.usual[0][1:], strict=True):
+    counts = np.hstack([rng.poisson(9, (4000, 6)), np.zeros((4000, 2))]).astype(np.int64)
+    known = familiarity(counts, {"a": 6, "b": 2})
+    for channel, mean, deviation in zip(counts[::2, :6].T, *known.usual[0][1:], strict=True):
         assert mean == pytest.approx(channel.mean(), rel=1e-3)
         assert deviation == pytest.approx(channel.std(), rel=1e-3)
     assert known.usual[1] == ("b", (0.0, 0.0), (0.5, 0.5))  # neurons that never fire
-    others = known.distances({name: seen[1::2] for name, seen in counts.items()})
+    others = known.distances(counts[1::2])
     assert (others <= known.farthest).mean() == pytest.approx(0.95, abs=2e-3)

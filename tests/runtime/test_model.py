@@ -21,7 +21,7 @@ from snn_runtime.engines import Backend
 from snn_runtime.engines.choice import BACKENDS, BackendName, Choice
 from snn_runtime.errors import DeviceError, InputError, ModelError, UsageError, VerifyError
 from snn_runtime.graph import Node, Population, SpikingGraph, reference
-from snn_runtime.graph.reference import Spikes
+from snn_runtime.graph.reference import Counts, Spikes
 from snn_runtime.model import Model, load
 from snn_runtime.model_file import to_bytes, write
 from snn_runtime.proof import golden
@@ -171,6 +171,9 @@ class Lying:
         if self._population is None:
             logits[-1, -1] = np.nextafter(logits[-1, -1], np.float32(np.inf))
         return logits
+
+    def count(self, images: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], Counts]:
+        return self._honest.count(images)
 
     def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
         spikes = self._honest.spikes(images)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from snn_runtime.graph.reference import Spikes
+from snn_runtime.graph.reference import Counts, Spikes
 
 __all__ = ["LARGEST_BATCH", "Backend"]
 
@@ -31,6 +31,10 @@ class Backend(Protocol):
 
     def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """uint8 `[N, H, W, 3]` to logits `[N, classes]`, each image as if it were alone."""
+        ...
+
+    def count(self, images: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], Counts]:
+        """The same logits, and how many spikes each channel sent for each image."""
         ...
 
     def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:

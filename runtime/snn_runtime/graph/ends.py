@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from snn_runtime.errors import InputError
 from snn_runtime.graph.values import (
     FLOAT_BOUND,
     INPUT,
@@ -78,17 +77,6 @@ class Image:
         """Return `x − m` as `[N, 3, H, W]` in numbers of one type."""
         planes = images.transpose(0, 3, 1, 2).astype(number)
         return np.asarray(planes - np.array(self.offset, number).reshape(1, 3, 1, 1))
-
-    def check_batch(self, images: npt.NDArray[np.uint8]) -> None:
-        """Raises: InputError: `bad_array`: these are not uint8 `[N, height, width, 3]`."""
-        if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
-            kind = getattr(images, "dtype", type(images).__name__)
-            raise InputError("bad_array", f"images are {kind}, expected a numpy array of uint8")
-        if images.ndim != 4 or images.shape[1:] != (self.height, self.width, 3):
-            raise InputError(
-                "bad_array",
-                f"images have shape {images.shape}, expected (N, {self.height}, {self.width}, 3)",
-            )
 
     def describe(self) -> list[object]:
         """What a digest says of it."""

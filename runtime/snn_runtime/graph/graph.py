@@ -54,14 +54,18 @@ class SpikingGraph:
     def __post_init__(self) -> None:
         check_provenance(self.provenance)
         shapes, bounds = check(self.image, self.nodes, self.readout, self.labels)
-        channels = {node.name: shapes[node.name][0] for node in self.populations}
-        check_calibration(self.calibration, len(self.labels), channels)
         object.__setattr__(self, "shapes", shapes)
         object.__setattr__(self, "bounds", bounds)
+        check_calibration(self.calibration, len(self.labels), self.channels)
 
     @property
     def populations(self) -> tuple[Population, ...]:
         return tuple(node for node in self.nodes if isinstance(node, Population))
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Of every population, in graph order."""
+        return {node.name: self.shapes[node.name][0] for node in self.populations}
 
     @property
     def exact(self) -> bool:

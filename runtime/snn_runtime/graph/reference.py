@@ -8,7 +8,7 @@ one multiplication and one addition, each rounded once to float32. With float32 
 float64, which stands for exact: see `agreement` for what engines owe it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -23,6 +23,8 @@ from snn_runtime.graph.projection import Projection
 from snn_runtime.graph.values import INPUT, FloatArray, Numbers
 
 Spikes: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.bool_]
+Counts: TypeAlias = npt.NDArray[np.int64]
+"""Spikes of a channel in all its positions, `[N, channels of all populations in graph order]`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,3 +91,9 @@ def propagate(
 def centred(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> Numbers:
     """What the picture sends: `x − m` as `[N, 3, H, W]`."""
     return graph.image.centred(images, np.int64 if graph.exact else np.float64)
+
+
+def channel_counts(spikes: Mapping[str, Spikes]) -> Counts:
+    """Return the sums of spikes `[N, C, …]` of all populations, in graph order."""
+    maps = (sent.reshape(*sent.shape[:2], -1).view(np.uint8) for sent in spikes.values())
+    return np.concatenate([np.einsum("ncp->nc", each, dtype=np.int64) for each in maps], axis=1)

@@ -1,7 +1,7 @@
 """Any picture to the image that a network takes: what training, verification and serving share."""
 
-from snn_runtime.image.intake import DEFAULT_LIMITS, Limits, Waiting, read_file, read_stream
-from snn_runtime.image.picture import Decoded, decode
+from snn_runtime.image.intake import Waiting
+from snn_runtime.image.picture import DEFAULT_LIMITS, Decoded, Limits, decode
 from snn_runtime.image.prepare import (
     Colour,
     Fit,
@@ -11,6 +11,8 @@ from snn_runtime.image.prepare import (
     Region,
     fit_to,
     prepare,
+    read_file,
+    read_stream,
 )
 
 __all__ = [

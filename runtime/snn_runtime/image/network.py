@@ -14,8 +14,8 @@ from contextlib import closing
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from snn_runtime.errors import BusyError, InputError
-from snn_runtime.image.intake import DEFAULT_LIMITS, Limits
 from snn_runtime.image.latest import Pictures, Shown
+from snn_runtime.image.picture import DEFAULT_LIMITS, Limits
 from snn_runtime.image.series import pictures
 
 MJPEG = "multipart/x-mixed-replace"

@@ -30,7 +30,6 @@ from snn_runtime.errors import InputError
 from snn_runtime.image import jpeg
 from snn_runtime.image.colour import DEEP, is_dim, to_rgb
 from snn_runtime.image.container import check_complete, damaged, png_lacks_rows, truncated
-from snn_runtime.image.intake import DEFAULT_LIMITS, Limits
 from snn_runtime.image.markers import survey
 from snn_runtime.image.orientation import BAD_ORIENTATION, find_orientation, swaps_sides, upright
 from snn_runtime.image.signature import SMALLEST_PICTURE, Kind, claimed_size, identify
@@ -46,6 +45,25 @@ DIM = (
 )
 
 _BITS_PER_SAMPLE = 258
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a picture may cost before it is refused."""
+
+    max_bytes: int = 64 * 2**20
+    """Size of the file."""
+    max_pixels: int = 50_000_000
+    """Width × height, checked before anything is decoded."""
+    flags: bool = False
+    """Whether the command has flags of these names, for messages to say so."""
+
+    def flag(self, name: str) -> str:
+        """Return the flag that a message names: none where there is none."""
+        return name if self.flags else ""
+
+
+DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True)

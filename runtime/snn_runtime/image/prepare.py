@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from snn_runtime import door
 from snn_runtime.errors import InputError
-from snn_runtime.image.intake import DEFAULT_LIMITS, Limits, read_file, read_stream
-from snn_runtime.image.picture import check_size, decode, of_pillow
+from snn_runtime.image.picture import DEFAULT_LIMITS, Limits, check_size, decode, of_pillow
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 """RGB `[height, width, 3]`."""
@@ -87,6 +87,31 @@ def fit_to(image: Image.Image, height: int, width: int, fit: Fit = "crop") -> Pi
         box = _centred(image.size, width, height) if fit == "crop" else None
         image = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
     return np.array(image, dtype=np.uint8)
+
+
+def read_file(path: str | os.PathLike[str], limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """Return the bytes of a regular file; a pipe or a device is refused, not waited for.
+
+    Raises:
+        InputError: see `door.open_file`; the message leaves the path to the caller.
+    """
+    return door.read(path, limits.max_bytes, limits.flag("--max-bytes"))
+
+
+def read_stream(stream: door.Readable, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """Return the rest of `stream`, refusing rather than reading past the limit."""
+    return door.read_stream(stream, limits.max_bytes, limits.flag("--max-bytes"))
+
+
+def check_batch(images: npt.NDArray[np.uint8], height: int, width: int) -> None:
+    """Raises: InputError: `bad_array`: these are not uint8 `[N, height, width, 3]`."""
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        kind = getattr(images, "dtype", type(images).__name__)
+        raise InputError("bad_array", f"images are {kind}, expected a numpy array of uint8")
+    if images.ndim != 4 or images.shape[1:] != (height, width, 3):
+        raise InputError(
+            "bad_array", f"images have shape {images.shape}, expected (N, {height}, {width}, 3)"
+        )
 
 
 def _cut(image: Image.Image, region: Region | None) -> Image.Image:

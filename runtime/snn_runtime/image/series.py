@@ -13,8 +13,8 @@ from typing import Protocol, TypeAlias
 from snn_runtime.door import too_many
 from snn_runtime.errors import InputError
 from snn_runtime.image.behind import ANOTHER_FOLLOWS, another_follows
-from snn_runtime.image.intake import DEFAULT_LIMITS, Limits
 from snn_runtime.image.markers import survey
+from snn_runtime.image.picture import DEFAULT_LIMITS, Limits
 from snn_runtime.image.signature import SMALLEST_PICTURE, identify
 
 BEGIN = b"\xff\xd8\xff"

@@ -18,7 +18,7 @@ from snn_runtime.engines.event.lowering import lower
 from snn_runtime.engines.lifetime import Reopened
 from snn_runtime.errors import DeviceError, ResourceError, UsageError
 from snn_runtime.graph import SpikingGraph
-from snn_runtime.graph.reference import Spikes
+from snn_runtime.graph.reference import Counts, Spikes
 from snn_runtime.machine.cores import thread_count
 
 SETTING = "SNN_EVENT_ISA"
@@ -55,6 +55,7 @@ class EventBackend(Reopened):
             )
         super().__init__(graph, threads=threads, instruction_set=instruction_set)
         self.threads = thread_count(threads)
+        self._channels = sum(graph.channels.values())
         self._instruction_set = _check_instruction_set(instruction_set)
         self._engine  # noqa: B018  # opened here, so that errors are raised here
 
@@ -75,7 +76,11 @@ class EventBackend(Reopened):
         return size
 
     def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        return self._run(images, None)
+        return self._run(images)
+
+    def count(self, images: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], Counts]:
+        counts = np.empty((len(images), self._channels), np.int64)
+        return self._run(images, counts=counts), counts
 
     def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
         shapes = {node.name: self._graph.shapes[node.name] for node in self._graph.populations}
@@ -85,7 +90,7 @@ class EventBackend(Reopened):
             chunk = images[start : start + step]
             sizes = [len(chunk) * math.prod(shape) for shape in shapes.values()]
             buffer = np.empty(sum(sizes), np.uint8)
-            self._run(chunk, buffer)
+            self._run(chunk, spikes=buffer)
             populations = np.split(buffer, np.cumsum(sizes)[:-1]) if sizes else []
             for (name, shape), bits in zip(shapes.items(), populations, strict=True):
                 parts[name].append(bits.reshape(len(chunk), *shape))
@@ -108,7 +113,11 @@ class EventBackend(Reopened):
         return _Engine(engine)
 
     def _run(
-        self, images: npt.NDArray[np.uint8], spikes: npt.NDArray[np.uint8] | None
+        self,
+        images: npt.NDArray[np.uint8],
+        *,
+        spikes: npt.NDArray[np.uint8] | None = None,
+        counts: Counts | None = None,
     ) -> npt.NDArray[np.float32]:
         images = np.ascontiguousarray(images)
         logits = np.empty((len(images), len(self._graph.labels)), np.float32)
@@ -118,6 +127,7 @@ class EventBackend(Reopened):
             len(images),
             logits.ctypes.data,
             None if spikes is None else spikes.ctypes.data,
+            None if counts is None else counts.ctypes.data,
         )
         if failed:
             raise ResourceError(

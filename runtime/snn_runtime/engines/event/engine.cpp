@@ -140,12 +140,14 @@ struct snn_engine {
 
   // Images are first shared out to the threads, one each, while there are enough; the rest one
   // after the other, each by all threads.
-  void run(const uint8_t *images, int64_t count, float *logits, uint8_t *spikes) {
+  void run(const uint8_t *images, int64_t count, float *logits, uint8_t *spikes, int64_t *counts) {
     std::lock_guard<std::mutex> lock(mutex_);
     images_ = images;
     logits_ = logits;
     spikes_ = spikes;
+    counts_ = counts;
     count_ = count;
+    if (counts) begin_counts();
     parallel_images_ = pool.size() == 1 ? count : images_fit() ? count - count % pool.size() : 0;
     if (parallel_images_ > 0) {
       while (spaces_.size() < scratch_.size()) spaces_.push_back(make_workspace(plan));
@@ -157,6 +159,7 @@ struct snn_engine {
       set_image(spaces_[0], i);
       pool.run([](void *self, int32_t t) { static_cast<snn_engine *>(self)->run_shared_image(t); },
                this);
+      for (Scratch &scratch : scratch_) take_counts(scratch, i);
     }
   }
 
@@ -197,9 +200,10 @@ struct snn_engine {
           if (phase.step != Step::kLayer) continue;
           const Layer &layer = plan.layers[phase.index];
           if (unit % layer.tile_parts == layer.tile_parts - 1)
-            finish_band(layer, unit / layer.tile_parts, space);
+            finish_band(layer, unit / layer.tile_parts, space, scratch_[thread]);
         }
       }
+      take_counts(scratch_[thread], i);
     }
   }
 
@@ -222,7 +226,7 @@ struct snn_engine {
         // it.
         if (phase_progress.parts[band].fetch_add(1, std::memory_order_acq_rel) ==
             layer.tile_parts - 1) {
-          finish_band(layer, band, spaces_[0]);
+          finish_band(layer, band, spaces_[0], scratch_[thread]);
         }
       }
       if (finished) phase_progress.done.fetch_add(finished, std::memory_order_acq_rel);
@@ -234,9 +238,23 @@ struct snn_engine {
   }
 
   // What follows a band of a layer's rows, while its mask is in the cache and not yet overwritten.
-  void finish_band(const Layer &layer, int64_t band, Workspace &space) const {
+  void finish_band(const Layer &layer, int64_t band, Workspace &space, Scratch &scratch) const {
     plan.kernels->run_fused(plan, layer, band, space);
-    if (spikes_ && layer.value >= 0) copy_spikes(layer, band, space);
+    if (layer.value < 0) return;
+    if (spikes_) copy_spikes(layer, band, space);
+    if (counts_) plan.kernels->count_spikes(layer, band, space, scratch);
+  }
+
+  void begin_counts() {
+    std::fill_n(counts_, count_ * plan.channels, int64_t{0});
+    for (Scratch &scratch : scratch_) {
+      if (!scratch.planes.get()) scratch.planes = Array<uint64_t>(plan.plane_words);
+    }
+  }
+
+  // Adds what a thread counted of an image to the caller's [image][channel].
+  void take_counts(Scratch &scratch, int64_t image) const {
+    if (counts_) plan.kernels->take_counts(plan, scratch, counts_ + image * plan.channels);
   }
 
   // The spikes of a band, a byte each, into the caller's [population][image][channel][pixel].
@@ -265,6 +283,7 @@ struct snn_engine {
   const uint8_t *images_ = nullptr;
   float *logits_ = nullptr;
   uint8_t *spikes_ = nullptr;
+  int64_t *counts_ = nullptr;
   int64_t count_ = 0, parallel_images_ = 0;
 };
 
@@ -298,9 +317,9 @@ snn_engine *snn_event_create(const snn_graph *graph, int32_t threads, const char
 }
 
 int32_t snn_event_run(snn_engine *engine, const uint8_t *images, int64_t count, float *logits,
-                      uint8_t *spikes) {
+                      uint8_t *spikes, int64_t *counts) {
   try {
-    engine->run(images, count, logits, spikes);
+    engine->run(images, count, logits, spikes, counts);
     return 0;
   } catch (const std::bad_alloc &) {
     return 1;

@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define SNN_EVENT_ABI 7
+#define SNN_EVENT_ABI 8
 
 // A convolution of one source. A dense projection is a convolution whose kernel is its whole
 // source.
@@ -86,11 +86,12 @@ SNN_API const char *snn_event_instruction_sets(void);
 SNN_API snn_engine *snn_event_create(const snn_graph *graph, int32_t threads,
                                      const char *instruction_set, char *error, int64_t error_size);
 
-// `images` is uint8 [count, height, width, 3], `logits` float [count, classes]. `spikes` may be 0;
-// else it takes one byte, 0 to levels, a neuron: for each population in order, [count, C, H, W]. Returns
-// 0, or 1 if memory ran out. Calls on one engine wait for each other.
+// `images` is uint8 [count, height, width, 3], `logits` float [count, classes]. The others may be 0.
+// `spikes` takes one byte, 0 to levels, a neuron: for each population in order, [count, C, H, W].
+// `counts` takes the sums of these over H and W, [count, channels of all populations in order].
+// Returns 0, or 1 if memory ran out. Calls on one engine wait for each other.
 SNN_API int32_t snn_event_run(snn_engine *engine, const uint8_t *images, int64_t count,
-                              float *logits, uint8_t *spikes);
+                              float *logits, uint8_t *spikes, int64_t *counts);
 
 SNN_API const char *snn_event_instruction_set(const snn_engine *engine);
 

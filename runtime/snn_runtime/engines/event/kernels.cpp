@@ -2,6 +2,7 @@
 // functions out, or the linker may pick the copy that needs AVX-512 for everybody.
 #include "kernels.h"
 
+#include "count-inl.h"
 #include "currents-inl.h"
 #include "gather-inl.h"
 #include "image-inl.h"
@@ -108,6 +109,8 @@ const Kernels SNN_KERNELS(SNN_ISA) = {
     SNN_ISA::ByteProducts::kBias,
     SNN_ISA::execute,
     SNN_ISA::run_fused,
+    SNN_ISA::count_spikes,
+    SNN_ISA::take_counts,
     SNN_ISA::read_bytes,
 };
 

@@ -52,6 +52,7 @@ struct Scratch {
   Array<int64_t> begins;      // [pixel + 1] where those of a pixel begin
   Array<int32_t> currents;    // [pixel][channel of the tile]
   Array<uint8_t> patches;     // [pixel] what it sees of the image, see image-inl.h
+  Array<uint64_t> planes;     // spikes of each channel in an image, if they are asked for
 };
 
 constexpr int kElementsAtOnce = 16;  // of the image that are copied into a patch
@@ -68,6 +69,8 @@ struct Kernels {
   int64_t byte_sum, byte_bias;       // kMaxSum and kBias of ByteProducts
   void (*execute)(const Plan &, const Phase &, int64_t unit, Workspace &, Scratch &);
   void (*run_fused)(const Plan &, const Layer &, int64_t band, Workspace &);  // its units are done
+  void (*count_spikes)(const Layer &, int64_t band, const Workspace &, Scratch &);
+  void (*take_counts)(const Plan &, Scratch &, int64_t *counts);
   uint64_t (*read_bytes)(const int8_t *bytes, int64_t count);
 };
 

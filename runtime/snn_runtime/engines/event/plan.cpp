@@ -292,9 +292,20 @@ class Planner {
     const int64_t projections = static_cast<int64_t>(layer.spike_inputs.size());
     plan_.max_projections = std::max(plan_.max_projections, projections);
     layer.neuron_offset = neurons_;
+    if (layer.value >= 0) plan_counts(layer);
     neurons_ += layer.shape.channels * layer.shape.pixels();
     plan_.phases.push_back({Step::kLayer, static_cast<int32_t>(plan_.layers.size()), 0, 0});
     plan_.layers.push_back(std::move(layer));
+  }
+
+  void plan_counts(Layer &layer) {
+    const int64_t lanes = plan_.kernels->vector_bytes / 8;
+    const int64_t vectors = (layer.shape.level_words() + lanes - 1) / lanes;
+    for (int64_t most = layer.shape.pixels() * layer.shape.levels; most >> layer.digits;)
+      layer.digits++;
+    layer.plane_offset = plan_.plane_words;
+    plan_.plane_words += vectors * lanes * layer.digits;
+    plan_.channels += layer.shape.channels;
   }
 
   const snn_graph &graph_;

@@ -135,6 +135,9 @@ struct Layer {
   int32_t value = -1;  // its output; -1: the readout
   Shape shape;
   int64_t neuron_offset = 0;  // neurons of the populations before it
+  // Where the planes of its counts begin, and how many digits a count has, see count-inl.h.
+  int64_t plane_offset = 0;
+  int digits = 0;
   std::vector<Geometry> spike_inputs, image_inputs;
   Shortcut shortcut;
   std::vector<Tile> tiles;
@@ -189,6 +192,7 @@ struct Plan {
   int64_t value_bytes = 0;                  // of the values of one image, see layout.cpp
   std::vector<float> scale, bias;
   int64_t classes = 0;
+  int64_t channels = 0, plane_words = 0;  // of all populations
   // What a thread's scratch memory must hold.
   int64_t max_events = 0, max_currents = 0, max_pixels = 0, max_lines = 0, max_projections = 0,
           max_patch_bytes = 0;

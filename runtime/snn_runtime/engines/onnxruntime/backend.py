@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from snn_runtime.engines.lifetime import Reopened
 from snn_runtime.engines.onnxruntime.integer import Integer
+from snn_runtime.engines.watched import Watched
 from snn_runtime.errors import DeviceError, ResourceError, SnnError, UsageError
-from snn_runtime.graph import INPUT, OUTPUT, SpikingGraph
+from snn_runtime.graph import INPUT, OUTPUT, FloatArray, SpikingGraph
 from snn_runtime.graph.activations import MAX_KEPT, NUMBER
 from snn_runtime.graph.reference import Spikes
 from snn_runtime.machine.cores import thread_count
@@ -47,7 +47,7 @@ QUIET = 4
 """Log only fatal messages: errors reach the caller as exceptions."""
 
 
-class OrtBackend(Reopened):
+class OrtBackend(Watched):
     """Runs a graph with ONNX Runtime's CPU kernels."""
 
     name = "onnxruntime"
@@ -90,10 +90,11 @@ class OrtBackend(Reopened):
     def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return self._run(self._session, [OUTPUT], images)[0]
 
-    def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
+    def _watch(self, images: npt.NDArray[np.uint8]) -> tuple[FloatArray, dict[str, Spikes]]:
         names = [node.name for node in self._graph.populations]
-        outputs = [spikes_of(name) for name in names]
-        return dict(zip(names, self._run(self._debug_session, outputs, images), strict=True))
+        outputs = [OUTPUT, *map(spikes_of, names)]
+        logits, *spikes = self._run(self._debug_session, outputs, images)
+        return logits, dict(zip(names, spikes, strict=True))
 
     @cached_property
     def _session(self) -> ort.InferenceSession:

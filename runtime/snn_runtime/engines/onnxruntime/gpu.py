@@ -21,11 +21,12 @@ import onnxruntime as ort
 from snn_runtime.engines import LARGEST_BATCH
 from snn_runtime.engines.cache import open_cache
 from snn_runtime.engines.cache_files import ONNXRUNTIME, Shown
-from snn_runtime.engines.lifetime import Reopened, gpu_left_behind
+from snn_runtime.engines.lifetime import gpu_left_behind
 from snn_runtime.engines.onnxruntime.backend import QUIET, chunk_size, in_chunks
 from snn_runtime.engines.onnxruntime.providers import CUDA, TENSORRT, prepare, refusal
+from snn_runtime.engines.watched import Watched
 from snn_runtime.errors import DeviceError
-from snn_runtime.graph import INPUT, SpikingGraph
+from snn_runtime.graph import INPUT, FloatArray, SpikingGraph
 from snn_runtime.graph.reference import Spikes
 from snn_runtime.onnx_build import ModelProto
 from snn_runtime.onnx_build.float32 import SUMS, Float32, spikes_of
@@ -41,7 +42,7 @@ WORKSPACE = 2**30
 """Bytes that TensorRT may use besides weights and activations; its own default is the whole GPU."""
 
 
-class OrtCudaBackend(Reopened):
+class OrtCudaBackend(Watched):
     """Runs a graph with ONNX Runtime's CUDA kernels."""
 
     name = "onnxruntime"
@@ -78,10 +79,11 @@ class OrtCudaBackend(Reopened):
         (sums,) = self._run(self._session, [SUMS], images)
         return logits(self._graph, sums)
 
-    def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
+    def _watch(self, images: npt.NDArray[np.uint8]) -> tuple[FloatArray, dict[str, Spikes]]:
         names = [node.name for node in self._graph.populations]
-        outputs = [spikes_of(name) for name in names]
-        return dict(zip(names, self._run(self._debug_session, outputs, images), strict=True))
+        outputs = [SUMS, *map(spikes_of, names)]
+        sums, *spikes = self._run(self._debug_session, outputs, images)
+        return logits(self._graph, sums), dict(zip(names, spikes, strict=True))
 
     @cached_property
     def _debug_session(self) -> ort.InferenceSession:

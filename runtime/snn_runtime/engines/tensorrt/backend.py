@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_runtime.engines.cache import open_cache
-from snn_runtime.engines.lifetime import Reopened, gpu_left_behind
+from snn_runtime.engines.lifetime import gpu_left_behind
 from snn_runtime.engines.tensorrt import library
 from snn_runtime.engines.tensorrt.choice import Engines
 from snn_runtime.engines.tensorrt.device import Device
 from snn_runtime.engines.tensorrt.engine import Engine
 from snn_runtime.engines.tensorrt.lowering import Form
+from snn_runtime.engines.watched import Watched
 from snn_runtime.errors import UsageError
 from snn_runtime.graph import FloatArray, SpikingGraph
 from snn_runtime.graph.reference import Spikes
@@ -29,7 +30,7 @@ FORMS: dict[str, tuple[Form, ...]] = {
 }
 
 
-class TensorRtBackend(Reopened):
+class TensorRtBackend(Watched):
     """Runs a graph with TensorRT."""
 
     name = "tensorrt"
@@ -72,8 +73,9 @@ class TensorRtBackend(Reopened):
     def run(self, images: npt.NDArray[np.uint8]) -> FloatArray:
         return logits(self._graph, self._chosen.engine.run(images))
 
-    def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
-        return dict(self._debug_engine.outputs(images).spikes)
+    def _watch(self, images: npt.NDArray[np.uint8]) -> tuple[FloatArray, dict[str, Spikes]]:
+        outputs = self._debug_engine.outputs(images)
+        return logits(self._graph, outputs.sums), outputs.spikes
 
     def _forked(self) -> None:
         self._device.leave(gpu_left_behind())

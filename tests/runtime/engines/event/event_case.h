@@ -43,8 +43,9 @@ struct Case {
   Exact<int8_t> weights;
   Exact<int32_t> thresholds;
   Exact<float> scale, bias;
-  int64_t images = 0, neurons = 0;  // neurons: of one image, those of all populations
-  Exact<uint8_t> pixels, spikes;    // spikes: of all images, as snn_event_run gives them
+  int64_t images = 0, neurons = 0, channels = 0;  // of all populations for one image
+  Exact<uint8_t> pixels, spikes;                  // these, and counts, as snn_event_run gives them
+  Exact<int64_t> counts;
   Exact<float> logits;
 
   Case copy() const {
@@ -96,9 +97,10 @@ inline Case read_case(const char *path) {
   Reader reader(path);
   Case result;
   result.graph = reader.array<snn_graph>(1)[0];
-  const Exact<int64_t> counts = reader.array<int64_t>(2);
-  result.images = counts[0];
-  result.neurons = counts[1];
+  const Exact<int64_t> sizes = reader.array<int64_t>(3);
+  result.images = sizes[0];
+  result.neurons = sizes[1];
+  result.channels = sizes[2];
   const snn_graph &g = result.graph;
   result.nodes = reader.array<snn_node>(g.nodes);
   result.projections = reader.array<snn_projection>(g.projections);
@@ -109,6 +111,7 @@ inline Case read_case(const char *path) {
   result.pixels = reader.array<uint8_t>(result.images * g.height * g.width * 3);
   result.logits = reader.array<float>(result.images * g.classes);
   result.spikes = reader.array<uint8_t>(result.images * result.neurons);
+  result.counts = reader.array<int64_t>(result.images * result.channels);
   return result;
 }
 

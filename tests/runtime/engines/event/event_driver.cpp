@@ -35,10 +35,12 @@ void limit_time() {
 struct Answer {
   Exact<float> logits;
   Exact<uint8_t> spikes;
+  Exact<int64_t> counts;
 
   bool operator==(const Answer &other) const {
     return !std::memcmp(logits.get(), other.logits.get(), sizeof(float) * logits.count) &&
-           !std::memcmp(spikes.get(), other.spikes.get(), spikes.count);
+           !std::memcmp(spikes.get(), other.spikes.get(), spikes.count) &&
+           !std::memcmp(counts.get(), other.counts.get(), sizeof(int64_t) * counts.count);
   }
 };
 
@@ -56,24 +58,32 @@ struct Engine {
     if (engine) snn_event_destroy(engine);
   }
 
-  Answer run(const snn_graph &graph, const Exact<uint8_t> &pixels, int64_t images,
-             int64_t neurons) const {
-    Answer answer{Exact<float>(images * graph.classes), Exact<uint8_t>(images * neurons)};
-    if (snn_event_run(engine, pixels.get(), images, answer.logits.get(), answer.spikes.get())) {
-      fail("out of memory");
-    }
-    Exact<float> alone(images * graph.classes);  // the same without spikes
-    if (snn_event_run(engine, pixels.get(), images, alone.get(), nullptr)) fail("out of memory");
-    if (std::memcmp(alone.get(), answer.logits.get(), sizeof(float) * alone.count) != 0) {
-      fail("differs when spikes are asked for: ", name.c_str());
-    }
+  // Asks for everything, for logits alone, and for counts without spikes.
+  Answer run(const snn_graph &graph, const Exact<uint8_t> &pixels, int64_t images, int64_t neurons,
+             int64_t channels) const {
+    const int64_t classes = images * graph.classes;
+    Answer answer{Exact<float>(classes), Exact<uint8_t>(images * neurons),
+                  Exact<int64_t>(images * channels)};
+    const auto ask = [&](const Exact<float> &logits, uint8_t *spikes, int64_t *counts) {
+      if (snn_event_run(engine, pixels.get(), images, logits.get(), spikes, counts))
+        fail("out of memory");
+      if (std::memcmp(logits.get(), answer.logits.get(), sizeof(float) * logits.count) != 0)
+        fail("differs when spikes are asked for: ", name.c_str());
+    };
+    ask(answer.logits, answer.spikes.get(), answer.counts.get());
+    ask(Exact<float>(classes), nullptr, nullptr);
+    const Exact<int64_t> counts(images * channels);
+    ask(Exact<float>(classes), nullptr, counts.get());
+    if (std::memcmp(counts.get(), answer.counts.get(), sizeof(int64_t) * counts.count) != 0)
+      fail("counts differ without spikes: ", name.c_str());
     return answer;
   }
 };
 
 void check(const char *path) {
   Case c = read_case(path);
-  const Answer expected{c.logits.resized(c.logits.count), c.spikes.resized(c.spikes.count)};
+  const Answer expected{c.logits.resized(c.logits.count), c.spikes.resized(c.spikes.count),
+                        c.counts.resized(c.counts.count)};
   for (const std::string &set : instruction_sets()) {
     for (int threads = 1; threads <= kThreads; threads++) {
       char sentence[300] = "";
@@ -82,7 +92,7 @@ void check(const char *path) {
       if (set != snn_event_instruction_set(engine.engine))
         fail("not what was asked for: ", set.c_str());
       const auto once = [&] {
-        if (!(engine.run(c.graph, c.pixels, c.images, c.neurons) == expected)) {
+        if (!(engine.run(c.graph, c.pixels, c.images, c.neurons, c.channels) == expected)) {
           fail((std::string(path) + " differs: " + engine.name).c_str());
         }
       };
@@ -90,7 +100,7 @@ void check(const char *path) {
       std::thread first(once), second(once);  // two callers of one engine
       first.join();
       second.join();
-      engine.run(c.graph, c.pixels, 0, c.neurons);
+      engine.run(c.graph, c.pixels, 0, c.neurons, c.channels);
     }
   }
 }
@@ -132,10 +142,13 @@ bool survive(Case mutant) {
   Exact<uint8_t> pixels(int64_t{2} * graph.height * graph.width * 3);
   for (int64_t i = 0; i < pixels.count; i++) pixels[i] = static_cast<uint8_t>(i * 151 + i / 7);
   const int64_t neurons = static_cast<int64_t>(cost.neurons);
-  const Answer answer = engine.run(graph, pixels, 2, neurons);
+  int64_t channels = 0;
+  for (int32_t n = 0; n < graph.nodes; n++)
+    channels += graph.node[n].kind == SNN_POPULATION ? graph.node[n].channels : 0;
+  const Answer answer = engine.run(graph, pixels, 2, neurons, channels);
   const Engine other(&graph, kThreads, sets.back(), sentence, sizeof sentence);
   if (!other.engine) fail("refused with another instruction set: ", sentence);
-  if (!(other.run(graph, pixels, 2, neurons) == answer)) fail("instruction sets differ");
+  if (!(other.run(graph, pixels, 2, neurons, channels) == answer)) fail("instruction sets differ");
   return true;
 }
 

@@ -139,6 +139,39 @@ void test_weightless(Random &random) {
   }
 }
 
+// Spikes of a channel in an image, band by band, in maps of up to 17 binary digits.
+void check_counts(Random &random, int32_t height, int32_t width, int32_t channels) {
+  Net net(height, width, random);
+  const int32_t v = net.population(channels, {{0, 1, 1, 0, 1}}, 7);
+  const Plan plan = net.plan(own_kernels());
+  Space space(plan);
+  Scratch scratch;
+  scratch.planes = Array<uint64_t>(static_cast<size_t>(plan.plane_words));
+  for (const int eighths : {1, 8}) {
+    fill_masks(plan, space, random, eighths);
+    std::vector<int64_t> expected(static_cast<size_t>(channels)), counts(expected);
+    for (int64_t i = 0; i < int64_t{height} * width * channels; i++) {
+      const int64_t pixel = i / channels, c = i % channels;
+      expected[static_cast<size_t>(c)] += number(plan, space, v, pixel / width, pixel % width, c);
+    }
+    const Layer &layer = plan.layers[0];
+    for (int64_t band = 0; band < layer.bands(); band++) count_spikes(layer, band, space, scratch);
+    take_counts(plan, scratch, counts.data());
+    take_counts(plan, scratch, counts.data());  // of nothing more
+    for (size_t c = 0; c < counts.size(); c++)
+      expect("count_spikes", static_cast<int64_t>(c), counts[c], expected[c]);
+  }
+}
+
+void test_counts(Random &random) {
+  for (const int channels : {1, 63, 64, 65, 128, 130, 192, 200, 256, 300, 520, 600}) {
+    check_counts(random, 7, 9, channels);
+    check_counts(random, 13, 17, channels);
+  }
+  check_counts(random, 1, 1, 70);
+  check_counts(random, 301, 257, 1);
+}
+
 // The weight of a row of a tile to an output channel, from the graph.
 int64_t weight_of(const Net &net, const Plan &plan, const Layer &layer, const Tile &tile,
                   int64_t row, int64_t output) {
@@ -434,6 +467,7 @@ void test_all() {
   Random random;
   test_fits_cells(random);
   test_weightless(random);
+  test_counts(random);
   test_gather(random);
   test_accumulate(random);
   test_image(random);

@@ -22,6 +22,8 @@ constexpr Kernels kLayout = {"",
                              ByteProducts::kBias,
                              nullptr,
                              nullptr,
+                             nullptr,
+                             nullptr,
                              nullptr};
 constexpr uint32_t kUntouched = 0xdeadbeef;
 

@@ -24,6 +24,7 @@ from snn_runtime.engines.event.backend import EventBackend
 from snn_runtime.engines.event.library import bandwidth, instruction_sets, peak
 from snn_runtime.errors import DeviceError, ResourceError, UsageError
 from snn_runtime.graph import INPUT, Population, SpikingGraph, reference
+from snn_runtime.graph.reference import channel_counts
 from snn_runtime.machine import describe
 from snn_runtime.model import load
 from snn_runtime.model_file import write
@@ -60,7 +61,10 @@ def assert_same(
     for name, bits in activity.spikes.items():
         np.testing.assert_array_equal(spikes[name], bits[:count], f"{name}, {engine.details}")
     logits = engine.run(images)
-    assert logits.dtype == np.float32
+    counted, counts = engine.count(images)
+    assert logits.dtype == np.float32 and counts.dtype == np.int64
+    np.testing.assert_array_equal(counts, channel_counts(activity.spikes)[:count], engine.details)
+    np.testing.assert_array_equal(counted.view(np.int32), logits.view(np.int32), engine.details)
     # Bit for bit, minus zero and all.
     expected = activity.logits[:count].view(np.int32)
     np.testing.assert_array_equal(logits.view(np.int32), expected, engine.details)
@@ -311,5 +315,5 @@ def test_a_library_that_does_not_belong_here(
         EventBackend(example())
     installation.write_bytes((event_build.SOURCES / event_build.LIBRARY).read_bytes())
     monkeypatch.setattr(binding, "ABI", 77)
-    with pytest.raises(DeviceError, match="has interface 7, this package expects 77; reinstall"):
+    with pytest.raises(DeviceError, match="has interface 8, this package expects 77; reinstall"):
         EventBackend(example())
