@@ -15,9 +15,10 @@ n are a channel's spikes for it, μ and σ their mean and deviation over validat
 is at least ½ spike. One farther away than nearly all of those is unlike anything in training,
 whatever the logits say: networks call noise something, and surely.
 
-Logits and spikes are the same on every machine. So are the bits of probabilities and distances:
-they are made by additions, multiplications and divisions of float64 alone, in an order that no
-library chooses.
+Logits and spikes are the same on every machine. So are the bits of probabilities and distances.
+Probabilities are made by additions, multiplications and divisions of float64 alone, in an order
+that no library chooses. The terms of d are rounded to steps of 2^-30: their sum is exact in any
+order, up to 2^23.
 """
 
 import math
@@ -38,6 +39,8 @@ _LN2 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)
 _SERIES = [1 / math.factorial(n) for n in range(13, -1, -1)]
 _SMALLEST = -800.0
 """e to this is 0 in float64."""
+_STEPS = 2.0**30
+"""Of distances, in 1."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +55,18 @@ class Familiarity:
     def distances(self, counts: npt.NDArray[np.int64]) -> Numbers:
         """Return d `[N]` for the spikes of every channel, `[N, channels of all populations]`."""
         mean, weight = self._per_channel
-        off = np.abs(counts - mean)
-        off *= weight
-        return np.asarray(np.add.accumulate(off, axis=1)[:, -1])
+        terms = counts - mean
+        np.abs(terms, out=terms)
+        terms *= weight
+        np.rint(terms, out=terms)
+        return np.asarray(np.add.reduce(terms, 1) / _STEPS)
 
     @cached_property
     def _per_channel(self) -> tuple[Numbers, Numbers]:
-        """μ, and what |n − μ| weighs in d: 1 / (σ · channels of its population · populations)."""
+        """μ, and what |n − μ| adds to d, in steps."""
         mean = np.concatenate([np.array(row) for _, row, _ in self.usual])
-        shares = (np.array(row) * len(row) * len(self.usual) for _, _, row in self.usual)
-        return mean, 1 / np.concatenate(list(shares))
+        sizes = (np.array(row) * len(row) * len(self.usual) for _, _, row in self.usual)
+        return mean, _STEPS / np.concatenate(list(sizes))
 
     def record(self) -> dict[str, Any]:
         """What a model file says of it."""

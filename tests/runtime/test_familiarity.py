@@ -54,7 +54,7 @@ def test_the_distance_is_that_of_the_formula(graph: SpikingGraph) -> None:
             sent = spikes[name][picture].astype(float)
             channels = [abs(sent[c].sum() - mean[c]) / deviation[c] for c in range(len(mean))]
             populations.append(sum(channels) / len(channels))
-        assert distance == pytest.approx(sum(populations) / len(populations), rel=1e-12)
+        assert distance == pytest.approx(sum(populations) / len(populations), rel=1e-6)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
