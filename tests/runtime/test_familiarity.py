@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from familiar import usual
 from graphs import example, example_of_levels, pictures
 from PIL import Image
 
@@ -15,7 +16,7 @@ from snn_runtime.condition import Condition
 from snn_runtime.engines.choice import BackendName
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import SpikingGraph, reference
-from snn_runtime.graph.reference import Counts, channel_counts
+from snn_runtime.graph.reference import channel_counts
 from snn_runtime.infer.cli import parse_args, run
 from snn_runtime.infer.moving import Moving
 from snn_runtime.infer.running import Running
@@ -24,18 +25,10 @@ from snn_runtime.model import load
 from snn_runtime.model_file import read, to_bytes
 
 
-def by_population(graph: SpikingGraph, counts: Counts) -> list[Counts]:
-    return np.split(counts, np.cumsum(list(graph.channels.values()))[:-1], axis=1)
-
-
 def knowing(graph: SpikingGraph, farthest: float = 1.0) -> SpikingGraph:
     """The graph, whose file knows the spikes of some noise."""
     counts = channel_counts(reference.run(graph, pictures(graph.image, 20)).spikes)
-    usual = tuple(
-        (name, tuple(seen.mean(0).tolist()), tuple(np.maximum(seen.std(0), 0.5).tolist()))
-        for name, seen in zip(graph.channels, by_population(graph, counts), strict=True)
-    )
-    return replace(graph, calibration=Calibration(familiarity=Familiarity(farthest, usual)))
+    return replace(graph, calibration=Calibration(familiarity=usual(graph, counts, farthest)))
 
 
 @pytest.fixture(params=[example, example_of_levels], ids=["bits", "levels"])
