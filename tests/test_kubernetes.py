@@ -254,6 +254,8 @@ def test_training_is_what_the_image_can_do() -> None:
     words = [*spec["trainer"]["command"], *spec["trainer"]["args"]]
     command = words.index("train-snn")
     assert words[0] == "torchrun" and words[command - 1] == "--no-python"
+    assert {"name": "TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "value": "1"} in spec["trainer"]["env"]
+    assert "--rdzv-endpoint=$(PET_MASTER_ADDR):$(PET_MASTER_PORT)" in words[:command]
     args = train_args(words[command + 1 :])
     assert args.out and not args.resume
     (patches,) = spec["runtimePatches"]

@@ -149,10 +149,11 @@ def resident(process: int) -> float:
 
 
 @contextmanager
-def server(cores: str) -> Iterator[tuple[int, int]]:
+def server(cores: str, model: Path | None = None) -> Iterator[tuple[int, int]]:
     """Run a server on these cores; yields its port and its process id."""
     words = ["taskset", "-c", cores, sys.executable, "-c", MAIN, "--port", "0"]
-    server = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    chosen = [] if model is None else ["--model", str(model)]
+    server = subprocess.Popen([*words, *chosen], stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None
     try:
         said = next(line for line in server.stderr if "listening on" in line)

@@ -125,11 +125,12 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     parser.add_argument("--cores", default="0", help="of the server, as for taskset")
     parser.add_argument("--clients", default="0", help="of the generator")
+    parser.add_argument("--model", type=Path, help="model.onnx (default: the bundled one)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each stretch")
     parser.add_argument("--slow", action="store_true", help="only slow clients")
     parser.add_argument("--pairs", type=int, default=0, help="only 2 C, so many times")
     args = parser.parse_args()
-    with server(args.cores) as (port, process):
+    with server(args.cores, args.model) as (port, process):
         os.sched_setaffinity(0, set(map(int, args.clients.split(","))))
         asyncio.run(measure(port, process, args))
 

@@ -15,9 +15,10 @@ import torch
 from same import assert_same
 from train import budget_together, steps_together
 
-from snn_runtime.errors import ModelError
+from snn_runtime.errors import ModelError, ResourceError
 from snn_runtime.files import MARK
 from snn_train import checkpoint
+from snn_train.parallel import join
 
 if TYPE_CHECKING:
     from train.conftest import Trainer, Trainers
@@ -173,6 +174,17 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused(
     codes, _, said = forked(trainers, 2, "snn_train.cli", *flags)
     assert all(codes)
     assert "--batch-size 63: 2 processes cannot share it evenly [bad_flag]" in said
+
+
+def test_processes_that_do_not_meet_are_no_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise RuntimeError("connectFullMesh failed")
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.distributed, "init_process_group", refused)
+    with pytest.raises(ResourceError, match="do not reach each other: connect") as error:
+        join("cpu")
+    assert error.value.code == "peer_lost"
 
 
 def test_a_process_that_is_killed_costs_no_epoch(trainers: "Trainers", tmp_path: Path) -> None:
