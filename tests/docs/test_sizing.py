@@ -1,4 +1,4 @@
-"""The arithmetic of the page on sizes is run, and says what the page says; its table is measured."""
+"""The arithmetic of the page on sizes says what the page says; its table was measured."""
 
 import contextlib
 import csv

@@ -99,7 +99,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(
 
 
 def test_torchrun_may_start_a_finished_run_again(trainers: "Trainers", whole: Path) -> None:
-    """As Slurm and Kubernetes do with a whole job: nothing is trained twice, nothing is an error."""
+    """As Slurm and Kubernetes do with a whole job: nothing is trained twice."""
     names = ("t1.pt", "metrics.jsonl")
     before = [(whole / name).read_bytes() for name in names]
     command = (*TINY, "--out", whole, "--threads", "1")
