@@ -13,7 +13,7 @@ from bad_inputs.pictures import encoded, picture
 from refusals import refused
 
 from snn_runtime.errors import InputError
-from snn_train import api, checkpoint, validation
+from snn_train import api, checkpoint, remedy, validation
 from snn_train.progress import epoch_line
 from snn_train.records import EpochRecord
 
@@ -338,3 +338,18 @@ def test_an_epochs_line_says_what_matters() -> None:
     newer = replace(record, training=0.9, epochs_left=7, seconds_left=400.0)
     assert "loss 0.5123  training 90.00%  validation 98.70%" in epoch_line(newer)
     assert "1,234 images/s  7 epochs to come, 7m left  spikes" in epoch_line(newer)
+
+
+def test_what_torchrun_starts_again_goes_on(
+    train_snn: Command, idle: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where this same command began the run, and as it was: its flags are in the run already."""
+    changed: list[dict[str, Any]] = []
+    monkeypatch.setattr(remedy, "apply", lambda _, changes: changed.append(changes))
+    command = ("--data", "digits", "--out", tmp_path / "run", "--format", "json", *TINY)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "4711")
+    assert train_snn(*command).code == 0 and changed == []
+    assert train_snn(*command).code == 0 and changed == [{}]
+    assert train_snn(*command, "--seed", "1").code == 2
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID")
+    assert train_snn(*command).code == 2

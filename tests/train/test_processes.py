@@ -98,17 +98,6 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(
     assert list(map(without_times, metrics(directory))) == list(map(without_times, metrics(whole)))
 
 
-def test_torchrun_may_start_a_finished_run_again(trainers: "Trainers", whole: Path) -> None:
-    """As Slurm and Kubernetes do with a whole job: nothing is trained twice."""
-    names = ("t1.pt", "metrics.jsonl")
-    before = [(whole / name).read_bytes() for name in names]
-    command = (*TINY, "--out", whole, "--threads", "1")
-    again = trainers.fork("snn_train.cli", *command, environment={"TORCHELASTIC_RUN_ID": "4711"})
-    assert again.wait() == 0, again.output.read_text()
-    assert [(whole / name).read_bytes() for name in names] == before
-    assert trainers.run(*TINY, "--out", whole).code == 2  # without torchrun it is a mistake
-
-
 def test_metrics_have_a_line_an_epoch_and_the_plot_is_a_picture(whole: Path) -> None:
     lines = metrics(whole)
     assert [(line["stage"], line["epoch"]) for line in lines] == [
