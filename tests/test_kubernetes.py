@@ -209,8 +209,8 @@ def test_the_image_is_run_as_it_is_made(name: str) -> None:
     assert user == f"{security['runAsUser']}:{security['runAsGroup']}"
     assert told.container["securityContext"]["readOnlyRootFilesystem"]
     assert parse_args(told.words).port == told.port
-    threads = told.container["resources"]["limits"]["cpu"]
-    assert threads == "2" and parse_args(told.words).threads is None
+    assert told.container["resources"]["limits"]["cpu"] == "1"  # as many threads as it may use
+    assert parse_args(told.words).threads is None
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
