@@ -3,7 +3,8 @@
     python ray_label.py s3://bucket/photos answers.jsonl --workers 16
 
 Each line is what `snn-infer --format json` prints. The same command goes on after a stop. Exit
-codes are those of snn-infer, too. Needs `pip install 'ray[data]'`, and s3fs or gcsfs for buckets.
+codes are those of snn-infer, too. Needs `pip install 'ray[data]<2.64'`, and s3fs or gcsfs for
+buckets.
 """
 
 import argparse
@@ -47,7 +48,7 @@ def main() -> int:
     add("answers", type=Path, help="JSON lines; pictures with an answer are left out")
     add("--model", type=os.path.abspath, help="model.onnx (default: the bundled one)")
     add("--workers", type=int, default=1, help="(default: %(default)s)")
-    add("--batch", type=int, default=64, help="pictures lost with a worker (default: %(default)s)")
+    add("--batch", type=int, default=512, help="pictures at once (default: %(default)s)")
     add("--gpus", type=float, default=0, help="of each worker; 0.25: four share one (default: 0)")
     args = parser.parse_args()
 
@@ -57,10 +58,11 @@ def main() -> int:
         todo = [{"source": pickle.dumps(source)} for source in sources]
         # A picture that kills every worker costs its batch, and is tried again by the next run.
         ray.data.DataContext.get_current().max_errored_blocks = -1
-        rows = ray.data.from_items(todo).map_batches(
+        batches = -(-len(todo) // args.batch)
+        rows = ray.data.from_items(todo, override_num_blocks=max(1, batches)).map_batches(
             Labeller,
             fn_constructor_args=(args.model, "cuda" if args.gpus else "cpu"),
-            batch_size=args.batch,
+            batch_size=None,  # a block
             compute=ray.data.ActorPoolStrategy(size=args.workers),
             num_cpus=1,
             num_gpus=args.gpus,

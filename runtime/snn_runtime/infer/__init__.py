@@ -9,6 +9,8 @@ watching    pictures that arrive in a folder
 results     a file of answers that is continued
 labelling   prepares and labels them, in threads
 printers    the answers, for people and for programs
+records     the same for other engines, which share work among machines
+buckets     the pictures of those engines
 actions     what is done with pictures beside printing:
 moving      pictures into folders of their labels
 running     a command for pictures of a label

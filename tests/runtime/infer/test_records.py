@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
 from bad_inputs.pictures import encoded, frames, picture, text_bomb
 from infer_command import Command, png
@@ -50,7 +49,12 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bucket() -> Iterator[str]:
+def fsspec() -> Any:
+    return pytest.importorskip("fsspec", reason="fsspec is not here: torch brings it")
+
+
+@pytest.fixture
+def bucket(fsspec: Any) -> Iterator[str]:
     """What `photos` holds and a bucket can hold, in memory."""
     files = fsspec.filesystem("memory")
     for name, data in FILES.items():
@@ -95,7 +99,7 @@ def test_rows_of_a_bucket(snn_infer: Command, model: Path, photos: Path, bucket:
     assert there == {}
 
 
-def test_what_is_no_picture_of_a_bucket(model: Path) -> None:
+def test_what_is_no_bucket(fsspec: Any) -> None:
     with pytest.raises(InputError, match="nowhere: no supported images") as refused:
         buckets.find("memory://nowhere")
     assert refused.value.code == "no_images"
@@ -114,7 +118,12 @@ def test_what_is_no_picture_of_a_bucket(model: Path) -> None:
     ],
 )
 def test_a_picture_that_cannot_be_fetched(
-    error: Exception, code: str, model: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+    error: Exception,
+    code: str,
+    model: Path,
+    bucket: str,
+    fsspec: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = buckets.find(bucket)[:1]
 
@@ -126,7 +135,7 @@ def test_a_picture_that_cannot_be_fetched(
     assert not row["ok"] and json.loads(json.dumps(row))["error"]["code"] == code
 
 
-def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_is_missing(fsspec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise ImportError("Install s3fs to access S3")
 
