@@ -9,8 +9,8 @@ import numpy as np
 
 from snn_export.calibration import Confidence, calibrate
 from snn_export.exporting import read_data
-from snn_export.report import confidence_lines
-from snn_export.verify import parts
+from snn_export.report import confidence_lines, measured
+from snn_export.verify import parts, rates
 from snn_runtime.files import check_target, write_atomic
 from snn_runtime.model import load
 from snn_runtime.model_file import to_bytes
@@ -28,14 +28,20 @@ class Recalibrated:
 
     def text(self) -> str:
         """Return what `export-snn --calibrate` prints for people."""
-        lines = confidence_lines(self.facts["confidence"])
-        return "\n".join([f"{self.path}: {self.facts['file_bytes']:,} bytes", *lines])
+        facts, known = self.facts, self.confidence
+        lines = [
+            f"{self.path}: {facts['file_bytes']:,} bytes",
+            f"accuracy on {known.test_images:,} test images: {known.test_accuracy:.2%}",
+            *confidence_lines(facts["confidence"]),
+        ]
+        return "\n".join(lines)
 
 
 def recalibrate(
     path: Path, target: Path, data: DataSet | str, *, threads: int | None = None
 ) -> Recalibrated:
-    """Fit the calibration of the model file `path` on `data`, and write it to `target`.
+    """Fit the calibration of the model file `path` on `data`, and write it to `target`, with the
+    accuracy and the firing rates measured there.
 
     No weight and no golden hash changes: logits stay the bits that they were. The file is written
     wholly or not at all, so `target` may be `path`.
@@ -52,6 +58,8 @@ def recalibrate(
     test = pictures.test_images
     logits = np.concatenate([model.backend.run(test[part].numpy()) for part in parts(test)])
     confidence = calibrate(model.backend, model.graph.channels, provenance, pictures, logits)
+    fired = rates(model.graph, model.backend, test)
+    provenance |= measured(confidence.test_accuracy, confidence.test_images, fired)
     provenance["confidence"] = confidence.facts()
     graph = replace(graph, calibration=confidence.calibration, provenance=json.dumps(provenance))
     write_atomic(target, to_bytes(graph, golden=model.golden))

@@ -57,13 +57,17 @@ def provenance(
     """What travels in the file: where the network comes from and what it reached."""
     facts = origin.provenance() | {"weight_bits": graph.weight_bits}
     if accuracy is not None:
-        facts["accuracy"] = accuracy.exported
-        facts["test_images"] = accuracy.images
-        facts["spike_rates"] = {name: round(r, 5) for name, r in accuracy.rates.items()}
+        facts |= measured(accuracy.exported, accuracy.images, accuracy.rates)
         facts["spike_rate"] = round(origin.spike_rate(graph, accuracy.rates), 5)
     if confidence is not None:
         facts["confidence"] = confidence.facts()
     return facts
+
+
+def measured(accuracy: float, images: int, rates: dict[str, float]) -> dict[str, Any]:
+    """What so many test images say of a file."""
+    spikes = {name: round(rate, 5) for name, rate in rates.items()}
+    return {"accuracy": accuracy, "test_images": images, "spike_rates": spikes}
 
 
 def summary(

@@ -101,7 +101,7 @@ def measure(
     """Run all test images through the unfolded network and through the graph in its engine, whose
     logits are returned, too."""
     accuracy, logits = judge(origin, engine.run, data)
-    return replace(accuracy, rates=_rates(graph, engine, data.test_images)), logits
+    return replace(accuracy, rates=rates(graph, engine, data.test_images)), logits
 
 
 def judge(origin: Origin, run: Run, data: DataSet) -> tuple[Accuracy, FloatArray]:
@@ -124,7 +124,7 @@ def judge(origin: Origin, run: Run, data: DataSet) -> tuple[Accuracy, FloatArray
     return accuracy, logits
 
 
-def _rates(graph: SpikingGraph, engine: Backend, images: Images) -> dict[str, float]:
+def rates(graph: SpikingGraph, engine: Backend, images: Images) -> dict[str, float]:
     """Those of `sent_rates` on some 500 of the pictures."""
     sample = subset(images, torch.arange(0, len(images), max(1, len(images) // BATCH)))
     total = dict.fromkeys((node.name for node in graph.nodes), 0.0)
