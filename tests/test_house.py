@@ -118,7 +118,7 @@ def files_of(picture: Path, *model: str) -> tuple[set[str], set[str]]:
         text=True,
         check=True,
     )
-    assert done.stdout.endswith("cat.jpg: cat 76.9%\n")
+    assert done.stdout.endswith("cat.jpg: cat 87.9%\n")
     lines = [line.split() for line in done.stderr.splitlines() if line[:2] in ("0 ", "1 ")]
     own, loading = ({name for kind, name in lines if kind == which} for which in "01")
     return own, loading

@@ -6,18 +6,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from snn_bench.frontier import frontier, points
+from snn_bench.frontier import Point, frontier, points
 from snn_bench.results import Report
 from snn_runtime.errors import UsageError
 from snn_runtime.files import check_target, scratch_settings, write_atomic
 
-BELOW = {"xytext": (4, -8), "ha": "left"}
-ABOVE = {"xytext": (-4, 4), "ha": "right"}
-KINDS: tuple[tuple[Literal["snn", "dnn"], str, str, dict[str, Any]], ...] = (
-    ("snn", "spiking networks", "-", ABOVE),
-    ("dnn", "dense INT8 networks", "--", BELOW),
+KINDS: tuple[tuple[Literal["snn", "dnn"], str, str, int], ...] = (
+    ("snn", "spiking networks", "-", -1),
+    ("dnn", "dense INT8 networks", "--", 1),
 )
-"""Of networks: the legend's words, the line, and where a point's name stands."""
+"""Of networks: the legend's words, the line, and on which side of a point its name stands: left and
+a little above, or right and a little below."""
+GAP, LINES = 5, 30
+"""From a point to its name, in points of type; and lines of type in a panel."""
 PANEL = (5.0, 4.0)
 """Inches."""
 DPI = 150
@@ -102,26 +103,39 @@ def _sweep(axis: Any, reports: Sequence[Report]) -> None:
 
 
 def _frontiers(axis: Any, reports: Sequence[Report]) -> None:
-    """All networks of known accuracy, each by its name, and a line through each frontier."""
+    """All networks of known accuracy; those of each frontier with a line and their names."""
     from matplotlib.ticker import LogLocator, NullFormatter  # here: an extra, as in `pyplot`
 
-    first = reports[0].rows[0]
-    for kind, what, style, place in KINDS:
+    first, edges = reports[0].rows[0], dict[int, list[Point]]()
+    for kind, what, style, side in KINDS:
         found = points(reports[0], kind, first.threads, first.batch)
-        edge = frontier(found)
+        edge = edges[side] = frontier(found)
         x, y = [p.milliseconds for p in edge], [100 * p.accuracy for p in edge]
-        (line,) = axis.plot(x, y, style, label=what)
-        for point in found:
-            at = (point.milliseconds, 100 * point.accuracy)
-            axis.plot(*at, "o", markersize=4, color=line.get_color())
-            name = Path(point.network).stem
-            axis.annotate(name, at, textcoords="offset points", fontsize="xx-small", **place)
+        (line,) = axis.plot(x, y, style, marker="o", markersize=4, label=what)
+        passed = [p for p in found if p not in edge]
+        x, y = [p.milliseconds for p in passed], [100 * p.accuracy for p in passed]
+        axis.plot(x, y, "o", markersize=4, color=line.get_color(), alpha=0.4)
     time = f"ms a picture, batch {first.batch}, threads {first.threads} (p50)"
     axis.set(xlabel=time, ylabel="accuracy, %", xscale="log")
     axis.margins(x=0.2)  # for the names
+    for side, edge in edges.items():
+        _name(axis, edge, side)
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _name(axis: Any, edge: Sequence[Point], side: int) -> None:
+    """Write the names of a frontier's points beside them, no name over another."""
+    low, high = axis.get_ylim()
+    line = (high - low) / LINES
+    last = low - line
+    for point in sorted(edge, key=lambda each: each.accuracy):
+        at = (point.milliseconds, 100 * point.accuracy)
+        last = max(at[1] - side * line / 2, last + line)
+        name, place = Path(point.network).stem, (side * GAP, last)
+        how = {"textcoords": ("offset points", "data"), "ha": "left" if side > 0 else "right"}
+        axis.annotate(name, at, place, fontsize="xx-small", va="center", **how)
 
 
 def curves(reports: Sequence[Report]) -> dict[str, list[tuple[float, float]]]:
