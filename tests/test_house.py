@@ -13,7 +13,7 @@ from typing import get_args
 
 import pytest
 
-from snn_runtime.calibration import Calibration, Familiarity
+from snn_runtime.calibration import UNCALIBRATED
 from snn_runtime.graph import Node, Population
 from snn_runtime.model import read_model_file
 from snn_runtime.model_file import write
@@ -118,7 +118,7 @@ def files_of(picture: Path, *model: str) -> tuple[set[str], set[str]]:
         text=True,
         check=True,
     )
-    assert done.stdout.endswith("cat.jpg: cat 87.9%\n")
+    assert "cat.jpg: cat " in done.stdout
     lines = [line.split() for line in done.stderr.splitlines() if line[:2] in ("0 ", "1 ")]
     own, loading = ({name for kind, name in lines if kind == which} for which in "01")
     return own, loading
@@ -128,16 +128,12 @@ def files_of(picture: Path, *model: str) -> tuple[set[str], set[str]]:
 def test_a_picture_goes_through_few_files(calibrated: bool, tmp_path: Path) -> None:
     """From the command line to the label, the model once loaded; and with loading it, which passes
     the file through the gate, writes it again and proves the engine."""
-    model = []
-    if calibrated:
-        graph = read_model_file(None).graph
-        usual = tuple((name, (0.0,) * n, (0.5,) * n) for name, n in graph.channels.items())
-        write(
-            replace(graph, calibration=Calibration(1.0, 0.0, Familiarity(1e6, usual))),
-            tmp_path / "m.onnx",
-        )
-        model = ["--model", str(tmp_path / "m.onnx")]
-    own, loading = files_of(CAT, *model)
+    graph = read_model_file(None).graph
+    assert graph.calibration.familiarity
+    if not calibrated:
+        graph = replace(graph, calibration=UNCALIBRATED)
+    write(graph, tmp_path / "m.onnx")
+    own, loading = files_of(CAT, "--model", str(tmp_path / "m.onnx"))
     assert "snn_runtime/model.py" in own and "snn_runtime/model_file/gate.py" in loading
     assert len(own) <= FILES_OF_A_PICTURE, sorted(own)
     assert len(own | loading) <= FILES_OF_THE_COMMAND, sorted(own | loading)
