@@ -2,7 +2,7 @@
 
     python ray_label.py s3://bucket/photos answers.jsonl --workers 16
 
-Each line is what `snn-infer --format json` prints. The same command goes on after a stop. Exit
+Each line is what `snn-infer --resume` writes. The same command goes on after a stop. Exit
 codes are those of snn-infer, too. Needs `pip install 'ray[data]<2.64'`, and s3fs or gcsfs for
 buckets.
 """
@@ -26,7 +26,7 @@ from snn_runtime.command import run_command, say
 from snn_runtime.errors import PARTIAL, InputError
 from snn_runtime.infer import buckets
 from snn_runtime.infer.records import records
-from snn_runtime.infer.results import Results
+from snn_runtime.infer.results import Results, named
 from snn_runtime.model import read_model_file
 
 
@@ -38,6 +38,8 @@ class Labeller:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         rows = records(self.model, list(map(pickle.loads, batch["source"])), buckets.read)
+        about = {"model": named(self.model.graph)}
+        rows = [row | about if row["ok"] else row for row in rows]
         return {"line": np.array([*map(json.dumps, rows)]), "ok": [row["ok"] for row in rows]}
 
 
@@ -52,8 +54,8 @@ def main() -> int:
     add("--gpus", type=float, default=0, help="of each worker; 0.25: four share one (default: 0)")
     args = parser.parse_args()
 
-    read_model_file(args.model)  # refused here, not by each worker
-    with closing(Results(args.answers)) as results:
+    file = read_model_file(args.model)  # refused here, not by each worker
+    with closing(Results(args.answers, named(file.graph))) as results:
         sources = results.without_done(iter(buckets.find(args.place)))
         todo = [{"source": pickle.dumps(source)} for source in sources]
         # A picture that kills every worker costs its batch, and is tried again by the next run.

@@ -167,7 +167,10 @@ def by_path(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def lines(place: Path) -> list[dict[str, Any]]:
-    return by_path(map(json.loads, (place / "answers.jsonl").read_text().splitlines()))
+    """The rows, without the model that each answer names."""
+    rows = list(map(json.loads, (place / "answers.jsonl").read_text().splitlines()))
+    assert len({row.pop("model") for row in rows if row["ok"]}) == 1
+    return by_path(rows)
 
 
 def parquet(place: Path) -> list[dict[str, Any]]:

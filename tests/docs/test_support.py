@@ -187,7 +187,8 @@ def check(
 
 
 def table() -> dict[str, dict[str, str]]:
-    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("|")]
+    engines = PAGE.read_text().partition("\n## ")[0]
+    lines = [line for line in engines.splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {row[0]: dict(zip(rows[0][1:], row[1:], strict=True)) for row in rows[2:]}
 

@@ -19,7 +19,7 @@ from snn_runtime.image.intake import GLANCE
 from snn_runtime.infer import PROGRAM, TOP_K
 from snn_runtime.infer.actions import Action, actions
 from snn_runtime.infer.printers import PRINTERS, Printer
-from snn_runtime.infer.results import Results
+from snn_runtime.infer.results import Results, named
 from snn_runtime.infer.sources import Asked, Source, find
 from snn_runtime.machine.cores import usable
 from snn_runtime.model import Model, load
@@ -34,6 +34,14 @@ LARGE = 1 << 15
 
 def run(args: argparse.Namespace) -> int:
     """Do what the command line says and return the exit code."""
+    try:
+        return _run(args)
+    except OSError as error:  # a write, which does not know its file
+        error.filename = error.filename or str(args.resume or "standard output")
+        raise
+
+
+def _run(args: argparse.Namespace) -> int:
     model = load(
         args.model,
         backend=args.backend,
@@ -48,13 +56,14 @@ def run(args: argparse.Namespace) -> int:
         if not args.pictures:
             return 0
     with ExitStack() as stack:
-        results = None if args.resume is None else Results(args.resume)
+        results = None if args.resume is None else Results(args.resume, named(model.graph))
         stack.enter_context(nullcontext() if results is None else closing(results))
         form = "label" if args.only_label else args.format
         printer = PRINTERS[form](PROGRAM, model.engine, strict=args.strict)
         printer.everything = args.top_k is not None
         if results is not None:
             printer.out, printer.labelled = results.file, results.labelled
+            printer.about = {"model": named(model.graph)}
         printer.self_tested = model.self_tested or args.self_test
         asked = list[Action]()
         if {"annotate", "explain", "move_to", "on_label"} & args.given.keys():

@@ -41,11 +41,13 @@ class Moving:
         folder = Path(self._template.replace(PLACE, answer.label))
         if folder.is_dir() and folder.samefile(path.parent):
             return f"{path} is in its place"
-        if not self._really:
-            return f"{path} would be moved to {folder / path.name}"
         try:
             if path.is_symlink():
                 raise OSError(errno.ELOOP, "it is a link, which stays where it is")
+            if folder.exists() and not folder.is_dir():
+                raise OSError(errno.ENOTDIR, "that is no folder")
+            if not self._really:
+                return f"{path} would be moved to {folder / path.name}"
             folder.mkdir(parents=True, exist_ok=True)
             return f"{path} moved to {move(path, folder)}"
         except OSError as error:

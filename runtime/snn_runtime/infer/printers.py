@@ -37,6 +37,8 @@ class Printer:
         """Whether that engine has proved itself here."""
         self.out: BinaryIO = sys.stdout.buffer
         """Where answers go."""
+        self.about: dict[str, str] = {}
+        """What every answer of JSON says beside."""
         self.clear: Callable[[], object] = lambda: None
         """Removes what stands in the way of a line on a terminal."""
         self.labelled = self.failed = self.skipped = 0
@@ -144,7 +146,7 @@ class JsonPrinter(Printer):
     summarises = True
 
     def _put_answer(self, name: str, answer: Answer) -> None:
-        self._put(**labelled(name, answer))
+        self._put(**labelled(name, answer), **self.about)
 
     def _put_failure(self, name: str, error: InputError) -> None:
         self._put(**failed(name, error))

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import BinaryIO
 
 from snn_runtime.errors import BusyError, InputError, ResourceError
 from snn_runtime.files import check_target
+from snn_runtime.graph import SpikingGraph
 from snn_runtime.infer.sources import Source
 
+_LOG = logging.getLogger(__name__)
 _BEGINS = (b'{"path": "', b'{"summary": {')
 """How the lines of `snn-infer --format json` begin."""
 
@@ -22,15 +25,19 @@ class Results:
     written again. Nothing is cut from a file that holds anything else than answers.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, model: str) -> None:
         """Open the file, or make it.
+
+        Args:
+            model: what its answers are to name as the model that gave them: see `named`.
 
         Raises:
             BusyError: `locked`: another process writes it.
-            InputError: `bad_results`: it holds something else.
+            InputError: `bad_results`: it holds something else; `other_model`: answers of another.
             ResourceError: `unwritable`.
         """
-        self._path = path
+        self._path, self._model = path, model
+        self._unnamed = 0
         self.file = _opened(path)
         self._done: Counter[str] = Counter()
         try:
@@ -38,6 +45,8 @@ class Results:
         except BaseException:
             self.file.close()
             raise
+        if self._unnamed:
+            _LOG.warning("%s: %s answers do not say which model gave them", path, self._unnamed)
         self.labelled = self._done.total()
         """How many pictures had an answer when it was opened."""
 
@@ -77,8 +86,17 @@ class Results:
             if "summary" in record:
                 return False
             self._done[record["path"]] += bool(record["ok"])
+            other = record.get("model")
         except (ValueError, TypeError, KeyError) as error:
             raise self._refused(number) from error
+        if record["ok"] and other is None:
+            self._unnamed += 1
+        elif record["ok"] and other != self._model:
+            raise InputError(
+                "other_model",
+                f"{self._path}: the answer in line {number} is of model {str(other):.16}, and this "
+                f"is {self._model}; give the model of before, or name another file",
+            )
         return True
 
     def _refused(self, number: int) -> InputError:
@@ -87,6 +105,11 @@ class Results:
             f"{self._path}: line {number} is no answer of snn-infer --format json, so nothing is "
             "added to this file; name another one, or remove that line",
         )
+
+
+def named(graph: SpikingGraph) -> str:
+    """Return what tells models that answer differently apart: the beginning of the digest."""
+    return graph.digest()[:16]
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -68,13 +68,19 @@ def test_nothing_is_overwritten(here: Path, snn_infer: Command) -> None:
     assert (here / "red" / "a-3.png").read_bytes() == RED
 
 
-def test_a_picture_that_cannot_be_moved_stays(here: Path, snn_infer: Command) -> None:
+@pytest.mark.parametrize("words", [["--yes"], []])
+def test_a_picture_that_cannot_be_moved_stays(
+    words: list[str], here: Path, snn_infer: Command
+) -> None:
+    """And is told of beforehand."""
     (here / "red").write_bytes(b"no folder")
     (here / "photos" / "a-link.png").symlink_to("b.png")
-    outcome = snn_infer("--move-to", "{label}", "--yes", "photos")
+    outcome = snn_infer("--move-to", "{label}", *words, "photos")
     assert outcome.code == 4
     assert all(os.path.lexists(f"photos/{name}.png") for name in ("a", "sub/a", "a-link"))
-    assert "error: photos/a.png: cannot be moved to red: File exists [unwritable]" in outcome.err
+    assert (
+        "error: photos/a.png: cannot be moved to red: that is no folder [unwritable]" in outcome.err
+    )
     assert "photos/a-link.png: cannot be moved to blue: it is a link" in outcome.err
     assert "snn-infer: 5 labelled, 3 not acted on (" in outcome.err
 

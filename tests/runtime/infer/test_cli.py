@@ -551,7 +551,7 @@ def test_a_full_disk(model: Path, tmp_path: Path) -> None:
     with open("/dev/full", "wb") as full:
         outcome = finish(start(model, tmp_path, stdout=full))
     assert outcome.code == 7
-    assert outcome.err == "snn-infer: error: No space left on device [resource]\n"
+    assert outcome.err == "snn-infer: error: standard output: No space left on device [resource]\n"
 
 
 # Models

@@ -152,7 +152,7 @@ def test_snn_infer_goes_on_with_rows_of_another_engine(
     whole = snn_infer("--format", "json", photos).out.splitlines(keepends=True)
     answers = tmp_path / "answers.jsonl"
     answers.write_bytes(b"".join(whole[:1]))
-    results = Results(answers)
+    results = Results(answers, "")
     found = results.without_done(iter(buckets.find(str(photos))))
     rows = records(snn.load(model), [source for source in found if source], buckets.read)
     results.file.writelines(json.dumps(row).encode() + b"\n" for row in rows)

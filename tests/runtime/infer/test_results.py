@@ -3,17 +3,22 @@
 import fcntl
 import json
 import os
+import re
+import resource
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from infer_command import RED, Command, png, start
+from infer_command import RED, Command, colours, png, start
 
+from snn_runtime.calibration import Calibration
 from snn_runtime.errors import InputError
 from snn_runtime.infer.results import Results
 from snn_runtime.infer.sources import Source
+from snn_runtime.model_file import write
 
 
 @pytest.fixture
@@ -25,6 +30,14 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
+MODEL = "0123456789abcdef"
+
+
+def plain(path: Path) -> bytes:
+    """The file, with answers that do not name their model."""
+    return re.sub(rb', "model": "[0-9a-f]{16}"', b"", path.read_bytes())
+
+
 def lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -33,7 +46,7 @@ def test_what_is_done_is_not_done_again(snn_infer: Command, photos: Path, tmp_pa
     whole = snn_infer("--format", "json", photos).out
     file = tmp_path / "answers.jsonl"
     outcome = snn_infer("--resume", file, photos)
-    assert (outcome.code, outcome.out) == (0, b"") and file.read_bytes() == whole
+    assert (outcome.code, outcome.out) == (0, b"") and plain(file) == whole
     (photos / "99.png").write_bytes(RED)
     (photos / "00.png").write_bytes(b"spoilt, and never read again")
     assert snn_infer("--resume", file, photos).code == 0
@@ -50,7 +63,7 @@ def test_a_torn_line_is_written_again(
     whole = snn_infer("--format", "json", photos).out
     file.write_bytes(whole[: int(kept * len(whole))])
     outcome = snn_infer("--resume", file, photos)
-    assert outcome.code == 0 and file.read_bytes() == whole
+    assert outcome.code == 0 and plain(file) == whole
 
 
 def test_wherever_a_file_is_torn(snn_infer: Command, photos: Path, tmp_path: Path) -> None:
@@ -62,7 +75,7 @@ def test_wherever_a_file_is_torn(snn_infer: Command, photos: Path, tmp_path: Pat
         ends.append(ends[-1] + len(line))
     for length in range(0, len(whole), 7):
         file.write_bytes(whole[:length])
-        results = Results(file)
+        results = Results(file, MODEL)
         results.close()
         expected = max(end for end in ends[:-1] if end <= length)
         assert file.read_bytes() == whole[:expected]
@@ -79,7 +92,7 @@ def test_a_killed_run_goes_on(
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert snn_infer("--resume", file, photos).code == 0
-    assert file.read_bytes() == snn_infer("--format", "json", photos).out
+    assert plain(file) == snn_infer("--format", "json", photos).out
 
 
 def test_what_failed_is_tried_again(snn_infer: Command, tmp_path: Path) -> None:
@@ -96,11 +109,54 @@ def test_what_failed_is_tried_again(snn_infer: Command, tmp_path: Path) -> None:
 def test_a_name_that_comes_again_is_another_picture(tmp_path: Path) -> None:
     file = tmp_path / "answers.jsonl"
     file.write_text('{"path": "a", "ok": true}\n' * 2)
-    results = Results(file)
+    results = Results(file, MODEL)
     sources = [Source("a"), None, Source("b"), Source("a"), Source("a")]
     left = list(results.without_done(iter(sources)))
     results.close()
     assert left == [None, Source("b"), Source("a")] and results.labelled == 2
+
+
+def test_another_model_is_refused(snn_infer: Command, photos: Path, tmp_path: Path) -> None:
+    """Also one that only its calibration tells apart."""
+    file, other = tmp_path / "answers.jsonl", tmp_path / "other.onnx"
+    assert snn_infer("--resume", file, photos / "00.png").code == 0
+    before = file.read_bytes()
+    write(replace(colours(), calibration=Calibration(temperature=2.0)), other)
+    outcome = snn_infer("--model", other, "--resume", file, photos)
+    assert outcome.code == 3 and "the answer in line 1 is of model " in outcome.err
+    assert outcome.err.count("\n") == 1 and "[other_model]" in outcome.err
+    assert file.read_bytes() == before
+
+
+def test_answers_that_name_no_model_are_warned_of(
+    snn_infer: Command, photos: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "answers.jsonl"
+    file.write_bytes(snn_infer("--format", "json", photos / "00.png", photos / "01.png").out)
+    outcome = snn_infer("--resume", file, photos)
+    assert outcome.code == 0
+    assert outcome.err == f"{file}: 2 answers do not say which model gave them\n"
+    named = ["model" in line for line in lines(file)]
+    assert named == [False, False, *[True] * 38, False]
+
+
+def test_a_full_disk_is_named(snn_infer: Command, photos: Path, tmp_path: Path) -> None:
+    """And what is there is gone on with."""
+    file = tmp_path / "answers.jsonl"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    heeded = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
+    try:
+        outcome = snn_infer("--resume", file, photos)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, heeded)
+    assert (outcome.code, outcome.err) == (
+        7,
+        f"snn-infer: error: {file}: File too large [resource]\n",
+    )
+    assert snn_infer("--resume", file, photos).code == 0
+    assert plain(file) == snn_infer("--format", "json", photos).out
 
 
 @pytest.mark.parametrize(
@@ -111,7 +167,7 @@ def test_no_other_file_is_spoilt(content: bytes, snn_infer: Command, tmp_path: P
     file = tmp_path / "file"
     file.write_bytes(content)
     with pytest.raises(InputError, match="line 1 is no answer"):
-        Results(file)
+        Results(file, MODEL)
     outcome = snn_infer("--resume", file, file)
     assert (outcome.code, outcome.err.count("\n")) == (3, 1) and "[bad_results]" in outcome.err
     assert file.read_bytes() == content
