@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
 from typing import TypeAlias
 
 from snn_runtime.answer import Answer
@@ -14,6 +15,30 @@ from snn_runtime.video.names import is_film
 
 Action: TypeAlias = Callable[[Source, Answer], str]
 """Does something with a picture, and returns what to say about it, if anything."""
+
+
+class Whole:
+    """An action that is not left half done: an end of the command waits for it."""
+
+    def __init__(self, act: Action) -> None:
+        self._act = act
+        self._lock = Lock()
+        self._closed = False
+
+    def __call__(self, source: Source, answer: Answer) -> str:
+        with self._lock:
+            return "" if self._closed else self._act(source, answer)
+
+    def close(self) -> None:
+        """Wait for the one that is on its way; no other begins."""
+        with self._lock:
+            self._closed = True
+
+
+def _whole(act: Action, stack: ExitStack) -> Whole:
+    whole = Whole(act)
+    stack.callback(whole.close)
+    return whole
 
 
 def actions(
@@ -29,15 +54,15 @@ def actions(
             stack.callback(film.close)
             yield film
         else:
-            yield Pictures(path, limits, args.crop)
+            yield _whole(Pictures(path, limits, args.crop), stack)
     if args.explain is not None:
         from snn_runtime.infer.explaining import Explaining
 
-        yield Explaining(args.explain, model, limits, args.crop)
+        yield _whole(Explaining(args.explain, model, limits, args.crop), stack)
     if args.move_to is not None:
         from snn_runtime.infer.moving import Moving
 
-        yield Moving(args.move_to, model.labels, really=args.yes)
+        yield _whole(Moving(args.move_to, model.labels, really=args.yes), stack)
     if args.on_label is None:
         return
     args.on_label.check(model.labels)

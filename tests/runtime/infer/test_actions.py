@@ -6,7 +6,9 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from post_server import receiving
 from snn_runtime.answer import Answer, Prediction
 from snn_runtime.errors import ResourceError, UsageError
 from snn_runtime.infer import cli as infer
+from snn_runtime.infer.actions import Whole
 from snn_runtime.infer.moving import Moving, move
 from snn_runtime.infer.sources import Source
 
@@ -134,6 +137,33 @@ def test_a_move_that_fails_leaves_things_as_they_were(
         move(path, here)
     monkeypatch.undo()
     assert tree(here) == before and path.read_bytes() == RED
+
+
+def test_an_end_waits_for_the_move_that_is_on_its_way(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So Ctrl-C leaves no half copy, and no empty file with the name of a picture."""
+    begun, go_on, replaced = threading.Event(), threading.Event(), os.replace
+
+    def replace(*paths: str) -> None:
+        begun.set()
+        assert go_on.wait(60)
+        replaced(*paths)
+
+    other_file_system(monkeypatch)
+    monkeypatch.setattr(os, "replace", replace)
+    moving = Whole(Moving("{label}", ["red"], really=True))
+    red = Answer((Prediction("red", 0, 0.0, 0.9),))
+    with ThreadPoolExecutor(2) as pool:
+        moved = pool.submit(moving, Source("photos/a.png"), red)
+        assert begun.wait(60)
+        closed = pool.submit(moving.close)
+        assert not wait([closed], 0.05).done
+        go_on.set()
+        closed.result(60)
+        assert moved.result(60) == "photos/a.png moved to red/a.png"
+    assert moving(Source("photos/sub/a.png"), red) == ""
+    assert tree(here) == {"red/a.png", "photos/sub/a.png", "photos/b.png", "photos/c.png"}
 
 
 @pytest.mark.parametrize("label", ["../up", "a/b", "..", ".hidden", "x" * 256])
