@@ -54,19 +54,20 @@ class Familiarity:
 
     def distances(self, counts: npt.NDArray[np.int64]) -> Numbers:
         """Return d `[N]` for the spikes of every channel, `[N, channels of all populations]`."""
-        mean, weight = self._per_channel
+        mean, weight = self.per_channel
         terms = counts - mean
         np.abs(terms, out=terms)
         terms *= weight
+        terms *= _STEPS
         np.rint(terms, out=terms)
         return np.asarray(np.add.reduce(terms, 1) / _STEPS)
 
     @cached_property
-    def _per_channel(self) -> tuple[Numbers, Numbers]:
-        """μ, and what |n − μ| adds to d, in steps."""
+    def per_channel(self) -> tuple[Numbers, Numbers]:
+        """μ of every channel, and what 1 in |n − μ| adds to d."""
         mean = np.concatenate([np.array(row) for _, row, _ in self.usual])
         sizes = (np.array(row) * len(row) * len(self.usual) for _, _, row in self.usual)
-        return mean, _STEPS / np.concatenate(list(sizes))
+        return mean, 1 / np.concatenate(list(sizes))
 
     def record(self) -> dict[str, Any]:
         """What a model file says of it."""

@@ -61,12 +61,8 @@ class Model:
     def observe(self, images: npt.NDArray[np.uint8]) -> tuple[FloatArray, Numbers | None]:
         """Return `logits`, and how far the pictures are from those in training, `[N]`; None where
         the file does not know."""
-        known = self.graph.calibration.familiarity
-        if known is None:
-            return self.logits(images), None
         self._check(images)
-        logits, counts = self.backend.count(images)
-        return logits, known.distances(counts)
+        return self.backend.observe(images)
 
     def _check(self, images: npt.NDArray[np.uint8]) -> None:
         check_batch(images, self.graph.image.height, self.graph.image.width)

@@ -24,7 +24,7 @@ from snn_export.calibration import (
     fit,
     held_out,
 )
-from snn_runtime.calibration import UNCALIBRATED, Calibration
+from snn_runtime.calibration import UNCALIBRATED, Calibration, Numbers
 from snn_runtime.errors import UsageError
 from snn_runtime.graph.reference import Counts, Spikes
 from snn_runtime.model import load
@@ -128,6 +128,9 @@ def test_the_test_pictures_only_measure(digits: DataSet) -> None:
 
         def run(self, images: npt.NDArray[np.uint8]) -> Logits:
             return np.asarray(images.reshape(len(images), -1) @ weight, np.float32)
+
+        def observe(self, images: npt.NDArray[np.uint8]) -> tuple[Logits, Numbers | None]:
+            return self.run(images), None
 
         def count(self, images: npt.NDArray[np.uint8]) -> tuple[Logits, Counts]:
             return self.run(images), (images > 99).sum((1, 2))

@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from familiar import usual
-from graphs import example, example_of_levels, pictures
+from graphs import example, example_of_levels, pictures, spiking_graphs
+from hypothesis import given, settings
 from PIL import Image
 
 from snn_runtime.answer import Answer, Prediction
 from snn_runtime.calibration import Calibration, Familiarity
 from snn_runtime.condition import Condition
 from snn_runtime.engines.choice import BackendName
+from snn_runtime.engines.event.backend import EventBackend
+from snn_runtime.engines.event.library import instruction_sets
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import SpikingGraph, reference
 from snn_runtime.graph.reference import channel_counts
@@ -64,6 +67,26 @@ def test_every_engine_has_the_same_bits(
     known = graph.calibration.familiarity
     assert known is not None
     np.testing.assert_array_equal(distances, known.distances(channel_counts(exact.spikes)))
+
+
+@given(spiking_graphs())
+@settings(max_examples=15, deadline=None)
+def test_the_event_engine_measures_as_the_formula_does(drawn: SpikingGraph) -> None:
+    """With every instruction set, one thread and two, to the bit."""
+    graph = knowing(drawn)
+    images = pictures(graph.image, 5, seed=1)
+    exact = reference.run(graph, images)
+    known = graph.calibration.familiarity
+    assert known is not None
+    expected = known.distances(channel_counts(exact.spikes))
+    for name in instruction_sets():
+        for threads in (1, 2):
+            engine = EventBackend(graph, threads=threads, instruction_set=name)
+            logits, distances = engine.observe(images)
+            np.testing.assert_array_equal(logits, exact.logits)
+            np.testing.assert_array_equal(distances, expected, engine.details)
+            _, none = engine.observe(images[:0])
+            assert none is not None and none.shape == (0,)
 
 
 def test_a_file_that_knows_reads_back(graph: SpikingGraph) -> None:

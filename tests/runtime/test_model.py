@@ -17,6 +17,7 @@ import snn_runtime
 from snn_bench.topology import Design, build
 from snn_runtime import image
 from snn_runtime import model as model_module
+from snn_runtime.calibration import Numbers
 from snn_runtime.engines import Backend
 from snn_runtime.engines.choice import BACKENDS, BackendName, Choice
 from snn_runtime.errors import DeviceError, InputError, ModelError, UsageError, VerifyError
@@ -171,6 +172,11 @@ class Lying:
         if self._population is None:
             logits[-1, -1] = np.nextafter(logits[-1, -1], np.float32(np.inf))
         return logits
+
+    def observe(
+        self, images: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], Numbers | None]:
+        return self._honest.observe(images)
 
     def count(self, images: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], Counts]:
         return self._honest.count(images)

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from snn_runtime.calibration import Numbers
 from snn_runtime.graph.reference import Counts, Spikes
 
 __all__ = ["LARGEST_BATCH", "Backend"]
@@ -31,6 +32,13 @@ class Backend(Protocol):
 
     def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """uint8 `[N, H, W, 3]` to logits `[N, classes]`, each image as if it were alone."""
+        ...
+
+    def observe(
+        self, images: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], Numbers | None]:
+        """The same logits, and how far the images are from those in training, `[N]`: see
+        `calibration`; None where the graph does not know."""
         ...
 
     def count(self, images: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], Counts]:

@@ -5,6 +5,7 @@ from abc import abstractmethod
 import numpy as np
 import numpy.typing as npt
 
+from snn_runtime.calibration import Numbers
 from snn_runtime.engines import LARGEST_BATCH
 from snn_runtime.engines.lifetime import Reopened
 from snn_runtime.graph import FloatArray
@@ -23,6 +24,13 @@ class Watched(Reopened):
 
     def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
         return self._watch(images)[1]
+
+    def observe(self, images: npt.NDArray[np.uint8]) -> tuple[FloatArray, Numbers | None]:
+        known = self._graph.calibration.familiarity
+        if known is None:
+            return self.run(images), None
+        logits, counts = self.count(images)
+        return logits, known.distances(counts)
 
     def count(self, images: npt.NDArray[np.uint8]) -> tuple[FloatArray, Counts]:
         parts = []  # of few pictures each, for a byte a neuron is much memory

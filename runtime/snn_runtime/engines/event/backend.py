@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from snn_runtime.calibration import Numbers
 from snn_runtime.engines.event.library import instruction_sets, library
 from snn_runtime.engines.event.lowering import lower
 from snn_runtime.engines.lifetime import Reopened
@@ -82,6 +83,14 @@ class EventBackend(Reopened):
         counts = np.empty((len(images), self._channels), np.int64)
         return self._run(images, counts=counts), counts
 
+    def observe(
+        self, images: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], Numbers | None]:
+        if self._graph.calibration.familiarity is None:
+            return self.run(images), None
+        distances = np.empty(len(images))
+        return self._run(images, distances=distances), distances
+
     def spikes(self, images: npt.NDArray[np.uint8]) -> dict[str, Spikes]:
         shapes = {node.name: self._graph.shapes[node.name] for node in self._graph.populations}
         step = max(1, SPIKE_BYTES // max(1, sum(map(math.prod, shapes.values()))))
@@ -95,6 +104,17 @@ class EventBackend(Reopened):
             for (name, shape), bits in zip(shapes.items(), populations, strict=True):
                 parts[name].append(bits.reshape(len(chunk), *shape))
         return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+    @cached_property
+    def _usual(self) -> Numbers:
+        """What is usual of each channel, then the weight of each."""
+        known = self._graph.calibration.familiarity
+        assert known is not None, "asked for where a file knows it"
+        return np.concatenate(known.per_channel)
+
+    @cached_property
+    def _usual_at(self) -> int:
+        return self._usual.ctypes.data
 
     @cached_property
     def _engine(self) -> "_Engine":
@@ -118,6 +138,7 @@ class EventBackend(Reopened):
         *,
         spikes: npt.NDArray[np.uint8] | None = None,
         counts: Counts | None = None,
+        distances: Numbers | None = None,
     ) -> npt.NDArray[np.float32]:
         images = np.ascontiguousarray(images)
         logits = np.empty((len(images), len(self._graph.labels)), np.float32)
@@ -128,6 +149,8 @@ class EventBackend(Reopened):
             logits.ctypes.data,
             None if spikes is None else spikes.ctypes.data,
             None if counts is None else counts.ctypes.data,
+            None if distances is None else self._usual_at,
+            None if distances is None else distances.ctypes.data,
         )
         if failed:
             raise ResourceError(

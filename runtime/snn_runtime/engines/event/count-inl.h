@@ -18,6 +18,7 @@ namespace {
 using VecU64 __attribute__((vector_size(kVectorBytes))) = uint64_t;
 constexpr int kLanes64 = kVectorBytes / 8;
 constexpr int kMaxDigits = 64;
+constexpr double kSteps = 1 << 30;  // of distances, in 1
 
 // Adds the masks of 2^k places, `stride` words apart, to planes 0 to k - 1. Returns the carry.
 template <int k>
@@ -125,6 +126,16 @@ void take_counts(const Plan &plan, Scratch &scratch, int64_t *counts) {
     }
     counts += layer.shape.channels;
   }
+}
+
+// Σ |count − usual| · weight, see engine.h: the sum of whole steps is exact in any order.
+double distance(const int64_t *counts, const double *usual, int64_t channels) {
+  double sums[4] = {};
+  for (int64_t c = 0; c < channels; c++) {
+    const double off = __builtin_fabs(static_cast<double>(counts[c]) - usual[c]);
+    sums[c % 4] += __builtin_rint(off * usual[channels + c] * kSteps);
+  }
+  return (sums[0] + sums[1] + sums[2] + sums[3]) / kSteps;
 }
 
 }  // namespace

@@ -140,14 +140,17 @@ struct snn_engine {
 
   // Images are first shared out to the threads, one each, while there are enough; the rest one
   // after the other, each by all threads.
-  void run(const uint8_t *images, int64_t count, float *logits, uint8_t *spikes, int64_t *counts) {
+  void run(const uint8_t *images, int64_t count, float *logits, uint8_t *spikes, int64_t *counts,
+           const double *usual, double *distances) {
     std::lock_guard<std::mutex> lock(mutex_);
     images_ = images;
     logits_ = logits;
     spikes_ = spikes;
     counts_ = counts;
+    usual_ = usual;
+    distances_ = distances;
     count_ = count;
-    if (counts) begin_counts();
+    if (counts || distances) begin_counts();
     parallel_images_ = pool.size() == 1 ? count : images_fit() ? count - count % pool.size() : 0;
     if (parallel_images_ > 0) {
       while (spaces_.size() < scratch_.size()) spaces_.push_back(make_workspace(plan));
@@ -160,6 +163,7 @@ struct snn_engine {
       pool.run([](void *self, int32_t t) { static_cast<snn_engine *>(self)->run_shared_image(t); },
                this);
       for (Scratch &scratch : scratch_) take_counts(scratch, i);
+      measure(i);
     }
   }
 
@@ -204,6 +208,7 @@ struct snn_engine {
         }
       }
       take_counts(scratch_[thread], i);
+      measure(i);
     }
   }
 
@@ -246,6 +251,10 @@ struct snn_engine {
   }
 
   void begin_counts() {
+    if (!counts_) {
+      own_counts_.resize(count_ * plan.channels);
+      counts_ = own_counts_.data();
+    }
     std::fill_n(counts_, count_ * plan.channels, int64_t{0});
     for (Scratch &scratch : scratch_) {
       if (!scratch.planes.get()) scratch.planes = Array<uint64_t>(plan.plane_words);
@@ -275,6 +284,13 @@ struct snn_engine {
     }
   }
 
+  // What follows when an image is counted.
+  void measure(int64_t image) const {
+    if (!distances_) return;
+    const int64_t *counts = counts_ + image * plan.channels;
+    distances_[image] = plan.kernels->distance(counts, usual_, plan.channels);
+  }
+
   std::vector<Progress> progress_;
   std::vector<Scratch> scratch_;   // one a thread
   std::vector<Workspace> spaces_;  // one an image that runs
@@ -284,6 +300,9 @@ struct snn_engine {
   float *logits_ = nullptr;
   uint8_t *spikes_ = nullptr;
   int64_t *counts_ = nullptr;
+  const double *usual_ = nullptr;
+  double *distances_ = nullptr;
+  std::vector<int64_t> own_counts_;  // where the caller has no use for them
   int64_t count_ = 0, parallel_images_ = 0;
 };
 
@@ -317,9 +336,9 @@ snn_engine *snn_event_create(const snn_graph *graph, int32_t threads, const char
 }
 
 int32_t snn_event_run(snn_engine *engine, const uint8_t *images, int64_t count, float *logits,
-                      uint8_t *spikes, int64_t *counts) {
+                      uint8_t *spikes, int64_t *counts, const double *usual, double *distances) {
   try {
-    engine->run(images, count, logits, spikes, counts);
+    engine->run(images, count, logits, spikes, counts, usual, distances);
     return 0;
   } catch (const std::bad_alloc &) {
     return 1;

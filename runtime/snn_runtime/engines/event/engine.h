@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define SNN_EVENT_ABI 8
+#define SNN_EVENT_ABI 9
 
 // A convolution of one source. A dense projection is a convolution whose kernel is its whole
 // source.
@@ -89,9 +89,12 @@ SNN_API snn_engine *snn_event_create(const snn_graph *graph, int32_t threads,
 // `images` is uint8 [count, height, width, 3], `logits` float [count, classes]. The others may be 0.
 // `spikes` takes one byte, 0 to levels, a neuron: for each population in order, [count, C, H, W].
 // `counts` takes the sums of these over H and W, [count, channels of all populations in order].
+// `distances` takes Σ |counts − usual| · weight over all channels, [count], each term rounded to a
+// multiple of 2^-30; `usual` holds what is usual of each channel, then the weight of each.
 // Returns 0, or 1 if memory ran out. Calls on one engine wait for each other.
 SNN_API int32_t snn_event_run(snn_engine *engine, const uint8_t *images, int64_t count,
-                              float *logits, uint8_t *spikes, int64_t *counts);
+                              float *logits, uint8_t *spikes, int64_t *counts, const double *usual,
+                              double *distances);
 
 SNN_API const char *snn_event_instruction_set(const snn_engine *engine);
 

@@ -111,6 +111,7 @@ const Kernels SNN_KERNELS(SNN_ISA) = {
     SNN_ISA::run_fused,
     SNN_ISA::count_spikes,
     SNN_ISA::take_counts,
+    SNN_ISA::distance,
     SNN_ISA::read_bytes,
 };
 

@@ -71,6 +71,7 @@ struct Kernels {
   void (*run_fused)(const Plan &, const Layer &, int64_t band, Workspace &);  // its units are done
   void (*count_spikes)(const Layer &, int64_t band, const Workspace &, Scratch &);
   void (*take_counts)(const Plan &, Scratch &, int64_t *counts);
+  double (*distance)(const int64_t *counts, const double *usual, int64_t channels);
   uint64_t (*read_bytes)(const int8_t *bytes, int64_t count);
 };
 

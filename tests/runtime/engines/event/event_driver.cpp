@@ -6,6 +6,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <csignal>
 #include <cstring>
 #include <string>
@@ -64,8 +65,11 @@ struct Engine {
     const int64_t classes = images * graph.classes;
     Answer answer{Exact<float>(classes), Exact<uint8_t>(images * neurons),
                   Exact<int64_t>(images * channels)};
+    const Exact<double> usual(2 * channels), distances(images);
+    for (int64_t c = 0; c < channels; c++) usual[c] = 0.25, usual[channels + c] = 6e-10;
     const auto ask = [&](const Exact<float> &logits, uint8_t *spikes, int64_t *counts) {
-      if (snn_event_run(engine, pixels.get(), images, logits.get(), spikes, counts))
+      if (snn_event_run(engine, pixels.get(), images, logits.get(), spikes, counts, usual.get(),
+                        distances.get()))
         fail("out of memory");
       if (std::memcmp(logits.get(), answer.logits.get(), sizeof(float) * logits.count) != 0)
         fail("differs when spikes are asked for: ", name.c_str());
@@ -76,6 +80,14 @@ struct Engine {
     ask(Exact<float>(classes), nullptr, counts.get());
     if (std::memcmp(counts.get(), answer.counts.get(), sizeof(int64_t) * counts.count) != 0)
       fail("counts differ without spikes: ", name.c_str());
+    for (int64_t i = 0; i < images; i++) {
+      double expected = 0;
+      for (int64_t c = 0; c < channels; c++) {
+        const double off = std::fabs(static_cast<double>(answer.counts[i * channels + c]) - 0.25);
+        expected += std::rint(off * 6e-10 * (1 << 30)) / (1 << 30);
+      }
+      if (distances[i] != expected) fail("wrong distance: ", name.c_str());
+    }
     return answer;
   }
 };

@@ -24,6 +24,7 @@ constexpr Kernels kLayout = {"",
                              nullptr,
                              nullptr,
                              nullptr,
+                             nullptr,
                              nullptr};
 constexpr uint32_t kUntouched = 0xdeadbeef;
 

@@ -315,5 +315,5 @@ def test_a_library_that_does_not_belong_here(
         EventBackend(example())
     installation.write_bytes((event_build.SOURCES / event_build.LIBRARY).read_bytes())
     monkeypatch.setattr(binding, "ABI", 77)
-    with pytest.raises(DeviceError, match="has interface 8, this package expects 77; reinstall"):
+    with pytest.raises(DeviceError, match="has interface 9, this package expects 77; reinstall"):
         EventBackend(example())
