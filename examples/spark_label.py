@@ -3,8 +3,8 @@
     spark-submit spark_label.py s3://bucket/photos s3a://bucket/answers
 
 Rows are those of `snn-infer --format json`. The same command goes on after a stop. Exit codes are
-those of snn-infer, too, for all rows. Needs `pip install 'pyspark[sql]' 'pandas<3'`, Java 17, and
-s3fs or gcsfs for buckets.
+those of snn-infer, too, for all rows. Needs `pip install 'pyspark[sql]'`, Java 17, and s3fs or
+gcsfs for buckets.
 """
 
 import argparse

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.util import find_spec
@@ -139,7 +139,7 @@ def test_a_network_of_snntorch(place: Path) -> None:
 ray = pytest.mark.skipif(not find_spec("ray"), reason="Ray is not here: pip install 'ray[data]'")
 spark = pytest.mark.skipif(
     not (find_spec("pyspark") and shutil.which("java")),
-    reason="Spark is not here: pip install 'pyspark[sql]' 'pandas<3', and Java 17",
+    reason="Spark is not here: pip install 'pyspark[sql]', and Java 17",
 )
 
 
@@ -186,26 +186,31 @@ def utf_8(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**row, "path": row["path"].replace("\udcff", "?")} for row in rows]
 
 
-def below(process: int) -> Iterator[tuple[int, str]]:
+def below(process: int) -> dict[int, str]:
     """All processes that it has started, and those have; each with its command line."""
+    parents, commands = dict[int, int](), dict[int, str]()
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == process:
-                yield int(path.name), (path / "cmdline").read_text().replace("\0", " ")
-                yield from below(int(path.name))
+            pid = int(path.name)
+            parents[pid] = int(
+                (path / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
+            )
+            commands[pid] = (path / "cmdline").read_text(errors="replace").replace("\0", " ")
+    family = {process}
+    while more := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= more
+    return {pid: commands.get(pid, "") for pid in family - {process}}
 
 
-def kill_a_worker(process: int, command: str, work: Callable[[], bool]) -> None:
-    """Kill the first worker of an engine that is there once it works."""
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        workers = [pid for pid, line in below(process) if command in line]
-        if workers and work():
-            os.kill(workers[-1], signal.SIGKILL)
+def kill_a_worker(process: subprocess.Popen[bytes], command: str, begun: Path) -> None:
+    """Kill a worker of an engine, once there is something in a file."""
+    while process.poll() is None:
+        workers = [pid for pid, line in below(process.pid).items() if command in line]
+        if workers and begun.exists() and begun.stat().st_size:
+            os.kill(max(workers), signal.SIGKILL)
             return
         time.sleep(0.01)
-    raise AssertionError(f"no {command} came")
+    raise AssertionError(f"it ended before {command} was seen")
 
 
 @ray
@@ -222,8 +227,8 @@ def test_ray(place: Path, many: list[dict[str, Any]]) -> None:
 @ray
 def test_ray_loses_a_worker(place: Path, many: list[dict[str, Any]]) -> None:
     answers = place / "answers.jsonl"
-    process = started(place, "ray_label.py", "many", "answers.jsonl", "--batch", 4)
-    kill_a_worker(process.pid, "ray::MapWorker", lambda: len(answers.read_bytes()) > 0)
+    process = started(place, "ray_label.py", "many", "answers.jsonl", "--batch", 1)
+    kill_a_worker(process, "ray::MapWorker", answers)
     killed = len(answers.read_bytes().splitlines())
     assert process.communicate(timeout=300) and process.returncode == 4
     assert 0 < killed < len(many) and lines(place) == many
@@ -247,7 +252,7 @@ def test_spark(place: Path, many: list[dict[str, Any]]) -> None:
 @spark
 def test_spark_loses_a_worker(place: Path, many: list[dict[str, Any]]) -> None:
     process = started(place, "spark_label.py", "many", "answers")
-    kill_a_worker(process.pid, "pyspark.daemon", lambda: True)
+    kill_a_worker(process, "pyspark.daemon", place / "many" / "000.jpg")
     assert process.communicate(timeout=300) and process.returncode == 4
     assert parquet(place) == utf_8(many)
 
