@@ -24,8 +24,14 @@ _PASSING = frozenset({408, 425, 429, *range(500, 600)})
 
 
 def public(url: str) -> str:
-    """Return an address without user and password, for messages and answers."""
+    """Return an address without user and password, for messages and answers.
+
+    Raises:
+        ValueError: it names no host, or a port that there is not.
+    """
     parts = urlsplit(url)
+    if not parts.hostname or parts.port == 0:
+        raise ValueError("expected a host, as in http://camera.local/video.mjpg")
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
