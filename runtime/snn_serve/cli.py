@@ -143,14 +143,19 @@ def main() -> int:
 
 
 def _address(text: str) -> str:
-    return str(ipaddress.ip_address(text))
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not an IP address, such as 127.0.0.1"
+        ) from None
 
 
 def _host(text: str) -> str:
     if re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", text.lower()):
         return text.lower()
     try:
-        return _address(text)
+        return str(ipaddress.ip_address(text))
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a name or an address, such as board.example, without port"
@@ -215,5 +220,7 @@ def _probe(args: argparse.Namespace) -> int:
             if json.load(answer) == {"ready": True}:
                 return 0
     except (OSError, ValueError) as error:
-        raise BusyError("not_ready", f"{url}: {getattr(error, 'reason', error)}") from error
+        reason = getattr(error, "reason", error)
+        said = getattr(reason, "strerror", None) or reason
+        raise BusyError("not_ready", f"{url}: {said}") from error
     raise BusyError("not_ready", f"{url}: no snn-serve answers there")

@@ -65,7 +65,8 @@ class Place:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return opened
         except OSError as error:
-            reason = error.strerror or str(error)
+            # socket adds "(while attempting to bind …", which repeats the address.
+            reason = (error.strerror or str(error)).partition(" (while")[0]
             raise ResourceError(
                 "cannot_listen", f"cannot listen on {self.host}, port {self.port}: {reason}"
             ) from error
@@ -74,10 +75,17 @@ class Place:
         """Raises: UsageError: `bad_tls`: certificate and key cannot be used."""
         if self.certificate is not None:
             try:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key)
-            except (OSError, ssl.SSLError) as error:
+                # An empty password, so that OpenSSL asks nobody for one.
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                    self.certificate, self.key, password=""
+                )
+            except OSError as error:
                 reason = error.strerror or str(error)
-                raise UsageError("bad_tls", f"--tls-cert, --tls-key: {reason}") from error
+                if isinstance(error, ssl.SSLError):
+                    reason = "expected PEM of a chain, and of its key without a password"
+                    reason += f" ({error.reason})" if error.reason else ""
+                given = f"--tls-cert {self.certificate}, --tls-key {self.key}"
+                raise UsageError("bad_tls", f"{given}: {reason}") from error
 
 
 def loaded(source: Source, wish: Wish | None) -> dict[str, Model]:

@@ -211,6 +211,17 @@ def test_tls(pair: tuple[Path, Path], tmp_path: Path) -> None:
         assert run(parse_args(probe)) == 0
 
 
+def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    certificate, key = pair
+    locked = tmp_path / "locked.pem"
+    words = f"openssl rsa -aes256 -passout pass:word -in {key} -out {locked}"
+    subprocess.run(words.split(), check=True, capture_output=True)
+    with pytest.raises(UsageError, match="key without a password"):
+        run(parse_args(["--check", "--tls-cert", str(certificate), "--tls-key", str(locked)]))
+
+
 def test_a_probe_of_what_is_ready_and_of_what_is_not(server: Running) -> None:
     assert run(parse_args(["--probe", "--port", str(server.port)])) == 0
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -218,9 +229,11 @@ def test_a_probe_of_what_is_ready_and_of_what_is_not(server: Running) -> None:
         with pytest.raises(SnnError) as refused:
             run(parse_args(["--check", "--port", port]))
         assert (refused.value.code, refused.value.exit_code) == ("cannot_listen", 7)
+        assert refused.value.message.endswith(f"port {port}: Address already in use")
     with pytest.raises(SnnError) as refused:
         run(parse_args(["--probe", "--port", port]))
     assert (refused.value.code, refused.value.exit_code) == ("not_ready", 75)
+    assert refused.value.message.endswith("ready: Connection refused")
 
 
 def test_check_says_what_would_be_served(
@@ -241,7 +254,10 @@ def test_check_says_what_would_be_served(
         ("--plain-http", "usage", "--plain-http is for"),
         ("--tls-cert token", "usage", "--tls-key"),
         ("--tls-key token", "usage", "--tls-cert"),
-        ("--tls-key token --tls-cert token", "bad_tls", "--tls-cert"),
+        ("--tls-key token --tls-cert token", "bad_tls", "--tls-cert token, --tls-key token: expec"),
+        ("--tls-key gone --tls-cert gone", "bad_tls", "No such file"),
+        ("--trusted-proxy nginx", "usage", "'nginx' is not an IP address"),
+        ("--allowed-host nginx:80", "usage", "'nginx:80' is not a name or an address"),
         ("--token-file missing", "bad_token", "no such file"),
         ("--token-file short", "bad_token", "at least 16"),
         ("--token-file words", "bad_token", "one word"),
