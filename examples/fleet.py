@@ -123,8 +123,18 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
             yield answers[source]
             continue
         for path in sorted(Path(source).glob("*.json")):
-            with path.open("rb") as file:
-                yield row(path.stem, file.read(LARGEST), args.golden, oldest)
+            yield from_file(path, args.golden, oldest)
+
+
+def from_file(path: Path, golden: str, oldest: datetime) -> Row:
+    """Read a report that was dropped."""
+    try:
+        if not path.is_file():  # a queue would be waited for
+            return Row(path.stem, state="no file")
+        with path.open("rb") as file:
+            return row(path.stem, file.read(LARGEST), golden, oldest)
+    except OSError as error:
+        return Row(path.stem, state=f"cannot be read: {error.strerror}")
 
 
 def shown(text: str) -> str:

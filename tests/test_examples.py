@@ -354,15 +354,21 @@ def test_a_fleet_that_drops_its_reports(place: Path) -> None:
     for name, report in dropped.items():
         text = "[" * 10**5 if name == "deep" else json.dumps(report)
         (place / "reports" / f"{name}.json").write_text(text)
+    (place / "reports" / "folder.json").mkdir()
+    (place / "reports" / "gone.json").symlink_to("nowhere")
+    os.mkfifo(place / "reports" / "queue.json")
     said = example(place, "fleet.py", "reports", "--golden", "abab", code=1)
     assert states(said) == {
         "bare": "no engine works",
         "deep": "this is no report of snn-doctor",
+        "folder": "no file",
+        "gone": "no file",
         "good": "well",
         "lies": "self-test failed: --backend event; no engine works",
         "list": "this is no report of snn-doctor",
         "old": "of 2026-01-02 03:04",
         "other": "another network",
+        "queue": "no file",
         "rude": "well",
     }
     assert "event, neon, 4 threads" in said and "1.25" in said and "\x1b" not in said

@@ -20,16 +20,16 @@ constexpr int kLanes64 = kVectorBytes / 8;
 constexpr int kMaxDigits = 64;
 constexpr double kSteps = 1 << 30;  // of distances, in 1
 
-// Adds the masks of 2^k places, `stride` words apart, to planes 0 to k - 1. Returns the carry.
-template <int k>
+// Adds the masks of 2^K places, `stride` words apart, to planes 0 to K - 1. Returns the carry.
+template <int K>
 SNN_INLINE VecU64 add_places(VecU64 *planes, const uint64_t *mask, int64_t stride) {
-  if constexpr (k == 0) {
+  if constexpr (K == 0) {
     return load<VecU64>(mask);
   } else {
-    const VecU64 a = add_places<k - 1>(planes, mask, stride);
-    const VecU64 b = add_places<k - 1>(planes, mask + (stride << (k - 1)), stride);
-    const VecU64 sum = planes[k - 1], either = a ^ b;
-    planes[k - 1] = sum ^ either;
+    const VecU64 a = add_places<K - 1>(planes, mask, stride);
+    const VecU64 b = add_places<K - 1>(planes, mask + (stride << (K - 1)), stride);
+    const VecU64 sum = planes[K - 1], either = a ^ b;
+    planes[K - 1] = sum ^ either;
     return (a & b) | (sum & either);
   }
 }
@@ -42,13 +42,13 @@ SNN_INLINE void add_carry(VecU64 *planes, int first, int digits, VecU64 bits) {
   }
 }
 
-// Adds the masks of `count` places, 2^k at once, and what is left of them 2^(k - 2) at once.
-template <int k>
+// Adds the masks of `count` places, 2^K at once, and what is left of them 2^(K - 2) at once.
+template <int K>
 SNN_INLINE void add_all(VecU64 *planes, int digits, const uint64_t *mask, int64_t stride,
                         int64_t count) {
-  for (; count >> k; count -= 1 << k, mask += stride << k)
-    add_carry(planes, k, digits, add_places<k>(planes, mask, stride));
-  if constexpr (k > 0) add_all<k - 2>(planes, digits, mask, stride, count);
+  for (; count >> K; count -= 1 << K, mask += stride << K)
+    add_carry(planes, K, digits, add_places<K>(planes, mask, stride));
+  if constexpr (K > 0) add_all<K - 2>(planes, digits, mask, stride, count);
 }
 
 // How masks of one value lie in vectors.
