@@ -122,9 +122,8 @@ class Batcher:
                 job.answer.cancel()
         far = [away for _, away in seen if away is not None]
         whole = distances and len(far) == len(seen)
-        return np.concatenate([logits for logits, _ in seen]), np.concatenate(
-            far
-        ) if whole else None
+        logits = np.concatenate([logits for logits, _ in seen])
+        return logits, np.concatenate(far) if whole else None
 
     async def spikes(self, image: Pixels) -> dict[str, Spikes]:
         """Return the spikes of every population for one image, each `[C, H, W]` or `[O]`."""

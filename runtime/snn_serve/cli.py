@@ -142,24 +142,17 @@ def main() -> int:
     return run_command(PROGRAM, lambda: run(parse_args(None)))
 
 
-def _address(text: str) -> str:
+def _address(text: str, wanted: str = "an IP address, such as 127.0.0.1") -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not an IP address, such as 127.0.0.1"
-        ) from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
 
 
 def _host(text: str) -> str:
     if re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", text.lower()):
         return text.lower()
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a name or an address, such as board.example, without port"
-        ) from None
+    return _address(text, "a name or an address, such as board.example, without port")
 
 
 def _is_loopback(host: str) -> bool:
