@@ -52,9 +52,14 @@ class Answer:
         return self.probability < self.threshold
 
     @property
+    def doubts(self) -> tuple[str, ...]:
+        """What speaks against it, in words."""
+        return ("unlike anything in training",) * self.unfamiliar + ("unsure",) * self.unsure
+
+    @property
     def doubtful(self) -> bool:
         """Whether nothing should be done on the strength of it."""
-        return self.unsure or self.unfamiliar
+        return bool(self.doubts)
 
     def top(self, count: int) -> tuple[Prediction, ...]:
         """Return the `count` most probable labels, or as many as there are.

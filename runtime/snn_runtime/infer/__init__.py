@@ -12,6 +12,7 @@ printers    the answers, for people and for programs
 records     the same for other engines, which share work among machines
 buckets     the pictures of those engines
 actions     what is done with pictures beside printing:
+new_files   files of their own for pictures
 moving      pictures into folders of their labels
 running     a command for pictures of a label
 annotating  pictures and films with their labels

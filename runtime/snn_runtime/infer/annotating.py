@@ -3,7 +3,6 @@
 import io
 import logging
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +14,10 @@ from PIL import Image, ImageOps
 
 from snn_runtime.answer import Answer
 from snn_runtime.errors import ResourceError
-from snn_runtime.files import MARK, SUFFIX, check_target, fsync_directory, write_atomic
+from snn_runtime.files import MARK, SUFFIX, check_target, fsync_directory
 from snn_runtime.image import Limits, Region, decode, read_file
 from snn_runtime.infer.drawing import drawn
-from snn_runtime.infer.moving import taken
+from snn_runtime.infer.new_files import NewFiles
 from snn_runtime.infer.sources import Source
 from snn_runtime.video.names import WRITTEN
 
@@ -42,11 +41,8 @@ class Pictures:
         Raises:
             ResourceError: `unwritable`.
         """
-        self._folder, self._limits, self._region = folder, limits, region
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unwritable(folder, error) from error
+        self._files = NewFiles(folder, ".jpg")
+        self._limits, self._region = limits, region
 
     def __call__(self, source: Source, answer: Answer) -> str:
         """Write one; there is nothing to say.
@@ -58,15 +54,7 @@ class Pictures:
         picture = drawn(_decoded(source, self._limits), answer, self._region)
         # Colours are not halved in size, for the edges of the letters.
         picture.save(data, "JPEG", quality=_QUALITY, subsampling=0)
-        try:
-            path = next(each for each in _places(self._folder, source.name) if taken(each))
-        except OSError as error:
-            raise _unwritable(self._folder, error) from error
-        try:
-            write_atomic(path, data.getvalue())
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+        self._files.write(source.name, data.getvalue())
         return ""
 
 
@@ -212,20 +200,8 @@ def _unheard() -> Iterator[None]:
 
 
 def _decoded(source: Source, limits: Limits) -> Image.Image:
-    data = read_file(source.name, limits) if source.data is None else source.data
+    data = source.content(lambda name: read_file(name, limits))
     return decode(data, limits=limits).image
-
-
-def _places(folder: Path, name: str) -> Iterator[Path]:
-    """Yield names for the annotated picture: `cat.jpg`, `cat-2.jpg` …; `film-25.jpg` of
-    `film.mp4#25@0:00:01.000`."""
-    whole, _, moment = os.path.basename(name).partition("#")
-    number = moment.partition("@")[0]
-    stem = "-".join(filter(None, (os.path.splitext(whole)[0], number)))
-    stem = re.sub(r"[^\w.-]+", "-", stem).strip("-.")[:100] or "picture"
-    yield folder / f"{stem}.jpg"
-    for again in range(2, 1_000_000):
-        yield folder / f"{stem}-{again}.jpg"
 
 
 def _unwritable(path: Path, error: OSError) -> ResourceError:

@@ -10,7 +10,7 @@ LEAST = 240
 """Pixels of the short side; smaller pictures are enlarged, pixel by pixel, or no text would fit."""
 TEXT = 1 / 15
 """Height of the text, as a fraction of the short side."""
-_BAND, _SURE, _UNSURE = (0, 0, 0, 190), (255, 255, 255), (255, 190, 60)
+_BAND, _SURE, _DOUBTFUL = (0, 0, 0, 190), (255, 255, 255), (255, 190, 60)
 """The band covers three quarters of what is behind it: white text on white then has a contrast of 8
 to 1."""
 
@@ -36,7 +36,7 @@ def drawn(image: Image.Image, answer: Answer, region: Region | None = None) -> I
 
 
 def _write(pen: ImageDraw.ImageDraw, size: tuple[int, int], height: int, answer: Answer) -> None:
-    colour = _UNSURE if answer.unsure else _SURE
+    colour = _DOUBTFUL if answer.doubtful else _SURE
     share = f"{answer.probability:.1%}"
     margin, bar = height // 2, max(2, height // 6)
     font = _font(height)
@@ -44,7 +44,7 @@ def _write(pen: ImageDraw.ImageDraw, size: tuple[int, int], height: int, answer:
     pen.rectangle((0, top, size[0], size[1]), fill=_BAND)
     middle = (top + size[1] - bar) / 2
     room = size[0] - 3 * margin - font.getlength(share)
-    label = _fitting(f"unsure: {answer.label}" if answer.unsure else answer.label, font, room)
+    label = _fitting(", ".join((answer.label, *answer.doubts)), font, room)
     pen.text((margin, middle), label, colour, font, anchor="lm")
     pen.text((size[0] - margin, middle), share, colour, font, anchor="rm")
     end = round(answer.probability * size[0])

@@ -1,16 +1,14 @@
 """Why a picture got its label, as one PNG: spikes, firing rates, and the pixels that mattered."""
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from snn_runtime.answer import Answer
-from snn_runtime.errors import ResourceError
-from snn_runtime.files import write_atomic
 from snn_runtime.image import Limits, Pixels, Region, prepare, read_file
+from snn_runtime.infer.new_files import NewFiles
 from snn_runtime.infer.sheet import Explained, drawn
 from snn_runtime.infer.sources import Source
 from snn_runtime.model import Model
@@ -21,7 +19,7 @@ Numbers = npt.NDArray[np.float64]
 
 
 class Explaining:
-    """Writes `DIR/name.png` for each picture; of pictures with one name in a run, `name-2.png`."""
+    """Writes a PNG for each picture into a folder; nothing is overwritten."""
 
     def __init__(self, folder: Path, model: Model, limits: Limits, region: Region | None) -> None:
         """Make the folder.
@@ -29,14 +27,8 @@ class Explaining:
         Raises:
             ResourceError: `unwritable`.
         """
-        self._folder, self._model = folder, model
+        self._files, self._model = NewFiles(folder, ".png"), model
         self._limits, self._region = limits, region
-        self._names: dict[str, int] = {}
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = f"{folder}: cannot be made: {error.strerror or error}"
-            raise ResourceError("unwritable", reason) from error
 
     def __call__(self, source: Source, answer: Answer) -> str:
         """Return where the explanation is.
@@ -45,19 +37,13 @@ class Explaining:
             InputError: the picture is gone.
             ResourceError: `unwritable`.
         """
-        data = read_file(source.name, self._limits) if source.data is None else source.data
+        data = source.content(lambda name: read_file(name, self._limits))
         image = self._model.graph.image
         pixels, _ = prepare(
             data, image.height, image.width, image.fit, limits=self._limits, region=self._region
         )
-        path = self._folder / self._free(source.name)
-        write_atomic(path, drawn(explained(self._model, pixels, source.name, answer)))
-        return f"{source.name} explained in {path}"
-
-    def _free(self, name: str) -> str:
-        stem = re.sub(r"[^\w.-]", "_", Path(name).stem)[:100].lstrip(".-") or "picture"
-        self._names[stem] = count = self._names.get(stem, 0) + 1
-        return f"{stem}.png" if count == 1 else f"{stem}-{count}.png"
+        page = drawn(explained(self._model, pixels, source.name, answer))
+        return f"{source.name} explained in {self._files.write(source.name, page)}"
 
 
 def explained(model: Model, pixels: Pixels, name: str, answer: Answer) -> Explained:

@@ -4,12 +4,13 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from snn_runtime.answer import Answer
 from snn_runtime.errors import ResourceError, UsageError
 from snn_runtime.files import MARK, SUFFIX, fsync_directory
+from snn_runtime.infer.new_files import taken
 from snn_runtime.infer.sources import Source
 from snn_runtime.infer.values import PLACE
 
@@ -56,16 +57,15 @@ class Moving:
 
 
 def move(path: Path, folder: Path) -> Path:
-    """Move a file into a folder, and return its new place: `a.jpg`, or `a-2.jpg` where that is
-    taken.
+    """Move a file into a folder, and return its new place.
 
-    A free name is taken by an empty file, which nobody else can do at the same time. The file then
-    replaces it in one step. On another file system a complete copy does, and the file goes last.
+    A free name is taken first. The file then replaces what took it, in one step. On another file
+    system a complete copy does, and the file goes last.
 
     Raises:
         OSError: it is where it was.
     """
-    target = next(place for place in _names(path, folder) if taken(place))
+    target = taken(folder, path.stem, path.suffix)
     try:
         try:
             os.rename(path, target)
@@ -79,21 +79,6 @@ def move(path: Path, folder: Path) -> Path:
     except BaseException:
         target.unlink(missing_ok=True)  # the picture has not been removed
         raise
-
-
-def _names(path: Path, folder: Path) -> Iterator[Path]:
-    yield folder / path.name
-    for number in range(2, 1_000_000):
-        yield folder / f"{path.stem}-{number}{path.suffix}"
-
-
-def taken(place: Path) -> bool:
-    """Take a name, and return whether it was free."""
-    try:
-        os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-    except FileExistsError:
-        return False
-    return True
 
 
 def _copy(path: Path, target: Path) -> None:

@@ -124,8 +124,7 @@ class TextPrinter(Printer):
     def _put_answer(self, name: str, answer: Answer) -> None:
         shown = answer.predictions if answer.doubtful or self.everything else answer.predictions[:1]
         labels = ", ".join(f"{p.label} {p.probability:.1%}" for p in shown)
-        doubts = "unlike anything in training: " * answer.unfamiliar + "unsure: " * answer.unsure
-        line = printable(f"{name}: {doubts}{labels}")
+        line = printable(": ".join((name, *answer.doubts, labels)))
         self.out.write(line.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
 
 

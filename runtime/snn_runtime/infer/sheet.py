@@ -87,8 +87,7 @@ def _text(
 
 def _head(pen: ImageDraw.ImageDraw, explained: Explained) -> None:
     answer = explained.answer
-    doubts = ", unlike anything in training" * answer.unfamiliar + ", unsure" * answer.unsure
-    title = f"{answer.label} {answer.probability:.1%}{doubts}"
+    title = ", ".join((f"{answer.label} {answer.probability:.1%}", *answer.doubts))
     _text(pen, MARGIN, 10, title, 24, AGAINST if answer.doubtful else INK, room=WIDTH - 2 * MARGIN)
     _text(pen, MARGIN, 40, explained.name, 14, FAINT, room=WIDTH - 2 * MARGIN)
 

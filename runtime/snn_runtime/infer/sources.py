@@ -38,6 +38,10 @@ class Source:
     rate: float = 0.0
     """How many a second there are, of those that are labelled; 0 where nobody knows."""
 
+    def content(self, read: Callable[[str], bytes]) -> bytes:
+        """Return its bytes; `read` returns those of a file."""
+        return read(self.name) if self.data is None else self.data
+
     def prepared(
         self, take: Callable[[bytes], Prepared], read: Callable[[str], bytes] = read_file
     ) -> Prepared | InputError:
@@ -47,7 +51,7 @@ class Source:
         try:
             if self.skipped:
                 raise InputError("skipped", self.skipped)
-            image, warnings = take(read(self.name) if self.data is None else self.data)
+            image, warnings = take(self.content(read))
             return image, warnings + self.warnings
         except InputError as error:
             return error

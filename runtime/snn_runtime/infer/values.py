@@ -88,6 +88,11 @@ RULES = (
         "leads into a folder that is read, where each picture would be found again",
     ),
     Rule(
+        ("explain",),
+        lambda args: not _is_read(args.explain or "", args),
+        "leads into a folder that is read, where each page would be found again",
+    ),
+    Rule(
         ("files_from",),
         lambda args: args.files_from != "-" or "-" not in args.inputs,
         "is -, and so is an INPUT: standard input is one or the other",
@@ -136,6 +141,7 @@ RULES = (
 
 
 def has_pictures(args: argparse.Namespace) -> bool:
+    """Whether anything is to be labelled."""
     return bool(args.inputs or args.files_from is not None or args.watch is not None)
 
 

@@ -1,5 +1,6 @@
 """Pictures with their labels drawn on: readable on anything, of a size that fits."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,16 @@ def test_a_label_of_any_kind_stays_in_its_place(label: str) -> None:
     assert not (rows[:, :6] > 99).any() and not (rows[:, -6:] > 99).any()
     share = band(pixels(Image.new("RGB", (300, 300), "black"), answer("")))
     assert np.array_equal(rows[:, 220:], share[:, 220:])
+
+
+def test_every_doubt_is_drawn() -> None:
+    image = Image.new("RGB", (640, 480), "black")
+    sure, unsure = answer(), answer(probability=0.25)
+    shown = [sure, replace(sure, unfamiliar=True), unsure, replace(unsure, unfamiliar=True)]
+    rows = [band(pixels(image, each))[:, :500] for each in shown]
+    assert len({each.tobytes() for each in rows}) == 4
+    yellow = [((each[..., 0] > 200) & (each[..., 2] < 99)).any() for each in rows]
+    assert yellow == [False, True, True, True]
 
 
 def test_pictures_are_written_with_their_labels(tmp_path: Path, snn_infer: Command) -> None:

@@ -58,10 +58,21 @@ def test_a_page_for_each_picture(tmp_path: Path, snn_infer: Command) -> None:
     outcome = snn_infer("--explain", tmp_path / "why", tmp_path / "one", tmp_path / "two")
     assert outcome.code == 0
     pages = sorted((tmp_path / "why").iterdir())
-    assert [page.name for page in pages] == ["grey_wide-2.png", "grey_wide.png"]
+    assert [page.name for page in pages] == ["grey-wide-2.png", "grey-wide.png"]
     for page in pages:
         with Image.open(page) as opened:
             assert opened.format == "PNG" and opened.width == WIDTH
+
+
+def test_nothing_is_overwritten(tmp_path: Path, snn_infer: Command) -> None:
+    photo = tmp_path / "a.png"
+    Image.new("L", (90, 20), 99).save(photo)
+    before = photo.read_bytes()
+    for page in (tmp_path / "a-2.png", tmp_path / "a-3.png"):
+        assert snn_infer("--explain", tmp_path, photo).code == 0 and page.exists()
+    assert photo.read_bytes() == before
+    outcome = snn_infer("--explain", tmp_path, tmp_path)
+    assert outcome.code == 2 and "--explain leads into a folder that is read" in outcome.err
 
 
 @pytest.mark.parametrize("shapes", [[(4, 6, 9), (7,)], [(5,)], [(3, 2, 2)] * 12])
