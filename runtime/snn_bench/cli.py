@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snn_bench.flags import RULES, TWIN, add_protocol, add_synthetic, files, several
-from snn_runtime.command import leave_on_signals, run_command, say
+from snn_runtime.command import run_command, say
 from snn_runtime.flags import Parser, whole_number
 from snn_runtime.machine.cores import MOST
 
@@ -92,7 +92,6 @@ def run(args: argparse.Namespace) -> int:
 
 def main() -> int:
     """Run `snn-bench`."""
-    leave_on_signals()
     return run_command(PROGRAM, lambda: run(parse_args(None)))
 
 

@@ -21,7 +21,7 @@ def run_command(program: str, body: Callable[[], int]) -> int:
     package is named with the line that installs it. An unexpected exception is a bug of ours: its
     traceback goes to a file that the line names.
     """
-    _end_on_signals_as_process_1()
+    received = _leave_on_signals(program)
     _say_what_is_logged()
     try:
         _complete_streams()
@@ -32,8 +32,7 @@ def run_command(program: str, body: Callable[[], int]) -> int:
         say(f"{program}: error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        say(f"{program}: interrupted")
-        return 128 + signal.SIGINT
+        return _stopped(program, signal.SIGINT)
     except BrokenPipeError:
         _discard_stdout()
         return 128 + signal.SIGPIPE
@@ -50,22 +49,42 @@ def run_command(program: str, body: Callable[[], int]) -> int:
         say(f"{program}: error: out of memory [resource]")
         return ResourceError.exit_code
     except Exception:
+        if received:  # torch swallows an exception while it loads numpy, which then is half there
+            return _stopped(program, received[0])
         return _internal(program)
 
 
-def leave_on_signals() -> None:
-    """Have SIGTERM and SIGHUP end a command by an exception, as Ctrl-C does.
+def _leave_on_signals(program: str) -> list[int]:
+    """Have the first signal end a command by an exception, so that what is open is closed, children
+    are ended, scratch files removed; return the list of those that will have come.
 
-    So what is open is closed, children are ended, scratch files removed. A signal that is ignored,
-    as under nohup, stays so.
+    The second one does not cut that short: a film would be lost. The third ends at once. Signals
+    that have a handler or are ignored, as under nohup, stay so. As process 1 of a container only
+    what has a handler arrives at all.
     """
+    received = list[int]()
 
     def leave(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
+        received.append(number)
+        if len(received) == 1:
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+        if len(received) > 2:
+            os._exit(128 + number)
+        with suppress(OSError):  # not by print, which the signal may have interrupted
+            os.write(2, f"{program}: closing what is open; a third signal ends at once\n".encode())
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, leave)
+    return received
+
+
+def _stopped(program: str, number: int) -> int:
+    say(
+        f"{program}: "
+        + ("interrupted" if number == signal.SIGINT else f"stopped by signal {number}")
+    )
+    return 128 + number
 
 
 def _ended(program: str, body: Callable[[], int]) -> int:
@@ -74,9 +93,7 @@ def _ended(program: str, body: Callable[[], int]) -> int:
         return body()
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-        if code > 128:
-            say(f"{program}: stopped by signal {code - 128}")
-        return code
+        return _stopped(program, code - 128) if code > 128 else code
 
 
 def _told(error: OSError) -> str:
@@ -118,18 +135,6 @@ def _fill(descriptor: int, flags: int) -> None:
     except OSError:
         opened = os.open(os.devnull, flags)  # the lowest free number, which is this one
         os.set_inheritable(opened, True)
-
-
-def _end_on_signals_as_process_1() -> None:
-    """Do for the first process of a container what the kernel does for all others.
-
-    What has no handler never reaches process 1: `docker stop` would wait in vain.
-    """
-    if os.getpid() != 1:
-        return
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # other commands have handlers of their own
-            signal.signal(number, lambda received, _: os._exit(128 + received))
 
 
 class _Saying(logging.Handler):

@@ -1,4 +1,4 @@
-"""What all commands share: how signals end them, in and outside a container."""
+"""What all commands share: how signals end them."""
 
 import signal
 import subprocess
@@ -10,43 +10,83 @@ import pytest
 from snn_runtime import command
 
 ROOT = Path(command.__file__).parents[1]
+LEAVE = "an exception"
 
 
-def ended_by(number: int, pid: str, handler: str = "signal.SIG_DFL") -> int:
-    """Return how a command ends that gets a signal while it waits for standard input."""
+def started(handler: str = "signal.SIG_DFL", then: str = "raise") -> subprocess.Popen[bytes]:
+    """A command that waits for standard input, and closes nothing before it has a line of it."""
     program = f"""
 import os, signal, sys
 from snn_runtime.command import run_command
-os.getpid = lambda: {pid}
+signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, {handler})
 def body():
-    print("begun", flush=True)
-    sys.stdin.read()
+    try:
+        print("begun", flush=True)
+        sys.stdin.read()
+    except BaseException:
+        print("{LEAVE}", flush=True)
+        sys.stdin.readline()
+        print("closed", flush=True)
+        {then}
     return 7
 sys.exit(run_command("test", body))
 """
-    with subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", program],
         env={"PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdin is not None and process.stdout is not None
-        assert process.stdout.readline() == b"begun\n"
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None and process.stdout.readline() == b"begun\n"
+    return process
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGINT, "interrupted"),
+        (signal.SIGTERM, "stopped by signal 15"),
+        (signal.SIGHUP, "stopped by signal 1"),
+    ],
+)
+def test_a_signal_ends_a_command_and_a_second_one_does_not_hurry_it(number: int, said: str) -> None:
+    with started() as process:
+        assert process.stdout is not None and process.stderr is not None
         process.send_signal(number)
-        if handler == "signal.SIG_IGN":
-            process.stdin.close()
-        return process.wait(timeout=20)
+        assert process.stdout.readline().decode().strip() == LEAVE
+        process.send_signal(number)
+        hint = b"test: closing what is open; a third signal ends at once\n"
+        assert process.stderr.readline() == hint
+        out, err = process.communicate(b"\n", timeout=20)
+    assert (process.returncode, out, err.decode()) == (128 + number, b"closed\n", f"test: {said}\n")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_the_first_process_of_a_container_ends_as_any_other_would(number: int) -> None:
-    """The kernel ends no process 1 that has not asked for the signal."""
-    assert ended_by(number, pid="1") == 128 + number
-    assert ended_by(number, pid="2") == -number
+def test_a_third_signal_ends_a_command_at_once() -> None:
+    with started() as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.send_signal(signal.SIGTERM)
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
 
 
-def test_handlers_that_are_there_stay() -> None:
-    assert ended_by(signal.SIGTERM, "1", "lambda *_: os._exit(5)") == 5
-    assert ended_by(signal.SIGHUP, "1", "signal.SIG_IGN") == 7
+def test_what_breaks_behind_a_signal_is_no_bug() -> None:
+    with started(then="raise ValueError") as process:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(b"\n", timeout=20)
+    assert (process.returncode, err) == (143, b"test: stopped by signal 15\n")
+
+
+@pytest.mark.parametrize(
+    ("handler", "code"), [("lambda *_: os._exit(5)", 5), ("signal.SIG_IGN", 7)]
+)
+def test_handlers_that_are_there_stay(handler: str, code: int) -> None:
+    with started(handler) as process:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == code

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from snn_runtime.command import leave_on_signals, run_command, say
+from snn_runtime.command import run_command, say
 from snn_runtime.condition import address, condition, probability
 from snn_runtime.errors import UsageError
 from snn_runtime.flags import Parser, add_engine, whole_number
@@ -106,7 +106,6 @@ def main() -> int:
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     if not sys.warnoptions:
         warnings.filterwarnings("ignore", module=r"PIL\.")
-    leave_on_signals()
     code = run_command(PROGRAM, lambda: run(parse_args(None)))
     if code in ENDED:
         os._exit(code)  # Python would first wait for threads that decode and compute
