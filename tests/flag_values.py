@@ -12,7 +12,7 @@ VALUES = {
         "learning_rate": "0.01", "spiking_learning_rate": "0.02", "weight_decay": "0.3",
         "label_smoothing": "0.2", "distillation": "0.1", "percentile": "77",
         "augment": "cutout=2", "ema": "0.9", "largest_drop": "0.3", "seed": "3",
-        "spike_rate": "0.2", "regulariser": "hoyer", "int_bits": "6", "from": "t1.pt",
+        "spike_rate": "0.2", "regulariser": "hoyer", "int_bits": "6", "begin_with": "t1.pt",
         "device": "cuda:7", "threads": "3", "precision": "bfloat16", "micro_batch": "5",
         "compile": "", "budget": "30m", "rate_limits": "0.001,0.7",
         "class_weights": "balanced", "fine_tune": "0.5", "ann": "ann.pt", "cached_teacher": "",
@@ -69,3 +69,8 @@ PARSERS = {
 def parsed(line: str) -> Any:
     command, *words = line.split()
     return import_module(PARSERS[command]).parse_args(words)
+
+
+def flag_of(name: str) -> str:
+    """A flag by the name of its value."""
+    return "--from" if name in ("framework", "begin_with") else f"--{name.replace('_', '-')}"

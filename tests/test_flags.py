@@ -2,7 +2,7 @@
 that mode, and no other. The flags are those that the parsers know: a new one has to be added."""
 
 import pytest
-from flag_values import PARSERS, SYNTHETIC, VALUES, parsed
+from flag_values import PARSERS, SYNTHETIC, VALUES, flag_of, parsed
 
 from snn_export.flags import FOREIGN
 from snn_runtime.engines.choice import Choice
@@ -29,7 +29,7 @@ MODES: list[tuple[str, set[str]]] = [
     ("train-snn --data imagefolder:photos", {"resume", "fine_tune"}),
     ("train-snn --data imagenet:photos", {"resume", "fine_tune"}),
     ("train-snn --data imagefolder:photos --from bundled", {*OF_THE_FILE, "resume", "ann"}),
-    ("train-snn --data imagefolder:photos --ann ann.pt", {*OF_THE_ANN, "resume", "from"}),
+    ("train-snn --data imagefolder:photos --ann ann.pt", {*OF_THE_ANN, "resume", "begin_with"}),
     (
         "train-snn --data digits --int-bits 4 --from t1.pt",
         {*OF_THE_FILE, "resume", "ann"},
@@ -55,8 +55,8 @@ MODES: list[tuple[str, set[str]]] = [
         {"weights", "int_bits", "dense", "labels", "triton", *FOREIGN, *OF_TRITON},
     ),
     ("snn-infer a.jpg", {"follow", "yes", "post", "watch", *OF_FRAMES}),
-    ("snn-infer .", {"annotate", "yes", "post", "watch", *OF_FRAMES}),
-    ("snn-infer a.jpg .", {"annotate", "yes", "post", "watch", *OF_FRAMES}),
+    ("snn-infer .", {"annotate", "explain", "yes", "post", "watch", *OF_FRAMES}),
+    ("snn-infer a.jpg .", {"annotate", "explain", "yes", "post", "watch", *OF_FRAMES}),
     ("snn-infer --files-from names", {"yes", "post", "watch", *OF_CAMERAS}),
     (
         "snn-infer --resume answers.jsonl a.jpg",
@@ -64,9 +64,9 @@ MODES: list[tuple[str, set[str]]] = [
     ),
     (
         "snn-infer --only-label .",
-        {"annotate", "top_k", "format", "resume", "yes", "post", "watch", *OF_FRAMES},
+        {"annotate", "explain", "top_k", "format", "resume", "yes", "post", "watch", *OF_FRAMES},
     ),
-    ("snn-infer --move-to {label} .", {"annotate", "post", "watch", *OF_FRAMES}),
+    ("snn-infer --move-to {label} .", {"annotate", "explain", "post", "watch", *OF_FRAMES}),
     ("snn-infer --watch inbox", {"yes", "post", "files_from", "shard", *OF_FRAMES}),
     (
         "snn-infer http://127.0.0.1/",
@@ -122,7 +122,7 @@ MODES: list[tuple[str, set[str]]] = [
     ),  # fmt: skip
     (
         "snn-infer --on-label cat --post http://127.0.0.1/ .",
-        {"annotate", "yes", "watch", *OF_FRAMES},
+        {"annotate", "explain", "yes", "watch", *OF_FRAMES},
     ),
     (
         "snn-serve --on-label cat --post http://127.0.0.1/",
@@ -139,7 +139,7 @@ def test_what_has_no_effect_is_refused_and_nothing_else(
     parsed(line)
     refused, looked_at = set(), set()
     for name, value in VALUES[line.split()[0]].items():
-        flag = {"framework": "--from"}.get(name, f"--{name.replace('_', '-')}")
+        flag = flag_of(name)
         if flag in line.split():
             continue
         looked_at.add(name)

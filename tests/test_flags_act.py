@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from flag_values import SYNTHETIC, VALUES
+from flag_values import SYNTHETIC, VALUES, flag_of
 from graphs import example
 from PIL import Image
 
@@ -119,7 +119,7 @@ NAMED: dict[str, dict[str, str]] = {
         "spike_rate": "test_flags_end_up_in_the_checkpoint",
         "regulariser": "test_flags_end_up_in_the_checkpoint",
         "int_bits": "test_epochs_may_count_the_integer_stage",
-        "from": "test_files_and_data_that_do_not_fit_are_refused",
+        "begin_with": "test_files_and_data_that_do_not_fit_are_refused",
         "fine_tune": "test_the_command_teaches_a_trained_network_other_classes",
         "ann": "test_the_command_takes_an_ann",
         "compile": "test_the_steps_are_compiled_where_that_is_asked",
@@ -218,7 +218,7 @@ def observed(
 @pytest.mark.parametrize("which", TRIED)
 def test_a_flag_changes_what_a_command_does(which: str, observed: Callable[[str], object]) -> None:
     command, name = which.split()
-    flag = {"framework": "--from"}.get(name, f"--{name.replace('_', '-')}")
+    flag = flag_of(name)
     line = LINES.get(which, LINES[command])
     words = line.split()
     if flag in words:
@@ -236,7 +236,7 @@ def test_no_flag_is_left_out(command: str) -> None:
     tried = {which.split()[1] for which in TRIED if which.startswith(f"{command} ")}
     assert tried | NAMED[command].keys() == VALUES[command].keys()
     for name, test in NAMED[command].items():
-        flag = {"framework": "--from"}.get(name, f"--{name.replace('_', '-')}")
+        flag = flag_of(name)
         assert any(flag in text for text in texts_of(test)), (flag, test)
 
 

@@ -32,10 +32,10 @@ BINS = 15
 """Of the calibration error."""
 FRACTION = 0.1
 """Of the training pictures where nobody knows which of them selected."""
-FARTHEST = (1 / 32, 32.0)
-"""Of the temperature."""
-HIGHEST = 0.9
-"""Of the floor, as a share of 1 / K."""
+TEMPERATURES = (1 / 32, 32.0)
+"""The least and the highest that are fitted."""
+HIGHEST_FLOOR = 0.9
+"""As a share of 1 / K."""
 KEPT = 0.95
 """Share of validation pictures that count as like those in training."""
 COUNTED = 2000
@@ -71,8 +71,8 @@ def fit(logits: Logits, labels: Labels) -> Calibration:
 
 def _at(point: tuple[float, float], classes: int) -> Calibration:
     """The calibration of (ln T, f K), in four digits."""
-    temperature = np.clip(np.exp(point[0]), *FARTHEST)
-    floor = np.clip(point[1], 0, HIGHEST) / classes
+    temperature = np.clip(np.exp(point[0]), *TEMPERATURES)
+    floor = np.clip(point[1], 0, HIGHEST_FLOOR) / classes
     return Calibration(float(f"{temperature:.4g}"), float(f"{floor:.4g}"))
 
 

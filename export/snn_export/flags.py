@@ -1,11 +1,12 @@
 """The flags that say what another framework's file leaves out, and those of a repository."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from snn_export.formats import FORMATS, WITHOUT_PROGRAM
-from snn_runtime.flags import Rule, whole_number
+from snn_runtime.flags import Rule, number, whole_number
 
 Device: TypeAlias = Literal["cpu", "cuda", "tensorrt"]
 DEVICES: tuple[Device, ...] = get_args(Device)
@@ -79,7 +80,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--module", help="FILE.py:FUNCTION, your code, which is run: returns the torch module"
     )
-    group.add_argument("--dt", type=_seconds, help="seconds of NIR's one step (default 1e-4)")
+    seconds = number("of seconds above 0", lambda value: 0 < value < math.inf)
+    group.add_argument("--dt", type=seconds, help="seconds of NIR's one step (default 1e-4)")
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -94,13 +96,3 @@ def _numbers(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not numbers with commas between") from error
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return seconds

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 from snn_bench.worker import Task
 from snn_runtime import errors
 from snn_runtime.errors import ResourceError, SnnError
-from snn_runtime.machine.children import child_environment
+from snn_runtime.machine.children import child_environment, main_command
 
-COMMAND = (sys.executable, "-m", "snn_bench.worker")
+COMMAND: Sequence[str] = main_command("snn_bench.worker")
 PATIENCE = 5.0
 """Seconds that a child is given to end after an interruption."""
 

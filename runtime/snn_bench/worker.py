@@ -230,7 +230,3 @@ def _spent(
             unmeasured[meter.name] = str(why)
         else:
             yield from map(asdict, found)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

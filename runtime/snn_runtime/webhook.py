@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
-from snn_runtime.image.network import opener
+from snn_runtime.image.network import opener, reason_of
 
 Outcome: TypeAlias = Literal["posted", "failed", "dropped"]
 TIMEOUT = 5.0
@@ -84,9 +84,7 @@ class Webhook:
                 error.close()
                 self._miss("failed", f"the answer is {error.code} {error.reason}")
             except (OSError, http.client.HTTPException) as error:
-                reason: Any = getattr(error, "reason", error)
-                said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-                self._miss("failed", said)
+                self._miss("failed", reason_of(error))
 
     def _miss(self, outcome: Outcome, why: str) -> None:
         self._count(outcome)

@@ -6,7 +6,6 @@ have been somebody else's fault. The second death is the picture's.
 
 import asyncio
 import json
-import sys
 from collections.abc import Sequence
 
 import anyio
@@ -15,14 +14,10 @@ import numpy as np
 from snn_runtime.errors import InputError, ResourceError
 from snn_runtime.graph.ends import Image
 from snn_runtime.image import Prepared
-from snn_runtime.machine.children import child_environment
+from snn_runtime.machine.children import child_environment, main_command
 from snn_serve.limits import Limits
 from snn_serve.metrics import Metrics
 
-# The current folder, which -c would put first, may hold modules of anybody's.
-_PROGRAM = "import sys; sys.path = [*filter(None, sys.path)]; " + (
-    "from snn_serve.decoder import main; main()"
-)
 _TRIES = 2
 
 
@@ -33,7 +28,7 @@ class Decoders:
         self, limits: Limits, metrics: Metrics, command: Sequence[str] | None = None
     ) -> None:
         arguments = (limits.max_bytes, limits.max_pixels, limits.decode_memory)
-        self._command = command or [sys.executable, "-c", _PROGRAM, *map(str, arguments)]
+        self._command = command or [*main_command("snn_serve.decoder"), *map(str, arguments)]
         self._seconds = limits.decode_seconds
         self._metrics = metrics
         self._all = {_Child(self._command) for _ in range(limits.decoders)}

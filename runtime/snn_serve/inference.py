@@ -18,7 +18,7 @@ from snn_runtime.answer import Answer
 from snn_runtime.graph.ends import Image
 from snn_runtime.model import Model
 from snn_serve.bodies import from_base64, parsed_json
-from snn_serve.refusal import Refusal, bad_request
+from snn_serve.refusal import bad_request
 
 INPUT = "images"
 OUTPUTS = {
@@ -166,7 +166,7 @@ def _outputs(fields: dict[str, Any]) -> dict[str, bool]:
     for each in asked:
         name, binary = each.get("name"), _parameter(each, "binary_data")
         if name not in OUTPUTS:
-            raise Refusal(400, "bad_request", f"outputs: expected some of {', '.join(OUTPUTS)}")
+            raise bad_request(f"outputs: expected some of {', '.join(OUTPUTS)}")
         chosen[name] = usual if binary is None else bool(binary)
     return chosen
 

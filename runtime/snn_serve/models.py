@@ -85,17 +85,21 @@ class Models:
         self._source, self._limits, self._metrics = source, limits, metrics
         self._by_name: dict[str, Batcher] = {}
         self._reloading = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
 
     def add(self, loaded: Iterable[tuple[str, Model]]) -> None:
         """Serve these models, in place of those that have their names."""
         for name, model in loaded:
             before = self._by_name.get(name)
             self._by_name[name] = Batcher(name, model, self._limits, self._metrics)
-            self._leave(before)
+            if before is not None:
+                self._leave(before)
 
-    def _leave(self, batcher: Batcher | None) -> None:
-        if batcher is not None:  # it answers what it has; its task keeps it until then
-            self._leaving = asyncio.create_task(batcher.close())
+    def _leave(self, batcher: Batcher) -> None:
+        """Let it answer what it has."""
+        task = asyncio.create_task(batcher.close())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     def __iter__(self) -> Iterator[Batcher]:
         return iter(self._by_name.values())

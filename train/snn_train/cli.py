@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
                 args.data,
                 args.recipe,
                 args.out,
-                begin_with=vars(args)["from"],
+                begin_with=args.begin_with,
                 ann=args.ann,
                 budget=args.budget and TimeBudget(args.budget, since=start),
                 image_size=image_size(args.image_size),

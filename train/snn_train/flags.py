@@ -17,7 +17,6 @@ from snn_train.choices import (
     OF_THE_ANN,
     OF_THE_FILE,
     RATE_LIMITS,
-    REMEDIES,
     ClassWeights,
     Optimiser,
     Precision,
@@ -56,14 +55,12 @@ EXAMPLES = f"""examples:
 
 data: {", ".join(DATA)}"""
 
-ON_RESUME = ("resume", "format", "device", "threads", "micro_batch", "compile", *REMEDIES)
-"""Flags that may differ when a run goes on; all others are fixed by its checkpoint."""
 OF_A_BEGINNING = ("data", "out", "network", "recipe", "width", "hidden", "surrogate", "dropout",
                   "levels", "image_size", "fit", "timesteps", "epochs", "batch_size", "optimiser",
                   "weight_decay", "label_smoothing", "distillation", "cached_teacher", "augment",
-                  "ema", "seed", "regulariser", "int_bits", "from", "precision",
+                  "ema", "seed", "regulariser", "int_bits", "begin_with", "precision",
                   "class_weights", "fine_tune", "ann", "budget")  # fmt: skip
-"""The others."""
+"""Flags that the checkpoint of a run has fixed when it goes on."""
 OF_A_RECIPE = ("network", "width", "hidden", "surrogate", "dropout", "levels", "batch_size",
                "optimiser", "weight_decay", "label_smoothing", "distillation", "seed",
                "cached_teacher", "precision", "regulariser", "ema", "int_bits", "class_weights",
@@ -136,12 +133,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def begins(args: argparse.Namespace) -> bool:
     """Whether a run begins with another's network."""
-    return vars(args)["from"] is not None
+    return args.begin_with is not None
 
 
 def _add_beginning(group: Any) -> None:
     trained = "a t1.pt, a model.onnx, or bundled: trained on, with a new readout for other classes"
-    group.add_argument("--from", type=Path, metavar="FILE", help=trained)
+    group.add_argument("--from", dest="begin_with", type=Path, metavar="FILE", help=trained)
     ann = "an ann.pt, or a state dict of torchvision's vgg11_bn to vgg19_bn, as stage 0"
     group.add_argument("--ann", type=Path, metavar="FILE", help=ann)
     factor = number("above 0, up to 1", lambda value: 0 < value <= 1)

@@ -4,16 +4,15 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from snn_runtime.engines.choice import BACKENDS, Choice
-from snn_runtime.machine.children import child_environment
+from snn_runtime.machine.children import child_environment, main_command
 
-COMMAND: tuple[str, ...] = (sys.executable, "-m", "snn_runtime.doctor.probe")
+COMMAND: Sequence[str] = main_command("snn_runtime.doctor.probe")
 PATIENCE = {"cpu": 60.0}
 GPU_PATIENCE = 600.0
 """Seconds: on a small board TensorRT builds an engine for minutes, once."""

@@ -87,7 +87,3 @@ def _timed(model: Model) -> tuple[float, int]:
         model.logits(picture)
         seconds.append(time.perf_counter() - start)
     return 1e3 * statistics.median(seconds), len(seconds)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,6 +8,7 @@ from importlib.metadata import distributions
 
 from snn_runtime.engines.event.library import LIBRARY
 from snn_runtime.installing import ORT_WHEELS
+from snn_runtime.machine.children import python_command
 from snn_runtime.machine.system import System, Unknown
 
 PACKAGES = (
@@ -78,7 +79,7 @@ def wheel(system: System) -> str:
 
 def providers(system: System) -> list[str]:
     """In a process of its own, since a broken library may end it."""
-    return system.run((sys.executable, "-c", _SAY_PROVIDERS)).split()
+    return system.run(python_command(_SAY_PROVIDERS)).split()
 
 
 def event_engine(system: System) -> bool:

@@ -16,10 +16,11 @@ MOST_SCANS = 100
 
 END = b"\xff\xd9"
 
-_MARKER = re.compile(rb"\xff[^\x00\xff]")
-_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+MARKER = re.compile(rb"\xff[^\x00\xff]")
+MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
-_END, _SCAN, _RESTART_INTERVAL, _APP1, _APP2 = 0xD9, 0xDA, 0xDD, 0xE1, 0xE2
+END_OF_IMAGE, SCAN = 0xD9, 0xDA
+_RESTART_INTERVAL, _APP1, _APP2 = 0xDD, 0xE1, 0xE2
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BY_COSINES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
@@ -106,7 +107,7 @@ def survey(data: bytes) -> Layout:
     layout = Layout(bytearray(data[:2]))
     position = 2
     for _ in range(_MOST_SEGMENTS):
-        found = _MARKER.search(data, position)
+        found = MARKER.search(data, position)
         if found is None:
             break
         try:
@@ -125,14 +126,14 @@ def survey(data: bytes) -> Layout:
 def _pass(layout: Layout, data: bytes, position: int) -> int:
     """Note what the marker before `position` brings, and return where to look for the next."""
     marker = data[position - 1]
-    if marker in _STANDALONE or marker == _END:
-        layout.end = position if marker == _END else 0
+    if marker in _STANDALONE or marker == END_OF_IMAGE:
+        layout.end = position if marker == END_OF_IMAGE else 0
         return position
     length = data[position] << 8 | data[position + 1]
     if length < _SHORTEST:
         raise damaged("JPEG", f"a segment of {length} bytes")
     behind = position + length
-    if marker == _SCAN:
+    if marker == SCAN:
         layout.start = layout.start or position - 2
         return _pass_scan(layout, data, data[position + 2 : behind], behind)
     if marker == _RESTART_INTERVAL:
@@ -163,7 +164,7 @@ def _pass_scan(layout: Layout, data: bytes, header: bytes, start: int) -> int:
     components = set(header[1:-3:2]) & layout.missing.keys()
     for component in components:
         layout.missing[component][first : last + 1] = [bits & 15] * (last + 1 - first)
-    found = _MARKER_IN_SCAN.search(data, start)
+    found = MARKER_IN_SCAN.search(data, start)
     end = found.start() if found else len(data)
     if not layout.ends and layout.frame not in _PROGRESSIVE and not layout.lacks_detail:
         layout.one_pass = True

@@ -136,6 +136,10 @@ def opener(*handlers: urllib.request.BaseHandler) -> urllib.request.OpenerDirect
 
 
 def _lost(error: OSError | http.client.HTTPException) -> BusyError:
+    return BusyError("camera_lost", f"no connection: {reason_of(error)}")
+
+
+def reason_of(error: Exception) -> str:
+    """Why there is no answer, in a few words."""
     reason = getattr(error, "reason", error)
-    said = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-    return BusyError("camera_lost", f"no connection: {said}")
+    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__

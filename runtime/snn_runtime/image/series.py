@@ -6,14 +6,13 @@ marker, so there a search is safe. A picture that the next one interrupts ends t
 decodes it says what it lacks.
 """
 
-import re
 from collections.abc import Generator, Iterator
 from typing import Protocol, TypeAlias
 
 from snn_runtime.door import too_many
 from snn_runtime.errors import InputError
 from snn_runtime.image.behind import ANOTHER_FOLLOWS, another_follows
-from snn_runtime.image.markers import survey
+from snn_runtime.image.markers import END_OF_IMAGE, MARKER, MARKER_IN_SCAN, SCAN, survey
 from snn_runtime.image.picture import DEFAULT_LIMITS, Limits
 from snn_runtime.image.signature import SMALLEST_PICTURE, identify
 
@@ -24,9 +23,7 @@ FILL = b"\0\r\n"
 
 _PIECE = 2**16
 _HEAD = SMALLEST_PICTURE
-_MARKER = re.compile(rb"\xff[^\x00\xff]")
-_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_START, _ENDING, _SCAN = 0xD8, 0xD9, 0xDA
+_START = 0xD8
 _FREE = frozenset({0xFE, *range(0xE0, 0xF0)})
 """Segments that may hold anything, pictures too. Tables and headers never hold a beginning."""
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
@@ -130,7 +127,7 @@ class _Window:
 def _end(window: _Window) -> Pauses:
     """Find where the JPEG at the start of the window ends; one cut short ends where the next
     begins, or the stream."""
-    data, position, pattern = window.data, 2, _MARKER
+    data, position, pattern = window.data, 2, MARKER
     while True:
         found = pattern.search(data, position)
         if found is None:
@@ -140,7 +137,7 @@ def _end(window: _Window) -> Pauses:
             yield from window.hold(len(data) + 1)
             continue
         marker, position = data[found.end() - 1], found.end()
-        if marker == _ENDING:
+        if marker == END_OF_IMAGE:
             return position
         if marker == _START:
             return found.start()
@@ -152,7 +149,7 @@ def _end(window: _Window) -> Pauses:
             if another >= 0:
                 return another
             position = behind
-            pattern = _MARKER_IN_SCAN if marker == _SCAN else _MARKER
+            pattern = MARKER_IN_SCAN if marker == SCAN else MARKER
 
 
 def _pass_fill(window: _Window) -> Pauses:

@@ -9,7 +9,6 @@ import json
 import os
 import select
 import subprocess
-import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
@@ -19,14 +18,10 @@ from typing import Any, TypeAlias
 from snn_runtime import errors
 from snn_runtime.errors import SnnError
 from snn_runtime.image.intake import GLANCE
-from snn_runtime.machine.children import child_environment
+from snn_runtime.machine.children import child_environment, main_command
 from snn_runtime.video.wanted import Wanted
 
-# The current folder, which -c would put first, may hold modules of anybody's.
-_PROGRAM = "import sys; sys.path = [*filter(None, sys.path)]; " + (
-    "from snn_runtime.video.reader import main; main()"
-)
-COMMAND: Sequence[str] = (sys.executable, "-c", _PROGRAM)
+COMMAND = main_command("snn_runtime.video.reader")
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _STREAMS = "rtsp_transport;tcp|analyzeduration;1000000|fpsprobesize;0"
 """By TCP no part of a picture is lost; one second of a stream is studied beforehand, not five."""
