@@ -59,12 +59,13 @@ def _run(args: argparse.Namespace) -> int:
         results = None if args.resume is None else Results(args.resume, named(model.graph))
         stack.enter_context(nullcontext() if results is None else closing(results))
         form = "label" if args.only_label else args.format
-        printer = PRINTERS[form](PROGRAM, model.engine, strict=args.strict)
-        printer.everything = args.top_k is not None
-        if results is not None:
-            printer.out, printer.labelled = results.file, results.labelled
-            printer.about = {"model": named(model.graph)}
-        printer.self_tested = model.self_tested or args.self_test
+        printer = PRINTERS[form](
+            model.engine,
+            self_tested=model.self_tested or args.self_test,
+            strict=args.strict,
+            everything=args.top_k is not None,
+            results=results,
+        )
         asked = list[Action]()
         if {"annotate", "explain", "move_to", "on_label"} & args.given.keys():
             asked += actions(args, model, _limits(args), stack)

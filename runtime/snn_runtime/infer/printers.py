@@ -5,14 +5,16 @@ import io
 import json
 import sys
 from collections.abc import Callable
-from typing import BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 from snn_runtime.answer import Answer
 from snn_runtime.cells import cell
 from snn_runtime.command import say
 from snn_runtime.errors import PARTIAL, InputError, SnnError
 from snn_runtime.image.folder import Tally
+from snn_runtime.infer import PROGRAM
 from snn_runtime.infer.records import failed, labelled
+from snn_runtime.infer.results import Results
 from snn_runtime.text import printable
 
 
@@ -25,23 +27,33 @@ class Printer:
     summarises: ClassVar[bool] = False
     """Whether standard output ends with what standard error would say last."""
 
-    def __init__(self, program: str, engine: str, *, strict: bool = False) -> None:
-        self.program = program
-        self.engine = engine
-        """What computed the answers: `event, avx512, 2 threads`."""
-        self.everything = False
-        """Whether text has alternatives also where the first label is sure."""
-        self.strict = strict
-        """Whether a warning costs a picture its answer."""
-        self.self_tested = True
-        """Whether that engine has proved itself here."""
-        self.out: BinaryIO = sys.stdout.buffer
-        """Where answers go."""
-        self.about: dict[str, str] = {}
+    def __init__(
+        self,
+        engine: str,
+        *,
+        self_tested: bool,
+        strict: bool,
+        everything: bool,
+        results: Results | None = None,
+    ) -> None:
+        """Begin to print.
+
+        Args:
+            engine: what computes the answers: `event, avx512, 2 threads`.
+            self_tested: whether it has proved itself here.
+            strict: whether a warning costs a picture its answer.
+            everything: whether text has alternatives also where the first label is sure.
+            results: where answers go in place of standard output.
+        """
+        self._engine, self._self_tested = engine, self_tested
+        self._strict, self._everything = strict, everything
+        self._out: BinaryIO = sys.stdout.buffer if results is None else results.file
+        self._about = {} if results is None else {"model": results.model}
         """What every answer of JSON says beside."""
         self.clear: Callable[[], object] = lambda: None
         """Removes what stands in the way of a line on a terminal."""
-        self.labelled = self.failed = self.skipped = 0
+        self.labelled = 0 if results is None else results.labelled
+        self.failed = self.skipped = 0
         self.left_undone = 0
         """How often something could not be done with a picture that is labelled."""
         self.passed_over = Tally()
@@ -53,41 +65,41 @@ class Printer:
 
     def answer(self, name: str, answer: Answer) -> bool:
         """Print an answer, and return whether it is one: --strict may make it a failure."""
-        if answer.warnings and self.strict:
+        if answer.warnings and self._strict:
             self.failure(name, InputError("strict", f"{answer.warnings[0]} (--strict)"))
             return False
         self.labelled += 1
         for warning in answer.warnings:
-            say(f"{self.program}: warning: {name}: {warning}")
+            say(f"{PROGRAM}: warning: {name}: {warning}")
         self._put_answer(name, answer)
         return True
 
     def done(self, what: str) -> None:
         """Say what was done with a picture that is labelled."""
-        say(f"{self.program}: {what}")
+        say(f"{PROGRAM}: {what}")
 
     def undone(self, name: str, error: SnnError) -> None:
         """Say what could not be done with a picture that is labelled."""
         self.left_undone += 1
-        say(f"{self.program}: error: {name}: {error}")
+        say(f"{PROGRAM}: error: {name}: {error}")
 
     def failure(self, name: str, error: InputError) -> None:
         self.failed += 1
-        say(f"{self.program}: error: {name}: {error}")
+        say(f"{PROGRAM}: error: {name}: {error}")
         self._put_failure(name, error)
 
     def skip(self, name: str, reason: str) -> None:
-        if self.strict:
+        if self._strict:
             self.failure(name, InputError("strict", f"{reason} (--strict)"))
             return
         self.skipped += 1
-        say(f"{self.program}: warning: {name}: {reason}, skipped")
+        say(f"{PROGRAM}: warning: {name}: {reason}, skipped")
 
     def end(self) -> int:
         """Print what comes last and return the exit code."""
         self.clear()
         if self.passed_over.counts:
-            say(f"{self.program}: passed over: {self.passed_over}")
+            say(f"{PROGRAM}: passed over: {self.passed_over}")
         if self.failed or self.skipped or self.left_undone or not self.summarises:
             counts = _counted(
                 {
@@ -97,8 +109,8 @@ class Printer:
                     "not acted on": self.left_undone,
                 }
             )
-            untested = "" if self.self_tested else "; not self-tested, see --self-test"
-            say(f"{self.program}: {counts} ({self.engine}{untested})")
+            untested = "" if self._self_tested else "; not self-tested, see --self-test"
+            say(f"{PROGRAM}: {counts} ({self._engine}{untested})")
         self._put_end()
         self.flush()
         if self.labelled:
@@ -106,7 +118,7 @@ class Printer:
         return InputError.exit_code
 
     def flush(self) -> None:
-        self.out.flush()
+        self._out.flush()
 
     def _put_answer(self, name: str, answer: Answer) -> None:
         raise NotImplementedError
@@ -122,10 +134,12 @@ class TextPrinter(Printer):
     """One line a picture: its name, the label, how sure; alternatives where it is unsure."""
 
     def _put_answer(self, name: str, answer: Answer) -> None:
-        shown = answer.predictions if answer.doubtful or self.everything else answer.predictions[:1]
+        shown = (
+            answer.predictions if answer.doubtful or self._everything else answer.predictions[:1]
+        )
         labels = ", ".join(f"{p.label} {p.probability:.1%}" for p in shown)
         line = printable(": ".join((name, *answer.doubts, labels)))
-        self.out.write(line.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
+        self._out.write(line.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
 
 
 class LabelPrinter(Printer):
@@ -133,10 +147,10 @@ class LabelPrinter(Printer):
 
     def _put_answer(self, name: str, answer: Answer) -> None:
         label = "" if answer.doubtful else printable(answer.label)
-        self.out.write(label.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
+        self._out.write(label.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
 
     def _put_failure(self, name: str, error: InputError) -> None:
-        self.out.write(b"\n")
+        self._out.write(b"\n")
 
 
 class JsonPrinter(Printer):
@@ -145,26 +159,26 @@ class JsonPrinter(Printer):
     summarises = True
 
     def _put_answer(self, name: str, answer: Answer) -> None:
-        self._put(**labelled(name, answer), **self.about)
+        self._put(**labelled(name, answer), **self._about)
 
     def _put_failure(self, name: str, error: InputError) -> None:
         self._put(**failed(name, error))
 
     def _put_end(self) -> None:
         counts = {"ok": self.labelled, "failed": self.failed, "skipped": self.skipped}
-        summary = {**counts, "passed_over": self.passed_over.counts, "engine": self.engine}
-        self._put(summary={**summary, "self_test": "passed" if self.self_tested else "not run"})
+        summary = {**counts, "passed_over": self.passed_over.counts, "engine": self._engine}
+        self._put(summary={**summary, "self_test": "passed" if self._self_tested else "not run"})
 
     def _put(self, **fields: object) -> None:
-        self.out.write(json.dumps(fields).encode("ascii") + b"\n")
+        self._out.write(json.dumps(fields).encode("ascii") + b"\n")
 
 
 class CsvPrinter(Printer):
     """One row a prediction and one a failed picture, in UTF-8; undecodable file names as the bytes
     they are, text as `cells.cell` defuses it."""
 
-    def __init__(self, program: str, engine: str, *, strict: bool = False) -> None:
-        super().__init__(program, engine, strict=strict)
+    def __init__(self, engine: str, **given: Any) -> None:
+        super().__init__(engine, **given)
         doubts = ("unsure", "unfamiliar")
         self._put([*"path rank label index logit probability".split(), *doubts, "error", "message"])
 
@@ -179,7 +193,7 @@ class CsvPrinter(Printer):
     def _put(self, row: list[object]) -> None:
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerow(map(cell, row))
-        self.out.write(text.getvalue().encode("utf-8", "surrogateescape"))
+        self._out.write(text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 PRINTERS: dict[str, type[Printer]] = {

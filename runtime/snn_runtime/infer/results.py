@@ -36,7 +36,7 @@ class Results:
             InputError: `bad_results`: it holds something else; `other_model`: answers of another.
             ResourceError: `unwritable`.
         """
-        self._path, self._model = path, model
+        self._path, self.model = path, model
         self._unnamed = 0
         self.file = _opened(path)
         self._done: Counter[str] = Counter()
@@ -91,11 +91,11 @@ class Results:
             raise self._refused(number) from error
         if record["ok"] and other is None:
             self._unnamed += 1
-        elif record["ok"] and other != self._model:
+        elif record["ok"] and other != self.model:
             raise InputError(
                 "other_model",
                 f"{self._path}: the answer in line {number} is of model {str(other):.16}, and this "
-                f"is {self._model}; give the model of before, or name another file",
+                f"is {self.model}; give the model of before, or name another file",
             )
         return True
 
