@@ -189,7 +189,7 @@ def _run_calibrate(args: argparse.Namespace) -> int:
     data = read_data(args.data, read_model_file(args.checkpoint).graph, _shown)
     target = args.model or args.checkpoint
     done = recalibrate(args.checkpoint, target, data, threads=args.threads)
-    return _say(args, done.facts, None, done.text())
+    return _say(args, done.facts, None, done.text)
 
 
 def _run_dense(args: argparse.Namespace) -> int:
@@ -202,7 +202,7 @@ def _run_dense(args: argparse.Namespace) -> int:
     labels = renamed(args.labels, network.labels) if args.labels else None
     data = read_data(args.data or network.experiment.data, network, _shown)
     exported = export_dense(network, args.model, data, labels=labels, threads=args.threads)
-    return _say(args, exported.facts, None, exported.text())
+    return _say(args, exported.facts, None, exported.text)
 
 
 def read_network(args: argparse.Namespace) -> "Origin":

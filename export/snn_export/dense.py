@@ -9,7 +9,6 @@ and of a residual sum alike. Engines fuse the convolution, its bias and ReLU, an
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import torch
 
 from snn_export.fold import Synapse
 from snn_export.quantise import projection
+from snn_export.report import Written
 from snn_export.trained import Trained, array, synapse
 from snn_export.verify import Accuracy, evidence, judge
 from snn_runtime.errors import VerifyError
@@ -40,34 +40,6 @@ CLOSE = 1e-4
 """How far float32 logits may be from the trained network's, as a share of the largest."""
 
 
-@dataclass(frozen=True)
-class DenseExported:
-    """A file that was written, and what was measured of it before."""
-
-    path: Path
-    accuracy: Accuracy
-    facts: dict[str, Any]
-    """What `export-snn --dense --format json` prints."""
-
-    def text(self) -> str:
-        """Return what `export-snn --dense` prints for people."""
-        facts, accuracy = self.facts, self.accuracy
-        height, width = facts["input"]["height"], facts["input"]["width"]
-        return (
-            f"{self.path}: a dense network, {facts['file_bytes']:,} bytes, "
-            f"{facts['parameters']:,} parameters, {facts['multiply_adds']:,} multiply-adds, int8 "
-            f"of {facts['weight_bits']} bits, one scale a channel, {len(facts['labels'])} labels\n"
-            f"input float32 [N, 3, {height}, {width}]: (pixel - offset) / deviation, the numbers "
-            "in its metadata\n"
-            f"proven: checker passed; in float32 its logits are the trained network's on "
-            f"{facts['proof']['images']} images, within {facts['proof']['difference']:.1e}\n"
-            f"calibrated on {facts['calibration']['images']:,} training pictures of "
-            f"{facts['calibration']['data']}\n"
-            f"accuracy on {accuracy.images:,} test images: trained, float32 {accuracy.trained:.2%},"
-            f" exported, INT8 {accuracy.exported:.2%}, same answer for {accuracy.agreement:.2%}"
-        )
-
-
 def export_dense(
     trained: Trained,
     path: Path,
@@ -75,7 +47,7 @@ def export_dense(
     *,
     labels: Sequence[str] | None = None,
     threads: int | None = None,
-) -> DenseExported:
+) -> Written:
     """Write the ANN `trained` as an INT8 file that ONNX Runtime and OpenVINO run as it is.
 
     Args:
@@ -101,7 +73,26 @@ def export_dense(
     describe(model, facts)
     onnx.checker.check_model(model, full_check=True)
     write_atomic(path, model.SerializeToString(deterministic=True))
-    return DenseExported(path, accuracy, facts | {"file_bytes": path.stat().st_size})
+    facts |= {"file_bytes": path.stat().st_size}
+    return Written(facts, _text(path, facts))
+
+
+def _text(path: Path, facts: dict[str, Any]) -> str:
+    size, proof, calibration = (facts[key] for key in ("input", "proof", "calibration"))
+    accuracy = facts["accuracy"]
+    return (
+        f"{path}: a dense network, {facts['file_bytes']:,} bytes, {facts['parameters']:,} "
+        f"parameters, {facts['multiply_adds']:,} multiply-adds, int8 of {facts['weight_bits']} "
+        f"bits, one scale a channel, {len(facts['labels'])} labels\n"
+        f"input float32 [N, 3, {size['height']}, {size['width']}]: (pixel - offset) / deviation, "
+        "the numbers in its metadata\n"
+        f"proven: checker passed; in float32 its logits are the trained network's on "
+        f"{proof['images']} images, within {proof['difference']:.1e}\n"
+        f"calibrated on {calibration['images']:,} training pictures of {calibration['data']}\n"
+        f"accuracy on {accuracy['images']:,} test images: trained, float32 "
+        f"{accuracy['trained']:.2%}, exported, INT8 {accuracy['exported']:.2%}, same answer for "
+        f"{accuracy['agreement']:.2%}"
+    )
 
 
 def relu_network(trained: Trained) -> ModelProto:

@@ -1,15 +1,14 @@
 """A model file that exists gets probabilities that mean something, for new photographs."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from snn_export.calibration import Confidence, calibrate
+from snn_export.calibration import calibrate
 from snn_export.exporting import read_data
-from snn_export.report import confidence_lines, measured
+from snn_export.report import Written, confidence_lines, measured
 from snn_export.verify import parts, rates
 from snn_runtime.files import check_target, write_atomic
 from snn_runtime.model import load
@@ -17,29 +16,9 @@ from snn_runtime.model_file import to_bytes
 from snn_train.data import DataSet
 
 
-@dataclass(frozen=True)
-class Recalibrated:
-    """A file that was written, and what its probabilities are worth."""
-
-    path: Path
-    confidence: Confidence
-    facts: dict[str, Any]
-    """What `export-snn --calibrate --format json` prints."""
-
-    def text(self) -> str:
-        """Return what `export-snn --calibrate` prints for people."""
-        facts, known = self.facts, self.confidence
-        lines = [
-            f"{self.path}: {facts['file_bytes']:,} bytes",
-            f"accuracy on {known.test_images:,} test images: {known.test_accuracy:.2%}",
-            *confidence_lines(facts["confidence"]),
-        ]
-        return "\n".join(lines)
-
-
 def recalibrate(
     path: Path, target: Path, data: DataSet | str, *, threads: int | None = None
-) -> Recalibrated:
+) -> Written:
     """Fit the calibration of the model file `path` on `data`, and write it to `target`, with the
     accuracy and the firing rates measured there.
 
@@ -68,4 +47,9 @@ def recalibrate(
         "digest": graph.digest(),
         "confidence": provenance["confidence"],
     }
-    return Recalibrated(target, confidence, facts)
+    lines = [
+        f"{target}: {facts['file_bytes']:,} bytes",
+        f"accuracy on {confidence.test_images:,} test images: {confidence.test_accuracy:.2%}",
+        *confidence_lines(provenance["confidence"]),
+    ]
+    return Written(facts, "\n".join(lines))

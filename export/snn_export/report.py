@@ -24,6 +24,16 @@ ELSEWHERE = {
 """Settings with which other runtimes compute the file in float32: docs/how-to/other-runtimes.md."""
 
 
+@dataclass(frozen=True)
+class Written:
+    """What is said of a file that was written."""
+
+    facts: dict[str, Any]
+    """What `--format json` prints."""
+    text: str
+    """What is printed for people."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Exported:
     """A file that was written, and what was shown for it before."""
