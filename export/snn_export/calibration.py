@@ -1,10 +1,12 @@
 """Probabilities that mean something: two numbers fitted on pictures that nobody trained on.
 
-    minimise over T and f    − (1/N) Σ_i Σ_k t_ik ln p_ik        p as in `snn_runtime.calibration`
+    minimise over T and f    − Σ_i Σ_k t_ik ln p_ik + ½ (ln T / σ)² + ½ (f K / φ)²
 
-N validation pictures, the logits those of the exported integers. t is 1 − 1 / (N + 2) for a
-picture's own class and the rest for all others alike, as Platt (1999) smooths targets: where every
-picture is right, T does not go to 0.
+N validation pictures, the logits those of the exported integers, p as in `snn_runtime.calibration`.
+t is 1 − 1 / (N + 2) for a picture's own class and the rest for all others alike, as Platt (1999)
+smooths targets: pictures that are all right do not make it certain. Nor do they say how much less
+sure to be of a weaker logit. There the other terms decide, normal densities of ln T and of f K
+before any picture is seen. Where pictures are thousands, they hardly count.
 
 Expected calibration error (Guo et al. 2017): pictures are sorted by the probability of their first
 label into bins of equally many, and the gaps between its mean and the fraction that is right are
@@ -36,6 +38,8 @@ TEMPERATURES = (1 / 32, 32.0)
 """The least and the highest that are fitted."""
 HIGHEST_FLOOR = 0.9
 """As a share of 1 / K."""
+SPREADS = (0.5, 0.1)
+"""σ and φ; label smoothing of 0.1 makes f K = 0.1."""
 KEPT = 0.95
 """Share of validation pictures that count as like those in training."""
 COUNTED = 2000
@@ -77,13 +81,15 @@ def _at(point: tuple[float, float], classes: int) -> Calibration:
 
 
 def _loss(point: tuple[float, float], logits: Logits, labels: Labels) -> float:
+    """What is minimised, a picture, at (ln T, f K)."""
     count, classes = logits.shape
     p = _at(point, classes).probabilities(logits)
     logs = np.log(np.maximum(p, np.finfo(np.float64).tiny))
     rest = 1 / (count + 2)
     own = np.take_along_axis(logs, labels[:, None], 1)[:, 0]
     others = (logs.sum(1) - own) / (classes - 1)
-    return float(-((1 - rest) * own + rest * others).mean())
+    prior = sum((value / spread) ** 2 for value, spread in zip(point, SPREADS, strict=True)) / 2
+    return float(prior / count - ((1 - rest) * own + rest * others).mean())
 
 
 def calibration_error(probabilities: Numbers, labels: Labels, bins: int = BINS) -> float:

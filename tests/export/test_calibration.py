@@ -1,8 +1,10 @@
 """Probabilities that mean something: fitted by search, judged by an independent formula."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
+from statistics import NormalDist
 
 import networks
 import numpy as np
@@ -42,12 +44,15 @@ def drawn(true: Calibration, count: int, classes: int, seed: int) -> tuple[Logit
     return logits, labels.astype(np.int64)
 
 
-def likelihood(found: Calibration, logits: Logits, labels: Labels) -> float:
-    """Cross-entropy against Platt's targets, which are written out."""
+def posterior(found: Calibration, logits: Logits, labels: Labels) -> float:
+    """Cross-entropy against Platt's targets, which are written out, and the prior densities."""
     n, classes = logits.shape
     targets = np.full((n, classes), 1 / (n + 2) / (classes - 1))
     targets[np.arange(n), labels] = 1 - 1 / (n + 2)
-    return float(-(targets * np.log(found.probabilities(logits))).sum() / n)
+    total = (targets * np.log(found.probabilities(logits))).sum()
+    for value, spread in (math.log(found.temperature), 0.5), (found.floor * classes, 0.1):
+        total += math.log(NormalDist(0, spread).pdf(value) / NormalDist(0, spread).pdf(0))
+    return float(-total / n)
 
 
 @given(st.floats(0.4, 2.5), st.floats(0, 0.3), st.integers(2, 12), st.integers(0, 99))
@@ -56,9 +61,9 @@ def test_the_search_finds_what_a_grid_finds(
     temperature: float, share: float, classes: int, seed: int
 ) -> None:
     logits, labels = drawn(Calibration(temperature, share / classes), 200, classes, seed)
-    found = likelihood(fit(logits, labels), logits, labels)
+    found = posterior(fit(logits, labels), logits, labels)
     grid = [
-        likelihood(Calibration(t, f / classes), logits, labels)
+        posterior(Calibration(t, f / classes), logits, labels)
         for t in np.geomspace(0.25, 4, 21).tolist()
         for f in np.linspace(0, 0.6, 13).tolist()
     ]
@@ -73,9 +78,17 @@ def test_many_pictures_give_back_the_true_numbers() -> None:
 
 
 def test_few_pictures_that_are_all_right_do_not_make_it_certain() -> None:
-    logits = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]
+    logits = 9 * np.eye(3, dtype=np.float32)[np.arange(6) % 3]
     p = fit(logits, logits.argmax(1)).probabilities(logits)
-    assert p.max(1) == pytest.approx(np.full(6, 7 / 8), abs=1e-3)  # Platt's target of six
+    platt = 7 / 8  # the target of six; the network itself is sure
+    assert np.all((platt < p.max(1)) & (p.max(1) < 0.98))
+
+
+def test_few_pictures_that_are_all_right_leave_a_weaker_logit_less_sure() -> None:
+    logits = 4 * np.eye(3, dtype=np.float32)[np.arange(150) % 3]
+    logits[0] /= 4
+    sure = fit(logits, logits.argmax(1)).probabilities(logits).max(1)
+    assert 0.5 < sure[0] < 0.8 and sure[1:] == pytest.approx(np.full(149, 151 / 152), abs=0.005)
 
 
 def test_one_class_needs_no_calibration() -> None:
