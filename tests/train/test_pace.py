@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from train.tiny import Recorder
 
 from snn_train import duration, pace, report, training
 from snn_train.batches import Split
 from snn_train.data import DataSet
 from snn_train.pace import OFTEN, Pace, epoch_time, seconds_left
-from snn_train.progress import Progress, pace_line
+from snn_train.progress import pace_line
 from snn_train.records import EpochRecord
 from snn_train.stage import Stage
 from snn_train.state import Run
@@ -51,23 +52,6 @@ def test_what_is_shown_can_be_read_and_is_not_too_short(seconds: float) -> None:
     assert seconds <= read < seconds + (1.001 if seconds <= 119 else 120)
 
 
-class Watch(Progress):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.paces: list[Pace] = []
-        self.records: list[EpochRecord] = []
-
-    def step(self, pace: Pace) -> None:
-        self.paces.append(pace)
-
-    def epoch(self, record: EpochRecord) -> None:
-        self.records.append(record)
-
-    def note(self, text: str) -> None:
-        pass
-
-
 class Clock:
     """A clock on which a step of a stage takes as many seconds as told, and validation one."""
 
@@ -91,7 +75,7 @@ def test_what_is_left_comes_true(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(monkeypatch, {"ann": 10.0, "t2": 70.0, "t1": 45.0})
-    run, watch = new_run(tmp_path), Watch()
+    run, watch = new_run(tmp_path), Recorder()
     train_run(run, tiny_data, watch, lambda: False)
     assert [(p.stage, p.epoch, p.step) for p in watch.paces[:7]] == [
         *[("ann", epoch, step) for epoch in (1, 2) for step in (1, 2, 3)],

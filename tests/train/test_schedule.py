@@ -1,8 +1,10 @@
-"""Learning rates, stages, and what the gate lets through."""
+"""Learning rates, stages, and which of them pass on."""
 
 import json
 import math
 from dataclasses import asdict
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +18,8 @@ from snn_train.network import Architecture
 from snn_train.recipe import Recipe
 from snn_train.schedule import learning_rate
 from snn_train.stage import LEAST_SHARE, Stage, shared
-from snn_train.validation import gate
+from snn_train.state import Best
+from snn_train.validation import health_problem, stage_problem
 
 ONE = (Stage(0, 1),)
 
@@ -70,29 +73,45 @@ HEALTHY = {"conv1": 0.2, "conv2": 0.1}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "problem"),
+    ("timesteps", "rates", "accuracy", "problem"),
     [
-        ((1, HEALTHY, 0.9, 0.9, 0.1), ""),
-        ((1, HEALTHY, 0.9, None, 0.0), ""),
-        ((1, HEALTHY, 0.801, 0.9, 0.1), ""),
-        ((1, {"conv1": 0.005, "conv2": 0.6}, 0.9, 0.9, 0.1), ""),  # the limits are allowed
-        ((0, {"conv1": 0.99, "conv2": 0.0}, 0.1, 0.9, 0.0), ""),  # an ANN may do as it likes
-        ((0, HEALTHY, math.nan, None, 1.0), "loss is not finite"),
-        ((1, HEALTHY, math.inf, None, 1.0), "loss is not finite"),
-        (
-            (2, HEALTHY | {"conv2": 0.0049}, 0.9, 0.9, 0.1),
-            "conv2 fires at 0.49%, expected 0.5% to 60%",
-        ),
-        ((2, HEALTHY | {"conv1": 0.61}, 0.9, 0.9, 0.1), "conv1 fires at 61.00%, expected"),
-        ((2, HEALTHY | {"conv1": math.nan}, 0.9, 0.9, 0.1), "conv1 fires at nan%"),
-        ((1, HEALTHY, 0.79, 0.9, 0.1), "accuracy fell from 90.00% to 79.00%, budget is 10%"),
+        (1, HEALTHY, 0.9, ""),
+        (1, {"conv1": 0.005, "conv2": 0.6}, 0.9, ""),  # the limits are allowed
+        (0, {"conv1": 0.99, "conv2": 0.0}, 0.1, ""),  # an ANN may do as it likes
+        (0, HEALTHY, math.nan, "loss is not finite"),
+        (1, HEALTHY, math.inf, "loss is not finite"),
+        (2, HEALTHY | {"conv2": 0.0049}, 0.9, "conv2 fires at 0.49%, expected 0.5% to 60%"),
+        (2, HEALTHY | {"conv1": 0.61}, 0.9, "conv1 fires at 61.00%, expected"),
+        (2, HEALTHY | {"conv1": math.nan}, 0.9, "conv1 fires at nan%"),
     ],
 )
-def test_the_gate_lets_only_healthy_stages_through(
-    arguments: tuple[int, dict[str, float], float, float | None, float], problem: str
+def test_only_healthy_states_are_a_start(
+    timesteps: int, rates: dict[str, float], accuracy: float, problem: str
 ) -> None:
-    found = gate(*arguments)
+    found = health_problem(timesteps, rates, accuracy)
     assert found.startswith(problem) and bool(found) == bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("timesteps", "before", "accuracy", "problem"),
+    [
+        (1, [0.9], 0.801, ""),
+        (1, [0.9], 0.79, "accuracy fell from 90.00% to 79.00%, budget is 10%"),
+        (1, [], 0.1, ""),
+        (0, [0.9], 0.1, ""),
+    ],
+)
+def test_a_stage_may_lose_little(
+    timesteps: int, before: list[float], accuracy: float, problem: str
+) -> None:
+    run: Any = SimpleNamespace(
+        recipe=Recipe(ONE),
+        stage=Stage(timesteps, 1),
+        best=Best(accuracy, 0, HEALTHY, {}),
+        outcomes=[SimpleNamespace(validation=each) for each in before],
+        active_budget=None,
+    )
+    assert stage_problem(run) == problem
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 import torch
 from same import assert_same
 from torch import Tensor
+from train.tiny import Recorder
 
 from snn_runtime.errors import ResourceError
 from snn_train import average, checkpoint
@@ -20,8 +21,6 @@ from snn_train.batches import Batch
 from snn_train.choices import RecipeName
 from snn_train.data import DataSet
 from snn_train.network import SpikingNetwork
-from snn_train.progress import Progress
-from snn_train.records import EpochRecord
 from snn_train.stage import Stage
 from snn_train.state import Run, resume
 from snn_train.step import is_out_of_memory, loss_of, parts, step
@@ -31,20 +30,6 @@ NewRun = Callable[..., Run]
 CPU = torch.device("cpu")
 WITHOUT_NORMS: dict[str, Any] = {"recipe": "iir", "stages": (Stage(0, 1), Stage(1, 3))}
 """In the second stage: only normalisations see a part of a batch at a time."""
-
-
-class Display(Progress):
-    """Keeps the losses and the notes."""
-
-    def __init__(self) -> None:
-        self.losses: list[float] = []
-        self.notes: list[str] = []
-
-    def epoch(self, record: EpochRecord) -> None:
-        self.losses.append(record.loss)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def never() -> bool:
@@ -125,7 +110,7 @@ def test_out_of_memory_halves_the_parts_and_keeps_the_batch(
     tmp_path: Path,
     small_memory: Callable[[int], list[int]],
 ) -> None:
-    whole, halved = Display(), Display()
+    whole, halved = Recorder(), Recorder()
     train_run(new_run(tmp_path / "whole", **WITHOUT_NORMS, dropout=0.0), tiny_data, whole, never)
     seen = small_memory(4)
     run = new_run(tmp_path / "halved", **WITHOUT_NORMS, dropout=0.0)
@@ -144,7 +129,7 @@ def test_a_network_too_large_for_two_pictures_is_refused(
 ) -> None:
     small_memory(1)
     with pytest.raises(ResourceError, match="out of memory with 2 pictures at once") as caught:
-        train_run(new_run(tmp_path), tiny_data, Display(), never)
+        train_run(new_run(tmp_path), tiny_data, Recorder(), never)
     assert caught.value.exit_code == 7 and caught.value.code == "out_of_memory"
 
 
@@ -156,7 +141,7 @@ def test_other_errors_are_not_taken_for_memory(
 
     monkeypatch.setattr(SpikingNetwork, "forward", broken)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
-        train_run(new_run(tmp_path), tiny_data, Display(), never)
+        train_run(new_run(tmp_path), tiny_data, Recorder(), never)
 
 
 def test_the_processors_own_allocator_is_understood() -> None:
@@ -188,12 +173,12 @@ def test_the_average_follows_the_weights(new_run: NewRun, tmp_path: Path) -> Non
 def test_with_an_average_a_stopped_run_ends_with_the_same_bits(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path, recipe: RecipeName
 ) -> None:
-    train_run(new_run(tmp_path / "whole", recipe, ema=0.8), tiny_data, Display(), never)
+    train_run(new_run(tmp_path / "whole", recipe, ema=0.8), tiny_data, Recorder(), never)
     new_run(tmp_path / "pieces", recipe, ema=0.8).save()
     for _ in range(15):
         with pytest.raises(Stopped):
-            train_run(resume(tmp_path / "pieces", CPU), tiny_data, Display(), lambda: True)
-    train_run(resume(tmp_path / "pieces", CPU), tiny_data, Display(), never)
+            train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder(), lambda: True)
+    train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder(), never)
     kept = [checkpoint.load(tmp_path / name / "t1.pt")["network"] for name in ("whole", "pieces")]
     assert_same(kept[0], kept[1])
 
@@ -210,7 +195,7 @@ def test_what_is_kept_is_the_average(
         averages.append(copy.deepcopy(mine.state_dict()))
 
     monkeypatch.setattr(average, "follow", spy)
-    train_run(run, tiny_data, Display(), never)
+    train_run(run, tiny_data, Recorder(), never)
     assert_same(dict(checkpoint.load(tmp_path / "t1.pt")["network"]), dict(averages[-1]))
 
 
@@ -224,7 +209,7 @@ def test_compiled_steps_learn_the_same(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Traced as for torch.compile, then run by torch: the C++ compiler would take a minute."""
-    plain, compiled = Display(), Display()
+    plain, compiled = Recorder(), Recorder()
     calls = []
     real = torch.compile
 

@@ -1,13 +1,13 @@
 """A teacher that answers once a stage: its answers, and the training that learns from them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from same import assert_same
+from train.tiny import Recorder
 
 from snn_train import checkpoint
 from snn_train.batches import Split, alternating
@@ -15,8 +15,6 @@ from snn_train.data import DataSet
 from snn_train.data.augmentation import Augmentation
 from snn_train.experiment import Experiment
 from snn_train.parallel import Team
-from snn_train.progress import Progress
-from snn_train.records import EpochRecord
 from snn_train.stage import Stage
 from snn_train.state import Run, resume
 from snn_train.teacher import lessons
@@ -25,20 +23,6 @@ from snn_train.training import Stopped, train_run
 NewRun = Callable[..., Run]
 CPU = torch.device("cpu")
 TURNED = Augmentation(alternate=True, shift=1)
-
-
-@dataclass
-class Display(Progress):
-    """Keeps the losses and the notes."""
-
-    losses: list[float] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def epoch(self, record: EpochRecord) -> None:
-        self.losses.append(record.loss)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def logits_of(run: Run, pictures: Any) -> Any:
@@ -102,7 +86,7 @@ def test_a_batch_brings_the_answers_to_its_own_pictures(
 def test_of_pictures_that_never_change_it_teaches_the_same(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path
 ) -> None:
-    live, once = Display(), Display()
+    live, once = Recorder(), Recorder()
     unchanged: Any = {"augmentation": Augmentation(), "dropout": 0.0, "distillation": 0.9}
     train_run(new_run(tmp_path / "live", **unchanged), tiny_data, live, lambda: False)
     run = new_run(tmp_path / "once", cached_teacher=True, **unchanged)
@@ -110,7 +94,7 @@ def test_of_pictures_that_never_change_it_teaches_the_same(
     assert once.losses == pytest.approx(live.losses, rel=1e-4)
     said = [note for note in once.notes if note.startswith("the teacher answers")]
     assert len(said) == 2  # in the stages T = 2 and T = 1
-    ignorant = Display()
+    ignorant = Recorder()
     run = new_run(tmp_path / "without", **unchanged | {"distillation": 0.0})
     train_run(run, tiny_data, ignorant, lambda: False)
     assert ignorant.losses[2:] != pytest.approx(live.losses[2:], rel=1e-2)
@@ -124,12 +108,12 @@ def test_a_stopped_run_ends_with_the_same_bits(
         "augmentation": Augmentation(flip=True, shift=1),
         "stages": (Stage(0, 1), Stage(1, 2), Stage(1, 1, 4)),
     }
-    train_run(new_run(tmp_path / "whole", **chosen), tiny_data, Display(), lambda: False)
+    train_run(new_run(tmp_path / "whole", **chosen), tiny_data, Recorder(), lambda: False)
     new_run(tmp_path / "pieces", **chosen).save()
     for _ in range(10):
         with pytest.raises(Stopped):
-            train_run(resume(tmp_path / "pieces", CPU), tiny_data, Display(), lambda: True)
-    train_run(resume(tmp_path / "pieces", CPU), tiny_data, Display(), lambda: False)
+            train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder(), lambda: True)
+    train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder(), lambda: False)
     for name in ("t1.pt", "int4.pt"):
         kept = [checkpoint.load(tmp_path / run / name) for run in ("whole", "pieces")]
         assert_same(kept[0]["network"], kept[1]["network"])

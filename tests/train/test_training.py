@@ -4,7 +4,6 @@ import json
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from in_memory import in_memory
 from same import assert_same
 from torch import Tensor
+from train.tiny import Recorder
 
 from snn_runtime.errors import DivergedError, ResourceError
 from snn_runtime.files import MARK, SUFFIX, write_atomic
@@ -22,7 +22,6 @@ from snn_train.calibrate import convert
 from snn_train.data import DataSet
 from snn_train.data.augment import augment
 from snn_train.network import SpikingNetwork
-from snn_train.progress import Progress
 from snn_train.recipe import Recipe
 from snn_train.records import TIMES, EpochRecord, StageOutcome
 from snn_train.schedule import learning_rate as rate_of
@@ -35,20 +34,6 @@ from snn_train.validation import evaluate
 NewRun = Callable[..., Run]
 STEPS = 15
 """Of a whole run of `new_run`: 3 an epoch."""
-
-
-@dataclass
-class Recorder(Progress):
-    """Remembers what it was told."""
-
-    records: list[EpochRecord] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def epoch(self, record: EpochRecord) -> None:
-        self.records.append(record)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 @pytest.fixture

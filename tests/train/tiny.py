@@ -1,9 +1,14 @@
-"""Two classes that differ in brightness."""
+"""Two classes that differ in brightness, and what a run says of them."""
+
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from snn_train.data import DataSet
+from snn_train.pace import Pace
+from snn_train.progress import Progress
+from snn_train.records import EpochRecord
 
 
 def data() -> DataSet:
@@ -16,3 +21,25 @@ def data() -> DataSet:
         return (noise + 100 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels
 
     return DataSet("tiny", ("dark", "bright"), *part(40), *part(12))
+
+
+@dataclass
+class Recorder(Progress):
+    """Remembers what it was told."""
+
+    records: list[EpochRecord] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    paces: list[Pace] = field(default_factory=list)
+
+    @property
+    def losses(self) -> list[float]:
+        return [record.loss for record in self.records]
+
+    def epoch(self, record: EpochRecord) -> None:
+        self.records.append(record)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def step(self, pace: Pace) -> None:
+        self.paces.append(pace)

@@ -20,7 +20,7 @@ from snn_train.optimiser import make_optimiser, method
 from snn_train.schedule import peak
 from snn_train.state import Best, Position, Run, first_best
 from snn_train.teacher import load_stage
-from snn_train.validation import gate
+from snn_train.validation import health_problem
 
 GENTLER = 16
 """By how much the suggested learning rate is lower; a stage's own retries come to 8."""
@@ -131,7 +131,7 @@ def apply(run: Run, changes: dict[str, Any]) -> None:
     run.experiment = replace(run.experiment, recipe=recipe)
     kept = run.unhealthy
     limits = recipe.rate_limits
-    if kept and not gate(run.stage.timesteps, kept.rates, kept.accuracy, None, 1.0, limits):
+    if kept and not health_problem(run.stage.timesteps, kept.rates, kept.accuracy, limits):
         run.best, run.unhealthy = kept, None
     rates = {"learning_rate", "spiking_learning_rate"} & chosen.keys()
     lost = rates and run.position.stage and run.best.epoch >= 0 and _guesses(run, run.best)

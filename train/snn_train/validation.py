@@ -91,7 +91,7 @@ def keep_if_best(run: Run, accuracy: float, rates: dict[str, float], epoch: int)
     in case it is usable all the same."""
     limits = run.recipe.rate_limits
     finite = all(bool(weight.isfinite().all()) for weight in run.judged.state_dict().values())
-    healthy = finite and not gate(run.stage.timesteps, rates, accuracy, None, 1.0, limits)
+    healthy = finite and not health_problem(run.stage.timesteps, rates, accuracy, limits)
     distance, before = _distance(run, rates), _distance(run, run.best.rates)
     no_worse = accuracy >= run.best.accuracy if distance == before else distance < before
     better = healthy and no_worse
@@ -116,35 +116,32 @@ def stage_problem(run: Run) -> str:
     limits = run.recipe.rate_limits
     if run.best.epoch < 0:  # no epoch was healthy: say what was wrong with the last one
         last = run.records[-1]
-        wrong = gate(run.stage.timesteps, last.rates, last.validation, None, 1.0, limits)
+        wrong = health_problem(run.stage.timesteps, last.rates, last.validation, limits)
         return wrong or "weights are not finite"
-    before = run.outcomes[-1].validation if run.stage.timesteps and run.outcomes else None
-    drop = run.recipe.largest_drop
-    problem = gate(run.stage.timesteps, run.best.rates, run.best.accuracy, before, drop, limits)
+    now, drop = run.best.accuracy, run.recipe.largest_drop
+    problem = health_problem(run.stage.timesteps, run.best.rates, now, limits)
+    before = run.outcomes[-1].validation if run.stage.timesteps and run.outcomes else 0.0
+    if not problem and now < before - drop:
+        problem = f"accuracy fell from {before:.2%} to {now:.2%}, budget is {drop:.0%}"
     if run.active_budget and not problem:
         problem = run.active_budget.problem(run.network.spike_rate(run.best.rates))
     return problem
 
 
-def gate(
+def health_problem(
     timesteps: int,
     rates: dict[str, float],
     accuracy: float,
-    before: float | None,
-    drop: float,
     limits: tuple[float, float] = RATE_LIMITS,
 ) -> str:
-    """Return why a spiking stage may not pass on, or an empty string if it may.
+    """Return why the state of a stage is no start for the next, or an empty string if it may be.
 
     Spikes vanish from layer to layer where timesteps are lowered carelessly, which is why the paper
-    lowers them one by one: a stage whose layers do not fire, or whose accuracy fell, is no start
-    for the next.
+    lowers them one by one.
 
     Args:
         rates: firing rate a layer, per neuron and timestep.
-        accuracy: validation accuracy of the stage's best state, 0 to 1.
-        before: that of the stage before it, None for the first.
-        drop: the largest fall allowed.
+        accuracy: validation accuracy, 0 to 1.
         limits: the lowest and the highest rate allowed.
     """
     if not math.isfinite(accuracy):
@@ -155,6 +152,4 @@ def gate(
     for layer, rate in rates.items():
         if not low <= rate <= high:
             return f"{layer} fires at {rate:.2%}, expected {100 * low:g}% to {100 * high:g}%"
-    if before is not None and accuracy < before - drop:
-        return f"accuracy fell from {before:.2%} to {accuracy:.2%}, budget is {drop:.0%}"
     return ""
