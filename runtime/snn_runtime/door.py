@@ -29,6 +29,9 @@ _REASONS = {
     errno.ENXIO: ("not_a_regular_file", "is not a regular file"),  # a socket
 }
 
+_BY_CLASS = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES}
+"""Of errors that have no number, as fsspec raises them."""
+
 _PACKED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
 
 
@@ -58,12 +61,10 @@ def open_file(path: str | os.PathLike[str], most: int, hint: str = "") -> Binary
             os.close(descriptor)
             raise
         return os.fdopen(descriptor, "rb")
-    except OSError as error:
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
         raise refusal(error) from error
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError("missing", "no such file: its name holds a zero byte") from error
 
 
 def size(path: str | os.PathLike[str], most: int) -> int:
@@ -120,10 +121,13 @@ def unpacked(file: BinaryIO, most: int) -> bytes:
         raise InputError("unreadable", f"is corrupt ({error})") from error
 
 
-def refusal(error: OSError) -> InputError:
-    """Return what an operating system's error about an input means to its user."""
+def refusal(error: OSError | ValueError) -> InputError:
+    """Return what an error about an input, as opening it raises, means to its user."""
+    if not isinstance(error, OSError):
+        return InputError("missing", "no such file: its name holds a zero byte")
     fallback = ("unreadable", f"cannot be read: {error.strerror or error}")
-    return InputError(*_REASONS.get(error.errno or 0, fallback))
+    number = error.errno or _BY_CLASS.get(type(error), 0)
+    return InputError(*_REASONS.get(number, fallback))
 
 
 def _check(status: os.stat_result, most: int, hint: str) -> None:

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime, timezone
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -21,7 +20,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from snn_runtime.errors import InputError, SnnError, UsageError
-from snn_runtime.image.latest import EXPIRES, LONGEST_PAUSE, Frame, Latest
+from snn_runtime.image.latest import EXPIRES, LONGEST_PAUSE, Frame, Latest, moment
 from snn_runtime.video.newest import Camera, check, newest
 from snn_serve.refusal import Refusal
 
@@ -158,8 +157,7 @@ class Stream:
             return
         except SnnError as error:
             said = {"ok": False, "error": {"code": error.code, "message": error.message}}
-        when = datetime.fromtimestamp(frame.captured, timezone.utc)
-        about = {"frame": frame.number, "captured": when.isoformat(timespec="milliseconds")}
+        about = {"frame": frame.number, "captured": moment(frame.captured)}
         self._count += 1
         self._event, self._since = _event("message", {**about, **said}), time.monotonic()
         changed, self._changed = self._changed, asyncio.Event()

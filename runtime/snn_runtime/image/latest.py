@@ -55,6 +55,11 @@ class Frame:
     """When it came: seconds since 1970."""
 
 
+def moment(seconds: float) -> str:
+    """Return a time since 1970 as in `2026-11-26T13:33:24.859+00:00`."""
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")
+
+
 class Latest:
     """Reads a source in a thread of its own until it is over, or lost for good."""
 
@@ -173,10 +178,7 @@ class Latest:
     def _keep(self, shown: Shown) -> None:
         self._last = shown.data
         self._count += 1
-        when = datetime.fromtimestamp(shown.captured, timezone.utc).isoformat(
-            timespec="milliseconds"
-        )
-        name = self._name if shown.single else f"{self._name}#{self._count}@{when}"
+        place = "" if shown.single else f"#{self._count}@{moment(shown.captured)}"
         with self._changed:
-            self._frame = Frame(name, shown.data, self._count, shown.captured)
+            self._frame = Frame(self._name + place, shown.data, self._count, shown.captured)
             self._changed.notify_all()

@@ -4,7 +4,6 @@ For `records`: the command itself reads files. The name of a picture is its addr
 on any machine can read it by that name.
 """
 
-import errno
 import logging
 import os
 
@@ -15,8 +14,6 @@ from snn_runtime.image.folder import named_as_picture
 from snn_runtime.infer.sources import Source, at
 
 _LOG = logging.getLogger(__name__)
-_NUMBERS = {FileNotFoundError: errno.ENOENT, PermissionError: errno.EACCES}
-"""What fsspec says by the class alone."""
 
 
 def find(place: str) -> list[Source]:
@@ -73,6 +70,5 @@ def _refused(error: Exception) -> InputError | DeviceError:
     if isinstance(error, ImportError):
         return DeviceError("missing_package", f"{error}")
     if isinstance(error, OSError):
-        number = error.errno or _NUMBERS.get(type(error), 0)
-        return refusal(OSError(number, error.strerror or str(error)))
+        return refusal(error)
     return InputError("unreadable", f"cannot be read: {type(error).__name__}: {error}")

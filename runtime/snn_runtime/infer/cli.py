@@ -14,7 +14,7 @@ from snn_runtime.condition import address, condition, probability
 from snn_runtime.errors import UsageError
 from snn_runtime.flags import Parser, add_engine, whole_number
 from snn_runtime.infer import PROGRAM, TOP_K, values
-from snn_runtime.video.names import check_opencv, needs_opencv
+from snn_runtime.video.names import CAMERA_RETRIES, CAMERA_TIMEOUT, check_opencv, needs_opencv
 
 ENDED = [128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 """Exit codes of a command that was told to end."""
@@ -150,14 +150,14 @@ def _add_sources(parser: Parser) -> None:
     add(
         "--camera-timeout",
         type=values.positive,
-        default=5.0,
+        default=CAMERA_TIMEOUT,
         metavar="S",
-        help="seconds without another picture until a camera counts as lost (default: 5)",
+        help="seconds without another picture until a camera counts as lost (default: %(default)g)",
     )
     add(
         "--camera-retries",
         type=whole_number(0),
-        default=5,
+        default=CAMERA_RETRIES,
         metavar="N",
         help="attempts in a row to reach it again (default: %(default)s)",
     )

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 
+from snn_runtime.door import refusal
 from snn_runtime.errors import InputError
 from snn_runtime.image import Waiting
 from snn_runtime.infer.sources import STANDARD_INPUT, standard_input
@@ -29,7 +30,8 @@ def names(path: str) -> Iterator[str | None]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a pipe: waits for its writer
     except (OSError, ValueError) as error:
-        raise _refusal(path, error) from error
+        refused = refusal(error)
+        raise InputError(refused.code, f"{path}: {refused.message}") from error
     try:
         yield from _names(Waiting(descriptor))
     except InputError as error:
@@ -62,12 +64,3 @@ def _decoded(names: list[bytes], separator: bytes) -> Iterator[str]:
             name = name.removesuffix(b"\r")
         if name:
             yield os.fsdecode(name)
-
-
-def _refusal(path: str, error: OSError | ValueError) -> InputError:
-    from snn_runtime.door import refusal
-
-    if isinstance(error, OSError):
-        refused = refusal(error)
-        return InputError(refused.code, f"{path}: {refused.message}")
-    return InputError("missing", f"{path!r}: no such file: its name holds a zero byte")

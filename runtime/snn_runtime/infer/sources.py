@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from snn_runtime.errors import InputError
 from snn_runtime.image import DEFAULT_LIMITS, Limits, Prepared, Waiting, read_file
 from snn_runtime.image.folder import DANGLING, OUTSIDE, SPECIAL, Tally, walk
-from snn_runtime.video.names import is_film, is_live
+from snn_runtime.video.names import CAMERA_RETRIES, CAMERA_TIMEOUT, is_film, is_live
 
 STANDARD_INPUT = "-"
 LEADS_OUTSIDE = "is a link that leads outside the folder (--follow)"
@@ -69,8 +69,8 @@ class Asked:
     """Pictures a second of a camera or a film, at most."""
     every: int = 1
     """Of a film, only every so many-th frame."""
-    camera_timeout: float = 5.0
-    camera_retries: int = 5
+    camera_timeout: float = CAMERA_TIMEOUT
+    camera_retries: int = CAMERA_RETRIES
     shard: tuple[int, int] = (1, 1)
     """Which part, of how many."""
     limits: Limits = DEFAULT_LIMITS

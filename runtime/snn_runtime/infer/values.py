@@ -8,8 +8,6 @@ from snn_runtime.video.names import WRITTEN, is_film, is_live
 
 PLACE = "{label}"
 """What stands for the label in the name of a folder."""
-SMALLEST = 8
-"""Pixels of a side, as `image.picture` asks."""
 
 EXAMPLES = """examples:
   snn-infer cat.jpg                       one picture with the bundled model
@@ -177,13 +175,15 @@ def _is_one_film(args: argparse.Namespace) -> bool:
 
 def region(text: str) -> tuple[int, int, int, int]:
     """Read `x,y,w,h`."""
+    from snn_runtime.image.picture import MIN_SIDE  # here, since it loads Pillow
+
     try:
         left, top, width, height = map(int, text.split(","))
     except ValueError:
         left = -1
-    if left < 0 or top < 0 or min(width, height) < SMALLEST:
+    if left < 0 or top < 0 or min(width, height) < MIN_SIDE:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not x,y,w,h in pixels, each side {SMALLEST} or more: 0,120,640,480"
+            f"{text!r} is not x,y,w,h in pixels, each side {MIN_SIDE} or more: 0,120,640,480"
         )
     return left, top, width, height
 

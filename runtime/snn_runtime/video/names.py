@@ -11,6 +11,9 @@ WRITTEN = {".mp4": "mp4v", ".webm": "VP80"}
 VP8, which browsers show too and which takes far longer."""
 ADDRESSES = ("http://", "https://")
 """What is read without OpenCV."""
+CAMERA_TIMEOUT, CAMERA_RETRIES = 5.0, 5
+"""Seconds without another picture after which a camera counts as lost, and attempts in a row to
+reach it again, where nobody says."""
 CAMERAS = ("camera:", "csi:", "rtsp://", "rtsps://")
 
 

@@ -6,7 +6,14 @@ from snn_runtime.errors import BusyError, InputError
 from snn_runtime.image import DEFAULT_LIMITS, Limits
 from snn_runtime.image.latest import Latest, Pictures, Shown
 from snn_runtime.image.network import Address, public
-from snn_runtime.video.names import ADDRESSES, check_opencv, is_live, needs_opencv
+from snn_runtime.video.names import (
+    ADDRESSES,
+    CAMERA_RETRIES,
+    CAMERA_TIMEOUT,
+    check_opencv,
+    is_live,
+    needs_opencv,
+)
 from snn_runtime.video.reading import Ended, frames
 from snn_runtime.video.wanted import Wanted, camera
 
@@ -21,9 +28,9 @@ class Camera:
 
     fps: float | None = None
     """Pictures a second at most; where given, an address of one picture is read again and again."""
-    camera_timeout: float = 5.0
+    camera_timeout: float = CAMERA_TIMEOUT
     """Seconds without another picture after which a camera counts as lost."""
-    camera_retries: int = 5
+    camera_retries: int = CAMERA_RETRIES
     """Attempts in a row to reach it again."""
 
 

@@ -162,5 +162,5 @@ def test_what_is_no_part(text: str) -> None:
 
 
 def test_a_list_that_cannot_be_read_is_named() -> None:
-    with pytest.raises(InputError, match="a\\\\x00b.*zero byte"):
+    with pytest.raises(InputError, match="zero byte"):
         next(names("a\0b"))
