@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from snn_bench.flags import RULES, TWIN, add_protocol, add_synthetic, files, several
 from snn_runtime.command import run_command, say
-from snn_runtime.flags import Parser, whole_number
+from snn_runtime.flags import Further, Parser, whole_number
 from snn_runtime.machine.cores import MOST
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--threads", type=several(count), default=(1,), metavar="LIST", help="default: 1")
     add("--batch", type=several(count), default=(1,), metavar="LIST", help="default: 1")
     against = "also race: dnn, the same topology as a dense ReLU network; files, spiking or dense"
-    add("--against", nargs="+", default=(), metavar="dnn|FILE", help=against)
+    add("--against", nargs="+", action=Further, default=(), metavar="dnn|FILE", help=against)
     add_protocol(parser)
     add("--energy", action="store_true", help="operations priced, and joules where a meter is")
     add("--no-memory", action="store_true", help="leave out peak memory and load time")

@@ -16,6 +16,7 @@ from snn_runtime.errors import ResourceError
 MARK, SUFFIX = ".iir-snn-", ".tmp"
 """How the names of our temporary files begin and end. The name of the file that one is for is not
 in it: that may be as long as a name can be."""
+_TAKES_NONE = "permission denied, or read-only"
 
 
 def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
@@ -49,8 +50,34 @@ def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
         ) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder for new files, and refuse one that takes none.
+
+    Raises:
+        ResourceError: `unwritable`.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ResourceError("unwritable", f"{path}: cannot be written: {reason}") from error
+    if not _takes_files(path):
+        raise ResourceError("unwritable", f"{path}: cannot be written: {_TAKES_NONE}")
+
+
 def check_target(path: Path) -> None:
     """Refuse what cannot be replaced by a file, before the work that would be lost.
+
+    Raises:
+        ResourceError: `unwritable`: as `check_regular`, or its folder takes no new files.
+    """
+    check_regular(path)
+    if not _takes_files(path.parent):
+        raise ResourceError("unwritable", f"{path}: cannot write, {path.parent}: {_TAKES_NONE}")
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is no file, and could be none.
 
     Raises:
         ResourceError: `unwritable`: its folder is not there, or it is a folder, a pipe or a device
@@ -70,6 +97,11 @@ def check_target(path: Path) -> None:
             raise
         reason = getattr(error, "strerror", None) or error
         raise ResourceError("unwritable", f"{path}: cannot be written: {reason}") from error
+
+
+def _takes_files(folder: Path) -> bool:
+    effective = os.access in os.supports_effective_ids
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=effective)
 
 
 def sweep_temporary(directory: Path) -> None:

@@ -38,6 +38,14 @@ def check(args: argparse.Namespace, rules: Iterable[Rule]) -> None:
                 raise UsageError("usage", f"{args.given[name]} {rule.otherwise}")
 
 
+class Further(argparse.Action):
+    """Adds its values to those that the same flag has given before."""
+
+    def __call__(self, _: object, args: argparse.Namespace, values: Any, __: object = None) -> None:
+        before = getattr(args, self.dest)
+        setattr(args, self.dest, [*(() if before is _ABSENT else before), *values])
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are UsageErrors: one line and exit code 2."""
 
@@ -60,6 +68,11 @@ class Parser(argparse.ArgumentParser):
         Raises:
             UsageError: `usage`: it cannot be understood, or a flag would have no effect.
         """
+        words = sys.argv[1:] if argv is None else argv
+        for before, word in zip((self.prog, *words), words, strict=False):
+            if word == "" or (word.startswith("--") and word.endswith("=")):
+                name = f"'' behind {before}" if word == "" else f"'' in {word}"
+                raise UsageError("usage", f"{name}: expected a value; is a variable not set?")
         actions = {a.dest: a for a in self._actions if a.default is not argparse.SUPPRESS}
         # What is there already gets no default, so whatever is not given stays marked.
         args = argparse.Namespace(**dict.fromkeys(actions, _ABSENT))

@@ -14,7 +14,7 @@ from snn_runtime.command import run_command, say
 from snn_runtime.condition import address, condition
 from snn_runtime.door import read
 from snn_runtime.errors import BusyError, InputError, UsageError
-from snn_runtime.flags import Parser, Rule, add_engine, whole_number
+from snn_runtime.flags import Further, Parser, Rule, add_engine, whole_number
 from snn_serve import PROGRAM
 from snn_serve.limits import Limits, with_limits
 
@@ -81,13 +81,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--tls-key", type=Path, metavar="PATH", help="its key, PEM")
     add("--plain-http", action="store_true",
         help="no TLS on an address that is not loopback: a proxy adds it")  # fmt: skip
-    add("--trusted-proxy", nargs="+", type=_address, default=[], metavar="ADDRESS",
+    add("--trusted-proxy", nargs="+", action=Further, type=_address, default=[], metavar="ADDRESS",
         help="of proxies whose X-Forwarded-For names the client, for client_rate")  # fmt: skip
-    add("--allowed-host", nargs="+", type=_host, default=[], metavar="NAME",
+    add("--allowed-host", nargs="+", action=Further, type=_host, default=[], metavar="NAME",
         help="under which a proxy passes browsers on, as board.example")  # fmt: skip
-    add(
-        "--limit", nargs="+", default=[], metavar="NAME=VALUE", help="see docs/reference/serving.md"
-    )
+    add("--limit", nargs="+", action=Further, default=[], metavar="NAME=VALUE",
+        help="see docs/reference/serving.md")  # fmt: skip
     add("--camera", metavar="SOURCE",
         help="answers to it are at /stream: camera:0, csi:0, rtsp://… or http://…")  # fmt: skip
     add("--on-label", type=condition, metavar="LABEL>P",

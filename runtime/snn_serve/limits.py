@@ -74,6 +74,8 @@ def with_limits(texts: Iterable[str]) -> Limits:
                 "bad_limit",
                 f"--limit {text}: expected NAME=VALUE, NAME one of {', '.join(defaults)}",
             )
+        if name in chosen:
+            raise UsageError("bad_limit", f"--limit {text}: {name} has a value already")
         kind = int if isinstance(defaults[name], int) else float
         try:
             number = kind(value)

@@ -3,11 +3,13 @@ path."""
 
 import asyncio
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from snn_runtime.door import refusal
 from snn_runtime.engines.choice import BackendName, Precision
 from snn_runtime.errors import InputError, ModelError, SnnError, UsageError
 from snn_runtime.model import Model, load
@@ -45,9 +47,13 @@ class Source:
         """
         if self.folder is None:
             return {DEFAULT: self.file}
-        paths = sorted(self.folder.glob("*.onnx"))
+        try:
+            names = os.listdir(self.folder)
+        except OSError as error:
+            raise ModelError("no_models", f"{self.folder}: {refusal(error).message}") from error
+        paths = sorted(self.folder / name for name in names if name.endswith(".onnx"))
         if not paths:
-            raise ModelError("no_models", f"{self.folder}: no folder with files *.onnx")
+            raise ModelError("no_models", f"{self.folder}: has no files *.onnx")
         for path in paths:
             if not NAME.fullmatch(path.stem):
                 raise UsageError(

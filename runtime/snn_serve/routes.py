@@ -211,6 +211,8 @@ def _wishes(request: Request) -> tuple[str | None, int, bool]:
     given = request.query_params
     if unknown := given.keys() - {"model", "top", "spikes"}:
         raise bad_request(f"{len(unknown)} parameters not known: expected model, top, spikes")
+    if len(given.multi_items()) > len(given):
+        raise bad_request("a parameter is there twice")
     top, spikes = given.get("top", str(TOP)), given.get("spikes", "false")
     if not (top.isdecimal() and 0 < int(top) < 10**6) or spikes not in ("true", "false"):
         raise bad_request("expected top from 1, and spikes true or false")

@@ -226,6 +226,8 @@ def test_limits_are_read() -> None:
     assert with_limits([]) == Limits()
     limits = with_limits(["queue=99", "batch_delay=0.5", "grace_seconds=0"])
     assert (limits.queue, limits.batch_delay, limits.grace_seconds) == (99, 0.5, 0)
+    with pytest.raises(UsageError, match="queue has a value already"):
+        with_limits(["queue=99", "batch=5", "queue=98"])
     for wrong in ("queue", "queue=0", "queue=1.5", "queue=8", "colour=3", "body_seconds=-1",
                   "body_seconds=nan", "body_seconds=inf", "keep_alive=x"):  # fmt: skip
         with pytest.raises(UsageError, match="--limit"):

@@ -74,6 +74,7 @@ def test_spikes_are_those_of_the_model(server: Running) -> None:
         ("/predict", b"--x", {"content-type": "multipart/form-data"}, 400, "bad_request"),
         ("/predict", b"x", {"content-encoding": "gzip"}, 415, "encoding"),
         ("/predict?top=0", b"x", {}, 400, "bad_request"),
+        ("/predict?top=1&top=2", b"x", {}, 400, "bad_request"),
         ("/predict?spikes=1", b"x", {}, 400, "bad_request"),
         ("/predict?file=/etc/passwd", b"x", {}, 400, "bad_request"),
         ("/predict?model=..%2Fmodel", b"x", {}, 404, "no_such_model"),

@@ -131,4 +131,6 @@ def test_changes_keep_what_they_do_not_name() -> None:
     assert (muon.learning_rate, muon.stages) == (0.05, recipe.stages)
     assert recipe.change(optimiser="muon", learning_rate=0.1).learning_rate == 0.1
     folder = snn_train.Recipe.of("iir", "imagefolder:photos", 48).augmentation
+    with pytest.raises(ValueError, match="shift is there twice"):
+        augmentation("shift=6,cutout=12,shift=3")
     assert augmentation(str(folder)) == folder == Augmentation(flip=True, shift=6, cutout=12)

@@ -17,8 +17,9 @@ from snn_runtime.errors import ResourceError
 from snn_runtime.files import MARK, SUFFIX, check_target, fsync_directory
 from snn_runtime.image import Limits, Region, decode, read_file
 from snn_runtime.infer.drawing import drawn
-from snn_runtime.infer.new_files import NewFiles
+from snn_runtime.infer.new_files import NamedFile, NewFiles
 from snn_runtime.infer.sources import Source
+from snn_runtime.infer.values import is_one
 from snn_runtime.video.names import WRITTEN
 
 RATE = 10.0
@@ -33,15 +34,16 @@ _LOG = logging.getLogger(__name__)
 
 
 class Pictures:
-    """Writes a JPEG for each picture into a folder; nothing is overwritten."""
+    """Writes a JPEG for each picture into a folder, or the only picture into a file."""
 
-    def __init__(self, folder: Path, limits: Limits, region: Region | None) -> None:
+    def __init__(self, path: Path, limits: Limits, region: Region | None) -> None:
         """Make the folder.
 
         Raises:
             ResourceError: `unwritable`.
         """
-        self._files = NewFiles(folder, ".jpg")
+        self._files = NamedFile(path) if is_one(path) else NewFiles(path, ".jpg")
+        self._form = "PNG" if is_one(path) and path.suffix.lower() == ".png" else "JPEG"
         self._limits, self._region = limits, region
 
     def __call__(self, source: Source, answer: Answer) -> str:
@@ -53,7 +55,7 @@ class Pictures:
         data = io.BytesIO()
         picture = drawn(_decoded(source, self._limits), answer, self._region)
         # Colours are not halved in size, for the edges of the letters.
-        picture.save(data, "JPEG", quality=_QUALITY, subsampling=0)
+        picture.save(data, self._form, quality=_QUALITY, subsampling=0)
         self._files.write(source.name, data.getvalue())
         return ""
 

@@ -14,6 +14,7 @@ from snn_runtime.condition import address, condition, probability
 from snn_runtime.errors import UsageError
 from snn_runtime.flags import Parser, add_engine, whole_number
 from snn_runtime.infer import PROGRAM, TOP_K, values
+from snn_runtime.infer.rules import RULES
 from snn_runtime.video.names import CAMERA_RETRIES, CAMERA_TIMEOUT, check_opencv, needs_opencv
 
 ENDED = [128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
@@ -30,9 +31,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """
     from snn_runtime.image import Limits
 
-    parser = Parser(
-        PROGRAM, "Label pictures with a spiking network.", values.EXAMPLES, values.RULES
-    )
+    parser = Parser(PROGRAM, "Label pictures with a spiking network.", values.EXAMPLES, RULES)
     limits = Limits()
     add = parser.add_argument
     add(
@@ -207,13 +206,14 @@ def _add_outputs(parser: Parser) -> None:
         help="look only at this part of each picture: left, top, width and height in pixels",
     )
     explain = "write a PNG for each picture: spikes, firing rates, and what the label leaned on"
-    add("--explain", type=Path, metavar="DIR", help=explain)
+    add("--explain", type=values.explained, metavar="DIR|FILE.png", help=explain)
     add(
         "--annotate",
         type=values.annotated,
-        metavar="DIR|FILE.mp4",
-        help="write each picture with its label drawn on into this folder, or those of one film or "
-        "camera into a film: .mp4 for players, .webm for browsers",
+        metavar="DIR|FILE",
+        help="write each picture with its label drawn on into this folder, the only one into a "
+        "file (.jpg, .png), those of one film or camera into a film: .mp4 for players, .webm for "
+        "browsers",
     )
     add(
         "--move-to",

@@ -8,9 +8,10 @@ import numpy.typing as npt
 
 from snn_runtime.answer import Answer
 from snn_runtime.image import Limits, Pixels, Region, prepare, read_file
-from snn_runtime.infer.new_files import NewFiles
+from snn_runtime.infer.new_files import NamedFile, NewFiles
 from snn_runtime.infer.sheet import Explained, drawn
 from snn_runtime.infer.sources import Source
+from snn_runtime.infer.values import is_one
 from snn_runtime.model import Model
 
 ACROSS = 8
@@ -19,15 +20,16 @@ Numbers = npt.NDArray[np.float64]
 
 
 class Explaining:
-    """Writes a PNG for each picture into a folder; nothing is overwritten."""
+    """Writes a PNG for each picture into a folder, or that of the only picture into a file."""
 
-    def __init__(self, folder: Path, model: Model, limits: Limits, region: Region | None) -> None:
+    def __init__(self, path: Path, model: Model, limits: Limits, region: Region | None) -> None:
         """Make the folder.
 
         Raises:
             ResourceError: `unwritable`.
         """
-        self._files, self._model = NewFiles(folder, ".png"), model
+        self._files = NamedFile(path) if is_one(path) else NewFiles(path, ".png")
+        self._model = model
         self._limits, self._region = limits, region
 
     def __call__(self, source: Source, answer: Answer) -> str:

@@ -1,6 +1,7 @@
 """Names of pictures from a list: a file, or standard input, as `find` prints them."""
 
 import os
+import re
 from collections.abc import Iterator
 
 from snn_runtime.door import refusal
@@ -11,6 +12,8 @@ from snn_runtime.infer.sources import STANDARD_INPUT, standard_input
 LONGEST = 2**20
 """Bytes without a separator after which this is no list of names."""
 _PIECE = 2**16
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_CONTROL = re.compile(rb"[\x01-\x1f\x7f]")
 
 
 def names(path: str) -> Iterator[str | None]:
@@ -25,7 +28,7 @@ def names(path: str) -> Iterator[str | None]:
             `bad_list`: a name that no file can have.
     """
     if path == STANDARD_INPUT:
-        yield from _names(standard_input())
+        yield from _named(standard_input(), "standard input")
         return
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a pipe: waits for its writer
@@ -33,11 +36,16 @@ def names(path: str) -> Iterator[str | None]:
         refused = refusal(error)
         raise InputError(refused.code, f"{path}: {refused.message}") from error
     try:
-        yield from _names(Waiting(descriptor))
-    except InputError as error:
-        raise InputError(error.code, f"{path}: {error.message}") from error
+        yield from _named(Waiting(descriptor), path)
     finally:
         os.close(descriptor)
+
+
+def _named(stream: Waiting, path: str) -> Iterator[str | None]:
+    try:
+        yield from _names(stream)
+    except InputError as error:
+        raise InputError(error.code, f"{path}: {error.message}") from error
 
 
 def _names(stream: Waiting) -> Iterator[str | None]:
@@ -47,15 +55,39 @@ def _names(stream: Waiting) -> Iterator[str | None]:
             yield None
         piece = stream.read(_PIECE)
         held += piece if separator else piece.removeprefix(b"\xef\xbb\xbf" * (not held))
+        known = separator
         separator = separator or next((each for each in (b"\0", b"\n") if each in held), b"")
         if not piece:
             break
         if separator:
             *whole, held = held.split(separator)
+            if not known:
+                _check_text(whole)
             yield from _decoded(whole, separator)
         if len(held) > LONGEST:
             raise InputError("bad_list", f"is no list of names: {LONGEST:,} bytes without an end")
     yield from _decoded(held.split(separator) if separator else [held], separator)
+
+
+def _check_text(names: list[bytes]) -> None:
+    """Refuse what begins like no list, but a picture: no such files, and bytes that are no text.
+
+    Raises:
+        InputError: `bad_list`.
+    """
+    if names[0].startswith(_UTF_16):
+        raise InputError("bad_list", "is no list of names: it is in UTF-16, and UTF-8 is expected")
+    odd = any(_CONTROL.search(name.rstrip(b"\r")) and not _is_text(name) for name in names)
+    if odd and not any(map(os.path.lexists, names)):
+        raise InputError("bad_list", "is no list of names, for it is no text")
+
+
+def _is_text(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _decoded(names: list[bytes], separator: bytes) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""New files in a folder, named after pictures: nothing is overwritten."""
+"""Files that show what was said of pictures: new ones in a folder, or one that is named."""
 
 import os
 import re
@@ -6,11 +6,33 @@ from itertools import count
 from pathlib import Path
 
 from snn_runtime.errors import ResourceError
-from snn_runtime.files import write_atomic
+from snn_runtime.files import check_target, make_folder, write_atomic
+
+
+class NamedFile:
+    """The file of the only picture, in place of what is there."""
+
+    def __init__(self, path: Path) -> None:
+        """Write nothing yet.
+
+        Raises:
+            ResourceError: `unwritable`.
+        """
+        check_target(path)
+        self._path = path
+
+    def write(self, _: str, data: bytes) -> Path:
+        """Write the file, and return its place.
+
+        Raises:
+            ResourceError: `unwritable`.
+        """
+        write_atomic(self._path, data)
+        return self._path
 
 
 class NewFiles:
-    """A folder in which each picture gets a file."""
+    """A folder in which each picture gets a file, named after it; nothing is overwritten."""
 
     def __init__(self, folder: Path, suffix: str) -> None:
         """Make the folder.
@@ -18,11 +40,8 @@ class NewFiles:
         Raises:
             ResourceError: `unwritable`.
         """
+        make_folder(folder)
         self._folder, self._suffix = folder, suffix
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise self._unwritable(error) from error
 
     def write(self, name: str, data: bytes) -> Path:
         """Write a file for the picture of this name, and return its place.
@@ -33,17 +52,14 @@ class NewFiles:
         try:
             path = taken(self._folder, _stem(name), self._suffix)
         except OSError as error:
-            raise self._unwritable(error) from error
+            reason = f"{self._folder}: cannot be written: {error.strerror or error}"
+            raise ResourceError("unwritable", reason) from error
         try:
             write_atomic(path, data)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
         return path
-
-    def _unwritable(self, error: OSError) -> ResourceError:
-        reason = f"{self._folder}: cannot be written: {error.strerror or error}"
-        return ResourceError("unwritable", reason)
 
 
 def taken(folder: Path, stem: str, suffix: str) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from snn_runtime.errors import BusyError, InputError, ResourceError
-from snn_runtime.files import check_target
+from snn_runtime.files import check_regular
 from snn_runtime.graph import SpikingGraph
 from snn_runtime.infer.sources import Source
 
@@ -113,7 +113,7 @@ def named(graph: SpikingGraph) -> str:
 
 
 def _opened(path: Path) -> BinaryIO:
-    check_target(path)  # a device may be endless
+    check_regular(path)  # a device may be endless
     try:
         file = open(path, "a+b")
         try:

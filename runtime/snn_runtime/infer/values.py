@@ -1,13 +1,16 @@
-"""What the flags of `snn-infer` may say, and where each of them has an effect."""
+"""What the flags of `snn-infer` may say."""
 
 import argparse
 import os
+from pathlib import Path
 
-from snn_runtime.flags import Rule, number
-from snn_runtime.video.names import WRITTEN, is_film, is_live
+from snn_runtime.flags import number
+from snn_runtime.video.names import WRITTEN, is_film
 
 PLACE = "{label}"
 """What stands for the label in the name of a folder."""
+PICTURES = (".jpg", ".jpeg", ".png")
+"""How the name of a picture ends that is written, in any case."""
 
 EXAMPLES = """examples:
   snn-infer cat.jpg                       one picture with the bundled model
@@ -21,7 +24,8 @@ EXAMPLES = """examples:
   snn-infer --resume answers.jsonl photos/                         goes on where it stopped
   snn-infer --watch inbox --resume answers.jsonl                   what arrives, until Ctrl-C
   snn-infer --explain why photos/         a PNG each: spikes, firing rates, what the label leaned on
-  snn-infer --annotate shown photos/      pictures with their labels drawn on; shown.mp4 of a film
+  snn-infer --annotate shown photos/      pictures with their labels drawn on; shown.mp4 of a film,
+  snn-infer --annotate shown.jpg cat.jpg  shown.jpg of one picture
   snn-infer --move-to 'sorted/{label}' photos/            where each would go; --yes moves it
   snn-infer --on-label 'cat>0.8' photos/ -- notify-send 'a cat' {path}
   snn-infer --on-label 'cat>0.8' --post https://example.org/cats photos/
@@ -32,145 +36,12 @@ An answer is called unsure where its probability is below --threshold. In folder
 files with another suffix than a picture's, what systems leave behind, and links that lead outside
 (see --follow) are passed over and counted."""
 
-OF_PICTURES = (
-    *("follow", "shard", "resume", "top_k", "format", "strict", "only_label", "threshold"),
-    *("every", "fps", "camera_timeout", "camera_retries", "crop", "annotate", "move_to", "yes"),
-    *("explain", "on_label", "post"),
-    *("max_pixels", "max_bytes"),
-)
-RULES = (
-    Rule(
-        ("resume",),
-        lambda args: args.format == "json" or "format" not in args.given,
-        "keeps JSON lines, and --format is another",
-    ),
-    Rule(
-        ("only_label",),
-        lambda args: not {"format", "top_k", "resume"} & args.given.keys(),
-        "prints nothing but labels, and --format, --top-k or --resume asks for more",
-    ),
-    Rule(
-        ("post",), lambda args: args.on_label is not None, "is for --on-label, which is not given"
-    ),
-    Rule(("yes",), lambda args: args.move_to is not None, "is for --move-to, which is not given"),
-    Rule(
-        ("move_to",),
-        lambda args: (
-            "-" not in args.inputs and not any(is_live(i) or is_film(i) for i in args.inputs)
-        ),
-        "is for pictures in files, and standard input, films and cameras are none",
-    ),
-    Rule(
-        ("watch",),
-        lambda args: not args.inputs and args.files_from is None,
-        "has no end, so no INPUT and no --files-from goes with it; it takes what is there, too",
-    ),
-    Rule(
-        ("shard",),
-        lambda args: args.watch is None and not any(map(is_live, args.inputs)),
-        "is for what has an end, and --watch and cameras have none",
-    ),
-    Rule(
-        ("move_to",),
-        lambda args: not (args.watch and _leads_into(args.move_to, args.watch)),
-        "leads into the folder of --watch, where each picture would arrive again",
-    ),
-    Rule(
-        ("annotate",),
-        lambda args: not is_film(args.annotate or "") or _is_one_film(args),
-        "is a film, which shows one film or one camera: the only INPUT, and not FILE itself",
-    ),
-    Rule(
-        ("annotate",),
-        lambda args: is_film(args.annotate or "") or not _is_read(args.annotate or "", args),
-        "leads into a folder that is read, where each picture would be found again",
-    ),
-    Rule(
-        ("explain",),
-        lambda args: not _is_read(args.explain or "", args),
-        "leads into a folder that is read, where each page would be found again",
-    ),
-    Rule(
-        ("files_from",),
-        lambda args: args.files_from != "-" or "-" not in args.inputs,
-        "is -, and so is an INPUT: standard input is one or the other",
-    ),
-    Rule(
-        ("follow",),
-        lambda args: (
-            not has_pictures(args)
-            or args.files_from
-            or args.watch
-            or any(map(os.path.isdir, args.inputs))
-        ),
-        "is for links in folders, and no INPUT is a folder",
-    ),
-    Rule(
-        ("camera_timeout", "camera_retries"),
-        lambda args: not has_pictures(args) or any(map(is_live, args.inputs)),
-        "is for cameras, and no INPUT is one",
-    ),
-    Rule(
-        ("fps",),
-        lambda args: not has_pictures(args) or _has_films(args) or any(map(is_live, args.inputs)),
-        "is for cameras and films, and no INPUT is one",
-    ),
-    Rule(
-        ("every",),
-        lambda args: not has_pictures(args) or _has_films(args),
-        "is for films, and no INPUT is one",
-    ),
-    Rule(
-        ("every",),
-        lambda args: args.fps is None,
-        "and --fps exclude each other",
-    ),
-    Rule(
-        OF_PICTURES,
-        lambda args: has_pictures(args),
-        "is for pictures, and no INPUT is given",
-    ),
-    Rule(
-        ("model", "backend", "device", "precision", "threads"),
-        lambda args: args.inputs or args.files_from or args.watch or args.self_test,
-        "is for a model, and --clear-cache alone loads none",
-    ),
-)
 
+def is_one(path: str | Path) -> bool:
+    """Whether answers go into a picture of this name, and not into a folder."""
+    from snn_runtime.image.folder import SUFFIXES  # here, since its package loads Pillow
 
-def has_pictures(args: argparse.Namespace) -> bool:
-    """Whether anything is to be labelled."""
-    return bool(args.inputs or args.files_from is not None or args.watch is not None)
-
-
-def _has_films(args: argparse.Namespace) -> bool:
-    return args.files_from is not None or any(map(is_film, args.inputs))
-
-
-def _leads_into(template: str, folder: str) -> bool:
-    """Whether pictures would be moved to somewhere in a folder."""
-    return _is_in(os.path.dirname(template.split(PLACE)[0]) or ".", folder)
-
-
-def _is_in(path: str, folder: str) -> bool:
-    folder = os.path.realpath(folder)
-    return os.path.commonpath([os.path.realpath(path), folder]) == folder
-
-
-def _is_read(path: str, args: argparse.Namespace) -> bool:
-    """Whether a folder is, or is in, one whose pictures are labelled."""
-    folders = [*filter(os.path.isdir, args.inputs), *filter(None, [args.watch])]
-    return any(_is_in(path, folder) for folder in folders)
-
-
-def _is_one_film(args: argparse.Namespace) -> bool:
-    """Whether all pictures are those of one film or camera, and it is not to be overwritten."""
-    if len(args.inputs) != 1 or args.files_from is not None or args.watch is not None:
-        return False
-    (one,) = args.inputs
-    return is_live(one) or (
-        is_film(one) and os.path.realpath(one) != os.path.realpath(args.annotate)
-    )
+    return Path(path).suffix.lower() in SUFFIXES and not os.path.isdir(path)
 
 
 def region(text: str) -> tuple[int, int, int, int]:
@@ -196,12 +67,21 @@ def folder(text: str) -> str:
 
 
 def annotated(text: str) -> str:
-    """Read a folder, or a film to be written."""
+    """Read a folder, or a film or a picture to be written."""
     if is_film(text) and not text.lower().endswith(tuple(WRITTEN)):
         raise argparse.ArgumentTypeError(
             f"{text!r}: films are written as .mp4 for players, or as .webm for browsers"
         )
+    if is_one(text) and not text.lower().endswith(PICTURES):
+        raise argparse.ArgumentTypeError(f"{text!r}: pictures are written as .jpg or .png")
     return text
+
+
+def explained(text: str) -> Path:
+    """Read a folder, or a page to be written."""
+    if is_one(text) and not text.lower().endswith(".png"):
+        raise argparse.ArgumentTypeError(f"{text!r}: pages are written as .png")
+    return Path(text)
 
 
 def part(text: str) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 
 from snn_runtime.errors import InputError
 from snn_runtime.image.folder import OUTSIDE, walk
@@ -40,20 +41,24 @@ def arriving(
     A picture that is written again is another one. A folder that goes away is waited for.
 
     Raises:
-        InputError: `missing`: there is no such folder at the start.
+        InputError: `missing`, `permission_denied`: the folder cannot be read at the start.
     """
     if not os.path.isdir(folder):
         raise InputError("missing", f"{folder}: no such folder")
     done: dict[str, _Stamp] = {}
     before: dict[str, tuple[_Stamp, float]] = {}
     gone = False
-    while True:
+    for number in count():
         began = clock()
-        seen = _look(folder, follow)
-        if gone != (seen is None):
-            gone = seen is None
-            _LOG.warning("%s is %s", folder, "gone; waiting for it" if gone else "back")
-        found = seen or {}
+        try:
+            found, why = _look(folder, follow), ""
+        except InputError as error:
+            if not number:
+                raise InputError(error.code, f"{folder}: {error.message}") from error
+            found, why = {}, f": {error.message}; waiting for it"
+        if gone != bool(why):
+            gone = bool(why)
+            _LOG.warning("%s%s", folder, why or " is back")
         done = {path: stamp for path, stamp in done.items() if path in found}
         now = {}
         for path, (source, stamp) in found.items():
@@ -70,12 +75,16 @@ def arriving(
         sleep(max(LOOK, 5 * (clock() - began)))
 
 
-def _look(folder: str, follow: bool) -> dict[str, tuple[Source, _Stamp]] | None:
-    """Return what is in the folder that may be a picture; None where there is no folder."""
+def _look(folder: str, follow: bool) -> dict[str, tuple[Source, _Stamp]]:
+    """Return what is in the folder that may be a picture.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
     found = {}
     for entry in walk(folder, follow=follow):
-        if entry.path == folder:
-            return None
+        if entry.path == folder and entry.error:
+            raise entry.error
         source = Source(entry.path, entry.error)
         if entry.passed == OUTSIDE:
             source = Source(entry.path, skipped=LEADS_OUTSIDE)

@@ -101,6 +101,18 @@ def test_pictures_are_written_with_their_labels(tmp_path: Path, snn_infer: Comma
     assert (shown[-40:] > 200).all(2).any()
 
 
+@pytest.mark.parametrize(("name", "form"), [("out.jpg", "JPEG"), ("out.PNG", "PNG")])
+def test_the_only_picture_may_be_a_file(
+    name: str, form: str, tmp_path: Path, snn_infer: Command
+) -> None:
+    (tmp_path / "a.png").write_bytes(png("blue", 300))
+    (tmp_path / name).write_bytes(b"an old one")
+    assert snn_infer("--annotate", tmp_path / name, tmp_path / "a.png").code == 0
+    with Image.open(tmp_path / name) as shown:
+        assert (shown.format, shown.size) == (form, (300, 300))
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.png", name]
+
+
 def test_what_was_looked_at_has_a_frame(tmp_path: Path, snn_infer: Command) -> None:
     (tmp_path / "a.png").write_bytes(png("blue", 300))
     snn_infer("--crop", "50,60,100,120", "--annotate", tmp_path / "out", tmp_path / "a.png")
@@ -149,6 +161,13 @@ def test_where_nothing_can_be_written(tmp_path: Path, snn_infer: Command) -> Non
         (["--annotate", "a.mp4", "a.mp4"], "not FILE itself"),
         (["--annotate", "a.mp4", "b.mp4", "c.mp4"], "the only INPUT"),
         (["--annotate", "a.avi", "b.mp4"], "films are written as .mp4"),
+        (["--annotate", "a.tif", "b.tif"], "pictures are written as .jpg"),
+        (["--annotate", "a.jpg", "a.jpg"], "not FILE itself"),
+        (["--annotate", "a.jpg", "b.jpg", "c.jpg"], "the only INPUT"),
+        (["--annotate", "a.jpg", "-"], "the only INPUT, a file"),
+        (["--annotate", "a.jpg", "b.mp4"], "the only INPUT, a file"),
+        (["--explain", "a.png", "photos"], "the only INPUT, a file"),
+        (["--explain", "a.jpg", "b.jpg"], "pages are written as .png"),
         (["--annotate", "photos/out", "photos"], "leads into a folder that is read"),
         (["--annotate", "photos", "--watch", "photos"], "leads into a folder that is read"),
     ],

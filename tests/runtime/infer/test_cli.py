@@ -52,6 +52,8 @@ def test_arguments() -> None:
         ["--max-pixels", "999999999", "a"],
         ["--format", "xml", "a"],
         ["--form", "json", "a"],
+        ["", "a"],
+        ["--annotate=", "a"],
     ],
 )
 def test_usage_errors_are_one_line_and_code_2(argv: Sequence[str], snn_infer: Command) -> None:
@@ -343,9 +345,18 @@ def test_unreadable_files_and_folders(
     Path("b.png").chmod(0)
     Path("secret").mkdir(mode=0)
     snn_infer("a.png")  # import now what nobody may not read
+    Path("shut").mkdir(mode=0o555)
     with unprivileged():
         outcome = snn_infer("--model", "model", "--format", "json", ".")
+        watched = snn_infer("--model", "model", "--watch", "secret")
+        kept = [
+            snn_infer("--model", "model", flag, f"shut{name}", "a.png")
+            for flag, name in (("--explain", ""), ("--annotate", ""), ("--annotate", "/a.jpg"))
+        ]
     Path("secret").chmod(0o700)
+    assert (watched.code, watched.err.count("\n")) == (3, 1) and "secret: permission" in watched.err
+    for each in kept:
+        assert (each.code, each.out, each.err.count("\n")) == (7, b"", 1)
     assert outcome.code == 4
     assert outcome.codes == dict.fromkeys(["b.png", "secret"], "permission_denied")
 

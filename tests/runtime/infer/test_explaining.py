@@ -71,6 +71,8 @@ def test_nothing_is_overwritten(tmp_path: Path, snn_infer: Command) -> None:
     for page in (tmp_path / "a-2.png", tmp_path / "a-3.png"):
         assert snn_infer("--explain", tmp_path, photo).code == 0 and page.exists()
     assert photo.read_bytes() == before
+    assert snn_infer("--explain", tmp_path / "a-2.png", photo).code == 0  # the one that is named
+    assert len(list(tmp_path.iterdir())) == 3
     outcome = snn_infer("--explain", tmp_path, tmp_path)
     assert outcome.code == 2 and "--explain leads into a folder that is read" in outcome.err
 

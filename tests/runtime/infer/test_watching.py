@@ -141,7 +141,7 @@ def test_a_folder_that_goes_away_and_comes_back(
     inbox.rename(inbox.parent / "elsewhere")
     assert watch.look() == []
     said = [record.getMessage() for record in caplog.records]
-    gone = f"{inbox} is gone; waiting for it"
+    gone = f"{inbox}: no such file; waiting for it"
     assert said == [gone, f"{inbox} is back", gone]
 
 

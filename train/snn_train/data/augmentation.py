@@ -64,6 +64,8 @@ def augmentation(text: str) -> Augmentation:
     values: dict[str, Any] = {}
     for part in text.split(",") if text != "none" else []:
         name, _, number = part.partition("=")
+        if name in values:
+            raise ValueError(f"--augment {text}: {name} is there twice")
         if kinds.get(name) is bool and not number:
             values[name] = True
         elif kinds.get(name) is int and number.isdecimal():
