@@ -406,16 +406,13 @@ def test_bounds_and_shapes_of_the_example() -> None:
 
 def test_int16() -> None:
     def graph(value: int) -> SpikingGraph:
-        weight = np.zeros((1, 3), np.int8)
-        weight[0, 0] = value
-        weight[0, 1] = 1
+        weight = np.array([[127, value, 0]], np.int8)
         nodes = (Population("x", (Projection(INPUT, weight),), half(1)),)
         readout = Readout("x", int8(1, 1), half(1), half(1))
         return SpikingGraph(Image(1, 1, (0, 0, 0)), nodes, readout, ("one",))
 
-    assert graph(127).bounds["x"] == 128 * 255 == 32640
-    assert graph(127).fits_int16("x")
-    assert not graph(127).fits_int16("x") or graph(127).bounds["x"] < 2**15
+    assert graph(1).bounds["x"] == 128 * 255 < 2**15 < 129 * 255 == graph(2).bounds["x"]
+    assert graph(1).fits_int16("x") and not graph(2).fits_int16("x")
     assert not example().fits_int16("conv1")
     assert not example(exact=False).fits_int16("fc2")
 
