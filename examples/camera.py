@@ -19,7 +19,7 @@ def main(width: int, height: int) -> None:
     while len(data := sys.stdin.buffer.read(height * width * 3)) == height * width * 3:
         frame = np.frombuffer(data, np.uint8).reshape(height, width, 3)
         answer = model.classify(frame, colour="bgr")
-        label = "?" if answer.unsure else answer.label
+        label = "?" if answer.doubtful else answer.label
         if label != shown:
             print(f"frame {number}: {label} {answer.probability:.1%}", flush=True)
         number, shown = number + 1, label

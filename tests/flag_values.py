@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import Any
 
+from pages import MAINS
+
 VALUES = {
     "train-snn": {
         "data": "digits", "resume": "begun", "out": "elsewhere", "format": "json",
@@ -56,14 +58,7 @@ VALUES = {
 """A value of every flag that is not its default."""
 
 SYNTHETIC = {"rates", "pooling", "hidden", "width", "weight_bits"}
-PARSERS = {
-    "train-snn": "snn_train.flags",
-    "export-snn": "snn_export.cli",
-    "snn-infer": "snn_runtime.infer.cli",
-    "snn-bench": "snn_bench.cli",
-    "snn-doctor": "snn_runtime.doctor.cli",
-    "snn-serve": "snn_serve.cli",
-}
+PARSERS = {**MAINS, "train-snn": "snn_train.flags"}
 
 
 def parsed(line: str) -> Any:

@@ -7,20 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from pages import MAINS
 
 from snn_runtime.errors import ResourceError
 from snn_train.data.downloads import cache_folder
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "runtime" / "photos" / "cat.jpg"
-COMMANDS = {
-    "train-snn": "snn_train.cli",
-    "export-snn": "snn_export.cli",
-    "snn-infer": "snn_runtime.infer.cli",
-    "snn-bench": "snn_bench.cli",
-    "snn-doctor": "snn_runtime.doctor.cli",
-    "snn-serve": "snn_serve.cli",
-}
 MAIN = """
 import importlib, sys
 program, module, *_ = sys.argv = sys.argv[1:]
@@ -56,7 +49,7 @@ def run(
     cwd: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own, its streams redirected as a shell would."""
-    words = [sys.executable, "-c", program, command, COMMANDS[command], *map(str, arguments)]
+    words = [sys.executable, "-c", program, command, MAINS[command], *map(str, arguments)]
     paths = os.pathsep.join(str(ROOT / part) for part in ("train", "export", "runtime"))
     shell = ["/bin/sh", "-c", f'exec "$@" {redirected}', "sh"]
     return subprocess.run(
@@ -76,7 +69,7 @@ def refused(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> N
     assert len(lines) == 1 and all(part in lines[0] for part in parts), done
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", MAINS)
 def test_nothing_begins_where_answers_would_be_lost(command: str) -> None:
     done = run(command, "--version", redirected=">&-")
     refused(done, 7, f"{command}: error: standard output is closed", "[unwritable]")
@@ -93,7 +86,7 @@ def test_a_closed_input_or_error_stream_is_no_fault_of_ours() -> None:
     assert done.returncode == 7
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", MAINS)
 def test_help_needs_no_package_of_an_extra(command: str) -> None:
     done = run(command, "--help", program=BLOCKED)
     assert (done.returncode, done.stderr) == (0, "") and "exit codes:" in done.stdout
@@ -158,7 +151,7 @@ def test_a_read_only_system_is_enough_for_answers(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr and done.returncode != 1, done
         return done
 
-    for command in COMMANDS:
+    for command in MAINS:
         assert answer(command, "--version").stdout == f"{command} 0.1.0\n"
     assert answer("snn-infer", PHOTO).returncode == 0
     assert answer("snn-bench", *QUICK).returncode == 7

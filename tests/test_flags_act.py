@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from flag_values import SYNTHETIC, VALUES, flag_of
+from flag_values import PARSERS, SYNTHETIC, VALUES, flag_of
 from graphs import example
 from PIL import Image
 
@@ -30,13 +30,6 @@ from snn_runtime.model_file import write
 
 TESTS = Path(__file__).parent
 PHOTO = TESTS.parent / "runtime" / "photos" / "cat.jpg"
-MODULES = {
-    "export-snn": "snn_export.cli",
-    "snn-infer": "snn_runtime.infer.cli",
-    "snn-bench": "snn_bench.cli",
-    "snn-doctor": "snn_runtime.doctor.cli",
-    "snn-serve": "snn_serve.cli",
-}
 BUILDER = """
 from snntorch import Leaky
 from torch import manual_seed, nn
@@ -130,7 +123,7 @@ NAMED: dict[str, dict[str, str]] = {
 """Tests elsewhere that show what a flag does."""
 TRIED = [
     f"{command} {name}"
-    for command in MODULES
+    for command in PARSERS
     for name in VALUES[command]
     if name not in NAMED[command]
 ]
@@ -204,7 +197,7 @@ def observed(
         command, *words = line.split()
         seen.clear()
         before = {*place.iterdir()}
-        module = import_module(MODULES[command])
+        module = import_module(PARSERS[command])
         code = run_command(command, lambda: int(module.run(module.parse_args(words))))
         said = [CHANGING.sub("", text) for text in capsys.readouterr()]
         new = sorted(path.name for path in {*place.iterdir()} - before if path.is_file())

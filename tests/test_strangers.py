@@ -14,14 +14,8 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from pages import MAINS
 
-MAINS = {
-    "train-snn": "snn_train.cli",
-    "export-snn": "snn_export.cli",
-    "snn-infer": "snn_runtime.infer.cli",
-    "snn-bench": "snn_bench.cli",
-    "snn-doctor": "snn_runtime.doctor.cli",
-}
 PICTURE = "--image-size 8x8 --labels a,b --mean 0 --std 1".split()
 INPUTS = [
     *(f"train-snn --data {name}:{{}}" for name in (

@@ -6,12 +6,12 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from flag_values import PARSERS
 from pages import MAINS
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("docs", "train", "export", "runtime", "tests", "docker", "examples")
 PAGES = [*ROOT.glob("*.md"), *(page for part in PARTS for page in (ROOT / part).rglob("*.md"))]
-PARSERS = {**MAINS, "train-snn": "snn_train.flags"}
 WRAPPERS = re.compile(r"^(\$ |sudo |amd64 \$ |arm64 \$ |torchrun .*--no-python |curl [^|]*\| )")
 
 
