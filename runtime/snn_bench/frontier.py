@@ -22,8 +22,8 @@ class Point:
     accuracy: float
     milliseconds: float
     """An image: the median call over its batch."""
-    least: float
-    """The same of the fastest call."""
+    quiet: float
+    """The same of the fastest call with each picture."""
 
 
 def points(report: Report, kind: Literal["snn", "dnn"], threads: int, batch: int) -> list[Point]:
@@ -55,15 +55,15 @@ def advantages(report: Report) -> list[Advantage]:
         dense = frontier(points(report, "dnn", threads, batch))
         for point in points(report, "snn", threads, batch) if dense else ():
             between = around(dense, point.accuracy)
-            ratio = minima = None
+            ratio = quiet = None
             if between:
                 ratio = _at(between, point.accuracy, "milliseconds") / point.milliseconds
-                minima = _at(between, point.accuracy, "least") / point.least
+                quiet = _at(between, point.accuracy, "quiet") / point.quiet
             names = [each.network for each in between]
             found.append(
                 Advantage(
                     point.network, point.contender, threads, batch, point.accuracy, names,
-                    ratio, minima,
+                    ratio, quiet,
                 )
             )  # fmt: skip
     return found
@@ -78,7 +78,7 @@ def around(dense: Sequence[Point], accuracy: float) -> list[Point]:
 
 
 def _at(
-    between: Sequence[Point], accuracy: float, which: Literal["milliseconds", "least"]
+    between: Sequence[Point], accuracy: float, which: Literal["milliseconds", "quiet"]
 ) -> float:
     low, high = between[0], between[-1]
     if low is high:
@@ -94,4 +94,4 @@ def _median(row: Row) -> float:
 
 def _point(network: Network, accuracy: float, row: Row) -> Point:
     latency, each = row.latency, 1e3 / row.batch
-    return Point(network.name, row.contender, accuracy, latency.p50 * each, latency.min * each)
+    return Point(network.name, row.contender, accuracy, latency.p50 * each, latency.quiet * each)

@@ -20,8 +20,9 @@ METHOD = {
     "tensors, OpenVINO with a latency hint by infer() and with bound tensors; with batches also "
     "one by one and a throughput hint; fp32 without bfloat16; LiteRT, whose kernels are XNNPACK's, "
     "where it is installed, on the same integers in float32 [N, H, W, 3]",
-    "ratio": "median call of the other / median call of ours, per round; minima: fastest call of "
-    "the other / fastest call of ours, over all rounds",
+    "ratio": "median call of the other / median call of ours, per round; quiet: the same of "
+    "their quiet times over all rounds",
+    "quiet": "of each batch of pictures the fastest call, averaged over the batches",
     "equal accuracy": "medians; between two dense networks the logarithm of the time is "
     "interpolated along the accuracy, and beyond the last there is no ratio",
     "images_per_s": "from the mean call",
@@ -126,8 +127,8 @@ class Advantage:
     """The dense networks that it is between, or the one that is as accurate; none beyond them."""
     ratio: float | None
     """Interpolated time of a dense network of that accuracy ÷ its time, by medians."""
-    minima: float | None
-    """The same by the fastest calls."""
+    quiet: float | None
+    """The same by the quiet times."""
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from snn_runtime.cells import cell
 
 MEGABYTE = 1e6
 COLUMNS = (
-    "network rate measured_rate contender threads batch variant p50_ms min_ms p90_ms p99_ms "
+    "network rate measured_rate contender threads batch variant p50_ms quiet_ms p90_ms p99_ms "
     "mean_ms calls images_per_s peak_mb activation_mb load_s limit_share peak_share accuracy "
-    "against ratio ratio_p10 ratio_p90 ratio_min ratio_max ratio_minima"
+    "against ratio ratio_p10 ratio_p90 ratio_min ratio_max ratio_quiet"
 ).split()
-HEADINGS = ("threads", "batch", "contender", "p50 ms", "min ms", "p90 ms", "p99 ms", "images/s")
+HEADINGS = ("threads", "batch", "contender", "p50 ms", "quiet ms", "p90 ms", "p99 ms", "images/s")
 EXTRA: dict[str, tuple[str, Callable[[float], str]]] = {
     "peak MB": ("peak_bytes", lambda value: f"{value / MEGABYTE:.0f}"),
     "activ. MB": ("activation_bytes", lambda value: f"{value / MEGABYTE:.1f}"),
@@ -94,7 +94,7 @@ def _record(report: Report, row: Row) -> dict[str, object]:
         "threads": row.threads,
         "batch": row.batch,
         "variant": row.variant,
-        **{f"{name}_ms": 1e3 * getattr(latency, name) for name in ("p50", "min", "p90", "p99")},
+        **{f"{name}_ms": 1e3 * getattr(latency, name) for name in ("p50", "quiet", "p90", "p99")},
         "mean_ms": 1e3 * latency.mean,
         "calls": latency.calls,
         "images_per_s": row.images_per_second,
@@ -109,7 +109,7 @@ def _record(report: Report, row: Row) -> dict[str, object]:
     if comparison is not None:
         spread = comparison.ratio
         record |= {"against": comparison.against, "ratio": spread.median}
-        record |= {f"ratio_{k}": getattr(spread, k) for k in ("p10", "p90", "min", "max", "minima")}
+        record |= {f"ratio_{k}": getattr(spread, k) for k in ("p10", "p90", "min", "max", "quiet")}
     if report.energy is not None:
         record |= energy_tables.record(report.energy, row)
     return record
@@ -162,7 +162,8 @@ def _table(rows: list[Row]) -> Iterator[str]:
 
 def _cells(row: Row, extra: list[str]) -> list[str]:
     latency = row.latency
-    times = [f"{1e3 * value:.3f}" for value in (latency.p50, latency.min, latency.p90, latency.p99)]
+    seconds = (latency.p50, latency.quiet, latency.p90, latency.p99)
+    times = [f"{1e3 * value:.3f}" for value in seconds]
     shown = [str(row.threads), str(row.batch), row.contender, *times]
     shown.append(f"{row.images_per_second:.1f}")
     for name in extra:
@@ -181,7 +182,7 @@ def _findings(report: Report) -> Iterator[str]:
                 f"{item.contender}, threads {item.threads}, batch {item.batch}: "
                 f"{spread.median:.2f} x as fast as {other} "
                 f"({spread.p10:.2f} to {spread.p90:.2f} in eight of ten rounds, "
-                f"by the minima {spread.minima:.2f})"
+                f"quiet {spread.quiet:.2f})"
             )
     yield from _equal_accuracy(report)
     yield from _scaling(report.rows)
@@ -197,12 +198,12 @@ def _equal_accuracy(report: Report) -> Iterator[str]:
             f"at {item.accuracy:.2%} right, {item.contender}{file}, threads {item.threads}, "
             f"batch {item.batch}: "
         )
-        if item.ratio is None or item.minima is None:
+        if item.ratio is None or item.quiet is None:
             yield f"{about}no ratio, beyond the accuracies of the dense networks"
         else:
             yield (
                 f"{about}{item.ratio:.2f} x as fast as a dense network of equal accuracy "
-                f"({' and '.join(item.between)}; by the minima {item.minima:.2f})"
+                f"({' and '.join(item.between)}; quiet {item.quiet:.2f})"
             )
     if report.equal_accuracy and len(counts) > 1:
         yield f"warning: accuracies are of {' and '.join(map(str, sorted(counts)))} test pictures"

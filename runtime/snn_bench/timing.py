@@ -35,7 +35,9 @@ class Latency:
     p50: float
     p90: float
     p99: float
-    min: float
+    quiet: float
+    """Mean over the batches of the fastest call with each: what a quiet machine takes. The fastest
+    call of all would be the picture with the fewest spikes."""
     mean: float
     calls: int
 
@@ -50,8 +52,8 @@ class Ratio:
     min: float
     max: float
     rounds: int
-    minima: float
-    """Fastest call of the other ÷ fastest call of ours, over all rounds."""
+    quiet: float
+    """Of the other ÷ of ours, over all rounds."""
 
 
 def race(calls: Sequence[Call], protocol: Protocol) -> list[list[Samples]]:
@@ -85,23 +87,28 @@ def warm_up(call: Call, times: int) -> float:
     return float(_timed(call, 0, max(2, times))[1:].min())
 
 
-def summarise(samples: Sequence[Samples]) -> Latency:
-    """Percentiles over all calls of all rounds."""
+def summarise(samples: Sequence[Samples], batches: int) -> Latency:
+    """Percentiles over all calls of all rounds, which went round so many batches."""
     calls = np.concatenate(samples)
     p50, p90, p99 = np.percentile(calls, [50, 90, 99])
-    return Latency(
-        float(p50), float(p90), float(p99), float(calls.min()), float(calls.mean()), len(calls)
-    )
+    mean = float(calls.mean())
+    return Latency(float(p50), float(p90), float(p99), quiet(samples, batches), mean, len(calls))
 
 
-def ratio(others: Sequence[Samples], ours: Sequence[Samples]) -> Ratio:
+def quiet(samples: Sequence[Samples], batches: int) -> float:
+    """Mean over the batches, as far as they were called, of the fastest call with each."""
+    calls = np.concatenate(samples)
+    return float(np.mean([calls[first::batches].min() for first in range(batches)[: len(calls)]]))
+
+
+def ratio(others: Sequence[Samples], ours: Sequence[Samples], batches: int) -> Ratio:
     """Median call of the other ÷ median call of ours in each round; more than 1: ours is faster."""
     pairs = zip(others, ours, strict=True)
     ratios = np.array([np.median(other) / np.median(mine) for other, mine in pairs])
     p10, p50, p90 = np.percentile(ratios, [10, 50, 90])
-    minima = min(map(np.min, others)) / min(map(np.min, ours))
     least, most = float(ratios.min()), float(ratios.max())
-    return Ratio(float(p50), float(p10), float(p90), least, most, len(ratios), float(minima))
+    calm = quiet(others, batches) / quiet(ours, batches)
+    return Ratio(float(p50), float(p10), float(p90), least, most, len(ratios), calm)
 
 
 def _timed(call: Call, first: int, times: int) -> Samples:

@@ -83,10 +83,10 @@ def test_the_ratio_at_equal_accuracy_is_interpolated() -> None:
     assert [item.network for item in found] == ["ours", "alike", "better", "worse"]
     ours, alike, better, worse = found
     assert ours.contender == "snn engine1.0 ours" and ours.between == ["small", "large"]
-    assert ours.ratio == pytest.approx(4.0) and ours.minima == pytest.approx(4.0)
+    assert ours.ratio == pytest.approx(4.0) and ours.quiet == pytest.approx(4.0)
     assert (alike.between, alike.ratio) == (["large"], 2.0)
     for outside in (better, worse):
-        assert (outside.between, outside.ratio, outside.minima) == ([], None, None)
+        assert (outside.between, outside.ratio, outside.quiet) == ([], None, None)
 
 
 def test_without_a_dense_file_of_known_accuracy_nothing_is_said() -> None:
