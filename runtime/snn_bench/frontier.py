@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from snn_bench.results import Advantage, Network, Report, Row
+from snn_bench.results import Advantage, Report
+
+KINDS: tuple[Literal["snn", "dnn"], ...] = ("snn", "dnn")
 
 
 @dataclass(frozen=True)
@@ -21,20 +23,26 @@ class Point:
     contender: str
     accuracy: float
     milliseconds: float
-    """An image: the median call over its batch."""
-    quiet: float
-    """The same of the fastest call with each picture."""
+    """An image: a call over its batch."""
 
 
-def points(report: Report, kind: Literal["snn", "dnn"], threads: int, batch: int) -> list[Point]:
-    """The networks of one kind whose accuracy is known, in their fastest engines by the median."""
+def points(
+    report: Report,
+    kind: Literal["snn", "dnn"],
+    threads: int,
+    batch: int,
+    time: Literal["p50", "quiet"] = "p50",
+) -> list[Point]:
+    """The networks of one kind whose accuracy is known, in their fastest engines."""
     found = []
     for network in report.networks:
         if network.kind == kind and network.accuracy is not None:
             rows = [row for row in report.rows if (row.threads, row.batch) == (threads, batch)]
             own = [row for row in rows if row.network == network.name and row.kind == kind]
             if own:
-                found.append(_point(network, network.accuracy, min(own, key=_median)))
+                best = min(own, key=lambda row: float(getattr(row.latency, time)))
+                each = 1e3 * getattr(best.latency, time) / batch
+                found.append(Point(network.name, best.contender, network.accuracy, each))
     return found
 
 
@@ -52,21 +60,24 @@ def advantages(report: Report) -> list[Advantage]:
     settings = dict.fromkeys((row.threads, row.batch) for row in report.rows)
     found = []
     for threads, batch in settings:
-        dense = frontier(points(report, "dnn", threads, batch))
-        for point in points(report, "snn", threads, batch) if dense else ():
-            between = around(dense, point.accuracy)
-            ratio = quiet = None
-            if between:
-                ratio = _at(between, point.accuracy, "milliseconds") / point.milliseconds
-                quiet = _at(between, point.accuracy, "quiet") / point.quiet
-            names = [each.network for each in between]
+        ours, dense = (points(report, kind, threads, batch) for kind in KINDS)
+        calm, still = (points(report, kind, threads, batch, "quiet") for kind in KINDS)
+        for point, quiet in zip(ours, calm, strict=True) if dense else ():
+            between, ratio = _gain(frontier(dense), point)
             found.append(
                 Advantage(
-                    point.network, point.contender, threads, batch, point.accuracy, names,
-                    ratio, quiet,
+                    point.network, point.contender, threads, batch, point.accuracy, between,
+                    ratio, _gain(frontier(still), quiet)[1],
                 )
             )  # fmt: skip
     return found
+
+
+def _gain(dense: Sequence[Point], point: Point) -> tuple[list[str], float | None]:
+    """The dense networks that a point is between, and their time at its accuracy ÷ its own."""
+    between = around(dense, point.accuracy)
+    ratio = _at(between, point.accuracy) / point.milliseconds if between else None
+    return [each.network for each in between], ratio
 
 
 def around(dense: Sequence[Point], accuracy: float) -> list[Point]:
@@ -77,21 +88,10 @@ def around(dense: Sequence[Point], accuracy: float) -> list[Point]:
     return [point for point in dense if point.accuracy == accuracy]
 
 
-def _at(
-    between: Sequence[Point], accuracy: float, which: Literal["milliseconds", "quiet"]
-) -> float:
+def _at(between: Sequence[Point], accuracy: float) -> float:
     low, high = between[0], between[-1]
     if low is high:
-        return float(getattr(low, which))
+        return low.milliseconds
     share = (accuracy - low.accuracy) / (high.accuracy - low.accuracy)
-    begin, end = (math.log(getattr(point, which)) for point in (low, high))
+    begin, end = math.log(low.milliseconds), math.log(high.milliseconds)
     return math.exp(begin + share * (end - begin))
-
-
-def _median(row: Row) -> float:
-    return row.latency.p50
-
-
-def _point(network: Network, accuracy: float, row: Row) -> Point:
-    latency, each = row.latency, 1e3 / row.batch
-    return Point(network.name, row.contender, accuracy, latency.p50 * each, latency.quiet * each)

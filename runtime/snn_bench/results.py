@@ -23,8 +23,9 @@ METHOD = {
     "ratio": "median call of the other / median call of ours, per round; quiet: the same of "
     "their quiet times over all rounds",
     "quiet": "of each batch of pictures the fastest call, averaged over the batches",
-    "equal accuracy": "medians; between two dense networks the logarithm of the time is "
-    "interpolated along the accuracy, and beyond the last there is no ratio",
+    "equal accuracy": "medians, and quiet times with a frontier of their own; between two dense "
+    "networks the logarithm of the time is interpolated along the accuracy, and beyond the last "
+    "there is no ratio",
     "images_per_s": "from the mean call",
     "peak_bytes": "largest resident size of a process that loads one contender and answers a few "
     "batches, Python and libraries included",
@@ -128,7 +129,7 @@ class Advantage:
     ratio: float | None
     """Interpolated time of a dense network of that accuracy ÷ its time, by medians."""
     quiet: float | None
-    """The same by the quiet times."""
+    """The same by the quiet times, with the frontier of these."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ TINY = """train-snn --data digits --network vgg5 --timesteps 1 --epochs 1,1 --ra
 
 
 def point(name: str, accuracy: float, milliseconds: float) -> Point:
-    return Point(name, f"dnn x {name}", accuracy, milliseconds, milliseconds / 2)
+    return Point(name, f"dnn x {name}", accuracy, milliseconds)
 
 
 def race(*networks: tuple[Literal["snn", "dnn"], str, float | None, float]) -> Report:
@@ -87,6 +87,23 @@ def test_the_ratio_at_equal_accuracy_is_interpolated() -> None:
     assert (alike.between, alike.ratio) == (["large"], 2.0)
     for outside in (better, worse):
         assert (outside.between, outside.ratio, outside.quiet) == ([], None, None)
+
+
+def test_quiet_times_have_a_frontier_of_their_own() -> None:
+    """`late` is on the frontier of the medians only: undisturbed, `large` is faster than it."""
+    report = race(
+        ("snn", "ours", 0.85, 0.5),
+        ("dnn", "small", 0.8, 1.0),
+        ("dnn", "late", 0.85, 2.0),
+        ("dnn", "large", 0.9, 4.0),
+    )
+    quiet = {"ours": 0.25e-3, "small": 0.5e-3, "late": 1.1e-3, "large": 1e-3}
+    rows = [
+        replace(row, latency=replace(row.latency, quiet=quiet[row.network])) for row in report.rows
+    ]
+    (ours,) = advantages(replace(report, rows=rows))
+    assert (ours.between, ours.ratio) == (["late"], 4.0)
+    assert ours.quiet == pytest.approx((0.5 * 1.0) ** 0.5 / 0.25)  # between small and large
 
 
 def test_without_a_dense_file_of_known_accuracy_nothing_is_said() -> None:
