@@ -160,6 +160,17 @@ def test_modules_and_functions_are_short(path: Path) -> None:
             assert node.end_lineno - node.lineno < LONGEST_FUNCTION, node.name
 
 
+FOLDERS = sorted({path.parent for path in MODULES} - {ROOT / "runtime" / "snn_runtime"})
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_package_says_what_its_modules_are(folder: Path) -> None:
+    """The ground and the roof of the runtime are in its README."""
+    said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert modules <= set(re.findall(r"\w+", said or ""))
+
+
 TYPES = {"type", "__class__"}
 KINDS = [kind.__name__ for kind in get_args(Node) if kind is not Population]
 

@@ -9,6 +9,15 @@ network = snn_export.import_network(                              # a module of 
     module, labels=("cat", "dog"), image_size=(32, 32), mean=0.5, std=0.25
 )
 snn_export.export(network, "model.onnx")
+
+The modules, as an export goes through them:
+
+from       origin (what is asked of a network), trained (train-snn's), importing, importers
+file       exporting (all of it), fold, quantise, labels
+proof      verify (against the reference), parity (against another framework), maxima
+worth      calibration, recalibrate (of a file that exists), report
+others     dense (the ANN in INT8), triton (a repository for its server)
+command    cli, flags, formats
 """
 
 from typing import TYPE_CHECKING

@@ -1,10 +1,13 @@
 """The command `snn-serve`: an HTTP server for a board or a rack.
 
-cli ─► server ─► gate ─► routes ─┬─ bodies ─► decoders (child processes) ─┐
-        │                        ├─ inference  the Open Inference Protocol ├─► models ─► batcher
-        │                        ├─ stream     answers to a camera         ┤
-        │                        └─ page/, metrics                         ┘
-        └─ connections             deadlines and numbers of connections
+cli ─► server ─► gate ─► routes ─┬─ bodies ─► decoders ─► decoder (a child) ─┐
+        │                        ├─ inference  the Open Inference Protocol   ├─► models ─► batcher
+        │                        ├─ stream     answers to a camera           ┤
+        │                        └─ page/, metrics                           ┘
+        ├─ connections, outgoing   deadlines and numbers of connections; what they send
+        ├─ admission, rates        what is refused by its head alone
+        ├─ hook                    answers that are posted
+        └─ limits, refusal         all limits and deadlines; what a client is told
 """
 
 PROGRAM = "snn-serve"

@@ -1,6 +1,10 @@
 """Engines that run a SpikingGraph: a folder each, one protocol for all.
 
 Every engine must agree with `reference` spike for spike; `Model.self_test` proves it where it runs.
+
+choice                 which engine is taken
+lifetime, watched      bases of engines: copies and forks; spikes as further outputs
+cache, cache_files     engines that are kept between runs
 """
 
 from typing import Protocol

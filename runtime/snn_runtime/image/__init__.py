@@ -1,4 +1,13 @@
-"""Any picture to the image that a network takes: what training, verification and serving share."""
+"""Any picture to the image that a network takes: what training, verification and serving share.
+
+prepare      whatever somebody has, to the size of the network
+picture      any file, decoded: signature, container, colour, orientation
+jpeg         its decoder; markers: where its parts are
+folder       what is in a folder
+series       many JPEGs in a stream; behind: whether another picture follows; intake: a pipe
+latest       the newest picture of a camera; network: by HTTP
+scenes       random images, to time engines with
+"""
 
 from snn_runtime.image.intake import Waiting
 from snn_runtime.image.picture import DEFAULT_LIMITS, Decoded, Limits, decode

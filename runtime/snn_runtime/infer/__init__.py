@@ -15,11 +15,13 @@ actions     what is done with pictures beside printing:
 new_files   files of their own for pictures
 moving      pictures into folders of their labels
 running     a command for pictures of a label
+posting     answers of a label to an address
 annotating  pictures and films with their labels
 drawing     a label on a picture
 explaining  why a picture got its label: occlusion
 sheet       the page that shows it
-values      what flags may say, and where they act
+values      what flags may say
+rules       where each of them has an effect
 progress    how far the work is
 """
 

@@ -1,1 +1,7 @@
-"""The machine that this process runs on: cores, GPUs, Jetsons, child processes, private files."""
+"""The machine that this process runs on.
+
+cores, control_groups              threads that compute, and the limits that bound them
+processor, gpu, jetson, describe   what is here; system: where such facts come from
+saturation                         whether sums of 8-bit products saturate here
+children, private                  child processes; folders that no other user writes to
+"""

@@ -2,9 +2,10 @@
 
 data_set     `DataSet`, and `load`, which knows the sets by name
 archives     CIFAR and MNIST, as their authors publish them; downloads fetches them once
-folders      class folders; imagefolder reads them whole, on_disk decodes while training goes on
-doubles      images that are in a set twice
-augment      augmentation and normalisation of a batch
+folders      class folders; imagefolder reads them whole, on_disk decodes while training goes on,
+             of each picture a window
+overview     what is said of a folder; doubles: images that are in a set twice
+augment      augmentation, resampling and normalisation of a batch
 """
 
 from snn_train.data.data_set import DataSet, load
