@@ -125,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     from snn_runtime.files import check_target
     from snn_train.threads import compute_with
 
-    check_target(args.model)
+    check_target(args.model, args.checkpoint)
     compute_with(args.threads)
     if args.dense:
         return _run_dense(args)

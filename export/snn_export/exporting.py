@@ -59,7 +59,7 @@ def export(
         ResourceError: The file cannot be written.
     """
     path = Path(path)
-    check_target(path)
+    check_target(path, Path(network) if isinstance(network, str | Path) else None)
     origin = trained.load(Path(network)) if isinstance(network, str | Path) else network
     if weights not in get_args(Weights):
         raise UsageError("bad_value", f"weights is {weights!r}, expected int8 or float32")

@@ -65,13 +65,19 @@ def make_folder(path: Path) -> None:
         raise ResourceError("unwritable", f"{path}: cannot be written: {_TAKES_NONE}")
 
 
-def check_target(path: Path) -> None:
+def check_target(path: Path, source: Path | None = None) -> None:
     """Refuse what cannot be replaced by a file, before the work that would be lost.
 
+    Args:
+        source: what the file is made from.
+
     Raises:
-        ResourceError: `unwritable`: as `check_regular`, or its folder takes no new files.
+        ResourceError: `unwritable`: as `check_regular`, or its folder takes no new files; or it is
+            the source, which would be lost.
     """
     check_regular(path)
+    if source is not None and path.exists() and source.exists() and path.samefile(source):
+        raise ResourceError("unwritable", f"{path}: is read, and is not replaced: name another")
     if not _takes_files(path.parent):
         raise ResourceError("unwritable", f"{path}: cannot write, {path.parent}: {_TAKES_NONE}")
 

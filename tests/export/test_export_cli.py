@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 
 from snn_export import cli
+from snn_export import export as export_file
 from snn_runtime.command import run_command
+from snn_runtime.errors import ResourceError
 from snn_runtime.files import MARK
 from snn_runtime.model import load
 from snn_train import checkpoint
@@ -48,6 +50,16 @@ def test_exports_a_model_that_predicts(t1: Path, capsys: pytest.CaptureFixture[s
     assert model.labels == ("cat", "dog", "frog")
     assert model.logits(networks.pictures((12, 12))).shape == (6, 3)
     model.self_test()
+
+
+def test_the_checkpoint_is_not_replaced(t1: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = t1.read_bytes()
+    for target in (t1, t1.parent / "." / t1.name):
+        assert export(t1, target) == 7
+        assert "is read, and is not replaced: name another [unwritable]" in capsys.readouterr().err
+    with pytest.raises(ResourceError, match="is read"):
+        export_file(t1, t1)
+    assert t1.read_bytes() == before
 
 
 def test_measures_accuracy_and_writes_it_into_the_file(

@@ -53,7 +53,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> int:
     """Do what the command line says and return the exit code."""
     if args.output is not None:
-        check_target(args.output)
+        check_target(args.output, args.model)
     report = _examine(args)
     text = json.dumps(report.as_json()) + "\n" if args.json else report.as_text()
     encoding = sys.stdout.encoding or "ascii"
