@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from snn_train import stage
 from snn_train.choices import (
     RATE_LIMITS,
     ClassWeights,
@@ -33,7 +32,7 @@ from snn_train.choices import (
     Surrogate,
 )
 from snn_train.data.augmentation import Augmentation
-from snn_train.stage import Stage, ladder, straight
+from snn_train.stage import Stage, changed, check, ladder, straight
 
 MUON_LEARNING_RATE = 0.05
 
@@ -53,7 +52,8 @@ class Recipe:
     surrogate: Surrogate = "rectangle"
     dropout: float = 0.0
     """After every population, one mask for all timesteps."""
-    levels: int = 1  # thresholds of a neuron
+    levels: int = 1
+    """Thresholds of a neuron."""
     batch_size: int = 256
     optimiser: Optimiser = "adamw"
     learning_rate: float = 2e-3
@@ -68,9 +68,11 @@ class Recipe:
     """The paper's schedule instead: constant, divided by 5 at 60, 80 and 90 % of a stage."""
     label_smoothing: float = 0.1
     distillation: float = 0.0
+    """Weight of the teacher's output in the loss."""
     cached_teacher: bool = False
-    """Weight of the teacher's output in the loss, and if it answers once, to unchanged pictures."""
-    percentile: float = 85.0  # of a layer's pre-activations: its first threshold
+    """Whether the teacher answers to each picture once a stage, unchanged."""
+    percentile: float = 85.0
+    """Of a layer's pre-activations: its first threshold."""
     augmentation: Augmentation = Augmentation()
     largest_drop: float = 0.1
     """Validation accuracy a spiking stage may end below the stage before it."""
@@ -79,13 +81,15 @@ class Recipe:
     precision: Precision = "float32"
     seed: int = 0
     spike_rate: float | None = None
+    """MAC-weighted rate to end at; None leaves it to itself."""
     regulariser: Regulariser = "synaptic"
-    """MAC-weighted spike rate to end at, None leaves it to itself; and what drives it there."""
+    """What drives the rate there."""
     ema: float | None = None
     """Decay of the moving average of the weights that is measured and kept; None: the weights."""
     spiking_optimiser: Optimiser | None = None
+    """The spiking stages'; None: the same as the ANN's."""
     spiking_weight_decay: float | None = None
-    """The spiking stages' optimiser and weight decay; None: the same as the ANN's."""
+    """Likewise."""
     rate_limits: tuple[float, float] = RATE_LIMITS
     """Lowest and highest firing rate that a layer may have."""
     class_weights: ClassWeights = "none"
@@ -94,7 +98,7 @@ class Recipe:
     """Factor on the learning rate of all but the readout, in the first stage."""
 
     def __post_init__(self) -> None:
-        stage.check(self.stages)
+        check(self.stages)
 
     @classmethod
     def of(cls, name: RecipeName = "iir-bn", data: str = "cifar10", side: int = 32) -> "Recipe":
@@ -140,9 +144,7 @@ class Recipe:
         """
         if (timesteps, epochs, int_bits) != (None, None, None):
             bits = self.stages[-1].bits if int_bits is None else int_bits
-            fields["stages"] = stage.changed(
-                self.stages, timesteps, epochs, bits, self.integer_epochs
-            )
+            fields["stages"] = changed(self.stages, timesteps, epochs, bits, self.integer_epochs)
         for name in ("optimiser", "weight_decay"):
             if name in fields:
                 fields.setdefault(f"spiking_{name}", None)
@@ -179,9 +181,7 @@ class Recipe:
     @classmethod
     def from_dicts(cls, architecture: dict[str, Any], settings: dict[str, Any]) -> "Recipe":
         """Return the recipe that a checkpoint's two entries describe."""
-        network = {
-            name: architecture["recipe" if name == "name" else name] for name in NETWORK_FIELDS
-        }
+        network = {n: architecture["recipe" if n == "name" else n] for n in NETWORK_FIELDS}
         stages = tuple(Stage(*numbers) for numbers in settings["stages"])
         augmentation = Augmentation(**settings["augmentation"])
         low, high = settings.get("rate_limits", RATE_LIMITS)  # older runs have none
