@@ -40,7 +40,7 @@ class Condition:
 def condition(text: str) -> Condition:
     """Read `LABEL` or `LABEL>P`: a label, and the probability that must be exceeded."""
     label, more, least = text.rpartition(">")
-    return Condition(label, probability(least)) if more else Condition(text)
+    return Condition(label.strip(), probability(least)) if more else Condition(text.strip())
 
 
 def address(text: str) -> str:

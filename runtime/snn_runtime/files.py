@@ -59,7 +59,8 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        there = isinstance(error, FileExistsError)
+        reason = "is no folder" if there else getattr(error, "strerror", None) or error
         raise ResourceError("unwritable", f"{path}: cannot be written: {reason}") from error
     if not _takes_files(path):
         raise ResourceError("unwritable", f"{path}: cannot be written: {_TAKES_NONE}")

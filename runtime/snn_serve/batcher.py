@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
+import anyio
 import numpy as np
 import numpy.typing as npt
 
@@ -29,6 +30,8 @@ from snn_serve.refusal import Refusal
 
 FULL_FOR = 5.0
 """Seconds after which a queue that stays full makes a server unready."""
+NEWS = 0.1
+"""Weight of the newest answer in how long a place in the queue takes."""
 LOOK_EVERY = 10.0
 """Seconds between pictures whose spikes are counted for the metrics."""
 
@@ -67,6 +70,8 @@ class Batcher:
         self._jobs: deque[_Job] = deque()
         self._arrived = asyncio.Event()
         self._waiting = 0
+        self._place_seconds = 0.0
+        """1 / λ, see `_places`: the mean of the last answers."""
         self._full_since: float | None = None
         self._looked = -LOOK_EVERY
         self._thread = ThreadPoolExecutor(1, f"engine-{name}")
@@ -79,10 +84,10 @@ class Batcher:
 
     @contextmanager
     def admitted(self, count: int) -> Iterator[None]:
-        """Hold the places of `count` pictures.
+        """Hold the places of `count` pictures until they are answered, `answer_seconds` at most.
 
         Raises:
-            Refusal: 503, there are not so many left; 413, there never are.
+            Refusal: 503, there are not so many left; 413, there never are; 504, the time is over.
         """
         if count > self._limits.queue:
             most = self._limits.queue
@@ -90,14 +95,37 @@ class Batcher:
         self.check_room(count)
         self._full_since = None
         self._hold(count)
+        begun, here, seconds = time.monotonic(), self._waiting, self._limits.answer_seconds
         try:
-            yield
+            with anyio.fail_after(seconds):
+                yield
+            self._learn((time.monotonic() - begun) / here)
+        except TimeoutError as error:
+            self._learn(seconds / here)
+            said = f"no answer within {seconds:g} s: try again later, with fewer pictures at once"
+            raise Refusal(504, "deadline", said) from error
         finally:
             self._hold(-count)
 
+    def _learn(self, seconds: float) -> None:
+        self._place_seconds += NEWS * (seconds - self._place_seconds)
+
+    @property
+    def _places(self) -> int:
+        """How many pictures may be here: so many that the last is answered in time.
+
+        Who finds L pictures here, itself included, is here for L / λ seconds, where λ are answered
+        a second (Little, 1961, https://doi.org/10.1287/opre.9.3.383). If all waited to the end of
+        their time, the engine would work for those whose time ends under it, and answer hardly any.
+        Half of the time is left for what the mean of 1 / λ does not show. One picture alone is
+        always tried.
+        """
+        slow = max(self._place_seconds, 1e-9)
+        return min(self._limits.queue, max(1, int(self._limits.answer_seconds / 2 / slow)))
+
     def check_room(self, count: int = 1) -> None:
         """Raises: Refusal: 503, there are not so many places left."""
-        if self._waiting + count > self._limits.queue:
+        if self._waiting and self._waiting + count > self._places:
             if self._full_since is None:
                 self._full_since = time.monotonic()
             raise Refusal(503, "busy", "more pictures wait than may: try again in a second")

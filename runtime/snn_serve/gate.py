@@ -140,9 +140,10 @@ def _refusal(error: Exception, request_id: str) -> Refusal:
     if isinstance(error, Refusal):
         return error
     if isinstance(error, HTTPException):
-        names = {404: "no such page", 405: "this page does not answer this method"}
+        allowed = (error.headers or {}).get("Allow", "")
+        names = {404: "no such page: /api lists them", 405: f"this page answers {allowed} only"}
         message = names.get(error.status_code, "the request cannot be answered")
-        return Refusal(error.status_code, f"http_{error.status_code}", message)
+        return Refusal(error.status_code, f"http_{error.status_code}", message, allowed=allowed)
     if not isinstance(error, SnnError):
         for line in "".join(traceback.format_exception(error)).splitlines():
             _log.error("request %s: %s", request_id, line)

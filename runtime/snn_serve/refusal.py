@@ -12,7 +12,14 @@ class Refusal(Exception):
     """What a client is told instead of an answer. It names no path and nothing of our insides."""
 
     def __init__(
-        self, status: int, code: str, message: str, *, close: bool = False, again: int = 1
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        close: bool = False,
+        again: int = 1,
+        allowed: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -21,13 +28,16 @@ class Refusal(Exception):
         self.close = close
         """Whether the connection goes with it, as where a body is left unread."""
         self.again = again
-        """Seconds after which it makes sense to try again, of 429 and 503."""
+        """Seconds after which it makes sense to try again, of 429, 503 and 504."""
+        self.allowed = allowed
+        """The methods that a path has, of 405."""
 
     @property
     def headers(self) -> dict[str, str]:
         """Headers that belong to the status."""
         again = {"retry-after": str(self.again)}
-        found = {429: again, 503: again, 401: {"www-authenticate": "Bearer"}}
+        token, allowed = {"www-authenticate": "Bearer"}, {"allow": self.allowed}
+        found = {401: token, 405: allowed, 429: again, 503: again, 504: again}
         return found.get(self.status, {}) | ({"connection": "close"} if self.close else {})
 
 

@@ -3,13 +3,11 @@
 import asyncio
 import base64
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from importlib import resources
 from importlib.metadata import version
 from typing import Any
 
-import anyio
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
@@ -55,7 +53,7 @@ class Routes:
         tell: Callable[[str, Answer], None] | None = None,
         camera: Callable[[], Latest] | None = None,
     ) -> None:
-        self._limits, self._models, self._decoders = limits, models, decoders
+        self._models, self._decoders = models, decoders
         self._bodies, self._metrics = bodies, metrics
         self._tell = tell
         """Told every answer, by the name of its model."""
@@ -97,7 +95,7 @@ class Routes:
     ) -> dict[str, Any]:
         """The fields of an answer to one picture, by a model's name, with its spikes if asked."""
         batcher, begun = self._models.named(name), time.perf_counter()
-        with batcher.admitted(1), self._deadline():
+        with batcher.admitted(1):
             image, warnings = await self._prepared(batcher, data)
             logits, distances = await batcher.observe(image[np.newaxis])
             spikes = await batcher.spikes(image) if shown else None
@@ -121,7 +119,7 @@ class Routes:
             batcher = self._named(request)
             length = request.headers.get(inference.HEADER)
             asked = inference.read(body, length, batcher.model.graph.image)
-            with batcher.admitted(asked.count), self._deadline():
+            with batcher.admitted(asked.count):
                 images = asked.images
                 if images is None:
                     tries = [self._prepared(batcher, picture) for picture in asked.pictures]
@@ -184,14 +182,6 @@ class Routes:
     async def _prepared(self, batcher: Batcher, data: bytes) -> Any:
         with batcher.decode_seconds.time():
             return await self._decoders.prepare(data, batcher.model.graph.image)
-
-    @contextmanager
-    def _deadline(self) -> Iterator[None]:
-        try:
-            with anyio.fail_after(self._limits.answer_seconds):
-                yield
-        except TimeoutError as error:
-            raise Refusal(504, "deadline", "the answer took too long") from error
 
 
 class _Page:

@@ -1,6 +1,7 @@
 """What the engine does wrong ends a request, never the server."""
 
 import asyncio
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -11,6 +12,7 @@ from serving import PATIENCE
 from snn_serve.batcher import Batcher
 from snn_serve.limits import Limits
 from snn_serve.metrics import Metrics
+from snn_serve.refusal import Refusal
 
 IMAGES = np.zeros((2, 4, 4, 3), np.uint8)
 
@@ -37,6 +39,30 @@ def test_a_look_at_the_spikes_that_fails_costs_no_answer() -> None:
     backend = SimpleNamespace(spikes=fails)
     answers = asyncio.run(asked(SimpleNamespace(logits=ones, backend=backend)))
     assert np.array_equal(answers, np.ones((2, 2, 3)))
+
+
+def test_no_more_wait_than_are_answered_in_time() -> None:
+    async def crowded() -> None:
+        model: Any = SimpleNamespace()
+        batcher = Batcher("m", model, Limits(answer_seconds=10), Metrics())
+        for _ in range(100):
+            batcher._learn(1.0)  # a picture a second: five in half of the time
+        with ExitStack() as stack:
+            for _ in range(5):
+                stack.enter_context(batcher.admitted(1))
+            with pytest.raises(Refusal, match="more pictures wait than may"):
+                stack.enter_context(batcher.admitted(1))
+        with batcher.admitted(16):  # alone, it may be answered
+            pass
+        for _ in range(200):
+            with batcher.admitted(1):  # answered at once
+                pass
+        with ExitStack() as stack:
+            for _ in range(64):
+                stack.enter_context(batcher.admitted(1))
+        await batcher.close()
+
+    asyncio.run(crowded())
 
 
 @pytest.mark.parametrize("logits", [fails, lambda images: None])

@@ -164,8 +164,9 @@ def test_bodies_hold_no_more_memory_than_allowed() -> None:
 def test_a_deadline_passes_and_the_server_goes_on() -> None:
     with running(answer_seconds=0.3, decode_seconds=60) as server:
         stopped(server)
-        status, _, text = server.ask("/predict", CAT.read_bytes())
-        assert status == 504 and json.loads(text)["code"] == "deadline"
+        status, headers, text = server.ask("/predict", CAT.read_bytes())
+        assert (status, headers["retry-after"]) == (504, "1")
+        assert json.loads(text)["code"] == "deadline"
         assert server.metric("snn_decoders_lost_total") == 1
         assert server.metric('snn_waiting{model="default"}') == 0
 

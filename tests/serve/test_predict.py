@@ -95,6 +95,7 @@ def test_refusals_name_nothing_of_ours(
     assert (found, fields["code"]) == (status, code), fields
     assert fields.keys() == {"error", "code", "request_id"}
     assert sent["x-request-id"] == fields["request_id"]
+    assert sent.get("allow") == ("POST" if status == 405 else None)
     for inside in ("Traceback", "snn_", "site-packages", "/etc", str(PHOTOS.parent)):
         assert inside not in text.decode()
 

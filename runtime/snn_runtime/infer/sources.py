@@ -122,6 +122,10 @@ def _all(asked: Asked, tally: Tally) -> Iterator[Source | None]:
 
             camera = Camera(asked.fps, asked.camera_timeout, asked.camera_retries)
             yield from live(argument, camera, asked.limits)
+        elif (meant := _meant(argument)) and not (
+            os.path.isfile(argument) or os.path.isdir(argument)
+        ):
+            yield Source(argument, InputError("missing", f"is no such file; {meant}"))
         else:
             yield from at(argument, asked.follow, tally)
     if asked.files_from is not None:
@@ -138,6 +142,17 @@ def _all(asked: Asked, tally: Tally) -> Iterator[Source | None]:
 def standard_input() -> Waiting:
     # A standard input that is closed is None, and number 0 then refuses to be read.
     return Waiting(sys.stdin.fileno() if sys.stdin else 0)
+
+
+def _meant(text: str) -> str:
+    """Return how to name what other programs call so, or nothing."""
+    if text.isdecimal() or text.startswith("/dev/video"):
+        return f"a camera is camera:{text}"
+    if "://" in text:
+        return (
+            "addresses begin with http://, https://, rtsp:// or rtsps://, files with no such thing"
+        )
+    return ""
 
 
 def at(path: str, follow: bool = False, tally: Tally | None = None) -> Iterable[Source]:

@@ -148,6 +148,28 @@ def test_lists_that_are_none(snn_infer: Command, tmp_path: Path) -> None:
         infer.parse_args(["--files-from", "-", "-"])
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0", "a camera is camera:0 [missing]"),
+        ("/dev/video7", "a camera is camera:/dev/video7 [missing]"),
+        ("file:///a.jpg", "rtsps://, files with no such thing [missing]"),
+    ],
+)
+def test_what_other_programs_call_so(text: str, said: str, snn_infer: Command) -> None:
+    outcome = snn_infer(text)
+    assert outcome.code == 3 and said in outcome.err
+
+
+def test_a_folder_that_is_named_like_a_camera(photos: list[str], snn_infer: Command) -> None:
+    folder = Path(photos[0]).parent / "0"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(RED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder.parent)
+        assert snn_infer("0").code == 0
+
+
 # Parts
 
 
