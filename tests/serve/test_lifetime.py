@@ -177,7 +177,7 @@ def test_names_of_a_proxy(headers: dict[str, str], status: int) -> None:
     assert caught.value.status == status
 
 
-@pytest.mark.parametrize("name", ["http://board.example", "board.example:80", "*", "a b", ""])
+@pytest.mark.parametrize("name", ["http://board.example", "board.example:80", "*", "a b"])
 def test_a_name_is_a_name(name: str) -> None:
     with pytest.raises(UsageError, match=r"is not a name or an address, such as board\.example"):
         parse_args(["--allowed-host", name])
