@@ -10,8 +10,8 @@
 PYTHON ?= python3
 # Pinned: the newest torch brings gigabytes of CUDA packages that no test needs.
 TORCH ?= torch==2.13.0
-# Processes that share the tests, a file at a time.
-WORKERS ?= auto
+# Processes that share the tests, a file at a time: one more than cores, as many tests wait for others.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 VENV := .venv
 # What needs neither torch nor OpenVINO nor TensorRT's builder, nor anything of this folder but the tests.
 RUNTIME_TESTS := $(addprefix tests/runtime/, engines/test_lifetime.py engines/onnxruntime/test_backend.py \

@@ -38,7 +38,7 @@ def handlers_as_before() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-LONG = "sanitized together commands pipeline imagenet objects outputs processes".split()
+LONG = "emulated sanitized together commands examples imagenet outputs pipeline processes".split()
 """Files that take minutes, `test_….py`. They come first, the longest before all, so that no process
 is left alone with one at the end."""
 

@@ -64,6 +64,11 @@ sys.exit(code)
 """Runs the command; names on stderr the files whose functions run, and whether while loading."""
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def module_of(path: Path) -> str:
     root = next(root for name, root in PACKAGES.items() if root / name in path.parents)
     return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
@@ -71,7 +76,7 @@ def module_of(path: Path) -> str:
 
 def imports_of(path: Path) -> Iterator[str]:
     """Modules that are imported anywhere in a file, inside functions too."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -152,9 +157,8 @@ def test_a_ring_would_be_seen() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=module_of)
 def test_modules_and_functions_are_short(path: Path) -> None:
-    text = path.read_text()
-    assert len(text.splitlines()) <= LONGEST_MODULE
-    for node in ast.walk(ast.parse(text)):
+    assert len(path.read_text().splitlines()) <= LONGEST_MODULE
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno is not None
             assert node.end_lineno - node.lineno < LONGEST_FUNCTION, node.name
@@ -205,7 +209,7 @@ def test_few_modules_know_a_kind_of_node(kind: str) -> None:
     named, asked = [], []
     for path in MODULES:
         if path.parent.name != "graph":
-            tree = ast.parse(path.read_text())
+            tree = tree_of(path)
             named += [module_of(path)] * (kind in names_in(tree))
             asked += [f"{module_of(path)}:{line}" for line in questions(tree, kind)]
     assert len(named) <= MODULES_OF_A_KIND, named
@@ -236,7 +240,7 @@ def test_a_question_would_be_seen(line: str) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=module_of)
 def test_what_is_handed_on_without_its_name_is_little(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             given = [each.arg for each in (*node.args.posonlyargs, *node.args.args)]
             named = [name for name in given if name not in ("self", "cls")]

@@ -107,9 +107,8 @@ def test_a_run_of_two_processes_has_the_loss_curve_of_one(
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_together_they_save_and_one_goes_on_alone(
-    trainers: "Trainers", tmp_path: Path, number: int
+def test_torchrun_stops_them_together_they_save_and_one_goes_on_alone(
+    trainers: "Trainers", tmp_path: Path
 ) -> None:
     """With torchrun itself, which passes a signal on."""
     directory = tmp_path / "run"
@@ -120,19 +119,41 @@ def test_stopped_together_they_save_and_one_goes_on_alone(
         stderr=subprocess.DEVNULL,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        # Where a shell started the tests in the background, interrupts are ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 200
     while not (directory / "previous.pt").is_file():  # an epoch is behind them
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=300)
     assert process.returncode != 0
     assert "stopped, everything is saved" in json.loads(out.splitlines()[-1])["text"]
+    goes_on_alone(trainers, directory)
+
+
+def test_interrupted_together_they_save_and_one_goes_on_alone(
+    trainers: "Trainers", tmp_path: Path
+) -> None:
+    directory = tmp_path / "run"
+    flags = (*TINY, "--epochs", "400,1", "--out", directory)
+    ranks = team(trainers, 2, "snn_train.cli", *flags)
+    deadline = time.monotonic() + 200
+    while not (directory / "previous.pt").is_file():
+        assert time.monotonic() < deadline, ranks[0].output.read_text()
+        time.sleep(0.05)
+    for process in ranks:
+        process.signal(signal.SIGINT)
+    assert [process.wait() for process in ranks] == [130, 130]
+    said = ranks[0].output.read_text().splitlines()
+    assert any("stopped, everything is saved" in line for line in said)
+    goes_on_alone(trainers, directory)
+
+
+def goes_on_alone(trainers: "Trainers", directory: Path) -> None:
+    """One process takes up what several have saved, and loses nothing of it."""
     saved = checkpoint.load(directory / "latest.pt")
     assert saved["position"]["step"] > 0 or saved["position"]["epoch"] > 0
+    deadline = time.monotonic() + 200
     again = trainers.start("--resume", directory)
     before = len(saved["records"])
     while not checkpoint_epochs(directory) > before:

@@ -373,8 +373,7 @@ def left(directory: Path) -> dict[str, Any]:
     return {s: checkpoint.load(directory / f"{s}.pt")["network"] for s in ("ann", "t1")}
 
 
-@pytest.mark.parametrize("size", [32, 224])
-@pytest.mark.parametrize("network", ["vgg16", "resnet34"])
+@pytest.mark.parametrize(("network", "size"), [("vgg16", 224), ("resnet34", 32)])
 def test_from_pictures_to_a_proven_file(
     train_snn: Command,
     root: Path,
