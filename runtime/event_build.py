@@ -183,7 +183,8 @@ def build_in_place(sources: Path = SOURCES, kept: Path | None = None) -> Path:
     """Build the library beside its sources unless it is up to date; return its path.
 
     Args:
-        kept: a folder for the objects that it was linked from, with the same stamp.
+        kept: a folder for the objects that it was linked from, with the same stamp; built again
+            where it lacks them.
 
     Raises:
         BuildError: There is no compiler, it fails, or the folder cannot be written.
@@ -191,7 +192,8 @@ def build_in_place(sources: Path = SOURCES, kept: Path | None = None) -> Path:
     compiler = find_compiler()
     library, stamp, state = sources / LIBRARY, sources / STAMP, digest(compiler, sources)
     try:
-        if library.is_file() and stamp.is_file() and stamp.read_text() == state:
+        stamps = [stamp, kept / STAMP] if kept else [stamp]
+        if library.is_file() and all(s.is_file() and s.read_text() == state for s in stamps):
             return library
         stamp.unlink(missing_ok=True)
         build(library, compiler, sources=sources, kept=kept)

@@ -14,13 +14,15 @@ from functools import partial
 from pathlib import Path
 
 import event_build
-from event_build import Compiler
+from event_build import Compiler, Unit
 
 DRIVER = Path(__file__).parent / "runtime" / "engines" / "event" / "event_driver.cpp"
 KEPT = Path(__file__).parents[1] / "build" / "event"
 """Where `make engine` leaves the engine's objects."""
 PROGRAMS_KEPT = KEPT.with_name("event-programs")
-CAREFUL = ("-O1", "-g1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
+CAREFUL = ("-O1", "-g1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all",
+           # What these two would see ends the program anyway, where the address is used.
+           "-fno-sanitize=null,object-size")  # fmt: skip
 VNNI = ("-include", str(DRIVER.with_name("emulated_vnni.h")))
 GENERIC: dict[str, tuple[str, ...]] = {"generic": ("-U__SSE2__", "-U__ARM_NEON")}
 """Hides the vector instructions that every processor of a kind has."""
@@ -45,21 +47,28 @@ def kernel_flags(compiler: Compiler) -> dict[str, tuple[str, ...]]:
     return {"avxvnni": (*every["avx2"], *VNNI)} | here if "avx2" in here else here
 
 
-def kernels(folder: Path, compiler: Compiler) -> dict[str, Path]:
-    """The engine's kernels for each instruction set: what it was linked from, or compiled here.
+def installed(compiler: Compiler, folder: Path, wanted: Sequence[Unit]) -> list[Path]:
+    """Objects as they are in the library: what it was linked from, or compiled into `folder`.
 
     Raises:
         BuildError: The compiler refuses.
     """
-    names = event_build.instruction_sets(compiler.machine)
     stamp = KEPT / event_build.STAMP
-    if not stamp.is_file() or stamp.read_text() != event_build.digest(compiler):
-        every = event_build.units(compiler)
-        wanted = [unit for unit in every if unit.name in {f"kernels_{name}" for name in names}]
-        event_build.compile_objects(compiler, folder, wanted)
-    else:
-        folder = KEPT
-    return {name: folder / f"kernels_{name}.o" for name in names}
+    if stamp.is_file() and stamp.read_text() == event_build.digest(compiler):
+        return [KEPT / f"{unit.name}.o" for unit in wanted]
+    return event_build.compile_objects(compiler, folder, wanted)
+
+
+def kernels(folder: Path, compiler: Compiler) -> dict[str, Path]:
+    """The engine's kernels for each instruction set, as they are in the library.
+
+    Raises:
+        BuildError: The compiler refuses.
+    """
+    every = {unit.name: unit for unit in event_build.units(compiler)}
+    names = event_build.instruction_sets(compiler.machine)
+    wanted = [every[f"kernels_{name}"] for name in names]
+    return dict(zip(names, installed(compiler, folder, wanted), strict=True))
 
 
 def build_kernel_tests(
@@ -70,19 +79,17 @@ def build_kernel_tests(
     *,
     sources: Path = event_build.SOURCES,
 ) -> list[Path]:
-    """Compile `simd_test` or `kernels_test` once for each instruction set, with its flags.
+    """Compile `simd_test` or `kernels_test` once for each instruction set, with its flags. What
+    kernels are given is made by the library's own objects.
 
     Raises:
         BuildError: The compiler refuses.
     """
     parts = ("plan", "pack", "bounds", "layout", "schedule") if test == "kernels_test" else ()
     common = [*compiler.command, *event_build.FLAGS, "-O1", f"-I{sources}"]
-    objects = [folder / f"{part}.o" for part in parts]
+    wanted = [unit for unit in event_build.units(compiler) if unit.name in parts]
+    objects = installed(compiler, folder, wanted)
     programs = [folder / f"{test}_{name}" for name in flags]
-
-    def compile_part(part: str) -> None:
-        source, target = sources / f"{part}.cpp", folder / f"{part}.o"
-        event_build.run([*common, "-c", str(source), "-o", str(target)])
 
     def link(name: str, program: Path) -> None:
         units = map(str, (DRIVER.with_name(f"{test}.cpp"), *objects))
@@ -90,18 +97,21 @@ def build_kernel_tests(
         event_build.run([*common, *own, *units, "-o", str(program)])
 
     with ThreadPoolExecutor() as pool:
-        list(pool.map(compile_part, parts))
         list(pool.map(link, flags, programs))
     return programs
 
 
 def build_driver(
-    folder: Path, compiler: Compiler, flags: Sequence[str], sets: Collection[str] | None = None
+    folder: Path,
+    compiler: Compiler,
+    flags: Sequence[str] = (),
+    sets: Collection[str] | None = None,
 ) -> Path:
-    """Compile driver and engine with `flags` and link them into one program.
+    """Compile the driver with `flags` and link it with the engine into one program.
 
     Args:
-        sets: The instruction sets that will run; others are compiled as fast as can be. None: all.
+        flags: The engine is compiled with them too. (): it is the library's.
+        sets: The instruction sets that will run; kernels of others are the library's. None: all.
 
     Raises:
         BuildError: The compiler refuses.
@@ -109,10 +119,9 @@ def build_driver(
     every = event_build.units(compiler)
     names = event_build.instruction_sets(compiler.machine)
     idle = {f"kernels_{name}" for name in names if sets is not None and name not in sets}
-    run = [unit for unit in every if unit.name not in idle]
-    linked = [unit for unit in every if unit.name in idle]
-    objects = event_build.compile_objects(compiler, folder, run, extra=flags)
-    objects += event_build.compile_objects(compiler, folder, linked, extra=("-O0",))
+    own = [unit for unit in every if flags and unit.name not in idle]
+    objects = event_build.compile_objects(compiler, folder, own, extra=flags)
+    objects += installed(compiler, folder, [unit for unit in every if unit not in own])
     program = folder / "event_driver"
     common = [*compiler.command, *event_build.FLAGS, *flags, f"-I{event_build.SOURCES}"]
     event_build.run([*common, str(DRIVER), *map(str, objects), "-o", str(program)])
@@ -120,7 +129,7 @@ def build_driver(
 
 
 def _sanitized(sanitizers: str, folder: Path, compiler: Compiler) -> list[Path]:
-    flags = (*CAREFUL, f"-fsanitize={sanitizers}")
+    flags = (f"-fsanitize={sanitizers}", *CAREFUL)
     return [build_driver(folder, compiler, flags, instruction_sets())]
 
 

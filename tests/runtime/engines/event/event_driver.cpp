@@ -109,9 +109,12 @@ void check(const char *path) {
         }
       };
       once();
-      std::thread first(once), second(once);  // two callers of one engine
-      first.join();
-      second.join();
+      // Two callers of one engine: each computes alone, or they share its threads.
+      if (threads == 1 || threads == kThreads) {
+        std::thread first(once), second(once);
+        first.join();
+        second.join();
+      }
       engine.run(c.graph, c.pixels, 0, c.neurons, c.channels);
     }
   }

@@ -157,6 +157,10 @@ def test_it_is_built_again_when_something_changed(sources: Path) -> None:
     library = event_build.build_in_place(sources)
     first = library.stat().st_mtime_ns
     assert event_build.build_in_place(sources).stat().st_mtime_ns == first
+    kept = sources / "kept"
+    first = event_build.build_in_place(sources, kept).stat().st_mtime_ns
+    assert (kept / "engine.o").is_file()
+    assert event_build.build_in_place(sources, kept).stat().st_mtime_ns == first
     (sources / "engine.h").write_text((sources / "engine.h").read_text() + "// changed\n")
     second = event_build.build_in_place(sources).stat().st_mtime_ns
     assert second != first

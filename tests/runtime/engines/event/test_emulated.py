@@ -68,7 +68,7 @@ def driver(compiler: Compiler, tmp_path_factory: pytest.TempPathFactory) -> Path
     needed(X86)
     if compiler.machine != "x86_64":
         pytest.skip(f"the compiler here makes programs for {compiler.machine}")
-    return build_driver(tmp_path_factory.mktemp("x86"), compiler, event_build.FLAGS)
+    return build_driver(tmp_path_factory.mktemp("x86"), compiler)
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
