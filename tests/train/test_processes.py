@@ -67,7 +67,7 @@ def metrics(directory: Path) -> list[dict[str, Any]]:
     ("number", "code", "times"),
     [
         (signal.SIGKILL, -9, 4),
-        (signal.SIGINT, 130, 3),
+        (signal.SIGINT, 130, 1),
         (signal.SIGTERM, 143, 3),
         (signal.SIGHUP, 129, 1),
     ],
