@@ -21,10 +21,9 @@ def run_command(program: str, body: Callable[[], int]) -> int:
     package is named with the line that installs it. An unexpected exception is a bug of ours: its
     traceback goes to a file that the line names.
     """
-    received = _leave_on_signals(program)
     _say_what_is_logged()
+    received = _leave_on_signals(program)
     try:
-        _complete_streams()
         code = _ended(program, body)
         sys.stdout.flush()
         return code
@@ -90,6 +89,7 @@ def _stopped(program: str, number: int) -> int:
 def _ended(program: str, body: Callable[[], int]) -> int:
     """The code of `body`; of `--help`, which leaves by an exception, 0."""
     try:
+        _complete_streams()
         return body()
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
