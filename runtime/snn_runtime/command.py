@@ -22,11 +22,14 @@ def run_command(program: str, body: Callable[[], int]) -> int:
     traceback goes to a file that the line names.
     """
     _say_what_is_logged()
-    received = _leave_on_signals(program)
+    received = list[int]()
     try:
+        _leave_on_signals(program, received)
         code = _ended(program, body)
         sys.stdout.flush()
         return code
+    except SystemExit:  # a signal beside the body, by our own handler
+        return _stopped(program, received[0])
     except SnnError as error:
         say(f"{program}: error: {error}")
         return error.exit_code
@@ -53,15 +56,14 @@ def run_command(program: str, body: Callable[[], int]) -> int:
         return _internal(program)
 
 
-def _leave_on_signals(program: str) -> list[int]:
+def _leave_on_signals(program: str, received: list[int]) -> None:
     """Have the first signal end a command by an exception, so that what is open is closed, children
-    are ended, scratch files removed; return the list of those that will have come.
+    are ended, scratch files removed. Those that have come are added to `received`.
 
     The second one does not cut that short: a film would be lost. The third ends at once. Signals
     that have a handler or are ignored, as under nohup, stay so. As process 1 of a container only
     what has a handler arrives at all.
     """
-    received = list[int]()
 
     def leave(number: int, _: object) -> None:
         received.append(number)
@@ -75,7 +77,6 @@ def _leave_on_signals(program: str) -> list[int]:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, leave)
-    return received
 
 
 def _stopped(program: str, number: int) -> int:

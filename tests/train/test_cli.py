@@ -306,7 +306,7 @@ def test_text_ends_with_a_table_and_the_next_command(train_snn: Command, tmp_pat
 def test_a_run_that_diverges_exits_with_8_and_says_how_to_go_on(
     train_snn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(validation, "gate", lambda timesteps, *_: "it is lost" if timesteps else "")
+    monkeypatch.setattr(validation, "health_problem", lambda steps, *_: "it is lost" * bool(steps))
     answer = train_snn("--data", "digits", *TINY, "--out", tmp_path)
     assert answer.code == 8
     *table, last = answer.err.splitlines()
