@@ -12,7 +12,8 @@ from typing import Literal
 
 from snn_bench.results import Advantage, Report
 
-KINDS: tuple[Literal["snn", "dnn"], ...] = ("snn", "dnn")
+TIMES: tuple[Literal["p50", "quiet"], ...] = ("p50", "quiet")
+"""Of a call; each has a frontier of its own."""
 
 
 @dataclass(frozen=True)
@@ -60,21 +61,21 @@ def advantages(report: Report) -> list[Advantage]:
     settings = dict.fromkeys((row.threads, row.batch) for row in report.rows)
     found = []
     for threads, batch in settings:
-        ours, dense = (points(report, kind, threads, batch) for kind in KINDS)
-        calm, still = (points(report, kind, threads, batch, "quiet") for kind in KINDS)
+        dense, still = (frontier(points(report, "dnn", threads, batch, t)) for t in TIMES)
+        ours, calm = (points(report, "snn", threads, batch, t) for t in TIMES)
         for point, quiet in zip(ours, calm, strict=True) if dense else ():
-            between, ratio = _gain(frontier(dense), point)
+            between, ratio = _gain(dense, point)
             found.append(
                 Advantage(
                     point.network, point.contender, threads, batch, point.accuracy, between,
-                    ratio, _gain(frontier(still), quiet)[1],
+                    ratio, _gain(still, quiet)[1],
                 )
             )  # fmt: skip
     return found
 
 
 def _gain(dense: Sequence[Point], point: Point) -> tuple[list[str], float | None]:
-    """The dense networks that a point is between, and their time at its accuracy ÷ its own."""
+    """What a point is between on a dense frontier, and the time there at its accuracy ÷ its own."""
     between = around(dense, point.accuracy)
     ratio = _at(between, point.accuracy) / point.milliseconds if between else None
     return [each.network for each in between], ratio
