@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +39,7 @@ def team(
     environment: dict[str, str] | None = None,
 ) -> list["Trainer"]:
     """A module in so many processes, with the environment that torchrun would give them."""
-    with socket.create_server(("localhost", 0)) as free:
-        port = str(free.getsockname()[1])
+    (port,) = free_ports(1)
     place = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "localhost", "MASTER_PORT": port}
     return [
         trainers.fork(
@@ -49,6 +49,12 @@ def team(
         )
         for rank in map(str, range(processes))
     ]
+
+
+def free_ports(count: int) -> list[str]:
+    with ExitStack() as held:
+        servers = [held.enter_context(socket.create_server(("localhost", 0))) for _ in range(count)]
+        return [str(server.getsockname()[1]) for server in servers]
 
 
 def forked(
@@ -186,6 +192,12 @@ def test_two_processes_of_different_speeds_keep_to_one_plan(
     assert abs(first["used"] - second["used"]) > 5  # which no plan of its own would make good
     assert any("epochs from here" in note for note in first["notes"])
     assert second["notes"] == []
+
+
+def test_a_team_is_left_while_an_exception_holds_the_network(trainers: "Trainers") -> None:
+    """A thread of gloo that lets go of a tensor, and who waits for it, may both want the GIL."""
+    codes, _, said = forked(trainers, 2, "train.leave_together", *free_ports(12))
+    assert not any(codes), said
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(

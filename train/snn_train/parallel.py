@@ -137,6 +137,7 @@ def join(name: str) -> tuple[Team, torch.device]:
             )
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
+    _left.clear()
     # Decisions travel between processors, gradients between GPUs.
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
@@ -162,9 +163,19 @@ def _device(name: str) -> torch.device:
     return device
 
 
+_left: list[dist.ProcessGroup] = []
+"""The group that was left last; there until the next one, or the end of the process.
+
+Its destructor waits for its threads, and one of them may still wait for the GIL, to let go of the
+last tensor. Python's own reference gives the GIL up meanwhile. DistributedDataParallel's does not:
+were that the last one, as where an exception keeps the network a little longer, both would wait for
+ever."""
+
+
 def leave(team: Team) -> None:
     """End what `join` began."""
-    if team.size > 1:
+    if team.size > 1 and (world := dist.group.WORLD):
+        _left.append(world)
         dist.destroy_process_group()
 
 
