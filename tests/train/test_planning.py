@@ -89,6 +89,25 @@ def test_a_busy_moment_changes_nothing(clock: Clock, tmp_path: Path) -> None:
     assert run.time_budget is not None and run.time_budget.repeatable
 
 
+def test_a_slow_beginning_of_a_stage_is_made_good_in_it(clock: Clock, tmp_path: Path) -> None:
+    """Its first epoch waits for a compiler, say. The short stage behind it has no use for the
+    time that was thought to be lost."""
+    usual = clock.steps["int4"] = clock.steps["t1"]
+
+    class Compiling(Told):
+        def epoch(self, record: EpochRecord) -> None:
+            super().epoch(record)
+            clock.steps["t1"] = 8 * usual if record.stage == "ann" else usual
+
+    begun, told = clock.now, Compiling()
+    run = train(tmp_path / "run", told, budget="6m", int_bits=4)
+    assert 0.95 * 360 <= clock.now - begun <= 360
+    plan = next(note for note in told.notes if note.startswith("plan for 6m"))
+    (planned,) = map(int, re.findall(r"^ *t1 +(\d+) ", plan, re.M))
+    _, t1, int4 = run.recipe.stages
+    assert t1.epochs > 0.65 * planned and int4.epochs < t1.epochs / 3
+
+
 @pytest.mark.parametrize("epochs", [1, 12])
 def test_time_in_which_nothing_runs_does_not_count(
     clock: Clock, tmp_path: Path, epochs: int

@@ -1,8 +1,8 @@
 """Keeping a run to its budget of time, by what its own records say of its speed.
 
 A plan changes where a stage begins or is tried again, which costs nothing. While a stage goes on
-it changes only if the run would miss its end by more than a busy minute explains: learning rates
-depend on the epochs of the stage.
+it changes only if the run would miss its end by more than a busy minute explains, or leave the
+stages behind it half or twice their time: learning rates depend on the epochs of the stage.
 """
 
 import shlex
@@ -62,7 +62,8 @@ def _keeps(run: Run, split: Split, left: float, begins: bool) -> bool:
     now = epoch_time(run, split, run.stage)
     mine = run.team.first((run.stage.epochs - at.epoch) * now.whole)
     if not begins and at.stage + 1 < len(run.recipe.stages):  # later stages make up for it
-        return left - mine > (need - mine) / 2
+        later = need - mine
+        return later / 2 < left - mine < 2 * later + run.team.first(now.whole)
     of_all, of_rest = TOLERANCE
     off = of_all * budget.seconds + (0.0 if begins else of_rest * need)
     return -off <= left - need <= off + run.team.first(now.whole)
