@@ -74,7 +74,7 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(
     run: snn_train.Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     recipe = snn_train.Recipe.of("iir-bn", "digits").change(
-        width=0.1, timesteps=(1,), epochs=(2, 2), largest_drop=1.0
+        width=0.1, timesteps=(1,), epochs=(2, 2), largest_drop=1.0, precision=run.recipe.precision
     )
     with pytest.raises(snn_train.Stopped):
         snn_train.train("digits", recipe, tmp_path / "run", machine=ONE_THREAD, progress=AfterOne())

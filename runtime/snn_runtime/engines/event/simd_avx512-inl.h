@@ -22,19 +22,26 @@ constexpr int kImagePixels = 4;
 namespace snn {
 namespace SNN_ISA {
 
+// A mask as a number, by way of a general register: GCC 12, short of registers, stores a mask that is
+// to be widened in 16 or 32 bits and reads 64, of which the upper ones are whatever was there.
+static SNN_INLINE uint64_t number_of(uint32_t mask) {
+  asm("" : "+r"(mask));
+  return mask;
+}
+
 static inline uint64_t greater_mask(VecI16 a, VecI16 b) {
-  return _mm512_cmpgt_epi16_mask(bit_cast<__m512i>(a), bit_cast<__m512i>(b));
+  return number_of(_mm512_cmpgt_epi16_mask(bit_cast<__m512i>(a), bit_cast<__m512i>(b)));
 }
 
 static inline uint64_t greater_mask(VecI32 a, VecI32 b) {
-  return _mm512_cmpgt_epi32_mask(bit_cast<__m512i>(a), bit_cast<__m512i>(b));
+  return number_of(_mm512_cmpgt_epi32_mask(bit_cast<__m512i>(a), bit_cast<__m512i>(b)));
 }
 
 static inline uint64_t nonnegative_mask(const VecI32 *sums) {
   uint64_t negative = 0;
   SNN_UNROLL(4)
   for (int v = 0; v < 4; v++) {
-    negative |= uint64_t{_mm512_movepi32_mask(bit_cast<__m512i>(sums[v]))} << (v * kLanes32);
+    negative |= number_of(_mm512_movepi32_mask(bit_cast<__m512i>(sums[v]))) << (v * kLanes32);
   }
   return ~negative;
 }

@@ -116,3 +116,13 @@ def test_inner_loops_load_each_vector_once_and_spill_no_sum_in_vain(
         for loop in products:  # four vectors of weights, and a broadcast for each pixel
             pixels = loop.count(PRODUCT) // 4
             assert (loop.loads, loop.spilled) == (4 + pixels, set()), f"{name}: {loop}"
+
+
+def test_no_mask_is_stored_in_fewer_bits_than_are_read(objects: dict[str, Path]) -> None:
+    """What GCC 12 did with masks that it had to spill, see number_of in simd_avx512-inl.h."""
+    wide = [path for name, path in objects.items() if name.startswith("avx512")]
+    stored = re.compile(r"kmov[bwd]\s+%k\d,.*\)$")
+    for path in wide:
+        code = [line for _, lines in functions(path) for line in lines.values()]
+        assert any(line.startswith("kmov") for line in code)
+        assert [line for line in code if stored.match(line)] == [], path.name
