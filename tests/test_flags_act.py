@@ -117,6 +117,7 @@ NAMED: dict[str, dict[str, str]] = {
         "ann": "test_the_command_takes_an_ann",
         "compile": "test_the_steps_are_compiled_where_that_is_asked",
         "device": "test_a_gpu_that_is_not_there_is_refused",
+        "precision": "test_a_precision_ends_up_in_the_checkpoint",
         "threads": "test_threads_and_device_are_obeyed",
     },
 }

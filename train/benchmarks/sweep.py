@@ -97,7 +97,7 @@ class Sweep:
                 "run": name,
                 "exit": process.returncode,
                 "seconds": round(time.monotonic() - since, 1),
-                "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+                "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
                 "stages": reached(log(self.out / name)),
             }
             with (self.out / "sweep.jsonl").open("a") as file:
