@@ -24,7 +24,8 @@ namespace SNN_ISA {
 
 // A mask as a number, by way of a general register: GCC 12, short of registers, stores a mask that is
 // to be widened in 16 or 32 bits and reads 64, of which the upper ones are whatever was there.
-static SNN_INLINE uint64_t number_of(uint32_t mask) {
+template <typename Mask>
+static SNN_INLINE uint64_t number_of(Mask mask) {
   asm("" : "+r"(mask));
   return mask;
 }
