@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -23,9 +23,21 @@ class Source:
         return self.connections.pop(0)()
 
     def latest(self, *, timeout: float = 0.2, retries: int = 3) -> Latest:
-        return Latest(
-            "cam", self.connect, timeout=timeout, retries=retries, sleep=self.pauses.append
+        opened.append(
+            Latest("cam", self.connect, timeout=timeout, retries=retries, sleep=self.pauses.append)
         )
+        return opened[-1]
+
+
+opened: list[Latest] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """No thread goes on to read, and to say what it misses, in the tests that follow."""
+    yield
+    while opened:
+        opened.pop().close()
 
 
 def came(data: bytes) -> Shown:
