@@ -9,6 +9,8 @@ import pytest
 from snn_runtime.errors import BusyError, InputError
 from snn_runtime.image.latest import Frame, Latest, Pictures, Shown
 
+opened: list[Latest] = []
+
 
 class Source:
     """A source that shows what the test puts in, one connection after the other."""
@@ -27,9 +29,6 @@ class Source:
             Latest("cam", self.connect, timeout=timeout, retries=retries, sleep=self.pauses.append)
         )
         return opened[-1]
-
-
-opened: list[Latest] = []
 
 
 @pytest.fixture(autouse=True)

@@ -121,6 +121,8 @@ def test_inner_loops_load_each_vector_once_and_spill_no_sum_in_vain(
 def test_no_mask_is_stored_in_fewer_bits_than_are_read(objects: dict[str, Path]) -> None:
     """What GCC 12 did with masks that it had to spill, see number_of in simd_avx512-inl.h."""
     wide = [path for name, path in objects.items() if name.startswith("avx512")]
+    if not wide:
+        pytest.skip(f"reads the code of AVX-512, and this is for {', '.join(objects)}")
     stored = re.compile(r"kmov[bwd]\s+%k\d,.*\)$")
     for path in wide:
         code = [line for _, lines in functions(path) for line in lines.values()]
