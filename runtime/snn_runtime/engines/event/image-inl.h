@@ -60,8 +60,9 @@ void gather_patches(const Plan &plan, const Layer &layer, const Workspace &space
   }
 }
 
-// Where the sums over patches begin and where they go: to the mask those that are not negative, or
-// all of them to `currents`. Strides are from pixel to pixel.
+// Where the sums over patches begin and where they go: to the mask those that are not negative, and
+// for each higher level those above its number, or all of them to `currents`. Strides are from pixel
+// to pixel.
 struct PatchSums {
   const int8_t *weights;  // of kVectorBytes channels
   int64_t groups;         // of four bytes
@@ -74,7 +75,32 @@ struct PatchSums {
   int64_t current_stride;
   uint8_t *mask;  // or null: to `currents`
   int64_t mask_stride;
+  const int32_t *levels;  // [level - 1][channel]
+  int64_t higher_levels, level_channels;
 };
+
+// Bit i: sum i of four vectors exceeds number i.
+SNN_INLINE uint64_t exceeding(const VecI32 *sums, const int32_t *numbers) {
+  uint64_t bits = 0;
+  SNN_UNROLL(4)
+  for (int v = 0; v < 4; v++) {
+    bits |= greater_mask(sums[v], load<VecI32>(numbers + v * kLanes32)) << (v * kLanes32);
+  }
+  return bits;
+}
+
+// Writes the spikes of a pixel, level by level.
+SNN_INLINE void fire_patch(const PatchSums &to, const VecI32 *sums, uint8_t *mask) {
+  uint64_t bits = nonnegative_mask(sums);
+  memcpy(mask, &bits, kVectorBytes / 8);
+  const int32_t *numbers = to.levels;
+  SNN_UNROLL(1)
+  for (int64_t level = 0; level < to.higher_levels; level++, numbers += to.level_channels) {
+    mask += to.level_channels / 8;
+    bits = exceeding(sums, numbers);
+    memcpy(mask, &bits, kVectorBytes / 8);
+  }
+}
 
 // The sums of `Pixels` patches, the first that of pixel i. They stay in registers as long as every
 // loop over them is unrolled.
@@ -110,8 +136,7 @@ SNN_INLINE void add_patches(const PatchSums &to, int64_t i) {
       sums[p][v] = Products::total(load<VecI32>(initial + v * kLanes32), sums[p][v]);
     }
     if (to.mask) {
-      const uint64_t bits = nonnegative_mask(sums[p]);
-      memcpy(to.mask + (i + p) * to.mask_stride, &bits, kVectorBytes / 8);
+      fire_patch(to, sums[p], to.mask + (i + p) * to.mask_stride);
       continue;
     }
     SNN_UNROLL(4)
@@ -134,7 +159,9 @@ void convolve_patches(const Layer &layer, const Tile &tile, Workspace &space, Sc
   PatchSums to = {};
   to.patch_bytes = layer.patch_bytes;
   to.current_stride = tile.width;
-  to.mask_stride = channels / 8;
+  to.mask_stride = layer.shape.words() * 8;
+  to.higher_levels = layer.shape.levels - 1;
+  to.level_channels = channels;
   for (int64_t channel = 0; channel < tile.width; channel += kVectorBytes) {
     const int64_t layer_channel = tile.first_channel + channel;
     to.weights = tile.image_weights.get() + channel * groups * 4;
@@ -155,6 +182,7 @@ void convolve_patches(const Layer &layer, const Tile &tile, Workspace &space, Sc
       if (layer.fires_from_image() && begin + to.groups == groups) {
         to.mask = reinterpret_cast<uint8_t *>(space.buffers[layer.value].mask) +
                   first * to.mask_stride + layer_channel / 8;
+        to.levels = layer.image_levels.get() + layer_channel;
       }
       int64_t i = 0;
       for (; i + kImagePixels <= count; i += kImagePixels)

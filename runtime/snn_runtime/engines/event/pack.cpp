@@ -273,13 +273,33 @@ void pack(Plan &plan, const snn_graph &graph, Layer &layer, int32_t node) {
 
 namespace {
 
+// Any threshold that the current cannot cross is alike: so a difference of two fits 32 bits.
+int64_t clamped(const ImageRange &range, int64_t threshold) {
+  return std::clamp(threshold, range.lowest - 1, range.highest);
+}
+
 // What a channel's sum over a patch begins with: where nothing else is added, so that it is negative
-// unless the current exceeds the threshold. Any threshold that the current cannot cross is alike.
+// unless the current exceeds the first threshold.
 int32_t image_initial(const Layer &layer, int64_t channel, int64_t threshold) {
   const ImageRange &range = layer.image_ranges[channel];
   if (!layer.fires_from_image()) return static_cast<int32_t>(range.shift - threshold);
-  return static_cast<int32_t>(range.shift - 1 -
-                              std::clamp(threshold, range.lowest - 1, range.highest));
+  return static_cast<int32_t>(range.shift - 1 - clamped(range, threshold));
+}
+
+// What such a sum exceeds where the current exceeds the thresholds above the first.
+void set_image_levels(Layer &layer, const int32_t *thresholds) {
+  const int64_t channels = layer.shape.channels, padded_channels = layer.shape.level_words() * 64;
+  const int64_t count = padded_channels * (layer.shape.levels - 1);
+  layer.image_levels = Array<int32_t>(static_cast<size_t>(count));
+  std::fill_n(layer.image_levels.get(), count, INT32_MAX);
+  for (int64_t level = 1; level < layer.shape.levels; level++) {
+    int32_t *const to = layer.image_levels.get() + (level - 1) * padded_channels;
+    for (int64_t c = 0; c < channels; c++) {
+      const ImageRange &range = layer.image_ranges[c];
+      to[c] = static_cast<int32_t>(clamped(range, thresholds[level * channels + c]) -
+                                   clamped(range, thresholds[c]) - 1);
+    }
+  }
 }
 
 }  // namespace
@@ -310,6 +330,7 @@ void set_thresholds(Layer &layer, const int32_t *thresholds) {
     layer.image_initial.get()[i] =
         image_initial(layer, i, layer.fires_from_image() ? thresholds[i] : 0);
   }
+  if (layer.fires_from_image()) set_image_levels(layer, thresholds);
 }
 
 // Only pixels near the border differ, so a pixel with the thresholds of its left neighbour, or else of

@@ -152,6 +152,7 @@ struct Layer {
   bool per_position = false;
   Array<int32_t> position_class;  // [pixel]
   Array<int32_t> image_initial;   // [class][channel] initial value of the sums over the image
+  Array<int32_t> image_levels;    // [level - 1][channel] what they exceed where higher levels fire
   bool rolls = false;             // input-stationary, see roll-inl.h; else its rows are gathered
   bool grouped = false;  // tiles read different source channels, so each gathers its own events
   Residency residency = Residency::kL1;
@@ -161,8 +162,8 @@ struct Layer {
   int64_t block_pixels = 1;      // output pixels that go through a tile together
   int64_t tile_parts = 1;        // units that share the tiles of a band: 1, or one for each tile
   std::vector<FusedStep> fused;  // done as soon as all tiles of a band are done
-  // Whether sums over the image are compared where they are made: nothing is added, and once.
-  bool fires_from_image() const { return spike_inputs.empty() && shape.levels == 1; }
+  // Whether sums over the image are compared where they are made, for nothing is added.
+  bool fires_from_image() const { return spike_inputs.empty(); }
   int64_t bands() const { return (shape.height + band_rows - 1) / band_rows; }
 };
 
