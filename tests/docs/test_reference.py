@@ -36,18 +36,21 @@ def variables(path: Path) -> set[str]:
     }
     found = set()
     for node in ast.walk(tree):
-        key: ast.expr | None = None
+        keys: list[ast.expr | None] = []
         if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
-            key = node.slice
+            keys = [node.slice]
         elif isinstance(node, ast.Call) and node.args:
             if ast.unparse(node.func) in ("os.environ.get", "os.environ.setdefault"):
-                key = node.args[0]
+                keys = [node.args[0]]
             elif ast.unparse(node.func) == "scratch_settings":
-                key = node.args[0]
-        if isinstance(key, ast.Constant):
-            found.add(str(key.value))
-        elif isinstance(key, ast.Name) and key.id in constants:
-            found.add(str(constants[key.id]))
+                keys = [node.args[0]]
+        elif isinstance(node, ast.Dict) and "environment" in ast.unparse(node):  # of a child
+            keys = [key for key in node.keys if None in node.keys]
+        for key in keys:
+            if isinstance(key, ast.Constant):
+                found.add(str(key.value))
+            elif isinstance(key, ast.Name) and key.id in constants:
+                found.add(str(constants[key.id]))
     return found
 
 

@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,11 @@ def test_changes_keep_what_they_do_not_name() -> None:
     muon = recipe.change(optimiser="muon")
     assert (muon.learning_rate, muon.stages) == (0.05, recipe.stages)
     assert recipe.change(optimiser="muon", learning_rate=0.1).learning_rate == 0.1
+    sgd = muon.change(optimiser="sgd")
+    assert (sgd.learning_rate, sgd.weight_decay) == (0.05, 5e-4)
+    assert sgd.change(optimiser="sgd", batch_size=9) == replace(sgd, batch_size=9)
+    imagenet = snn_train.Recipe.of("iir", "imagenet")  # with Adam at a rate of its own
+    assert imagenet.change(optimiser="adamw").spiking_learning_rate is None
     folder = snn_train.Recipe.of("iir", "imagefolder:photos", 48).augmentation
     with pytest.raises(ValueError, match="shift is there twice"):
         augmentation("shift=6,cutout=12,shift=3")

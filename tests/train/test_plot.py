@@ -27,6 +27,8 @@ class Drawn:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.lines: list[dict[str, int]] = []
         self.words: list[str] = []
+        self.alone: list[set[str]] = []
+        """The markers of lines of one point, of every axis."""
         self.scale = ""
         """Of the axis of losses."""
         real = module._draw
@@ -35,6 +37,10 @@ class Drawn:
             real(figure, run, colours)
             self.lines = [
                 {str(line.get_label()): len(line.get_xdata()) for line in axis.lines}
+                for axis in figure.axes
+            ]
+            self.alone = [
+                {str(line.get_marker()) for line in axis.lines if len(line.get_xdata()) == 1}
                 for axis in figure.axes
             ]
             self.scale = figure.axes[0].get_yscale()
@@ -132,6 +138,10 @@ def test_a_long_run_of_many_layers(new_run: NewRun, tmp_path: Path, drawn: Drawn
     plot(run)
     named = [name for name in drawn.lines[2] if name.startswith("conv")]
     assert len(named) == module.MOST_LAYERS and {"conv0", "conv32"} <= {*named}
+    assert drawn.alone[0] == drawn.alone[2] == set()
+    run.records.append(replace(record("int4", 1), rates=rates))
+    plot(run)
+    assert drawn.alone[0] == drawn.alone[2] == {"."}
 
 
 def test_a_full_disk_is_told_and_ends_nothing(

@@ -36,7 +36,7 @@ STYLE: Any = {
     "legend.labelspacing": 0.3,
 }
 FEW = 40
-"""Epochs of a run up to which each has a dot."""
+"""Epochs of a run up to which each has a dot; of a longer one, those that are alone."""
 EXPLODED = 20
 """Times the median loss, from where losses have a logarithmic axis."""
 MOST_LAYERS = 10
@@ -110,11 +110,12 @@ def _draw_spikes(axis: Any, run: Run, colours: Any) -> None:
 
 def _line(axis: Any, records: Sequence[EpochRecord], value: Value, **style: Any) -> None:
     """Draw a value over the epochs, each attempt at a stage a line of its own."""
-    marker = "." if len(records) <= FEW and style.get("linestyle") is None else ""
+    dots = len(records) <= FEW and style.get("linestyle") is None
     numbered = enumerate(records, 1)
     for _, attempt in groupby(numbered, lambda each: (each[1].stage, each[1].attempt)):
         points = [(at, number) for at, r in attempt if (number := value(r)) is not None]
         if points:
+            marker = "." if dots or len(points) == 1 else ""  # a line of one point is none
             axis.plot(*zip(*points, strict=True), marker=marker, **style)
             style["label"] = None  # once is enough
 

@@ -34,7 +34,12 @@ from snn_train.choices import (
 from snn_train.data.augmentation import Augmentation
 from snn_train.stage import Stage, changed, check, ladder, straight
 
-MUON_LEARNING_RATE = 0.05
+OWN: dict[str, dict[str, float]] = {
+    "adam": {"weight_decay": 0.0},  # which it would add to the gradient, and scale like it
+    "muon": {"learning_rate": 0.05},
+    "sgd": {"learning_rate": 0.05, "weight_decay": 5e-4},
+}
+"""What an optimiser comes with that is asked for in place of the recipe's own."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +134,8 @@ class Recipe:
     ) -> "Recipe":
         """Return the recipe with other values, and with what follows from them.
 
-        An optimiser or a weight decay is that of all stages; Muon comes with a learning rate of its
-        own unless one is given.
+        An optimiser or a weight decay is that of all stages. Another optimiser than the recipe's
+        comes with a learning rate and a decay of its own, see `OWN`, unless they are given.
 
         Args:
             timesteps: of the spiking stages, descending, e.g. `(5, 3, 1)`.
@@ -145,11 +150,12 @@ class Recipe:
         if (timesteps, epochs, int_bits) != (None, None, None):
             bits = self.stages[-1].bits if int_bits is None else int_bits
             fields["stages"] = changed(self.stages, timesteps, epochs, bits, self.integer_epochs)
+        if fields.get("optimiser", self.optimiser) != self.optimiser:
+            fields = OWN.get(fields["optimiser"], {}) | {"spiking_learning_rate": None} | fields
         for name in ("optimiser", "weight_decay"):
             if name in fields:
                 fields.setdefault(f"spiking_{name}", None)
         if fields.get("optimiser") == "muon":
-            fields.setdefault("learning_rate", MUON_LEARNING_RATE)
             if self.name == "iir" and any(not s.bits for s in fields.get("stages", self.stages)):
                 raise ValueError(
                     "--optimiser muon: needs the normalisations that recipe iir-bn keeps"
