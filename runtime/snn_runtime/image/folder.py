@@ -27,7 +27,7 @@ LEFT_BY_SYSTEMS = frozenset(
 
 HIDDEN = "hidden"
 OF_THE_SYSTEM = "left by a system"
-NO_PICTURE = "with no picture's suffix"
+NO_PICTURE = "without an image suffix"
 SPECIAL = "neither file nor folder"
 DANGLING = "links to nothing"
 OUTSIDE = "links that lead outside"

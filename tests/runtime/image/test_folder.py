@@ -92,5 +92,5 @@ def test_a_tally_counts_and_gives_examples(tmp_path: Path) -> None:
     assert not tally
     for entry in walk(str(tmp_path)):
         tally.add(entry)
-    said = "1 hidden (.a), 2 left by a system (Thumbs.db, …), 1 with no picture's suffix (x.txt)"
+    said = "1 hidden (.a), 2 left by a system (Thumbs.db, …), 1 without an image suffix (x.txt)"
     assert str(tally) == said

@@ -448,9 +448,9 @@ def test_what_is_passed_over_is_counted(snn_infer: Command, tmp_path: Path) -> N
         (tmp_path / name).write_bytes(RED)
     outcome = snn_infer("--format", "json", tmp_path)
     assert outcome.code == 0 and len(outcome.records) == 1
-    expected = {"hidden": 1, "left by a system": 2, "with no picture's suffix": 1}
+    expected = {"hidden": 1, "left by a system": 2, "without an image suffix": 1}
     assert json.loads(outcome.out.splitlines()[-1])["summary"]["passed_over"] == expected
-    said = "1 hidden (.hidden.png), 2 left by a system (@eaDir, …), 1 with no picture's suffix ("
+    said = "1 hidden (.hidden.png), 2 left by a system (@eaDir, …), 1 without an image suffix ("
     assert f"snn-infer: passed over: {said}" in outcome.err
 
 

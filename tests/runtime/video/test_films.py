@@ -140,7 +140,7 @@ def test_films_in_a_list_and_in_a_folder(avi: Path, tmp_path: Path, snn_infer: C
     names.write_text(f"{avi}\n")
     assert len(rows(snn_infer("--every", "10", "--files-from", names).out)) == 3
     outcome = snn_infer(avi.parent)
-    assert outcome.code == 3 and "1 with no picture's suffix (film.avi)" in outcome.err
+    assert outcome.code == 3 and "1 without an image suffix (film.avi)" in outcome.err
 
 
 DYING = """
