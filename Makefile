@@ -3,6 +3,7 @@
 # make lint   only the checks that read the code
 # make docs   builds docs/ into build/docs; every warning is an error
 # make test-versions   the runtime from a built wheel: on PYTHON, and with the lowest versions allowed
+# make shell  writes completion and man pages anew, after a flag has changed: runtime/share
 # make engine compiles the spike-driven engine, if its sources changed
 # make test-aarch64   the engine's tests on emulated processors: 64-bit ARM, older x86
 # make containers     the images for processors, iir-snn:amd64 and iir-snn:arm64; ARCHES=amd64 for one
@@ -25,7 +26,7 @@ IMAGE ?= iir-snn
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION = $(shell git rev-parse HEAD 2> /dev/null || echo unknown)
 
-.PHONY: demo test lint types docs engine programs test-versions test-wheel test-lowest test-aarch64 containers clean
+.PHONY: demo test lint types docs shell engine programs test-versions test-wheel test-lowest test-aarch64 containers clean
 
 demo: $(VENV)/runtime.done
 	$(BIN)/snn-infer runtime/photos
@@ -46,6 +47,9 @@ programs:
 
 docs: $(VENV)/all.done
 	$(BIN)/python -m sphinx --fail-on-warning --quiet --fresh-env docs build/docs
+
+shell: $(VENV)/runtime.done
+	PYTHONPATH=train:export:runtime $(BIN)/python runtime/shell_files.py
 
 # What a board gets: a wheel, in an environment that holds nothing of the project but that wheel.
 test-versions: test-wheel test-lowest

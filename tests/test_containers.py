@@ -143,6 +143,7 @@ def test_what_a_wheel_is_made_of_is_let_in() -> None:
     packages = re.search(r"^packages = \[(.*)\]$", project, re.MULTILINE)
     assert packages is not None
     needed = re.findall(r'"([^"]+)"', packages[1])
+    needed += re.findall(r'^"([^"]+)" = "share"$', project, re.MULTILINE)
     assert {*needed, "hatch_build.py", "pyproject.toml", "README.md", "LICENSE"} <= set(allowed)
 
 

@@ -47,6 +47,7 @@ def project(tmp_path: Path, sources: Path) -> Path:
         "export/snn_export",
         "runtime/snn_runtime",
         "runtime/snn_bench",
+        "runtime/share",
     ):
         unwanted = shutil.ignore_patterns("*.so", "*.stamp", "*.cpp", "__pycache__", "*.onnx")
         shutil.copytree(ROOT / part, root / part, ignore=unwanted)
@@ -111,6 +112,15 @@ def test_without_a_compiler_there_is_a_pure_wheel(
     assert said.count(f"iir-snn: no event engine, ONNX Runtime instead: {why}\n") == 1
     assert wheel.name.endswith("-py3-none-any.whl")
     assert sorted(members(wheel)) == sorted(PYTHON)
+
+
+def test_a_wheel_holds_what_shells_and_man_look_for(project: Path) -> None:
+    _, _, (wheel,) = pack(project, SNN_EVENT_BUILD="off")
+    parts = [name.partition(".data/data/") for name in zipfile.ZipFile(wheel).namelist()]
+    files = [path for path in (ROOT / "runtime" / "share").rglob("*") if path.is_file()]
+    held = {name for _, found, name in parts if found}
+    assert held == {str(path.relative_to(ROOT / "runtime")) for path in files}
+    assert "share/man/man1/snn-infer.1" in held
 
 
 @needs_compiler
