@@ -13,6 +13,12 @@ OF_ANY_SIZE = ("imagefolder", "imagenet")
 RecipeName = Literal["iir", "iir-bn"]
 Surrogate = Literal["triangle", "rectangle", "tanh"]
 Optimiser = Literal["adam", "adamw", "muon", "sgd"]
+OWN: dict[str, dict[str, float]] = {
+    "adam": {"weight_decay": 0.0},  # which it would add to the gradient, and scale like it
+    "muon": {"learning_rate": 0.05},
+    "sgd": {"learning_rate": 0.05, "weight_decay": 5e-4},
+}
+"""What an optimiser comes with that is asked for in place of the recipe's own."""
 Regulariser = Literal["synaptic", "hoyer"]
 Precision = Literal["float32", "bfloat16"]
 ClassWeights = Literal["none", "balanced"]

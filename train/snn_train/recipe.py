@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from snn_train.choices import (
+    OWN,
     RATE_LIMITS,
     ClassWeights,
     Optimiser,
@@ -33,13 +34,6 @@ from snn_train.choices import (
 )
 from snn_train.data.augmentation import Augmentation
 from snn_train.stage import Stage, changed, check, ladder, straight
-
-OWN: dict[str, dict[str, float]] = {
-    "adam": {"weight_decay": 0.0},  # which it would add to the gradient, and scale like it
-    "muon": {"learning_rate": 0.05},
-    "sgd": {"learning_rate": 0.05, "weight_decay": 5e-4},
-}
-"""What an optimiser comes with that is asked for in place of the recipe's own."""
 
 
 @dataclass(frozen=True)
