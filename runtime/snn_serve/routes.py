@@ -88,10 +88,10 @@ class Routes:
         with self._bodies.room() as room:
             body = await self._bodies.read(request, room)
             data = await picture_of(request, body)
-            return json_response(await self._answer(data, name, top, shown))
+            return json_response(await self._answer(data, shown, name, top))
 
     async def _answer(
-        self, data: bytes, name: str | None = None, top: int = TOP, shown: bool = False
+        self, data: bytes, shown: bool, name: str | None = None, top: int = TOP
     ) -> dict[str, Any]:
         """The fields of an answer to one picture, by a model's name, with its spikes if asked."""
         batcher, begun = self._models.named(name), time.perf_counter()

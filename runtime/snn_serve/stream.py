@@ -2,7 +2,8 @@
 
 The camera is read while somebody listens. Each listener is sent the newest answer, and then what
 is the newest by then: a slow one misses answers, and gets none late. Where there is none for a
-while, an event says so, which also keeps proxies from closing the connection.
+while, an event says so, which also keeps proxies from closing the connection. Spikes are looked at
+while a listener has asked for them.
 """
 
 import asyncio
@@ -22,15 +23,15 @@ from starlette.types import Receive, Scope, Send
 from snn_runtime.errors import InputError, SnnError, UsageError
 from snn_runtime.image.latest import EXPIRES, LONGEST_PAUSE, Frame, Latest, moment
 from snn_runtime.video.newest import Camera, check, newest
-from snn_serve.refusal import Refusal
+from snn_serve.refusal import Refusal, bad_request
 
 SILENCE = 5.0
 """Seconds without an answer until an event says that there is none."""
 _LOOK = 0.2
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
-Label: TypeAlias = Callable[[bytes], Awaitable[dict[str, Any]]]
-"""Returns what is known about a picture, the fields of an answer.
+Label: TypeAlias = Callable[[bytes, bool], Awaitable[dict[str, Any]]]
+"""Returns what is known about a picture, the fields of an answer, and its `layers` if asked.
 Raises SnnError or Refusal where it cannot be used, or there is no time."""
 
 _log = logging.getLogger(__name__)
@@ -64,10 +65,12 @@ class Stream:
             rate: answers a second, at most.
         """
         self._camera, self._label, self._pause = camera, label, 1 / rate
-        self._listeners = 0
+        self._listeners = self._shown = 0
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
-        self._event, self._count, self._since = b"", 0, time.monotonic()
+        self._newest = {False: b"", True: b""}
+        """The newest event, without and with what the layers sent; empty if nobody asked."""
+        self._count, self._since = 0, time.monotonic()
         self._closed = False
 
     @property
@@ -78,13 +81,14 @@ class Stream:
         """The events, until the client leaves or the server ends.
 
         Raises:
-            Refusal: 404, there is no camera; 503, the server ends.
+            Refusal: 400, parameters; 404, there is no camera; 503, the server ends.
         """
+        shown = _wishes(request)
         if self._camera is None:
             raise Refusal(404, "no_camera", "this server has no camera: see --camera")
         if self._closed:
             raise Refusal(503, "not_ready", "the server ends")
-        return _Events(self)
+        return _Events(self, shown)
 
     def close(self) -> None:
         """End all streams and the reading."""
@@ -93,9 +97,10 @@ class Stream:
         self._changed.set()
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Have the camera read while somebody listens."""
+    def listening(self, shown: bool) -> Iterator[None]:
+        """Have the camera read while somebody listens, and the spikes if they are to be shown."""
         self._listeners += 1
+        self._shown += shown
         if self._task is None:
             self._since = time.monotonic()
             self._task = asyncio.create_task(self._read())
@@ -103,6 +108,7 @@ class Stream:
             yield
         finally:
             self._listeners -= 1
+            self._shown -= shown
             if not self._listeners:
                 self._stop()
 
@@ -111,7 +117,7 @@ class Stream:
             self._task.cancel()
             self._task = None
 
-    async def events(self) -> AsyncIterator[bytes]:
+    async def events(self, shown: bool) -> AsyncIterator[bytes]:
         """Yield the newest answer, and the newest again."""
         seen = self._count
         yield b": a camera's answers\n\n"
@@ -121,8 +127,8 @@ class Stream:
                     await asyncio.wait_for(self._changed.wait(), SILENCE)
             silent, new = time.monotonic() - self._since, seen != self._count
             seen = self._count  # before a client may make us wait
-            if new and silent < EXPIRES:
-                yield self._event
+            if new and silent < EXPIRES and self._newest[shown]:
+                yield self._newest[shown]
             elif silent >= SILENCE:
                 yield _event("silence", {"seconds": round(silent, 1)})
 
@@ -150,28 +156,41 @@ class Stream:
             latest.close()
 
     async def _answered(self, frame: Frame) -> None:
+        asked = self._shown > 0
         try:
-            said = await self._label(frame.data)
+            said = await self._label(frame.data, asked)
         except Refusal as refusal:  # too busy: the next picture may have more luck
             _log.debug("camera: %s", refusal.message)
             return
         except SnnError as error:
             said = {"ok": False, "error": {"code": error.code, "message": error.message}}
-        about = {"frame": frame.number, "captured": moment(frame.captured)}
-        self._count += 1
-        self._event, self._since = _event("message", {**about, **said}), time.monotonic()
+        whole = {"frame": frame.number, "captured": moment(frame.captured), **said}
+        plain = {name: value for name, value in whole.items() if name != "layers"}
+        self._newest = {
+            False: _event("message", plain),
+            True: _event("message", whole) if asked else b"",
+        }
+        self._count, self._since = self._count + 1, time.monotonic()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
 
 class _Events(StreamingResponse):
-    def __init__(self, stream: Stream) -> None:
-        super().__init__(stream.events(), headers=_HEADERS, media_type="text/event-stream")
-        self._stream = stream
+    def __init__(self, stream: Stream, shown: bool) -> None:
+        super().__init__(stream.events(shown), headers=_HEADERS, media_type="text/event-stream")
+        self._stream, self._shown = stream, shown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._stream.listening():
+        with self._stream.listening(self._shown):
             await super().__call__(scope, receive, send)
+
+
+def _wishes(request: Request) -> bool:
+    """Whether the client wants the spikes, too."""
+    given = request.query_params.multi_items()
+    if given not in ([], [("spikes", "false")], [("spikes", "true")]):
+        raise bad_request("expected no parameter but spikes, true or false")
+    return given == [("spikes", "true")]
 
 
 def _event(kind: str, fields: dict[str, Any]) -> bytes:

@@ -1,5 +1,6 @@
 """The page, in a real browser before the real server."""
 
+import base64
 import json
 import os
 import re
@@ -65,6 +66,37 @@ LIT = """[...document.querySelectorAll("canvas")].map((canvas) => {
   return lit;
 })"""
 """How many points of each raster have the colour of a spike."""
+
+
+DROPPED = """(text) => {
+  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0)), transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], "cat.jpg", { type: "image/jpeg" }));
+  return transfer;
+}"""
+
+
+def test_a_picture_is_dropped_and_what_a_screen_reader_finds(page: Page, server: Running) -> None:
+    page.goto(server.url)
+    text = base64.b64encode(CAT.read_bytes()).decode()
+    transfer = page.evaluate_handle(DROPPED, text)
+    page.dispatch_event("#drop", "dragover", {"dataTransfer": transfer})
+    expect(page.locator("#drop")).to_have_class(re.compile("over"))
+    page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
+    expect(page.locator("#drop")).not_to_have_class(re.compile("over"))
+    expect(page.locator("#answers h3")).to_have_text("cat.jpg: cat")
+    tree = page.locator("body").aria_snapshot()
+    for found in (
+        'combobox "Model"',
+        'heading "Answers" [level=2]',
+        'button "Drop pictures here, or choose them"',
+        'button "Use the camera"',
+        'status: "cat.jpg: cat, 87.9 %"',
+        'heading "cat.jpg: cat" [level=3]',
+        "listitem: cat 87.9 %",
+    ):
+        assert found in tree, tree
+    rates = server.json("/predict?spikes=true", CAT.read_bytes())["layers"]
+    assert len(re.findall('img "conv.*neurons fired"', tree)) == len(rates)
 
 
 def count(shape: list[int]) -> int:
@@ -156,6 +188,7 @@ def test_the_camera_of_the_server(page: Page) -> None:
         page.get_by_role("button", name="Show the server's camera").click()
         expect(page.locator("#answers h3")).to_contain_text("server's camera: ")
         expect(page.locator("#answers ul li")).to_have_count(5)
+        expect(page.get_by_role("img", name="neurons fired").first).to_be_visible()
         shot(page, "server-camera")
         camera.stalls.set()
         expect(page.locator("#answers .bad .about")).to_contain_text("No picture for 5 s.")

@@ -36,10 +36,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def listening(
-    server: Running, headers: dict[str, str] | None = None
+    server: Running, headers: dict[str, str] | None = None, path: str = "/stream"
 ) -> Iterator[http.client.HTTPResponse]:
     connection = server.connect()
-    connection.request("GET", "/stream", headers=headers or {})
+    connection.request("GET", path, headers=headers or {})
     try:
         yield connection.getresponse()
     finally:
@@ -85,6 +85,16 @@ def test_answers_to_a_camera(model: Path) -> None:
         assert numbers == sorted(set(numbers))
         with listening(server) as again:
             assert next(events(again))[1]["ok"]
+        until(lambda: camera.here == 0)
+        with listening(server) as one, listening(server, path="/stream?spikes=true") as shown:
+            answers = [fields for _, fields in itertools.islice(events(shown), 3)]
+            assert all("layers" not in fields for _, fields in itertools.islice(events(one), 3))
+        layers = server.json("/predict?spikes=true", jpeg("red", 0))["layers"]
+        for fields in answers:
+            jsonschema.Draft202012Validator(whole).validate(fields)
+            assert [layer["shape"] for layer in fields["layers"]] == [x["shape"] for x in layers]
+        for wrong in ("spikes=yes", "spikes=true&spikes=true", "top=1"):
+            assert server.ask(f"/stream?{wrong}")[0] == 400
         until(lambda: camera.here == 0)
         assert server.end() == 0
 
@@ -183,8 +193,8 @@ def camera_of(*frames: bytes) -> Callable[[], Latest]:
     return lambda: Latest("camera", connect, timeout=60, retries=0)
 
 
-async def label(data: bytes) -> dict[str, Any]:
-    return {"ok": True, "said": data.decode()}
+async def label(data: bytes, shown: bool) -> dict[str, Any]:
+    return {"ok": True, "said": data.decode(), **({"layers": ["seen"]} if shown else {})}
 
 
 def said(event: bytes) -> dict[str, Any]:
@@ -194,7 +204,7 @@ def said(event: bytes) -> dict[str, Any]:
 def test_a_slow_listener_gets_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
     async def listens() -> None:
         stream = Stream(None, label, 1000)
-        shown = stream.events()
+        shown = stream.events(False)
         await anext(shown)
         waiting = asyncio.ensure_future(anext(shown))
         await asyncio.sleep(0)
@@ -220,10 +230,10 @@ def test_what_goes_wrong_with_a_picture_or_a_camera_ends_nothing(
     faults = [InputError("corrupt", "is corrupt"), Refusal(503, "busy", "too many"), None]
     opened = [DeviceError("opencv_backend", "has no GSTREAMER"), OSError("odd")]
 
-    async def labels(data: bytes) -> dict[str, Any]:
+    async def labels(data: bytes, shown: bool) -> dict[str, Any]:
         if (fault := faults.pop(0)) is not None:
             raise fault
-        return await label(data)
+        return await label(data, shown)
 
     def camera() -> Latest:
         if opened:
@@ -232,10 +242,12 @@ def test_what_goes_wrong_with_a_picture_or_a_camera_ends_nothing(
 
     async def listens() -> None:
         stream = Stream(camera, labels, 1000)
-        with stream.listening():
-            shown = stream.events()
+        with stream.listening(True), stream.listening(False):
+            shown, plain = stream.events(True), stream.events(False)
             await anext(shown)
             bad, good = said(await anext(shown)), said(await anext(shown))
+            await anext(plain)
+            assert good["layers"] == ["seen"] and "layers" not in said(stream._newest[False])
             assert bad["error"] == {"code": "corrupt", "message": "is corrupt"}
             assert good["said"] == "c" and not bad["ok"]
             stream.close()

@@ -230,7 +230,7 @@ async function listen() {
   at("stream").textContent = "Stop the server's camera";
   try {
     const headers = token ? { authorization: `Bearer ${token}` } : {};
-    const answer = await fetch("stream", { headers, signal: mine.signal });
+    const answer = await fetch("stream?spikes=true", { headers, signal: mine.signal });
     if (!answer.ok) throw new Refused(`Refused: status ${answer.status}`);
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let text = ""; ; ) {
