@@ -2,9 +2,11 @@
 nobody reads, a thousand clients that say nothing; and requests that are refused by their heads."""
 
 import asyncio
+import select
+import socket
 from asyncio.events import TimerHandle
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import uvicorn
@@ -18,6 +20,8 @@ FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n"
     b"connection: close\r\n\r\n"
 )
+BACKLOG = 1024
+"""Connections that the kernel takes before the server does."""
 LINGER = 1.0
 """Seconds in which a client that has its answer may send the rest of its request.
 
@@ -162,11 +166,34 @@ class Connection(HttpToolsProtocol):
             return
         self._out.lingering = True
         if self._out.transport.can_write_eof():
-            self._out.transport.write_eof()
+            with suppress(OSError):  # the client has gone meanwhile
+                self._out.transport.write_eof()
         self.flow.resume_reading()
         self._after("rest", LINGER, self._out.abort)
         if self._counted:
             self._guests.idle[self] = None
+
+    def shutdown(self) -> None:
+        """End after what has begun. A request may have been sent and not been read yet: it is
+        answered too, and who has connected and not asked is told."""
+        if self._out.is_closing():
+            return
+        if self._answering:
+            super().shutdown()
+        elif self._awaits_head and (self._head_bytes or self._has_more):
+            return  # its answer is the last, for the server is leaving
+        elif self._began:
+            self._out.close()
+        else:
+            self._forget()
+            self._refuse()
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether the kernel holds bytes that have not been read, or the client's end."""
+        look = select.poll()
+        look.register(self._out.get_extra_info("socket"), select.POLLIN)
+        return bool(look.poll(0))
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -193,8 +220,41 @@ class Connection(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """A server whose signals are ours: uvicorn's own end the process by the signal, after all."""
+    """A server whose signals are ours, for uvicorn's own end the process by the signal after all;
+    and whose end loses nobody who has connected."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop to listen, and end after the last answer. With a listening socket the kernel resets
+        all whose connection nobody has taken yet, and a request may be on its way there."""
+        taken = [each for listener in sockets or [] for each in _waiting(listener)]
+        for server in self.servers:
+            server.close()
+        tasks = [asyncio.create_task(self._serve_late(each)) for each in taken]
+        if tasks:
+            await asyncio.wait(tasks, timeout=LINGER)
+        await super().shutdown(sockets)
+        for task in tasks:
+            task.cancel()
+
+    async def _serve_late(self, taken: socket.socket) -> None:
+        def protocol() -> asyncio.Protocol:
+            made = cast(Callable[..., asyncio.Protocol], self.config.http_protocol_class)
+            state = {"server_state": self.server_state, "app_state": self.lifespan.state}
+            return made(config=self.config, **state)
+
+        loop = asyncio.get_running_loop()
+        with suppress(OSError):  # as of a client that is gone, or of TLS
+            await loop.connect_accepted_socket(protocol, taken, ssl=self.config.ssl)
+
+
+def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
+    """Take the connections that nobody has taken, but not for ever while others come."""
+    with suppress(OSError):  # there are no more
+        for _ in range(BACKLOG):
+            taken, _address = listener.accept()
+            taken.setblocking(False)
+            yield taken
