@@ -19,11 +19,12 @@ from snn_runtime.image.latest import Latest
 from snn_runtime.model import Model
 from snn_serve.admission import Admission
 from snn_serve.bodies import Bodies
-from snn_serve.connections import BACKLOG, Connection, Guests, Server
+from snn_serve.connections import Connection, Guests
 from snn_serve.decoders import Decoders
 from snn_serve.gate import Access, Gate
 from snn_serve.hook import Hook, Wish
 from snn_serve.limits import Limits
+from snn_serve.listening import BACKLOG, Server
 from snn_serve.metrics import Metrics
 from snn_serve.models import Models, Source
 from snn_serve.rates import Rates

@@ -13,9 +13,10 @@ import pytest
 import uvicorn
 from serving import PATIENCE
 
-from snn_serve.connections import Connection, Guests, Server
+from snn_serve.connections import Connection, Guests
 from snn_serve.gate import Access, Gate
 from snn_serve.limits import Limits
+from snn_serve.listening import Server
 from snn_serve.metrics import Metrics
 from snn_serve.server import Place
 
