@@ -1,17 +1,26 @@
 """How a server listens and how it stops to: uvicorn's server, with an end that loses nobody."""
 
 import asyncio
+import ctypes
 import socket
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import cast
 
 import uvicorn
 
-from snn_serve.connections import LINGER
-
 BACKLOG = 1024
 """Connections that the kernel takes before the server does."""
+MOMENT = 0.05
+"""Seconds in which connections that are being made are made."""
+_SO_ATTACH_FILTER = 26
+_NO_SYN = (
+    (0x30, 0, 0, 13),  # load byte 13 of the TCP header, the flags
+    (0x45, 0, 1, 0x02),  # unless SYN is set, jump over the next one
+    (0x06, 0, 0, 0),  # take nothing of the packet
+    (0x06, 0, 0, 0xFFFFFFFF),  # take all of it
+)
+"""A filter of the kernel's (classic BPF): code, two jumps and a value of each instruction."""
 
 
 class Server(uvicorn.Server):
@@ -25,31 +34,21 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop to listen, and end after the last answer. With a listening socket the kernel resets
         all whose connection nobody has taken yet, and a request may be on its way there."""
-        taken = [each for listener in sockets or [] for each in _waiting(listener)]
-        for server in self.servers:
-            server.close()
-        tasks = [asyncio.create_task(self._serve_late(each)) for each in taken]
-        if tasks:
-            await asyncio.wait(tasks, timeout=LINGER)
+        for listener in sockets or []:
+            with suppress(OSError):  # it is closed, or the kernel has no filters
+                turn_away(listener)
+        await asyncio.sleep(MOMENT)
         await super().shutdown(sockets)
-        for task in tasks:
-            task.cancel()
-
-    async def _serve_late(self, taken: socket.socket) -> None:
-        def protocol() -> asyncio.Protocol:
-            made = cast(Callable[..., asyncio.Protocol], self.config.http_protocol_class)
-            state = {"server_state": self.server_state, "app_state": self.lifespan.state}
-            return made(config=self.config, **state)
-
-        loop = asyncio.get_running_loop()
-        with suppress(OSError):  # as of a client that is gone, or of TLS
-            await loop.connect_accepted_socket(protocol, taken, ssl=self.config.ssl)
 
 
-def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
-    """Take the connections that nobody has taken, but not for ever while others come."""
-    with suppress(OSError):  # there are no more
-        for _ in range(BACKLOG):
-            taken, _address = listener.accept()
-            taken.setblocking(False)
-            yield taken
+def turn_away(listener: socket.socket) -> None:
+    """Begin no more connections, and leave those that have begun. Who comes now tries again after
+    a second, and is refused when nobody listens.
+
+    Raises:
+        OSError: the kernel cannot.
+    """
+    steps = b"".join(struct.pack("HBBI", *step) for step in _NO_SYN)
+    code = ctypes.create_string_buffer(steps, len(steps))
+    program = struct.pack("HP", len(_NO_SYN), ctypes.addressof(code))
+    listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
