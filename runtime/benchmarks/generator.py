@@ -1,19 +1,13 @@
-"""An open-loop generator of requests to snn-serve: arrivals do not wait for answers."""
+"""An open-loop generator of requests: arrivals do not wait for answers. And a closed loop, whose
+clients each wait for theirs."""
 
 import asyncio
 import json
 import random
 import re
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-
-MAIN = "import sys; from snn_serve.cli import main; sys.exit(main())"
 
 
 @dataclass
@@ -22,7 +16,11 @@ class Outcome:
 
     due: int = 0
     good: list[float] = field(default_factory=list)
+    """Seconds from when a request was due to its answer."""
+    when: list[float] = field(default_factory=list)
+    """When each of the good ones was due, and of the refused ones below."""
     refused: list[float] = field(default_factory=list)
+    refused_when: list[float] = field(default_factory=list)
     failed: Counter[str] = field(default_factory=Counter)
     """By their causes."""
     again: int = 0
@@ -43,15 +41,22 @@ class Outcome:
             f"{self.failed.total()}",
             f"{self.different}",
         ]
-        causes = "".join(f"\n{count} x {cause}" for cause, count in self.failed.items())
-        return f"{name}," + ",".join(cells) + causes
+        return f"{name}," + ",".join(cells)
+
+    @property
+    def causes(self) -> str:
+        return ", ".join(f"{count} x {cause}" for cause, count in self.failed.items())
 
     def told(self) -> str:
-        failed = "".join(f", {count} x {cause}" for cause, count in self.failed.items())
+        causes = f": {self.causes}" if self.failed else ""
         return (
             f"{len(self.good)} answered, {len(self.refused)} refused, {self.different} different, "
-            f"{self.failed.total()} failed{failed}; {self.again} asked again"
+            f"{self.again} asked again, {self.failed.total()} failed{causes}"
         )
+
+    def in_time(self, seconds: float) -> float:
+        """Answers a second that came before the stretch was over."""
+        return (len(self.good) - self.waiting) / seconds
 
 
 HEAD = (
@@ -70,8 +75,9 @@ def milliseconds(times: list[float], percent: int) -> str:
 class Client:
     """Connections to one server, used again, as many as are needed."""
 
-    def __init__(self, port: int, picture: bytes) -> None:
-        self._port = port
+    def __init__(self, port: int, picture: bytes, *, patient: bool = True) -> None:
+        """With patience a request is sent again where a used connection has ended before it."""
+        self._port, self._patient = port, patient
         head = (
             f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(picture)}\r\n\r\n"
         )
@@ -79,18 +85,29 @@ class Client:
         self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self.expected: object = None
 
+    async def learn(self) -> None:
+        """Ask alone, and expect this answer from now on."""
+        status, body = await self.ask()
+        if status != 200:
+            raise SystemExit(f"the picture alone is answered with {status}")
+        self.expected = json.loads(body)["predictions"]
+
     async def ask(self, outcome: Outcome | None = None) -> tuple[int, bytes]:
         """Status and body. A connection that was used before may have been closed meanwhile; then
         a new one is used, as HTTP clients do."""
         while self._free:
             reader, writer = self._free.pop()
+            if reader.at_eof():
+                writer.close()
+                continue
             try:
                 return await self._ask_over(reader, writer)
             except asyncio.IncompleteReadError as error:
-                if error.partial:
+                if error.partial or not self._patient:
                     raise
             except ConnectionError:
-                pass
+                if not self._patient:
+                    raise
             if outcome is not None:
                 outcome.again += 1
         return await self._ask_over(*await asyncio.open_connection("127.0.0.1", self._port))
@@ -118,9 +135,11 @@ class Client:
         taken = time.perf_counter() - due
         if status == 200:
             outcome.good.append(taken)
+            outcome.when.append(due)
             outcome.different += json.loads(body)["predictions"] != self.expected
         elif status == 503:
             outcome.refused.append(taken)
+            outcome.refused_when.append(due)
         else:
             outcome.failed[f"{status} {json.loads(body)['code']}"] += 1
 
@@ -142,22 +161,16 @@ async def opened(client: Client, rate: float, seconds: float) -> Outcome:
     return outcome
 
 
-def resident(process: int) -> float:
-    """Memory of a process without its decoders, MB."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1000
+async def closed(client: Client, seconds: float, clients: int = 32) -> float:
+    """Requests a second that are answered where each client waits. By default so many wait that
+    this is the capacity."""
+    outcome, begun = Outcome(), time.perf_counter()
 
+    async def one() -> None:
+        while (now := time.perf_counter()) < begun + seconds:
+            await client.count(outcome, now)
 
-@contextmanager
-def server(cores: str, model: Path | None = None) -> Iterator[tuple[int, int]]:
-    """Run a server on these cores; yields its port and its process id."""
-    words = ["taskset", "-c", cores, sys.executable, "-c", MAIN, "--port", "0"]
-    chosen = [] if model is None else ["--model", str(model)]
-    server = subprocess.Popen([*words, *chosen], stderr=subprocess.PIPE, text=True)
-    assert server.stderr is not None
-    try:
-        said = next(line for line in server.stderr if "listening on" in line)
-        yield int(said.rpartition(":")[2]), server.pid
-    finally:
-        server.terminate()
-        print(*server.stderr, f"exit code {server.wait()}", sep="")
+    await asyncio.gather(*(one() for _ in range(clients)))
+    if outcome.failed or outcome.different:
+        raise SystemExit(f"the capacity cannot be found: {outcome.told()}")
+    return len(outcome.good) / (time.perf_counter() - begun)

@@ -8,14 +8,14 @@ every request: each failure with its cause.
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import time
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.generator import Client, Outcome, resident, server
+from benchmarks.generator import Client, Outcome
+from benchmarks.servers import resident, server
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 BAD = {
@@ -56,7 +56,7 @@ def state(process: int) -> str:
 
 async def soak(port: int, process: int, args: argparse.Namespace) -> None:
     client = Client(port, args.picture.read_bytes())
-    client.expected = json.loads((await client.ask())[1])["predictions"]
+    await client.learn()
     chance, outcome, answers = random.Random(0), Outcome(), Counter[str]()
     tasks = set[asyncio.Task[None]]()
     begun = due = told = time.perf_counter()
@@ -85,9 +85,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--rate", type=float, default=4.0, help="requests a second")
     args = parser.parse_args()
-    with server(args.cores) as (port, process):
+    with server(args.cores) as served:
         os.sched_setaffinity(0, set(map(int, args.clients.split(","))))
-        asyncio.run(soak(port, process, args))
+        asyncio.run(soak(served.port, served.process.pid, args))
 
 
 if __name__ == "__main__":

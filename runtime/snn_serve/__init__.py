@@ -4,6 +4,7 @@ cli ─► server ─► gate ─► routes ─┬─ bodies ─► decoders ─
         │                        ├─ inference  the Open Inference Protocol   ├─► models ─► batcher
         │                        ├─ stream     answers to a camera           ┤
         │                        └─ page/, metrics                           ┘
+        ├─ listening               how it stops to listen, and loses nobody
         ├─ connections, outgoing   deadlines and numbers of connections; what they send
         ├─ admission, rates        what is refused by its head alone
         ├─ hook                    answers that are posted

@@ -2,12 +2,12 @@
 nobody reads, a thousand clients that say nothing; and requests that are refused by their heads."""
 
 import asyncio
+import select
 from asyncio.events import TimerHandle
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
-import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from snn_serve.admission import Admission
@@ -162,11 +162,34 @@ class Connection(HttpToolsProtocol):
             return
         self._out.lingering = True
         if self._out.transport.can_write_eof():
-            self._out.transport.write_eof()
+            with suppress(OSError):  # the client has gone meanwhile
+                self._out.transport.write_eof()
         self.flow.resume_reading()
         self._after("rest", LINGER, self._out.abort)
         if self._counted:
             self._guests.idle[self] = None
+
+    def shutdown(self) -> None:
+        """End after what has begun. A request may have been sent and not been read yet: it is
+        answered too, and who has connected and not asked is told."""
+        if self._out.is_closing():
+            return
+        if self._answering:
+            super().shutdown()
+        elif self._awaits_head and (self._head_bytes or self._has_more):
+            return  # its answer is the last, for the server is leaving
+        elif self._began:
+            self._out.close()
+        else:
+            self._forget()
+            self._refuse()
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether the kernel holds bytes that have not been read, or the client's end."""
+        look = select.poll()
+        look.register(self._out.get_extra_info("socket"), select.POLLIN)
+        return bool(look.poll(0))
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -190,11 +213,3 @@ class Connection(HttpToolsProtocol):
     def _stop(self, name: str) -> None:
         if name in self._timers:
             self._timers.pop(name).cancel()
-
-
-class Server(uvicorn.Server):
-    """A server whose signals are ours: uvicorn's own end the process by the signal, after all."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield

@@ -1,12 +1,13 @@
 """Decoding in processes of their own: whatever a picture does to one, the server goes on.
 
-A decoder that dies, or takes too long, is replaced, and its picture is tried once more: it may
-have been somebody else's fault. The second death is the picture's.
+A decoder that dies, or takes too long, is replaced while others decode, and its picture is tried
+once more: it may have been somebody else's fault. The second death is the picture's.
 """
 
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 
 import anyio
 import numpy as np
@@ -35,6 +36,7 @@ class Decoders:
         self._free: asyncio.LifoQueue[_Child] = asyncio.LifoQueue()
         for child in self._all:
             self._free.put_nowait(child)
+        self._starting: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Start all of them, so that no picture waits for it."""
@@ -47,6 +49,9 @@ class Decoders:
 
     async def close(self) -> None:
         """End all, and wait until they are gone."""
+        for task in (starting := list(self._starting)):
+            task.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)
         self.end()
         await asyncio.gather(*(child.gone() for child in self._all))
 
@@ -76,15 +81,31 @@ class Decoders:
                 answer = await child.ask(data, image)
                 sound = True
         finally:
-            if not sound:
-                child.end()  # the next picture starts it again
+            if sound:
+                self._free.put_nowait(child)
+            else:
                 self._metrics.decoders_lost.inc()
-            self._free.put_nowait(child)
+                self._replace(child)
         if not sound:
             raise InputError("slow_picture", f"takes more than {self._seconds:g} s to decode")
         if isinstance(answer, InputError):
             raise answer
         return answer
+
+    def _replace(self, child: "_Child") -> None:
+        """Start a lost one again, while no picture waits for it."""
+
+        async def started() -> None:
+            try:
+                with suppress(ResourceError):  # the next picture tries, and is told
+                    await child.start()
+            finally:
+                self._free.put_nowait(child)
+
+        child.end()
+        task = asyncio.create_task(started())
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
 
 
 class _Child:
@@ -104,6 +125,7 @@ class _Child:
             try:
                 await self._started()
             except (OSError, asyncio.IncompleteReadError) as error:  # no fault of the picture's
+                self.end()
                 raise ResourceError("child_failed", f"no decoder starts: {error}") from error
 
     async def _started(self) -> None:

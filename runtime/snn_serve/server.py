@@ -19,11 +19,12 @@ from snn_runtime.image.latest import Latest
 from snn_runtime.model import Model
 from snn_serve.admission import Admission
 from snn_serve.bodies import Bodies
-from snn_serve.connections import Connection, Guests, Server
+from snn_serve.connections import Connection, Guests
 from snn_serve.decoders import Decoders
 from snn_serve.gate import Access, Gate
 from snn_serve.hook import Hook, Wish
 from snn_serve.limits import Limits
+from snn_serve.listening import BACKLOG, Server
 from snn_serve.metrics import Metrics
 from snn_serve.models import Models, Source
 from snn_serve.rates import Rates
@@ -59,7 +60,7 @@ class Place:
         """
         try:
             family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-            opened = socket.create_server((self.host, self.port), family=family, backlog=1024)
+            opened = socket.create_server((self.host, self.port), family=family, backlog=BACKLOG)
             # Accepted connections inherit it. asyncio sets it only where a socket names its
             # protocol, and without it the body of an answer waits for the client's delayed ACK.
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,10 +1,13 @@
 """Beginning, reading models again, ending; who may ask."""
 
+import json
+import os
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -42,6 +45,49 @@ def test_a_request_that_has_begun_is_answered_before_the_end() -> None:
             answer += piece
         assert answer.startswith(b"HTTP/1.1 200 ") and b"connection: close" in answer
         assert server.process.wait(PATIENCE) == 0
+
+
+def test_many_that_have_begun_are_answered_before_the_end() -> None:
+    """Whole requests wait for their decoder, others are half sent, when the signal comes."""
+    picture, half = CAT.read_bytes(), 2000
+    request = HEAD % len(picture) + picture
+    with running(queue=64, decode_seconds=60, answer_seconds=60) as server:
+        alone = server.json("/predict", picture)["predictions"]
+        for child in (children := server.decoders()):
+            os.kill(child, signal.SIGSTOP)
+        whole, halves = [server.socket() for _ in range(30)], [server.socket() for _ in range(10)]
+        for connection in whole:
+            connection.sendall(request)
+        server.wait_for('snn_waiting{model="default"}', len(whole))
+        for connection in halves:
+            connection.sendall(request[:half])
+        held = len(whole) * len(picture) + len(halves) * (half - len(HEAD % len(picture)))
+        server.wait_for("snn_held_bytes", held)
+        server.process.send_signal(signal.SIGTERM)
+        server.until("draining")
+        until_nobody_listens(server)
+        for connection in halves:
+            connection.sendall(request[half:])
+        for child in children:
+            os.kill(child, signal.SIGCONT)
+        for connection in (*whole, *halves):
+            with connection, connection.makefile("rb") as answer:
+                head, _, body = answer.read().partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ") and b"connection: close" in head
+            assert json.loads(body)["predictions"] == alone
+        assert server.process.wait(PATIENCE) == 0
+
+
+def until_nobody_listens(server: Running) -> None:
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        try:
+            server.socket().close()
+        except ConnectionRefusedError:
+            return
+        except ConnectionResetError:  # in the moment itself
+            continue
+    raise AssertionError("it listens still")
 
 
 def test_while_it_drains_it_is_not_ready_and_a_second_signal_ends_it() -> None:

@@ -106,6 +106,17 @@ def test_the_longest_idle_connections_make_room(small: Running) -> None:
         connection.close()
 
 
+def test_who_is_gone_makes_room_for_the_next() -> None:
+    """Also where a client has left before it was told that it has to."""
+    with running(connections=8) as server:
+        server.process.send_signal(signal.SIGSTOP)
+        for _ in range(30):
+            server.socket().close()
+        server.process.send_signal(signal.SIGCONT)
+        assert server.ask("/v2/health/live")[0] == 200
+        assert server.end() == 0 and not any("Exception" in line for line in server.rest())
+
+
 def test_a_request_that_finds_no_room_is_told(small: Running) -> None:
     """Also where it was written before the server knew of its connection."""
     small.process.send_signal(signal.SIGSTOP)
