@@ -98,7 +98,7 @@ def draw_rates(rates: dict[tuple[int, str], list[float]], path: Path) -> None:
 
 def _finish(axis: Any) -> None:
     axis.grid(visible=True, which="both", alpha=0.3)
-    axis.legend(fontsize="small")
+    axis.legend(fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
 
 
 def _save(plt: Any, figure: Any, path: Path) -> None:
