@@ -140,8 +140,9 @@ class Confidence:
     test_accuracy: float
     calibration_error: tuple[float, float]
     """On the test pictures, without calibration and with it."""
-    unfamiliar: float
-    """Share of the test pictures that count as unlike anything in training."""
+    unfamiliar: float | None
+    """Share of the test pictures that count as unlike anything in training; None: the file has too
+    few to go by, and calls none so."""
 
     def facts(self) -> dict[str, Any]:
         """What reports and the file's provenance say."""
@@ -180,7 +181,6 @@ def calibrate(
     labels, test_labels = data.train_labels[chosen].numpy(), data.test_labels.numpy()
     known = familiarity(_counts(engine, images), channels)
     calibration = replace(fit(logits, labels), familiarity=known)
-    far = known.distances(_counts(engine, data.test_images)) > known.farthest
     before, after = (
         calibration_error(each.probabilities(test), test_labels)
         for each in (UNCALIBRATED, calibration)
@@ -194,8 +194,12 @@ def calibrate(
         len(test_labels),
         float((test.argmax(1) == test_labels).mean()),
         (before, after),
-        float(far.mean()),
+        None if known is None else _far(known, _counts(engine, data.test_images)),
     )
+
+
+def _far(known: Familiarity, counts: Counts) -> float:
+    return float((known.distances(counts) > known.farthest).mean())
 
 
 def _counts(engine: Backend, images: Images) -> Counts:
@@ -204,21 +208,25 @@ def _counts(engine: Backend, images: Images) -> Counts:
     return np.concatenate([engine.count(sample[part].numpy())[1] for part in parts(sample)])
 
 
-def familiarity(counts: Counts, channels: Mapping[str, int]) -> Familiarity:
+def familiarity(counts: Counts, channels: Mapping[str, int]) -> Familiarity | None:
     """Return what tells other pictures from those of `counts`, given how many channels each
-    population has.
+    population has; None where these are too few.
 
     Half of the pictures, every second one, say what is usual; the distances of the others say what
-    is far. Distances of pictures from their own mean would be too short.
+    is far. Distances of pictures from their own mean would be too short. Of n such distances the
+    ⌈0.95 (n + 1)⌉-th is the limit, so that another picture of the kind is within it 95 times in 100
+    (split conformal prediction, Vovk et al. 2005). Of fewer than 19 there is no such one.
     """
+    rank = math.ceil(KEPT * (len(counts) // 2 + 1))
+    if rank > len(counts) // 2:
+        return None
     populations = np.split(counts[::2], np.cumsum(list(channels.values()))[:-1], axis=1)
     usual = tuple(
         (name, _digits(seen.mean(0)), _digits(np.maximum(seen.std(0), 0.5)))
         for name, seen in zip(channels, populations, strict=True)
     )
     known = Familiarity(1.0, usual)
-    others = known.distances(counts[1::2])
-    farthest = float(np.quantile(others, KEPT)) if len(others) else 0.0
+    farthest = float(np.sort(known.distances(counts[1::2]))[rank - 1])
     return replace(known, farthest=float(f"{max(farthest, 1e-3):.4g}"))
 
 

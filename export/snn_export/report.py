@@ -224,6 +224,8 @@ def confidence_lines(facts: dict[str, Any]) -> list[str]:
     lines.append(
         f"pictures unlike anything in training: {facts['kept']:.0%} of half of the fitted ones are "
         f"none; of the test images {facts['unfamiliar']:.1%} count as such"
+        if facts["unfamiliar"] is not None
+        else f"pictures unlike anything in training are not told: {facts['images']:,} are too few"
     )
     if facts["learnt"]:
         lines.append(

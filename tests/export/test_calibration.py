@@ -26,6 +26,7 @@ from snn_export.calibration import (
     fit,
     held_out,
 )
+from snn_export.report import confidence_lines
 from snn_runtime.calibration import UNCALIBRATED, Calibration, Numbers
 from snn_runtime.errors import UsageError
 from snn_runtime.graph.reference import Counts, Spikes
@@ -227,9 +228,35 @@ def test_what_is_usual_is_learnt_from_one_half_and_far_from_the_other() -> None:
     rng = np.random.default_rng(0)
     counts = np.hstack([rng.poisson(9, (4000, 6)), np.zeros((4000, 2))]).astype(np.int64)
     known = familiarity(counts, {"a": 6, "b": 2})
+    assert known is not None
     for channel, mean, deviation in zip(counts[::2, :6].T, *known.usual[0][1:], strict=True):
         assert mean == pytest.approx(channel.mean(), rel=1e-3)
         assert deviation == pytest.approx(channel.std(), rel=1e-3)
     assert known.usual[1] == ("b", (0.0, 0.0), (0.5, 0.5))  # neurons that never fire
     others = known.distances(counts[1::2])
     assert (others <= known.farthest).mean() == pytest.approx(0.95, abs=2e-3)
+
+
+@pytest.mark.parametrize("count", [0, 1, 37])
+def test_few_pictures_do_not_say_what_is_far(count: int) -> None:
+    counts = np.random.default_rng(0).poisson(9, (count, 4)).astype(np.int64)
+    assert familiarity(counts, {"a": 4}) is None
+
+
+@pytest.mark.parametrize("count", [38, 60, 300])
+def test_five_in_a_hundred_of_the_same_kind_are_far(count: int) -> None:
+    """In the mean over samples, be they small: the quantile of a small sample is too near."""
+    rng, shares = np.random.default_rng(count), []
+    for _ in range(300):
+        counts = rng.poisson(9, (count + 200, 8)).astype(np.int64)
+        known = familiarity(counts[:count], {"a": 8})
+        assert known is not None
+        shares.append((known.distances(counts[count:]) > known.farthest).mean())
+    assert 0.025 < np.mean(shares) < 0.055
+
+
+def test_too_few_are_reported() -> None:
+    error = {"before": 0.1, "after": 0.05}
+    facts = {"temperature": 1, "floor": 0, "images": 15, "source": "pictures", "test_images": 9}
+    facts |= {"calibration_error": error, "kept": 0.95, "unfamiliar": None, "learnt": False}
+    assert confidence_lines(facts)[1].endswith("are not told: 15 are too few")
