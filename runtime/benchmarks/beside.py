@@ -26,7 +26,10 @@ CLIENTS = (1, 8, 32)
 OURS, HANDLER = "snn-serve", "FastAPI + ONNX Runtime"
 Rates: TypeAlias = dict[tuple[int, str], list[float]]
 """Requests a second of each round, by the number of clients and the server."""
-HEAD = "clients,server,a second,least,most,snn-serve's rate / this one,least ratio,most ratio,MB with all"
+HEAD = (
+    "clients,server,a second,least,most,snn-serve's rate / this one,least ratio,most ratio,"
+    "MB with all"
+)
 
 
 @contextmanager
