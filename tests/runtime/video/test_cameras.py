@@ -25,8 +25,10 @@ FAKES = Path(__file__).parents[2] / "fakes"
 
 
 @pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+def at_leisure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pauses; and on a busy machine a picture may wait longer than a second for its turn."""
     monkeypatch.setattr(latest_module, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(latest_module, "EXPIRES", 60.0)
 
 
 def jpeg(colour: str, n: int = 0, size: tuple[int, int] = (64, 48)) -> bytes:
@@ -161,7 +163,7 @@ HALF = (
     + 'sys.stdout.write(\'{"captured": 0, "length": 9999}\\nBM\'); sys.stdout.flush();'
     + "time.sleep(60)"
 )
-OLD = HEAD + "for n in range(1, 999): show('blue', n % 256, time.time() - 2); time.sleep(0.01)"
+OLD = HEAD + "for n in range(1, 999): show('blue', n % 256, time.time() - 120); time.sleep(0.01)"
 NEVER = "import time; time.sleep(60)"
 
 
