@@ -29,6 +29,8 @@ from snn_train.validation import epoch_record, evaluate, keep_if_best, stage_pro
 
 SAVE_EVERY = 60.0
 """Seconds of training that a power cut may cost."""
+SAVING_SHARE = 0.05
+"""Of the time: an epoch that is over sooner leaves its state to a later one to save."""
 
 
 class Stopped(Exception):
@@ -95,6 +97,8 @@ class StageTrainer:
     student: nn.Module
     """The run's network, or what compiles or distributes it."""
     teacher: nn.Module | None
+    next_save: float = 0.0
+    """On the monotonic clock: when an epoch's end is worth one."""
 
     def train(self) -> str:
         """Train to the end of the stage; return why it may not pass on, or an empty string."""
@@ -116,7 +120,7 @@ class StageTrainer:
             left = round(seconds_left(run, split), 1)
             run.records[-1] = replace(record, epochs_left=epochs_left(run), seconds_left=left)
             self.progress.epoch(run.records[-1])
-            save_and_go_on(run)
+            self._save()
         return stage_problem(run)
 
     def train_epoch(self) -> tuple[float, float]:
@@ -141,6 +145,13 @@ class StageTrainer:
                 raise Stopped
         loss, training = (team.sum(sums) / split.steps).tolist()
         return loss, training
+
+    def _save(self) -> None:
+        """Save the state at the end of an epoch, if it is the stage's last one or time for it."""
+        begun = time.monotonic()
+        if begun >= self.next_save or self.run.position.epoch >= self.run.stage.epochs:
+            save_and_go_on(self.run)
+            self.next_save = begun + (time.monotonic() - begun) / SAVING_SHARE
 
     def _adjust(self) -> None:
         """Keep to the budget of time, where there is one."""
