@@ -129,6 +129,11 @@ def test_what_it_cannot_teach_is_refused(
     nothing = ["--cached-teacher", "nothing is learnt from a teacher", "--distillation"]
     refused_unbegun("--data", "digits", "--cached-teacher", "--distillation", "0", expected=nothing)
     refused_unbegun("--data", "digits", "--recipe", "iir", "--cached-teacher", expected=nothing)
+    flags = ["--cached-teacher", "--augment", "mixup=60,cutmix=40"]
+    expected = ["--augment mixup=60,cutmix=40 mixes two pictures", "without mixup and cutmix"]
+    refused_unbegun("--data", "digits", *flags, expected=expected)
+    flags, expected = flags[1:2] + ["mixup=60,cutmix=41"], ["expected at most 100 percent together"]
+    refused_unbegun("--data", "digits", *flags, expected=expected)
     recipe = new_run(tmp_path / "run").recipe.change(
         cached_teacher=True, augmentation=Augmentation(resized=True)
     )

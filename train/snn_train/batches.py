@@ -15,6 +15,7 @@ from torch import Tensor
 from snn_train.data import DataSet
 from snn_train.data.augment import augment
 from snn_train.data.augmentation import Augmentation, Draws
+from snn_train.data.mixing import Mixing, mixed
 from snn_train.data.on_disk import Decoding, Images, OnDisk, subset
 from snn_train.parallel import Team
 from snn_train.state import Run
@@ -31,6 +32,19 @@ class Batch(NamedTuple):
     """float32 `(B,)`: how much each counts in the loss; None: all alike."""
     lesson: Tensor | None = None
     """float32 `(B, classes)`: the teacher's logits, where they were computed beforehand."""
+    second: "Second | None" = None
+    """What else is in the images, where two are mixed."""
+
+
+class Second(NamedTuple):
+    """The second of the two pictures that are mixed."""
+
+    labels: Tensor
+    """int64 `(B,)`"""
+    share: Tensor
+    """float32 `(B,)`: of it in the whole."""
+    weights: Tensor | None
+    """float32 `(B,)`, as the first one's."""
 
 
 class Split:
@@ -53,11 +67,26 @@ class Split:
 
     def epoch(self, run: Run) -> Iterator[Batch]:
         """Yield the batches of the run's epoch, from its step on."""
+        how = run.recipe.augmentation
+        if not how.mixes:
+            yield from self._pass(run)
+            return
+        pairs = zip(self._pass(run), self._pass(run, " of others"), strict=True)
+        for step, (batch, other) in enumerate(pairs, run.position.step):
+            mixing = Mixing.of(how, self.batch_size, run.random("mixing", step))
+            mine = mixing.part(run.team.part(self.batch_size))
+            images, share = mixed(batch.images, other.images, mine)
+            second = Second(other.labels, share, other.weights)
+            yield batch._replace(images=images, second=second)
+
+    def _pass(self, run: Run, purpose: str = "") -> Iterator[Batch]:
+        """Yield the batches of a pass over the pictures, its draws apart from another purpose's."""
         first = run.position.step
-        order = torch.randperm(len(self.images), generator=run.random("order"))
+        order = torch.randperm(len(self.images), generator=run.random("order" + purpose))
         chosen = torch.split(order, self.batch_size)[: self.steps]
         mine = run.team.part(self.batch_size)
-        for step, (images, draws) in enumerate(shown(run, self.images, chosen, first), first):
+        pictures = shown(run, self.images, chosen, first, purpose=purpose)
+        for step, (images, draws) in enumerate(pictures, first):
             index = chosen[step][mine].to(self.labels.device)
             weights = None if self.weights is None else self.weights[index]
             side = run.recipe.augmentation.mirrors * draws.mirrored.to(index)
@@ -87,6 +116,7 @@ def shown(
     chosen: Sequence[Tensor],
     first: int = 0,
     team: Team | None = None,
+    purpose: str = "",
 ) -> Iterator[tuple[Tensor, Draws]]:
     """Yield this process's part of every batch from the `first` on, augmented and normalised, and
     what was drawn for it.
@@ -94,6 +124,7 @@ def shown(
     Args:
         chosen: which images each batch is made of, int64 `(B,)`.
         team: whose processes divide the batches; None for those that train together.
+        purpose: another one draws other numbers.
     """
     team = team or run.team
     how = run.recipe.augmentation
@@ -103,7 +134,7 @@ def shown(
         for step, index in enumerate(chosen[first:], first):
             mine = team.part(len(index) - len(index) % team.size)
             mirrored = None if sides is None else sides[index]
-            draws = Draws.of(how, len(index), run.random("augmentation", step), mirrored)
+            draws = Draws.of(how, len(index), run.random("augmentation" + purpose, step), mirrored)
             yield index[mine], draws.part(mine)
 
     return as_drawn(run, images, drawn(), how)

@@ -152,3 +152,8 @@ def _check_teacher(recipe: Recipe) -> None:
             f"--cached-teacher: --augment {recipe.augmentation} shows a part of a picture, and the "
             "teacher saw all of it; expected one without resized"
         )
+    if recipe.cached_teacher and recipe.augmentation.mixes:
+        raise ValueError(
+            f"--cached-teacher: --augment {recipe.augmentation} mixes two pictures, and the "
+            "teacher saw each alone; expected one without mixup and cutmix"
+        )

@@ -3,6 +3,7 @@
     rate       η, from the schedule
     forward    logits of the student, and of the teacher where there is one
     loss       L = (1 − α) CE(logits, label) + α τ² KL(teacher/τ ‖ logits/τ)
+               or the sum of (1 − s) L for one label and s L for another, of two pictures mixed
     penalty    P = g Ω / w, where spikes have a budget
     backward   ∇ Σ_parts n_part / n (L + P)
     update     w ← w − η · what the optimiser makes of the gradient
@@ -69,8 +70,8 @@ def step(
                     start_recording(network, recipe.regulariser)
                 logits = forward(student, images, recipe)
                 wanted = lesson(teacher, batch, part, recipe)
-                weights = None if batch.weights is None else batch.weights[part]
-                loss = cost = loss_of(logits, labels, wanted, recipe, weights)
+                lost = [loss_of(logits, y, wanted, recipe, w) for y, w in targets(batch, part)]
+                loss = cost = torch.stack(lost).sum()
                 if budget is not None:  # which the first part speaks to for all of them
                     cost = loss + budget.penalty(network, run.team, done, total, part.start == 0)
                 (cost * (len(labels) / size)).backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
@@ -105,6 +106,19 @@ def lesson(teacher: nn.Module | None, batch: Batch, part: slice, recipe: Recipe)
     if batch.lesson is not None:
         return batch.lesson[part]
     return None if teacher is None else forward(teacher, batch.images[part], recipe)
+
+
+def targets(batch: Batch, part: slice) -> list[tuple[Tensor, Tensor | None]]:
+    """Return the labels of part of a batch and how much each counts, `(B,)`: one pair, or one for
+    each of the two pictures that are mixed."""
+    labels, weights = batch.labels[part], None if batch.weights is None else batch.weights[part]
+    if batch.second is None:
+        return [(labels, weights)]
+    share, others = batch.second.share[part], batch.second.labels[part]
+    mine, theirs = 1 - share, share
+    if weights is not None and batch.second.weights is not None:
+        mine, theirs = mine * weights, theirs * batch.second.weights[part]
+    return [(labels, mine), (others, theirs)]
 
 
 def loss_of(

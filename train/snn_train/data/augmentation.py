@@ -7,6 +7,8 @@ shift=N     shifted by up to N pixels either way; the border is reflected
 cutout=N    a square of N pixels set to the mean (DeVries and Taylor 2017)
 resample    half of the pictures as if shrunk from larger ones by another filter, see `resampling`
 colour=N    brightness, contrast and saturation changed by up to N percent
+mixup=N     N percent of the pictures blended with another one, see `mixing`
+cutmix=N    N percent of the pictures with a square of another one in them, see `mixing`
 resized     a random window of each picture in place of all of it, see `window`
 """
 
@@ -41,11 +43,20 @@ class Augmentation:
     """Resample half of the pictures by one of the ways that pictures are shrunk in."""
     colour: int = 0
     """Largest change of brightness, contrast and saturation in percent."""
+    mixup: int = 0
+    """Percent of the pictures that are blended with another one."""
+    cutmix: int = 0
+    """Percent of the pictures that have a square of another one in them."""
 
     @property
     def mirrors(self) -> bool:
         """Whether pictures are mirrored at all."""
         return self.flip or self.alternate
+
+    @property
+    def mixes(self) -> bool:
+        """Whether there are two pictures in some."""
+        return self.mixup + self.cutmix > 0
 
     def __str__(self) -> str:
         """As `augmentation` reads it."""
@@ -86,6 +97,11 @@ def check_augmentation(chosen: Augmentation, size: tuple[int, int], on_disk: boo
         raise ValueError(f"--augment {chosen}: flip and alternate exclude each other, choose one")
     if chosen.colour > 100:
         raise ValueError(f"--augment colour={chosen.colour}: expected at most 100 percent")
+    if chosen.mixup + chosen.cutmix > 100:
+        raise ValueError(
+            f"--augment mixup={chosen.mixup},cutmix={chosen.cutmix}: expected at most 100 percent "
+            "together"
+        )
 
 
 @dataclass(frozen=True)
