@@ -148,7 +148,7 @@ def controlled(target: float, natural: float, offset: float = 1.0) -> float:
     return offset * rate
 
 
-@pytest.mark.parametrize("offset", [0.9, 1.0, 1.1])
+@pytest.mark.parametrize("offset", [0.7, 0.9, 1.0, 1.1, 1.5])
 @pytest.mark.parametrize(("target", "natural"), [(0.05, 0.2), (0.15, 0.2), (0.2, 0.2), (0.3, 0.1)])
 def test_the_control_reaches_a_target_from_either_side(
     target: float, natural: float, offset: float
