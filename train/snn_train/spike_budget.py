@@ -47,8 +47,9 @@ LIMIT = 3.0
 MEMORY = 0.9
 """Weight of r̄ when a new batch is averaged in."""
 LARGEST_CORRECTION = 2.0
-"""Bound of r̄'s correction, either way. Pictures that are blended or have holes make fewer spikes
-than those of validation: by a tenth with `cutout=16`, by a third where all are blended."""
+"""Bound of r̄'s correction, either way. Pictures that have holes or are blended make fewer spikes
+than those of validation, which made 1.3 times as many with `cutout=16,colour=30` and 1.6 times with
+`mixup=100`."""
 
 
 def synaptic_penalty(network: SpikingNetwork, rates: dict[str, Tensor]) -> Tensor:
