@@ -1,5 +1,6 @@
 """A budget of time: planned from measured steps, kept to, resumed, and done again to the bit."""
 
+import random
 import re
 import shlex
 import time
@@ -87,6 +88,21 @@ def test_a_busy_moment_changes_nothing(clock: Clock, tmp_path: Path) -> None:
     told = Told(then=pause)
     run = train(tmp_path / "run", told, budget="3m")
     assert run.time_budget is not None and run.time_budget.repeatable
+
+
+def test_a_restless_machine_does_not_change_the_plan_every_few_epochs(
+    clock: Clock, tmp_path: Path
+) -> None:
+    """As on a GPU that another run has a part of. By the last ten seconds it changed 79 times."""
+    usual, chance = dict(clock.steps), random.Random(0)
+
+    def vary(now: int) -> None:
+        clock.steps = {name: seconds * chance.uniform(0.7, 1.3) for name, seconds in usual.items()}
+
+    begun, told = clock.now, Told(then=vary)
+    train(tmp_path / "run", told, budget="20m")
+    assert 0.95 * 1200 <= clock.now - begun <= 1200
+    assert sum("epochs from here" in note for note in told.notes) <= 20
 
 
 def test_a_slow_beginning_of_a_stage_is_made_good_in_it(clock: Clock, tmp_path: Path) -> None:

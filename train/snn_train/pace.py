@@ -17,9 +17,9 @@ from snn_train.stage import Stage
 from snn_train.stages import SETTLING_BATCHES
 from snn_train.state import Run
 
-RECENT, SPAN = 3, 10.0
-"""Epochs whose mean counts, or more until they took so many seconds: a machine may be busier than
-it was, but not every second."""
+RECENT, SPAN, PART = 3, 10.0, 0.05
+"""Epochs whose mean counts, or more until they took so many seconds, or that part of a budget of
+time: a machine may be busier than it was, but not every second."""
 OFTEN = 120.0
 """Seconds of an epoch after which it is time for a sign of life."""
 
@@ -108,7 +108,8 @@ def test_of_stage(run: Run, split: Split, time: EpochTime) -> float:
 
 def epoch_time(run: Run, split: Split, stage: Stage) -> EpochTime:
     """Return what an epoch of a stage takes; zeros while nothing has been measured at all."""
-    mine = recent([record for record in run.records if record.stage == stage.name])
+    span = max(SPAN, PART * run.time_budget.seconds) if run.time_budget else SPAN
+    mine = recent([record for record in run.records if record.stage == stage.name], span)
     if mine:
         validation = [record.validation_seconds or 0.0 for record in mine]
         return EpochTime(_mean([record.seconds for record in mine]), _mean(validation))
@@ -126,10 +127,10 @@ def epoch_time(run: Run, split: Split, stage: Stage) -> EpochTime:
     return EpochTime(steps, steps * forward * max(stage.timesteps, 1) / cost(run, stage))
 
 
-def recent(records: Sequence[EpochRecord]) -> Sequence[EpochRecord]:
+def recent(records: Sequence[EpochRecord], span: float = SPAN) -> Sequence[EpochRecord]:
     """The last of a stage's records, by which the next epochs are foreseen."""
     count, seconds = 0, 0.0
-    while count < len(records) and (count < RECENT or seconds < SPAN):
+    while count < len(records) and (count < RECENT or seconds < span):
         count += 1
         seconds += records[-count].seconds
     return records[len(records) - count :]
