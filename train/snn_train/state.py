@@ -1,6 +1,6 @@
 """The state of a training run: all that an interruption must not lose, in one file.
 
-`latest.pt` is written atomically at every epoch, every minute and on a signal; the one before it
+`latest.pt` is written atomically after an epoch, every minute and on a signal; the one before it
 stays as `previous.pt`. All randomness of a step is drawn from (seed, stage, attempt, epoch, step),
 so a run that was stopped anywhere goes on to the same bits as one that never was.
 """
