@@ -5,7 +5,7 @@ archives     CIFAR and MNIST, as their authors publish them; downloads fetches t
 folders      class folders; imagefolder reads them whole, on_disk decodes while training goes on,
              of each picture a window
 overview     what is said of a folder; doubles: images that are in a set twice
-augment      augmentation, resampling and normalisation of a batch
+augment      augmentation, resampling, mixing and normalisation of a batch
 """
 
 from snn_train.data.data_set import DataSet, load
