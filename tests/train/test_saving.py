@@ -1,6 +1,8 @@
 """A disk that is full for a while costs no run, and one that stays full ends it with its state."""
 
 import logging
+import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +11,11 @@ import torch
 
 from snn_runtime.errors import ResourceError
 from snn_runtime.files import write_atomic
-from snn_train import checkpoint, saving
+from snn_train import checkpoint, saving, training
 from snn_train.data import DataSet
 from snn_train.progress import Progress
+from snn_train.records import EpochRecord
+from snn_train.stage import Stage
 from snn_train.state import Run, resume
 from snn_train.training import train_run
 
@@ -34,6 +38,12 @@ class Disk:
             self.refused += 1
             raise ResourceError("unwritable", f"{path}: cannot write {len(data):,} bytes: full")
         write_atomic(path, data)
+
+
+@pytest.fixture(autouse=True)
+def after_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes."""
+    monkeypatch.setattr(training, "SAVING_SHARE", math.inf)
 
 
 @pytest.mark.parametrize("first", (2, 8))
@@ -91,3 +101,25 @@ def test_metrics_that_cannot_be_written_are_no_end_either(
     train_run(new_run(tmp_path), tiny_data, Progress(), lambda: False)
     assert disk.refused == 2
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 5
+
+
+def test_saving_takes_no_more_than_its_share_of_the_time(
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, saves = [1000.0], list[tuple[str, int]]()
+
+    class Slow(Progress):
+        def epoch(self, record: EpochRecord) -> None:
+            now[0] += 3.0
+
+    def save(run: Run) -> None:
+        now[0] += 1.0
+        saves.append((run.stage.name, run.position.epoch))
+
+    monkeypatch.setattr(training, "SAVING_SHARE", 0.05)
+    monkeypatch.setattr(training, "save_and_go_on", save)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    run = new_run(tmp_path, stages=(Stage(0, 20), Stage(1, 9)))
+    train_run(run, tiny_data, Slow(), lambda: False)
+    # Another one 20 seconds after the one before began, and at the end of each stage.
+    assert saves == [("ann", n) for n in (1, 8, 15, 20)] + [("t1", n) for n in (1, 8, 9)]
