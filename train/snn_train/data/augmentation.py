@@ -12,8 +12,8 @@ cutmix=N    N percent of the pictures with a square of another one in them, see 
 resized     a random window of each picture in place of all of it, see `window`
 """
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -104,8 +104,21 @@ def check_augmentation(chosen: Augmentation, size: tuple[int, int], on_disk: boo
         )
 
 
+Mine = TypeVar("Mine", bound="Drawn")
+
+
 @dataclass(frozen=True)
-class Draws:
+class Drawn:
+    """Random numbers of the pictures of a batch, in tensors whose last axis are the pictures."""
+
+    def part(self: Mine, chosen: slice) -> Mine:
+        """Those of some of the pictures."""
+        values = {field.name: getattr(self, field.name)[..., chosen] for field in fields(self)}
+        return replace(self, **values)
+
+
+@dataclass(frozen=True)
+class Draws(Drawn):
     """The random numbers of a batch. All of it are drawn at once and on the CPU, so that a batch
     looks the same on every device, in however many parts it is computed, by however many
     processes. What an augmentation does without is not drawn, and has no pictures or no tries."""
@@ -151,10 +164,4 @@ class Draws:
             windows,
             way.clamp_(min=-1),
             2 * colour - 1,
-        )
-
-    def part(self, chosen: slice) -> "Draws":
-        """Those of some of the pictures."""
-        return Draws(
-            **{field.name: getattr(self, field.name)[..., chosen] for field in fields(self)}
         )

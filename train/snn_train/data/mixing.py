@@ -8,20 +8,20 @@ s is drawn from 0 to ½: with the more of x′ in it, it would be x′ mixed wit
 mixed picture, as the student does (Beyer et al., CVPR 2022).
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from snn_train.data.augmentation import Augmentation
+from snn_train.data.augmentation import Augmentation, Drawn
 
 LARGEST_SHARE = 0.5
 """Of the second picture."""
 
 
 @dataclass(frozen=True)
-class Mixing:
-    """The random numbers of a batch, drawn like `augmentation.Draws`."""
+class Mixing(Drawn):
+    """The random numbers that decide it for the pictures of a batch."""
 
     blended: Tensor
     """float32 `(B,)`: s of those that are blended; 0 of the others."""
@@ -39,12 +39,6 @@ class Mixing:
         blended = which < augmentation.mixup
         cut = ~blended & (which < augmentation.mixup + augmentation.cutmix)
         return cls(share * blended, share * cut, corner)
-
-    def part(self, chosen: slice) -> "Mixing":
-        """Those of some of the pictures."""
-        return Mixing(
-            **{field.name: getattr(self, field.name)[..., chosen] for field in fields(self)}
-        )
 
 
 def mixed(images: Tensor, others: Tensor, mixing: Mixing) -> tuple[Tensor, Tensor]:
