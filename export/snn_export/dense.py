@@ -5,7 +5,8 @@ In recipe iir-bn a layer is ReLU(norm(maxpool(W ∗ x))), and its norm has no ga
 
     ReLU(norm(maxpool(W ∗ x)))  =  maxpool(ReLU(W′ ∗ x + b′))
 
-and of a residual sum alike. Engines fuse the convolution, its bias and ReLU, and pool bytes.
+and of a residual sum alike, or of a norm with a gain, which comes before the pool. Engines fuse the
+convolution, its bias and ReLU, and pool bytes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ import torch
 from snn_export.fold import Synapse
 from snn_export.quantise import projection
 from snn_export.report import Written
-from snn_export.trained import Trained, array, synapse
+from snn_export.trained import Trained, array, synapse, window
 from snn_export.verify import Accuracy, evidence, judge
 from snn_runtime.errors import VerifyError
 from snn_runtime.files import check_target, write_atomic
@@ -121,8 +122,10 @@ def _layer(op: Operators, layer: Layer, sent: dict[str, Value]) -> Value:
     active = op.relu(f"{plan.name}/relu", total)
     if plan.pool == 1:
         return active
-    pool = op.max_pool if layer.max_pool else op.average_pool
-    return pool(f"{plan.name}/pool", active, (plan.pool,) * 2, (plan.pool,) * 2)
+    looks, name = window(plan), f"{plan.name}/pool"
+    if layer.max_pool:
+        return op.max_pool(name, active, looks.kernel, looks.stride, looks.padding * 2)
+    return op.average_pool(name, active, looks.kernel, looks.stride)
 
 
 def _projected(op: Operators, name: str, part: Synapse, sent: dict[str, Value]) -> Value:

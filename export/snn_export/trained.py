@@ -15,17 +15,19 @@ from snn_export.fold import (
     Neurons,
     Norm,
     Synapse,
-    check_pooled_before_norm,
     fold_norm,
     fold_threshold,
 )
+from snn_export.importers.layers import Window
+from snn_export.importers.pooling import ored
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import INPUT, Image, Pool, SpikingGraph
 from snn_train import checkpoint
 from snn_train.data.normalisation import Normalisation
 from snn_train.experiment import Experiment
 from snn_train.integer import Grid, IntegerNetwork
-from snn_train.network import Layer, Shift, SpikingNetwork
+from snn_train.layout import LayerPlan
+from snn_train.network import BatchNorm, Layer, SpikingNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +132,7 @@ def fold(trained: Trained) -> FoldedNetwork:
     """Fold a network trained here: see `fold` for the algebra.
 
     Raises:
-        ModelError: thresholds ≤ 0, numbers that are not finite, a negative gain under max pooling.
+        ModelError: thresholds ≤ 0, numbers that are not finite.
     """
     experiment, network = trained.experiment, trained.network
     nodes: list[Neurons | Pool] = []
@@ -172,15 +174,18 @@ class _Sources:
         }
         self.last: tuple[str, Array | float] = self.factors[INPUT]
 
-    def add(self, layer: Layer) -> list[Pool]:
+    def add(self, layer: Layer) -> list[Neurons | Pool]:
         """Return the pool that stands between the layer and what follows it, if any."""
-        name, side = layer.plan.name, layer.plan.pool
-        pools: list[Pool] = []
-        self.last = (name, 1.0)
-        if side > 1:
-            pools.append(Pool(f"{name}.pool", name, "max" if layer.max_pool else "sum", side))
-            self.last = (f"{name}.pool", 1.0 if layer.max_pool else 1 / side**2)
-        self.factors[name] = self.last
+        plan, name = layer.plan, f"{layer.plan.name}.pool"
+        pools: list[Neurons | Pool] = []
+        self.last = (plan.name, 1.0)
+        if plan.pool > 1 and layer.max_pool:
+            pools = [ored(name, plan.name, window(plan), plan.channels)]
+            self.last = (name, 1.0)
+        elif plan.pool > 1:
+            pools = [Pool(name, plan.name, "sum", plan.pool)]
+            self.last = (name, 1 / plan.pool**2)
+        self.factors[plan.name] = self.last
         return pools
 
     def __call__(self, name: str) -> tuple[str, Array | float]:
@@ -189,10 +194,6 @@ class _Sources:
 
 def _neurons(layer: Layer, sources: _Sources) -> Neurons:
     plan = layer.plan
-    if plan.pool > 1 and layer.max_pool:
-        for norm in (layer.norm, layer.shortcut_norm):
-            if norm is not None:
-                check_pooled_before_norm(plan.name, _norm(norm))
     source, factor = sources(plan.source)
     synapses = [synapse(layer.synapse, layer.norm, source, factor)]
     if plan.shortcut:
@@ -206,7 +207,7 @@ def _neurons(layer: Layer, sources: _Sources) -> Neurons:
 
 
 def synapse(
-    module: nn.Conv2d | nn.Linear, norm: Shift | None, source: str, factor: Array | float
+    module: nn.Conv2d | nn.Linear, norm: BatchNorm | None, source: str, factor: Array | float
 ) -> Synapse:
     """What a layer's module and the normalisation behind it do, times `factor`."""
     made = Synapse(
@@ -215,25 +216,23 @@ def synapse(
     if isinstance(module, nn.Conv2d):
         stride, padding = module.stride, module.padding
         assert not isinstance(padding, str)
-        made = Synapse(
-            source,
-            made.weight,
-            (stride[0], stride[1]),
-            (padding[0], padding[1]),
-            module.groups,
-            made.offset,
-        )
+        across, around = (stride[0], stride[1]), (padding[0], padding[1])
+        made = replace(made, stride=across, padding=around, groups=module.groups)
     if norm is not None:
         made = fold_norm(made, _norm(norm))
     return made.scaled(factor)
 
 
-def _norm(norm: Shift) -> Norm:
+def _norm(norm: BatchNorm) -> Norm:
     assert norm.running_mean is not None and norm.running_var is not None
-    ones = np.ones(norm.num_features)
-    return Norm(
-        ones, array(norm.shift), array(norm.running_mean), array(norm.running_var), norm.eps
-    )
+    mean, variance = array(norm.running_mean), array(norm.running_var)
+    return Norm(array(norm.gains()), array(norm.shift), mean, variance, norm.eps)
+
+
+def window(plan: LayerPlan) -> Window:
+    """What a value that is pooled behind a layer comes from."""
+    side, overlap = plan.pool, plan.overlap
+    return Window((side + overlap,) * 2, (side,) * 2, (overlap,) * 2)
 
 
 def _levels(thresholds: Tensor) -> Array:

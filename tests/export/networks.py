@@ -14,7 +14,7 @@ from snn_train.calibrate import set_thresholds
 from snn_train.choices import RecipeName, Surrogate
 from snn_train.data.normalisation import Normalisation
 from snn_train.experiment import Experiment
-from snn_train.network import Shift, SpikingNetwork
+from snn_train.network import BatchNorm, SpikingNetwork
 from snn_train.recipe import Recipe
 from snn_train.stage import Stage
 
@@ -45,9 +45,11 @@ def network(described: Experiment, seed: int = 0) -> SpikingNetwork:
     images = described.normalisation(torch.from_numpy(pictures(size, 32, seed=1))).double()
     with torch.no_grad():
         for module in made.modules():
-            if isinstance(module, Shift):
+            if isinstance(module, BatchNorm):
                 module.momentum = 1.0  # so that one batch sets the running statistics
                 module.shift.normal_(0, 0.2)
+                if module.gain is not None:
+                    module.gain.normal_(0.5, 0.5)  # of either sign
             elif isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
                 module.weight.mul_(5)  # deep untrained networks fall silent otherwise
         for layer in made.populations():

@@ -22,7 +22,7 @@ from snn_runtime.onnx_build import ModelProto
 from snn_train.choices import RecipeName
 from snn_train.data import DataSet
 from snn_train.experiment import Experiment
-from snn_train.network import Shift, SpikingNetwork
+from snn_train.network import BatchNorm, SpikingNetwork
 
 SIZE = (12, 12)
 CASES: list[tuple[str, RecipeName, tuple[int, int], int]] = [
@@ -30,6 +30,8 @@ CASES: list[tuple[str, RecipeName, tuple[int, int], int]] = [
     ("vgg11", "iir", (32, 32), 16),
     ("resnet12", "iir-bn", (32, 16), 0),
     ("resnet20", "iir", (17, 24), 0),
+    ("resnet18_bn", "iir-bn", (33, 24), 0),
+    ("resnet50_bn", "iir-bn", (32, 32), 0),
 ]
 
 
@@ -38,9 +40,11 @@ def ann(described: Experiment, seed: int = 0) -> SpikingNetwork:
     torch.manual_seed(seed)
     made = SpikingNetwork(described.architecture, 0)
     for module in made.modules():
-        if isinstance(module, Shift):
+        if isinstance(module, BatchNorm):
             module.momentum = 1.0  # so that one batch sets the running statistics
             torch.nn.init.normal_(module.shift, 0, 0.2)
+            if module.gain is not None:
+                torch.nn.init.normal_(module.gain, 0.5, 0.5)  # of either sign
     made.train()(described.normalisation(torch.from_numpy(networks.pictures(described.size, 32))))
     return made.eval()
 
@@ -94,7 +98,8 @@ def products(network: SpikingNetwork) -> int:
                 kernel = torch.ones_like(module.weight)
                 counted = torch.conv2d(ones, kernel, None, module.stride, module.padding)
                 total += int(counted.double().sum())
-        sizes[plan.name] = (plan.height // plan.pool, plan.width // plan.pool)
+        height, width = plan.height + plan.overlap, plan.width + plan.overlap
+        sizes[plan.name] = (height // plan.pool, width // plan.pool)
     return total
 
 

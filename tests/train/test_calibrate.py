@@ -7,7 +7,8 @@ from torch import Tensor
 
 from snn_train.calibrate import LOWEST_FIRST, convert, fold_norm, set_thresholds, settle
 from snn_train.choices import RecipeName
-from snn_train.network import Architecture, Shift, SpikingNetwork
+from snn_train.layout import Architecture
+from snn_train.network import BatchNorm, SpikingNetwork
 
 
 def network_of(recipe: RecipeName, timesteps: int, name: str = "resnet12") -> SpikingNetwork:
@@ -26,7 +27,7 @@ def unsettle(network: SpikingNetwork) -> None:
     """Give the normalisations statistics and shifts that are not their first ones."""
     with torch.no_grad():
         for module in network.modules():
-            if isinstance(module, Shift):
+            if isinstance(module, BatchNorm):
                 module.shift.normal_(0, 0.3)
         for _ in range(5):
             network.train()(images())
@@ -34,7 +35,7 @@ def unsettle(network: SpikingNetwork) -> None:
 
 def test_folding_puts_a_normalisation_into_its_convolution() -> None:
     torch.manual_seed(0)
-    norm, convolution = Shift(5), torch.nn.Conv2d(3, 5, 3, bias=False)
+    norm, convolution = BatchNorm(5), torch.nn.Conv2d(3, 5, 3, bias=False)
     with torch.no_grad():
         norm.shift.normal_()
         norm(torch.randn(8, 5, 4, 4) * 3 + 1)
@@ -50,7 +51,7 @@ def test_folding_leaves_the_anns_function_unchanged(name: str) -> None:
     unsettle(before)
     after = convert(before, 5)
     assert after.timesteps == 5
-    assert not any(isinstance(module, Shift) for module in after.modules())
+    assert not any(isinstance(module, BatchNorm) for module in after.modules())
     after.timesteps = 0  # the folded weights, run as an ANN
     with torch.no_grad():
         expected = before.eval()(images())
@@ -86,7 +87,7 @@ def test_thresholds_lie_at_the_percentile_of_their_currents(
     assert network.training
     network.eval()
     for module in network.modules():
-        if isinstance(module, Shift):
+        if isinstance(module, BatchNorm):
             module.train()  # as while they were set
     sent, counted = {"image": images()}, 0
     for layer in network.populations():
@@ -129,4 +130,4 @@ def test_settling_averages_over_all_batches_evenly() -> None:
         currents = [F.max_pool2d(layer.synapse(batch), 2) for batch in batches]
     means = torch.stack([current.mean((0, 2, 3)) for current in currents])
     torch.testing.assert_close(layer.norm.running_mean, means.mean(0))
-    assert layer.norm.momentum == Shift(1).momentum
+    assert layer.norm.momentum == BatchNorm(1).momentum

@@ -18,8 +18,9 @@ from snn_train.data import DataSet
 from snn_train.data.normalisation import Normalisation
 from snn_train.experiment import Experiment
 from snn_train.integer import IntegerNetwork, grid_scale, in_integers
+from snn_train.layout import Architecture
 from snn_train.muon import Muon
-from snn_train.network import Architecture, SpikingNetwork
+from snn_train.network import SpikingNetwork
 from snn_train.optimiser import make_optimiser
 from snn_train.parallel import ALONE
 from snn_train.pretrained import Pretrained
@@ -66,12 +67,15 @@ def networks(
     network = SpikingNetwork(architecture, 1)
     pictures = torch.randint(0, 256, (6, 12, 12, 3), dtype=torch.uint8)
     images: Tensor = PIXELS(pictures)
+    for layer in network.populations():
+        if layer.norm is not None and layer.norm.gain is not None:
+            torch.nn.init.normal_(layer.norm.gain, 0.5, 0.5)  # of either sign
     set_thresholds(network, images, 70.0)
     return network.eval(), in_integers(network, bits, PIXELS), images
 
 
 CASES: list[tuple[RecipeName, str]] = [("iir-bn", "vgg5"), ("iir", "vgg5"), ("iir-bn", "resnet12"),
-                                   ("iir", "resnet12")]  # fmt: skip
+                                   ("iir", "resnet12"), ("iir-bn", "resnet18_bn")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("recipe", "name"), CASES)

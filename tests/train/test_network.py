@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snn_train.choices import RecipeName
-from snn_train.network import Architecture, Layer, Shift, SpikingNetwork
+from snn_train.layout import Architecture
+from snn_train.network import BatchNorm, Layer, SpikingNetwork
 from snn_train.neuron import LIF
 
 NETWORKS = ["vgg5", "vgg9", "resnet12", "resnet20"]
@@ -28,7 +29,7 @@ def random_network(
     network = SpikingNetwork(architecture, timesteps).double().eval()
     with torch.no_grad():
         for module in network.modules():
-            if isinstance(module, Shift):
+            if isinstance(module, BatchNorm):
                 assert module.running_mean is not None and module.running_var is not None
                 module.running_mean.normal_(0, 0.3)
                 module.running_var.uniform_(0.2, 2)
@@ -46,7 +47,7 @@ def images(side: int = 16) -> Tensor:
     return torch.randn(4, 3, side, side, generator=generator, dtype=torch.float64)
 
 
-def normalised(x: Tensor, norm: Shift | None) -> Tensor:
+def normalised(x: Tensor, norm: BatchNorm | None) -> Tensor:
     if norm is None:
         return x
     shape = (1, -1, *[1] * (x.dim() - 2))

@@ -1,4 +1,4 @@
-"""An ANN that was trained before: torchvision's VGGs to the rounding, our own ann.pt to the bit."""
+"""A run that begins with an ANN trained before: torchvision's, or our own ann.pt, to the bit."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,106 +8,25 @@ from typing import Any
 import pytest
 import torch
 from same import assert_same
-from torch import Tensor, nn
+from train.torchvision_like import vgg, vgg_state
 
 from snn_runtime.errors import InputError, ModelError, UsageError
 from snn_train import api, checkpoint
 from snn_train.batches import Split
 from snn_train.data import DataSet
-from snn_train.layout import VGG
-from snn_train.network import Architecture, SpikingNetwork
 from snn_train.parallel import ALONE
 from snn_train.pretrained import FINE_TUNE
 from snn_train.pretrained_ann import PretrainedAnn
 from snn_train.progress import Progress
 from snn_train.stage import Stage
 from snn_train.state import Run, resume
-from snn_train.torchvision_file import NAMES, weights_of
 from snn_train.training import Stopped, train_run
 
 CPU = torch.device("cpu")
-FILE = Path("vgg.pt")
-
-
-def torchvisions(name: str) -> nn.Sequential:
-    """The features as torchvision builds them, with gains of either sign, and of none."""
-    generator, layers, before = torch.Generator().manual_seed(4), list[nn.Module](), 3
-    for item in VGG[name]:
-        if not isinstance(item, int):
-            layers.append(nn.MaxPool2d(2, 2))
-            continue
-        norm = nn.BatchNorm2d(item)
-        layers += [nn.Conv2d(before, item, 3, padding=1), norm, nn.ReLU()]
-        for tensor in (norm.weight.data, norm.bias.data, norm.running_mean):
-            assert tensor is not None
-            tensor.copy_(torch.randn(item, generator=generator))
-        assert norm.running_var is not None
-        norm.running_var.copy_(torch.rand(item, generator=generator) + 0.1)
-        norm.weight.data[1] = 0.0
-        before = item
-    return nn.Sequential(*layers).eval()
-
-
-def state_dict(features: nn.Sequential) -> dict[str, Tensor]:
-    """With the first of the dense layers, which have no form here, in small."""
-    state = {f"features.{key}": value for key, value in features.state_dict().items()}
-    return state | {"classifier.0.weight": torch.zeros(2, 2)}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_torchvisions_features_are_the_anns(name: str) -> None:
-    """In float64 up to the last |γ|, which the readout behind would take in."""
-    features = torchvisions(name)
-    found, weights = weights_of(FILE, state_dict(features))
-    assert found == name
-    network = SpikingNetwork(Architecture(name, image_height=32, image_width=32), 0).eval()
-    missing, unexpected = network.load_state_dict(weights, strict=False)
-    assert not unexpected and all("neuron" in k or "readout" in k or "num_b" in k for k in missing)
-    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(5)) * 2
-    sent = {"image": images}
-    with torch.no_grad():
-        for layer in network.populations():
-            sent[layer.plan.name] = network.send(layer, sent)
-        expected = features(images)
-    gain = next(m for m in reversed(features) if isinstance(m, nn.BatchNorm2d)).weight.abs()
-    gain = torch.where(gain == 0, torch.ones_like(gain), gain).view(1, -1, 1, 1)
-    torch.testing.assert_close(sent[layer.plan.name] * gain, expected, rtol=1e-3, atol=1e-3)
-    assert float(expected.std()) > 0.01
-
-
-def resnet(*keys: str) -> dict[str, Tensor]:
-    return dict.fromkeys(("conv1.weight", "bn1.weight", *keys), torch.zeros(1))
-
-
-@pytest.mark.parametrize(
-    ("state", "message"),
-    [
-        ([1, 2], "holds no state dict"),
-        (resnet("layer1.0.conv1.weight"), "holds a ResNet: its first pool's windows overlap"),
-        (resnet("layer1.0.conv1.weight", "layer1.0.conv3.weight"), "ResNet of bottleneck blocks"),
-        ({"features.0.weight": torch.zeros(64, 3, 11, 11)}, r"has convolutions of \[64\] channels"),
-        ({}, "has convolutions of no channels"),
-    ],
-)
-def test_what_has_no_form_is_refused_by_name(state: Any, message: str) -> None:
-    with pytest.raises(ModelError, match=f"{message}.*vgg11_bn, vgg13_bn, vgg16_bn, vgg19_bn"):
-        weights_of(FILE, state)
-
-
-def test_a_damaged_state_dict_is_refused_by_key() -> None:
-    whole = state_dict(torchvisions("vgg11_bn"))
-    plain = {key: value for key, value in whole.items() if not key.startswith("features.1.")}
-    for state, message in (
-        (plain, "has no features.1.weight"),
-        (whole | {"features.1.bias": torch.full((64,), torch.nan)}, "not finite"),
-        (whole | {"features.1.bias": torch.zeros(3)}, "features.1 does not fit features.0"),
-    ):
-        with pytest.raises(ModelError, match=message):
-            weights_of(FILE, state)
 
 
 def test_torchvisions_network_is_stage_0(tiny_data: DataSet, tmp_path: Path) -> None:
-    torch.save(state_dict(torchvisions("vgg11_bn")), tmp_path / "vgg11_bn.pt")
+    torch.save(vgg_state(vgg("vgg11_bn")), tmp_path / "vgg11_bn.pt")
     begun = PretrainedAnn.load(tmp_path / "vgg11_bn.pt")
     made = begun.continued(tiny_data, "train-snn", timesteps=(1,), epochs=(2, 3))
     assert made.recipe.network == "vgg11_bn" and made.recipe.fine_tune == FINE_TUNE

@@ -14,7 +14,7 @@ from snn_train.choices import RecipeName
 from snn_train.cli import changes
 from snn_train.data.augmentation import Augmentation
 from snn_train.flags import parse_args
-from snn_train.network import Architecture
+from snn_train.layout import Architecture
 from snn_train.recipe import Recipe
 from snn_train.schedule import learning_rate
 from snn_train.stage import LEAST_SHARE, Stage, shared

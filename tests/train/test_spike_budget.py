@@ -16,7 +16,8 @@ from snn_runtime.errors import DivergedError
 from snn_train import api, checkpoint
 from snn_train.choices import RecipeName, Regulariser
 from snn_train.data import DataSet
-from snn_train.network import Architecture, SpikingNetwork
+from snn_train.layout import Architecture
+from snn_train.network import SpikingNetwork
 from snn_train.progress import Progress, epoch_line
 from snn_train.records import TIMES, EpochRecord
 from snn_train.spike_budget import (

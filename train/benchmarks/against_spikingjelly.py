@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snn_train.layout import LayerPlan, plan
-from snn_train.network import Architecture, SpikingNetwork
+from snn_train.layout import Architecture, LayerPlan, plan
+from snn_train.network import SpikingNetwork
 
 Step = Callable[[], None]
 OURS = "iir-snn"

@@ -56,8 +56,8 @@ def train(
         recipe: the name of one, whose defaults for the data are taken, or one of your own.
         out: the run's folder; `runs/<data>` where none is given.
         begin_with: a T = 1 network: a run's `t1.pt`, a `model.onnx` or `bundled`, see `pretrained`.
-        ann: a trained ANN as stage 0: the `ann.pt` of an earlier run, or a state dict of
-            torchvision's `vgg11_bn` to `vgg19_bn`. See `pretrained_ann`.
+        ann: a trained ANN as stage 0: the `ann.pt` of an earlier run, or a state dict of one of
+            torchvision's VGGs or ResNets, see `pretrained_ann`.
         budget: seconds to end in, or `30m`; plans epochs, and the width of a recipe by name.
         image_size, fit: height and width in pixels, and how to get there, for images in folders.
         machine: device, threads and the like.

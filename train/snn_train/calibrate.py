@@ -2,7 +2,7 @@
 
 Recipe `iir` folds batch normalisation into the convolution before the first spiking stage:
 
-    σ = √(running_var + ε)        W' = W / σ        b' = shift − running_mean / σ
+    g = γ / √(running_var + ε)        W' = g W        b' = shift − g running_mean
 
 First thresholds are a percentile of each layer's current while the layers before it already fire,
 over one batch of training images: one number a layer in `iir` (the paper's find_threshold), one a
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from snn_train.network import Layer, Shift, SpikingNetwork
+from snn_train.network import BatchNorm, Layer, SpikingNetwork
 
 LOWEST_FIRST = 0.1
 """A percentile at or below zero is no threshold; the authors' code puts 0.1 in its place."""
@@ -35,7 +35,7 @@ def set_thresholds(network: SpikingNetwork, images: Tensor, percentile: float) -
     """Set every threshold to `percentile` of the currents that normalised `images` cause."""
     network.eval()
     for module in network.modules():
-        if isinstance(module, Shift):
+        if isinstance(module, BatchNorm):
             module.train()  # spikes are not activations: normalise by what is seen now
     sent = {"image": images}
     for layer in network.populations():
@@ -55,13 +55,14 @@ def renormalise(network: SpikingNetwork, images: Tensor) -> None:
         β′ = θ − (t − μ′)/σ′        and steps from level to level, which are of k too, times σ/σ′
 
     Raises:
-        ValueError: a population adds a shortcut's current, or has no normalisation.
+        ValueError: a population adds a shortcut's current, has no normalisation, or one with a
+            gain.
     """
     network.eval()
     sent = {"image": images}
     for layer in network.populations():
         norm, theta = layer.norm, layer.neuron.threshold
-        if norm is None or layer.plan.shortcut:
+        if norm is None or norm.gain is not None or layer.plan.shortcut:
             raise ValueError(f"{layer.plan.name} has not one normalised current")
         mean, before = _statistics(norm)
         threshold = mean + before * (theta.double() - norm.shift.double())
@@ -78,7 +79,7 @@ def renormalise(network: SpikingNetwork, images: Tensor) -> None:
     network.train()
 
 
-def _statistics(norm: Shift) -> tuple[Tensor, Tensor]:
+def _statistics(norm: BatchNorm) -> tuple[Tensor, Tensor]:
     """μ and σ in float64."""
     assert norm.running_mean is not None and norm.running_var is not None
     return norm.running_mean.double(), (norm.running_var.double() + norm.eps).sqrt()
@@ -92,7 +93,7 @@ def settle(network: SpikingNetwork, batches: Iterable[Tensor]) -> None:
     less forgiving of that noise than the ReLUs of an ANN.
     """
     network.eval()
-    norms = [module for module in network.modules() if isinstance(module, Shift)]
+    norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     usual = [norm.momentum for norm in norms]
     for count, images in enumerate(batches, 1):
         for norm in norms:
@@ -115,7 +116,7 @@ def _folded(network: SpikingNetwork) -> dict[str, Tensor]:
     for index, layer in enumerate(network.populations()):
         for synapse, norm in (("synapse", "norm"), ("shortcut", "shortcut_norm")):
             convolution, shift = getattr(layer, synapse), getattr(layer, norm)
-            if not isinstance(convolution, nn.Conv2d) or not isinstance(shift, Shift):
+            if not isinstance(convolution, nn.Conv2d) or not isinstance(shift, BatchNorm):
                 continue
             prefix = f"layers.{index}."
             for key in [key for key in state if key.startswith(f"{prefix}{norm}.")]:
@@ -126,9 +127,9 @@ def _folded(network: SpikingNetwork) -> dict[str, Tensor]:
     return state
 
 
-def fold_norm(weight: Tensor, norm: Shift) -> tuple[Tensor, Tensor]:
+def fold_norm(weight: Tensor, norm: BatchNorm) -> tuple[Tensor, Tensor]:
     """Return W', b' that do in one convolution what W and the normalisation behind it do."""
     assert norm.running_mean is not None and norm.running_var is not None
-    deviation = (norm.running_var + norm.eps).sqrt()
-    folded = weight / deviation.view(-1, *[1] * (weight.dim() - 1))
-    return folded, norm.shift - norm.running_mean / deviation
+    factor = norm.gains() / (norm.running_var + norm.eps).sqrt()
+    folded = weight * factor.view(-1, *[1] * (weight.dim() - 1))
+    return folded, norm.shift - norm.running_mean * factor

@@ -11,8 +11,8 @@ from snn_train.data.augmentation import check_augmentation
 from snn_train.data.normalisation import Normalisation
 from snn_train.data.on_disk import fingerprint
 from snn_train.integer import IntegerNetwork
-from snn_train.layout import plan
-from snn_train.network import Architecture, SpikingNetwork
+from snn_train.layout import Architecture, plan
+from snn_train.network import SpikingNetwork
 from snn_train.recipe import NETWORK_FIELDS, Recipe
 
 

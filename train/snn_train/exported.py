@@ -21,7 +21,8 @@ from snn_runtime.graph import INPUT, Population, SpikingGraph
 from snn_runtime.model import read_model_file
 from snn_train.data.normalisation import Normalisation
 from snn_train.experiment import Experiment
-from snn_train.network import Architecture, Layer, SpikingNetwork
+from snn_train.layout import Architecture
+from snn_train.network import Layer, SpikingNetwork
 from snn_train.recipe import Recipe
 
 BUNDLED = "bundled"
@@ -79,6 +80,8 @@ def _fill(network: SpikingNetwork, graph: SpikingGraph, name: str) -> None:
         raise _refuse(name, "is of recipe iir, whose scales export has joined to others")
     if not graph.exact:
         raise _refuse(name, "has float32 weights")
+    if any(layer.plan.shortcut for layer in layers):
+        raise _refuse(name, "adds currents whose scales export has joined")
     if [layer.plan.name for layer in layers] != [each.name for each in graph.populations]:
         raise _refuse(name, f"has other layers than this version's {network.architecture.network}")
     for layer, population in zip(layers, graph.populations, strict=True):
@@ -93,7 +96,7 @@ def _fill(network: SpikingNetwork, graph: SpikingGraph, name: str) -> None:
 
 def _fill_layer(layer: Layer, population: Population, name: str) -> None:
     if len(population.projections) != 1 or population.threshold.ndim == 3:
-        raise _refuse(name, f"{population.name} adds currents whose scales export has joined")
+        raise _refuse(name, f"{population.name} is not one that train-snn makes")
     if population.levels != 1 + len(layer.neuron.steps):
         raise _refuse(name, f"{population.name} has {population.levels} levels")
     (projection,) = population.projections

@@ -139,7 +139,7 @@ def begins(args: argparse.Namespace) -> bool:
 def _add_beginning(group: Any) -> None:
     trained = "a t1.pt, a model.onnx, or bundled: trained on, with a new readout for other classes"
     group.add_argument("--from", dest="begin_with", type=Path, metavar="FILE", help=trained)
-    ann = "an ann.pt, or a state dict of torchvision's vgg11_bn to vgg19_bn, as stage 0"
+    ann = "an ann.pt, or a state dict of torchvision's vgg*_bn, resnet18, 34 or 50, as stage 0"
     group.add_argument("--ann", type=Path, metavar="FILE", help=ann)
     factor = number("above 0, up to 1", lambda value: 0 < value <= 1)
     tuned = "factor on the learning rate of all but the readout"

@@ -27,7 +27,8 @@ from torch import Tensor, nn
 
 from snn_train.choices import BITS
 from snn_train.data.normalisation import Normalisation
-from snn_train.network import Architecture, Layer, Shift, SpikingNetwork, broadcast
+from snn_train.layout import Architecture
+from snn_train.network import BatchNorm, Layer, SpikingNetwork, broadcast
 
 FURTHEST = 2**24
 """Thresholds are held within ± this, which no current reaches: float32 counts no further."""
@@ -105,8 +106,7 @@ class IntegerNetwork(SpikingNetwork):
         if layer.plan.shortcut:
             values = sent[layer.plan.shortcut]
             current = current + _project(layer.shortcut, grid.weights[1], values)
-        if layer.max_pool and layer.plan.pool > 1:
-            current = F.max_pool2d(current, layer.plan.pool)
+        current = layer.largest(current)
         unit = broadcast(grid.unit.float(), current)
         first, *others = (current - broadcast(t, current) for t in grid.threshold.float())
         layer.neuron.record(first / unit + 1)
@@ -175,14 +175,14 @@ def grid_scale(weights: Sequence[Tensor], bits: int) -> Tensor:
 
 
 def _fold(
-    synapse: nn.Conv2d | nn.Linear, norm: Shift | None, factor: Tensor | float
+    synapse: nn.Conv2d | nn.Linear, norm: BatchNorm | None, factor: Tensor | float
 ) -> tuple[Tensor, Tensor]:
     """Weights for integers, `(O, I, …)`, and the constant current `(O,)` beside them, float64."""
     weight = synapse.weight.double()
     constant = weight.new_zeros(len(weight)) if synapse.bias is None else synapse.bias.double()
     if norm is not None:
         assert norm.running_mean is not None and norm.running_var is not None
-        gain = 1 / (norm.running_var.double() + norm.eps).sqrt()
+        gain = norm.gains().double() / (norm.running_var.double() + norm.eps).sqrt()
         weight = weight * gain.view(-1, *[1] * (weight.dim() - 1))
         constant = norm.shift.double() + gain * (constant - norm.running_mean.double())
     return weight * factor, constant

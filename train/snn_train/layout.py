@@ -1,7 +1,12 @@
-"""Which layers a network has: the VGG and the paper's wide residual family, as plain data."""
+"""Which layers a network has: VGGs, the paper's wide residual family and torchvision's ResNets, as
+plain data."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Literal
+
+from snn_train.choices import RecipeName
 
 
 def _torchvision(*counts: int) -> list[int | str]:
@@ -38,10 +43,34 @@ RESNET = {"resnet12": (1, 1, 1, 1), "resnet20": (2, 2, 2, 2), "resnet34": (3, 4,
 """Blocks in each of the four stages of 64, 128, 256, 512 channels, behind a stem of three
 convolutions: the authors' wide form (11 M parameters for ResNet-20), not He's 0.27 M one."""
 
-NETWORKS = (*VGG, *RESNET)
+RESNET_BN = {"resnet18_bn": (2, 2, 2, 2), "resnet34_bn": (3, 4, 6, 3), "resnet50_bn": (3, 4, 6, 3)}
+"""Likewise, as torchvision has them: behind a stem of one 7×7 convolution and a pool whose windows
+overlap, every normalisation with a gain. The blocks of the last are bottlenecks."""
+
+NETWORKS = (*VGG, *RESNET, *RESNET_BN)
 
 LARGEST_MAP = 7
 """The last map is pooled to at most this many pixels a side, as VGG does at 224 pixels."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All that is needed to build the network again."""
+
+    network: str = "vgg9"
+    """A name of `layout.NETWORKS`."""
+    recipe: RecipeName = "iir-bn"
+    width: float = 1.0
+    """Factor on every convolution's channels."""
+    hidden: int = 0
+    """Neurons in each of the two dense layers before the readout; 0 for none."""
+    classes: int = 10
+    image_height: int = 32
+    image_width: int = 32
+    surrogate: str = "rectangle"
+    dropout: float = 0.0
+    """After every population, one mask for all timesteps."""
+    levels: int = 1  # thresholds of a neuron
 
 
 @dataclass(frozen=True)
@@ -57,9 +86,15 @@ class LayerPlan:
     height: int
     """Rows of the current, before pooling; 1 for dense layers."""
     width: int
+    kernel: int = 3
+    """Side of the convolution's window; half of it, rounded down, is the padding."""
     stride: int = 1
     pool: int = 1
-    """Side of the pooling window; 1 for none."""
+    """Side of the tiles that are pooled; 1 for none."""
+    overlap: int = 0
+    """Pixels by which a pooling window begins before its tile."""
+    gain: bool = False
+    """Whether normalisations have a gain of their own, and come before the pool."""
     shortcut: str = ""
     """A second source whose current is added."""
     shortcut_channels: int = 0
@@ -73,14 +108,15 @@ class LayerPlan:
     @property
     def sent_positions(self) -> int:
         """Positions of the map that leaves the layer."""
-        return (self.height // self.pool) * (self.width // self.pool)
+        sides = ((side + self.overlap) // self.pool for side in (self.height, self.width))
+        return prod(sides)
 
     def costs(self) -> list[tuple[str, int]]:
         """(source, multiply-adds for one image and one timestep) of every projection."""
         if self.kind == "dense":
             return [(self.source, self.inputs * self.channels)]
         positions = self.channels * self.height * self.width
-        costs = [(self.source, 9 * self.inputs * positions)]
+        costs = [(self.source, self.kernel**2 * self.inputs * positions)]
         if self.shortcut and self.projects:
             costs.append((self.shortcut, self.shortcut_channels * positions))
         return costs
@@ -101,12 +137,24 @@ def plan(network: str, width: float, hidden: int, size: tuple[int, int]) -> list
     layers = _Stack(width, size)
     if network in VGG:
         _vgg(layers, VGG[network])
-    else:
+    elif network in RESNET:
         _resnet(layers, RESNET[network])
+    else:
+        _resnet_bn(layers, RESNET_BN[network], bottleneck=network == "resnet50_bn")
     layers.pool_to(LARGEST_MAP)
     for index in range(2 if hidden else 0):
         layers.dense(f"dense{index + 1}", hidden)
     return layers.plans
+
+
+def check_neurons(network: str, recipe: RecipeName, levels: int) -> None:
+    """Raises: ValueError: pooled spikes of such neurons would be no spikes in `network`."""
+    if network in RESNET_BN and (recipe == "iir" or levels > 1):
+        what = f"--levels {levels}" if levels > 1 else f"--recipe {recipe}"
+        raise ValueError(
+            f"--network {network}: its pool's windows overlap, which needs --recipe iir-bn and one "
+            f"level, not {what}"
+        )
 
 
 class _Stack:
@@ -116,24 +164,27 @@ class _Stack:
         self.factor = width
         self.height, self.width = size
         self.source, self.channels = "image", 3
+        self.gain = False
         self.plans: list[LayerPlan] = []
 
-    def conv(self, name: str, channels: int, stride: int = 1) -> None:
+    def conv(self, name: str, channels: int, stride: int = 1, kernel: int = 3) -> None:
         out = max(1, round(channels * self.factor))
         self.height, self.width = -(-self.height // stride), -(-self.width // stride)
         size = (self.height, self.width)
-        self._add(LayerPlan(name, self.source, "conv", self.channels, out, *size, stride))
+        described = LayerPlan(name, self.source, "conv", self.channels, out, *size, kernel, stride)
+        self._add(replace(described, gain=self.gain))
 
-    def block(self, name: str, channels: int, stride: int) -> None:
-        """Two convolutions, the second joined by the current of the block's input."""
+    def block(self, name: str, *convolutions: tuple[int, int, int]) -> None:
+        """Convolutions of so many channels, stride and side, the last one joined by the current of
+        the block's input."""
         shortcut = self.plans[-1]
-        self.conv(f"{name}.conv1", channels, stride)
-        self.conv(f"{name}.conv2", channels)
+        for number, (channels, stride, kernel) in enumerate(convolutions, 1):
+            self.conv(f"{name}.conv{number}", channels, stride, kernel)
         self.plans[-1] = replace(
             self.plans[-1],
             shortcut=shortcut.name,
             shortcut_channels=shortcut.channels,
-            shortcut_stride=stride,
+            shortcut_stride=prod(stride for _, stride, _ in convolutions),
         )
 
     def dense(self, name: str, units: int) -> None:
@@ -148,6 +199,11 @@ class _Stack:
         last = self.plans[-1]
         self.plans[-1] = replace(last, pool=last.pool * window)
         self.height, self.width = self.height // window, self.width // window
+
+    def overlapping_pool(self) -> None:
+        """Pool windows of 3×3 pixels two apart, padded by one."""
+        self.plans[-1] = replace(self.plans[-1], pool=2, overlap=1)
+        self.height, self.width = -(-self.height // 2), -(-self.width // 2)
 
     def pool_to(self, largest: int) -> None:
         side = max(self.height, self.width)
@@ -170,7 +226,24 @@ def _resnet(layers: _Stack, blocks: tuple[int, ...]) -> None:
     for index in range(3):
         layers.conv(f"stem{index + 1}", 64)
     layers.pool()
-    for stage, count in enumerate(blocks):
+    for name, channels, stride in _blocks(blocks):
+        layers.block(name, (channels, stride, 3), (channels, 1, 3))
+
+
+def _resnet_bn(layers: _Stack, blocks: tuple[int, ...], *, bottleneck: bool) -> None:
+    layers.gain = True
+    layers.conv("stem", 64, stride=2, kernel=7)
+    layers.overlapping_pool()
+    for name, channels, stride in _blocks(blocks):
+        if bottleneck:
+            layers.block(name, (channels, 1, 1), (channels, stride, 3), (4 * channels, 1, 1))
+        else:
+            layers.block(name, (channels, stride, 3), (channels, 1, 3))
+
+
+def _blocks(counts: tuple[int, ...]) -> Iterator[tuple[str, int, int]]:
+    """Name, channels and stride of every block."""
+    for stage, count in enumerate(counts):
         for block in range(count):
             stride = 2 if stage and not block else 1
-            layers.block(f"stage{stage + 1}.block{block + 1}", 64 * 2**stage, stride)
+            yield f"stage{stage + 1}.block{block + 1}", 64 * 2**stage, stride

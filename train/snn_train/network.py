@@ -7,66 +7,52 @@ A network is a list of layers; a layer is one population of neurons with everyth
 
 and, in a residual layer, plus the shortcut's current. `norm` is batch normalisation without a gain:
 1/θ of the neuron behind it is the gain, and is positive by construction, which is what makes max
-pooling before the threshold equal to OR of the spikes behind it. In recipe `iir` the ANN of stage 0
-has batch normalisation too, folded into W and b before the first spiking stage.
+pooling before the threshold equal to OR of the spikes behind it. torchvision's ResNets keep their
+gains, of either sign, and are pooled behind them. In recipe `iir` the ANN of stage 0 has batch
+normalisation too, folded into W and b before the first spiking stage.
 """
-
-from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snn_train.choices import RecipeName
-from snn_train.layout import LayerPlan, plan
+from snn_train.layout import Architecture, LayerPlan, plan
 from snn_train.neuron import neurons
 from snn_train.parallel import moments
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """All that is needed to build the network again."""
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation, with a gain γ of its own or without, times the 1/θ of the neurons behind
+    it: (γ (x − μ)/√(σ² + ε) + β)/θ."""
 
-    network: str = "vgg9"
-    """vgg5, vgg7s, vgg9, vgg9w, vgg11, vgg13, vgg16, vgg19, resnet12, resnet20, resnet34."""
-    recipe: RecipeName = "iir-bn"
-    width: float = 1.0
-    """Factor on every convolution's channels."""
-    hidden: int = 0
-    """Neurons in each of the two dense layers before the readout; 0 for none."""
-    classes: int = 10
-    image_height: int = 32
-    image_width: int = 32
-    surrogate: str = "rectangle"
-    dropout: float = 0.0
-    """After every population, one mask for all timesteps."""
-    levels: int = 1  # thresholds of a neuron
-
-
-class Shift(nn.BatchNorm2d):
-    """Batch normalisation without a gain, times the 1/θ of the neurons behind it."""
-
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, gain: bool = False) -> None:
         super().__init__(channels, affine=False)
         self.shift = nn.Parameter(torch.zeros(channels))
+        self.gain = nn.Parameter(torch.ones(channels)) if gain else None
 
     def forward(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
         gain = torch.ones_like(self.shift) if gain is None else gain.expand_as(self.shift)
+        shift = self.shift * gain
+        gain = gain if self.gain is None else gain * self.gain
         if self.training and dist.is_initialized():
-            return self._over_processes(x, gain)
+            return self._over_processes(x, gain, shift)
         return F.batch_norm(
             x,
             self.running_mean,
             self.running_var,
             gain,
-            self.shift * gain,
+            shift,
             self.training,
             self.momentum or 0.0,
             self.eps,
         )
 
-    def _over_processes(self, x: Tensor, gain: Tensor) -> Tensor:
+    def gains(self) -> Tensor:
+        """γ, `(C,)`."""
+        return torch.ones_like(self.shift) if self.gain is None else self.gain
+
+    def _over_processes(self, x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
         """The same by the statistics of all processes' parts of the batch."""
         mean, variance, count = moments(x)
         with torch.no_grad():
@@ -74,7 +60,7 @@ class Shift(nn.BatchNorm2d):
             self.running_mean.lerp_(mean, self.momentum or 0.0)
             self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.0)
         factor = gain * (variance + self.eps).rsqrt()
-        offset = (self.shift * gain) - mean * factor
+        offset = shift - mean * factor
         return x * broadcast(factor, x).to(x.dtype) + broadcast(offset, x).to(x.dtype)
 
 
@@ -93,16 +79,17 @@ class Layer(nn.Module):
             self.synapse = nn.Linear(described.inputs, channels, bias=False)
             normalised = not faithful
         else:
+            side, stride = described.kernel, described.stride
             self.synapse = nn.Conv2d(
-                described.inputs, channels, 3, described.stride, padding=1, bias=not normalised
+                described.inputs, channels, side, stride, padding=side // 2, bias=not normalised
             )
-        self.norm = Shift(channels) if normalised else None
+        self.norm = BatchNorm(channels, described.gain) if normalised else None
         self.shortcut: nn.Conv2d | None = None
-        self.shortcut_norm: Shift | None = None
+        self.shortcut_norm: BatchNorm | None = None
         if described.shortcut and described.projects:
             inputs, stride = described.shortcut_channels, described.shortcut_stride
             self.shortcut = nn.Conv2d(inputs, channels, 1, stride, bias=not normalised)
-            self.shortcut_norm = Shift(channels) if normalised else None
+            self.shortcut_norm = BatchNorm(channels, described.gain) if normalised else None
         thresholds = 1 if faithful else channels
         self.neuron = neurons(thresholds, architecture.surrogate, architecture.levels)
 
@@ -114,14 +101,18 @@ class Layer(nn.Module):
     def current(self, x: Tensor, shortcut: Tensor | None, gain: Tensor | None) -> Tensor:
         """The current times `gain`, `(N, C, …)`, for inputs `(N, …)`."""
         current = self._synaptic_current(x)
-        pool = self.plan.pool if self.max_pool else 1
-        if pool > 1 and shortcut is None:
-            current = F.max_pool2d(current, pool)
-        current = _normalise(current, self.norm, gain)
+        early = shortcut is None and not self.plan.gain  # fewer pixels to normalise
+        current = normalise(self.largest(current) if early else current, self.norm, gain)
         if shortcut is not None:
             current = current + self._shortcut_current(shortcut, gain)
-            current = F.max_pool2d(current, pool) if pool > 1 else current
-        return current
+        return current if early else self.largest(current)
+
+    def largest(self, current: Tensor) -> Tensor:
+        """The largest current of every window, where the recipe pools currents."""
+        pool, overlap = self.plan.pool, self.plan.overlap
+        if pool == 1 or not self.max_pool:
+            return current
+        return F.max_pool2d(current, pool + overlap, pool, overlap)
 
     def _synaptic_current(self, x: Tensor) -> Tensor:
         if isinstance(self.synapse, nn.Linear):
@@ -129,7 +120,8 @@ class Layer(nn.Module):
         # No stride across a map one pixel wide, where it means nothing: torch 2.13's CPU kernels
         # leave part of the weights' gradient unwritten there in bfloat16 (channels last).
         stride = (self.plan.stride, min(self.plan.stride, x.shape[-1]))
-        return F.conv2d(x, self.synapse.weight, self.synapse.bias, stride, padding=1)
+        padding = self.plan.kernel // 2
+        return F.conv2d(x, self.synapse.weight, self.synapse.bias, stride, padding)
 
     def _shortcut_current(self, x: Tensor, gain: Tensor | None) -> Tensor:
         if self.shortcut is None:
@@ -138,7 +130,7 @@ class Layer(nn.Module):
         # with a stride writes past its memory in torch 2.13 on the CPU.
         stride = self.plan.shortcut_stride
         current = F.conv2d(x[:, :, ::stride, ::stride], self.shortcut.weight, self.shortcut.bias)
-        return _normalise(current, self.shortcut_norm, gain)
+        return normalise(current, self.shortcut_norm, gain)
 
     def pool(self, spikes: Tensor) -> Tensor:
         """What leaves the population, `(N, C, …)`: averaged where the recipe pools spikes."""
@@ -244,7 +236,8 @@ def broadcast(vector: Tensor, like: Tensor) -> Tensor:
     return vector.view(1, -1, *[1] * (like.dim() - 2))
 
 
-def _normalise(current: Tensor, norm: Shift | None, gain: Tensor | None) -> Tensor:
+def normalise(current: Tensor, norm: BatchNorm | None, gain: Tensor | None) -> Tensor:
+    """The current behind `norm`, times 1/θ, `gain`, where there are any."""
     if norm is not None:
         return norm.forward(current, gain)
     return current if gain is None else current * broadcast(gain, current).to(current.dtype)

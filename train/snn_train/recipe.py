@@ -33,6 +33,7 @@ from snn_train.choices import (
     Surrogate,
 )
 from snn_train.data.augmentation import Augmentation
+from snn_train.layout import check_neurons
 from snn_train.stage import Stage, changed, check, ladder, straight
 
 
@@ -51,8 +52,7 @@ class Recipe:
     surrogate: Surrogate = "rectangle"
     dropout: float = 0.0
     """After every population, one mask for all timesteps."""
-    levels: int = 1
-    """Thresholds of a neuron."""
+    levels: int = 1  # thresholds of a neuron
     batch_size: int = 256
     optimiser: Optimiser = "adamw"
     learning_rate: float = 2e-3
@@ -86,9 +86,8 @@ class Recipe:
     ema: float | None = None
     """Decay of the moving average of the weights that is measured and kept; None: the weights."""
     spiking_optimiser: Optimiser | None = None
-    """The spiking stages'; None: the same as the ANN's."""
     spiking_weight_decay: float | None = None
-    """Likewise."""
+    """The spiking stages'; None: the same as the ANN's. So is the optimiser."""
     rate_limits: tuple[float, float] = RATE_LIMITS
     """Lowest and highest firing rate that a layer may have."""
     class_weights: ClassWeights = "none"
@@ -98,6 +97,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check(self.stages)
+        check_neurons(self.network, self.name, self.levels)
 
     @classmethod
     def of(cls, name: RecipeName = "iir-bn", data: str = "cifar10", side: int = 32) -> "Recipe":

@@ -1,116 +1,30 @@
-"""torchvision's `vgg11_bn`, `vgg13_bn`, `vgg16_bn` and `vgg19_bn`, as the ANN of this package.
+"""A state dict of torchvision, as the ANN of this package: which family, and what is refused."""
 
-There a layer is conv, normalisation with gain γ and shift β, ReLU, and perhaps pooling; here it is
-conv, perhaps pooling, normalisation without a gain, ReLU. With s the sign of γ, b the bias of the
-convolution, and a the factor by which the layer before was made smaller,
-
-    relu(γ (W ∗ a h + b − μ)/σ + β) = |γ| relu((s W a ∗ h − s (μ − b))/σ + β/|γ|)
-
-so that W′ = s W a, μ′ = s (μ − b), β′ = β/|γ|, and the next layer's a is |γ|. What is behind W′
-grows with it, so the maximum over a window may be taken before: exact, but for rounding. A channel
-whose γ is 0 sends relu(β), whatever comes: W′ = 0, μ′ = 0, σ′ = 1, β′ = β, and its a is 1.
-
-The dense layers behind are left out: they are for a thousand classes of photographs at 224×224.
-"""
-
-import re
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from snn_runtime.errors import ModelError
-from snn_train.layout import VGG
+from snn_train import torchvision_resnet, torchvision_vgg
 from snn_train.torch_zip import refuse
 
-NAMES = ("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")
-EPSILON = 1e-5
-"""Beside the variance, there as here."""
-WITHOUT_FORM = {
-    "layer1.0.conv3.weight": "a ResNet of bottleneck blocks",
-    "layer1.0.conv1.weight": "a ResNet: its first pool's windows overlap, and its blocks add to a "
-    "normalisation with a gain of its own",
-    "classifier.1.weight": "no VGG with batch normalisation",
-}
-"""A key that tells a family, and what there is to say of it."""
+NAMES = (*torchvision_vgg.NAMES, *torchvision_resnet.NAMES.values())
 
 
 def weights_of(path: Path, state: Any) -> tuple[str, dict[str, Tensor]]:
-    """Return the network's name, and the layers' part of our ANN's state, in float32.
+    """Return the name of our network, and the layers' part of our ANN's state, in float32.
 
     Raises:
         ModelError: `bad_checkpoint`: another network, said which, or numbers that are not finite.
     """
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise _unfit(path, "holds no state dict")
-    for key, family in WITHOUT_FORM.items():
-        if key in state:
-            raise _unfit(path, f"holds {family}")
-    places = sorted(
-        int(found[1])
-        for key, value in state.items()
-        if (found := re.fullmatch(r"features\.(\d+)\.weight", key)) and value.dim() == 4
-    )
-    channels = [len(state[f"features.{place}.weight"]) for place in places]
-    name = next((name for name in NAMES if channels == _channels(name)), None)
-    if name is None or _places(name) != places:
-        raise _unfit(path, f"has convolutions of {channels or 'no'} channels")
-    weights: dict[str, Tensor] = {}
-    before = torch.ones(3, dtype=torch.float64)
-    for number, place in enumerate(places):
-        layer, before = _layer(path, state, place, before)
-        weights |= {f"layers.{number}.{key}": value for key, value in layer.items()}
-    return name, weights
-
-
-def _channels(name: str) -> list[int]:
-    return [item for item in VGG[name] if isinstance(item, int)]
-
-
-def _places(name: str) -> list[int]:
-    """Where the convolutions stand among the features: each is three of them, a pool is one."""
-    found, place = [], 0
-    for item in VGG[name]:
-        if isinstance(item, int):
-            found.append(place)
-        place += 3 if isinstance(item, int) else 1
-    return found
-
-
-def _layer(
-    path: Path, state: dict[str, Tensor], place: int, before: Tensor
-) -> tuple[dict[str, Tensor], Tensor]:
-    """A layer's part of our state, and its |γ|, `(O,)`; `before`, `(I,)`, is that of its source."""
-    conv, norm = f"features.{place}", f"features.{place + 1}"
     try:
-        weight, bias = state[f"{conv}.weight"].double(), state[f"{conv}.bias"].double()
-        gain, shift, mean, variance = (
-            state[f"{norm}.{key}"].double()
-            for key in ("weight", "bias", "running_mean", "running_var")
-        )
-        size, sign, dead = gain.abs(), gain.sign(), gain == 0
-        size = torch.where(dead, torch.ones_like(size), size)
-        layer = {
-            "synapse.weight": weight * before.view(1, -1, 1, 1) * sign.view(-1, 1, 1, 1),
-            "norm.running_mean": sign * (mean - bias),
-            "norm.running_var": torch.where(dead, torch.full_like(size, 1 - EPSILON), variance),
-            "norm.shift": shift / size,
-        }
-    except KeyError as error:
-        raise _unfit(path, f"has no {error.args[0]}") from error
-    except RuntimeError as error:
-        raise _unfit(path, f"{norm} does not fit {conv} ({error})") from error
-    if weight.shape[2:] != (3, 3):
-        raise _unfit(path, f"{conv} has windows of {tuple(weight.shape[2:])}")
-    for key, value in layer.items():
-        if not bool(value.isfinite().all()):
-            raise _unfit(path, f"{conv} makes a {key} that is not finite")
-    return {key: value.float() for key, value in layer.items()}, size
-
-
-def _unfit(path: Path, problem: str) -> ModelError:
-    return refuse(
-        path,
-        f"{problem}; --ann reads an ann.pt of train-snn and state dicts of {', '.join(NAMES)}",
-    )
+        if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+            raise ValueError("holds no state dict")
+        if "classifier.1.weight" in state:
+            raise ValueError("holds no VGG with batch normalisation")
+        if "layer1.0.conv1.weight" in state:
+            return torchvision_resnet.weights_of(state)
+        return torchvision_vgg.weights_of(state)
+    except ValueError as error:
+        reads = f"--ann reads an ann.pt of train-snn and state dicts of {', '.join(NAMES)}"
+        raise refuse(path, f"{error}; {reads}") from error

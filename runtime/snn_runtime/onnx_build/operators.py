@@ -176,9 +176,13 @@ class Operators:
             strides=stride,
         )
 
-    def max_pool(self, name: str, x: Value, kernel: Pair, stride: Pair) -> Value:
-        made = replace(x, name=name, shape=convolved(x, x.shape[1], kernel, stride))
-        return self.node("MaxPool", made, x, kernel_shape=kernel, strides=stride)
+    def max_pool(
+        self, name: str, x: Value, kernel: Pair, stride: Pair, pads: Pads = (0, 0, 0, 0)
+    ) -> Value:
+        made = replace(x, name=name, shape=convolved(x, x.shape[1], kernel, stride, pads))
+        if not any(pads):
+            return self.node("MaxPool", made, x, kernel_shape=kernel, strides=stride)
+        return self.node("MaxPool", made, x, kernel_shape=kernel, pads=pads, strides=stride)
 
     def average_pool(self, name: str, x: Value, kernel: Pair, stride: Pair) -> Value:
         made = replace(x, name=name, shape=convolved(x, x.shape[1], kernel, stride))
