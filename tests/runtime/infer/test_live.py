@@ -12,9 +12,10 @@ from infer_command import RED, Command, finish, start
 from mjpeg_server import MJPEG, Page, Request, picture, serving
 from PIL import Image
 
-from snn_runtime.image import latest as latest_module
 from snn_runtime.image.network import public
 from snn_runtime.infer import cli as infer
+
+pytestmark = pytest.mark.usefixtures("at_leisure")
 
 
 def jpeg(colour: str, size: tuple[int, int] = (64, 48)) -> bytes:
@@ -26,13 +27,6 @@ def noisy(colour: str, n: int) -> bytes:
     image = Image.new("RGB", (64, 48), colour)
     image.putpixel((0, n), (n, n, n))
     return encoded(image, "JPEG", quality=95)
-
-
-@pytest.fixture(autouse=True)
-def at_leisure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pauses; and on a busy machine a picture may wait longer than a second for its turn."""
-    monkeypatch.setattr(latest_module, "LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr(latest_module, "EXPIRES", 60.0)
 
 
 def labels(out: bytes) -> list[str]:

@@ -16,19 +16,12 @@ from PIL import Image
 from rtsp_server import MPEG4, Viewer, showing
 
 from snn_runtime.errors import InputError
-from snn_runtime.image import latest as latest_module
 from snn_runtime.video import newest as newest_module
 from snn_runtime.video import reading
 from snn_runtime.video.wanted import Wanted, camera
 
+pytestmark = pytest.mark.usefixtures("at_leisure")
 FAKES = Path(__file__).parents[2] / "fakes"
-
-
-@pytest.fixture(autouse=True)
-def at_leisure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pauses; and on a busy machine a picture may wait longer than a second for its turn."""
-    monkeypatch.setattr(latest_module, "LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr(latest_module, "EXPIRES", 60.0)
 
 
 def jpeg(colour: str, n: int = 0, size: tuple[int, int] = (64, 48)) -> bytes:
