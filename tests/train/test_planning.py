@@ -19,6 +19,7 @@ from train.budgets import TINY, Clock, Told, train
 from snn_train import api, checkpoint, probe, training
 from snn_train.data import DataSet
 from snn_train.pace import recent
+from snn_train.parallel import Machine
 from snn_train.records import TIMES, EpochRecord
 from snn_train.state import Run
 from snn_train.time_budget import AIM, PICTURES, TimeBudget, shared
@@ -168,6 +169,23 @@ def test_the_width_is_what_there_is_time_for(
     run = api.train("digits", out=tmp_path / "run", progress=Told(), budget=seconds, **free)
     assert run.recipe.width == {100: 0.1, 600: 0.2}[seconds]
     assert 0.85 * seconds <= clock.now - begun <= seconds
+
+
+@pytest.mark.parametrize("free", [False, True])
+def test_a_compiled_run_is_planned_by_compiled_steps(
+    clock: Clock, tmp_path: Path, free: bool
+) -> None:
+    begun, told = clock.now, Told()
+    chosen = {key: value for key, value in TINY.items() if key != "width" or not free}
+    run = api.train(
+        "digits", out=tmp_path / "run", progress=told, budget=180,
+        machine=Machine(compiled=True), **chosen,
+    )  # fmt: skip
+    ann, t1 = run.recipe.stages
+    plain = train(tmp_path / "plain", Told(), budget=180).recipe.stages
+    assert 2 < (ann.epochs + t1.epochs) / (plain[0].epochs + plain[1].epochs) < 3
+    assert 0.95 * 180 <= clock.now - begun
+    assert not any("epochs from here" in note for note in told.notes)
 
 
 def test_an_ann_that_is_trained_has_no_part_in_the_plan(clock: Clock, tmp_path: Path) -> None:

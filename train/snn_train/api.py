@@ -88,7 +88,7 @@ def train(
         check_free(directory, experiment.recipe)
         if hours:
             free = isinstance(recipe, str) and not begun and "width" not in changes
-            place = Place(device, team, machine.micro_batch)
+            place = Place(device, team, machine.micro_batch, machine.compiled)
             experiment = planned(experiment, loaded, hours, free, place, done(begun, loaded))
         with new_folder(directory, team):
             run = _start(begun, experiment, loaded, directory, device, team)

@@ -20,6 +20,7 @@ def _torchvision(*counts: int) -> list[int | str]:
 VGG: dict[str, list[int | str]] = {
     "vgg5": [64, "A", 128, 128, "A"],
     "vgg7s": ["S", 256, "S", 256, 256, "S", 512, 512, "A"],
+    "vgg7w": ["S", 512, "S", 256, 256, "S", 512, 512],
     "vgg9": [64, "A", 128, 256, "A", 256, 512, "A", 512, "A", 512],
     "vgg9w": [128, "A", 128, 256, "A", 256, 512, "A", 512, "A", 512],
     "vgg11": [64, "A", 128, 256, "A", 512, 512, 512, "A", 512, 512],
@@ -32,8 +33,8 @@ VGG: dict[str, list[int | str]] = {
     "vgg19_bn": _torchvision(2, 2, 4, 4, 4),
 }
 """Channels of 3×3 convolutions; "A" halves the map, "S" gives the next one a stride of two. As in
-the IIR-SNN authors' code but for VGG11, which has one pool more there; for `vgg7s` and `vgg9w`,
-which are ours; and for the last four, which are torchvision's.
+the IIR-SNN authors' code but for VGG11, which has one pool more there; for `vgg7s`, `vgg7w` and
+`vgg9w`, which are ours; and for the last four, which are torchvision's.
 
 Of the picture a first population keeps one bit a channel, so ours have more channels there, where
 they are cheap. A stride in place of a pool leaves three quarters of a layer's multiply-adds to

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from snn_runtime.errors import UsageError
 from snn_train import state
@@ -20,7 +21,7 @@ from snn_train.data import DataSet
 from snn_train.duration import show
 from snn_train.experiment import Experiment
 from snn_train.pace import EpochTime, end_of_stage
-from snn_train.parallel import Team, distribute
+from snn_train.parallel import Team, as_called
 from snn_train.planning import with_epochs
 from snn_train.stage import Stage
 from snn_train.step import step_in_parts
@@ -31,7 +32,7 @@ WIDTHS = (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
 """Of the recipe's own, where it is free."""
 ENOUGH = 1 / 3
 STEPS = 2
-"""Measured in each stage, after one that is not: torch prepares its kernels in it."""
+"""Measured in each stage, after one that is not: torch prepares, or compiles, its kernels in it."""
 EVALUATED = 500
 """Pictures of validation that are measured, at most."""
 GAIN = 1.5
@@ -45,6 +46,7 @@ class Place(NamedTuple):
     device: torch.device
     team: Team
     micro_batch: int | None
+    compiled: bool = False
 
 
 def planned(
@@ -69,7 +71,7 @@ def planned(
     for width, wider in zip(widths, [*widths[1:], 0.0], strict=True):
         tried = replace(experiment, recipe=replace(experiment.recipe, width=width))
         probe = _Probe(tried, data, place, done)
-        probe.measure()
+        probe.measure(compiled=place.compiled and not free)  # which takes a minute a width
         enough = factor(place.team.first(budget.left()), probe.weights, *probe.costs()) / ENOUGH
         if chosen and enough < 1:
             break
@@ -77,6 +79,8 @@ def planned(
         if enough * GAIN < (wider / width) ** 2:
             break
     assert chosen is not None
+    if place.compiled and free:
+        chosen.measure(compiled=True)
     budget.measured = chosen.times
     return chosen.fitting(budget)
 
@@ -95,8 +99,8 @@ class _Probe:
         self.times: dict[str, tuple[float, float]] = {}
         """By stage: seconds of an epoch's steps, and of validation."""
 
-    def measure(self) -> None:
-        self.times = {stage.name: self._time(stage) for stage in self.stages}
+    def measure(self, compiled: bool) -> None:
+        self.times = {stage.name: self._time(stage, compiled) for stage in self.stages}
 
     def costs(self) -> tuple[list[float], float]:
         """Seconds of an epoch of every stage, and of the ends of all."""
@@ -121,16 +125,17 @@ class _Probe:
         counts = shared(left, self.weights, epochs, ends)
         return with_epochs(self.experiment, [*(stage.epochs for stage in self.done), *counts])
 
-    def _time(self, stage: Stage) -> tuple[float, float]:
+    def _time(self, stage: Stage, compiled: bool) -> tuple[float, float]:
         recipe = replace(self.experiment.recipe, stages=(stage,))
         run = state.start(replace(self.experiment, recipe=recipe), Path(), self.device)
         run.team, run.micro_batch = self.run.team, self.run.micro_batch
-        name, teacher = self.experiment.recipe.teacher, None
+        name = self.experiment.recipe.teacher
+        teacher: nn.Module | None = None
         if stage.name != name and recipe.distillation and not recipe.cached_teacher:
             teacher = self.experiment.build(0 if name == "ann" else int(name[1:]), 0)
             teacher = teacher.to(self.device).eval()
         run.network.train()
-        student = distribute(run.network, run.team, unused_parameters=stage.timesteps < 2)
+        student, teacher = as_called(run.network, teacher, stage, run.team, compiled)
         seconds, all_steps = [], 1 + STEPS
         batches = chain.from_iterable(self.split.epoch(run) for _ in range(all_steps))
         for done in range(all_steps):

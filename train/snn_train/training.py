@@ -17,7 +17,7 @@ from snn_train import stages
 from snn_train.batches import Batch, Split
 from snn_train.data import DataSet
 from snn_train.pace import epochs_left, pace, seconds_left
-from snn_train.parallel import distribute
+from snn_train.parallel import as_called
 from snn_train.planning import adjust
 from snn_train.progress import Progress
 from snn_train.records import EpochRecord
@@ -77,13 +77,7 @@ def train_run(
 
 def _models(run: Run, compiled: bool) -> tuple[nn.Module, nn.Module | None]:
     """The student and the teacher of a stage, as a step calls them."""
-    student: nn.Module = run.network
-    teacher: nn.Module | None = load_teacher(run)
-    if compiled and not run.stage.bits:  # whose rounding has to stay export's
-        student = torch.compile(student)  # type: ignore[assignment]  # a module of the same kind
-        teacher = torch.compile(teacher) if teacher is not None else None  # type: ignore[assignment]  # likewise
-    # At T = 1 nothing reaches a leak, and in the ANN no threshold.
-    return distribute(student, run.team, unused_parameters=run.stage.timesteps < 2), teacher
+    return as_called(run.network, load_teacher(run), run.stage, run.team, compiled)
 
 
 @dataclass
