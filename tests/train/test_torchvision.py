@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from same import assert_same
 from torch import Tensor, nn
 from train.torchvision_like import RESNETS, ResNet, resnet, vgg, vgg_state
 
@@ -93,7 +94,6 @@ WIDE = {"layer1.0.conv1.weight": (128, 64, 3, 3)}
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ([1, 2], "holds no state dict"),
         (SMALL, "holds a ResNet of 1, 1, 1, 1 blocks"),
         (ResNet((3, 4, 23, 3), bottleneck=True).state_dict(), "of 3, 4, 23, 3 bottleneck blocks"),
         (renamed(RESNET18, **WIDE), r"conv1.weight has shape \(128, 64, 3, 3\), expected \(64"),
@@ -102,12 +102,28 @@ WIDE = {"layer1.0.conv1.weight": (128, 64, 3, 3)}
         (RESNET18 | {"layer2.0.downsample.1.bias": torch.zeros(3)}, r"1.bias has shape \(3,\)"),
         ({"features.0.weight": torch.zeros(64, 3, 11, 11)}, r"has convolutions of \[64\] channels"),
         ({"classifier.1.weight": torch.zeros(4, 4)}, "holds no VGG with batch normalisation"),
-        ({}, "has convolutions of no channels"),
+        ({"features.0.bias": torch.zeros(4)}, "has convolutions of no channels"),
     ],
 )  # fmt: skip
 def test_what_has_no_form_is_refused_by_name(state: Any, message: str) -> None:
     with pytest.raises(ModelError, match=f"{message}.*vgg11_bn.*vgg19_bn, resnet18, resnet34, res"):
         weights_of(FILE, state)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {}, {"conv1.weight": torch.zeros(3), "epoch": 4}])
+def test_what_is_no_state_dict_is_refused(content: Any) -> None:
+    with pytest.raises(ModelError, match="expected (a dictionary of tensors|tensors by name)"):
+        weights_of(FILE, content)
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model"])
+def test_a_state_dict_is_found_where_scripts_keep_it(key: str) -> None:
+    """torchvision's own keep it under `model`; DataParallel puts `module.` before every name."""
+    name, plain = weights_of(FILE, RESNET18)
+    wrapped = {f"module.{name}": value for name, value in RESNET18.items()}
+    found, weights = weights_of(FILE, {key: wrapped, "epoch": 90, "args": {"lr": 0.1}})
+    assert found == name
+    assert_same(weights, plain)
 
 
 def test_a_damaged_state_dict_is_refused_by_key() -> None:

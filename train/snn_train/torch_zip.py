@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import torch
+from torch import Tensor
 
 from snn_runtime import door
 from snn_runtime.errors import InputError, ModelError
@@ -24,6 +25,10 @@ LARGEST = 8 * 2**30
 LARGEST_DIRECTORY = 16 * 2**20
 """Bytes of the list of members: of some 100,000 tensors."""
 CHUNK = 2**20
+NESTED = ("state_dict", "model_state_dict", "net", "model")
+"""Where training scripts keep the weights when they keep more than those."""
+WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")
+"""What torch's DataParallel and torch.compile put before every name, once for each time."""
 LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """The number with which a file of torch older than 1.6 begins."""
 
@@ -44,6 +49,28 @@ def read(path: Path, remedy: str, device: str | torch.device = "cpu") -> Any:
             return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # a strange pickle can raise anything
         raise refuse(path, _more_than_tensors(path, error, remedy)) from error
+
+
+def state_dict(path: Path, content: Any) -> dict[str, Tensor]:
+    """Return the weights in what a file holds, alone or under one of `NESTED`.
+
+    Raises:
+        ModelError: `bad_checkpoint`.
+    """
+    if not isinstance(content, dict):
+        raise refuse(path, f"holds a {type(content).__name__}, expected a dictionary of tensors")
+    kept = (content[key] for key in NESTED if isinstance(content.get(key), dict))
+    state: dict[str, Tensor] = next(kept, content)
+    wrong = [key for key, value in state.items() if not isinstance(value, Tensor)]
+    if wrong or not state:
+        found = f"{wrong[0]!r:.40} is a {type(state[wrong[0]]).__name__}" if wrong else "is empty"
+        raise refuse(path, f"is no state_dict: {found}, expected tensors by name")
+    return state
+
+
+def unwrapped(name: object) -> str:
+    """The name of a tensor without what wrappers of a module have put before it."""
+    return WRAPPERS.sub("", str(name))
 
 
 def check(path: Path, remedy: str) -> None:

@@ -6,25 +6,27 @@ from typing import Any
 from torch import Tensor
 
 from snn_train import torchvision_resnet, torchvision_vgg
-from snn_train.torch_zip import refuse
+from snn_train.torch_zip import refuse, state_dict, unwrapped
 
 NAMES = (*torchvision_vgg.NAMES, *torchvision_resnet.NAMES.values())
 
 
-def weights_of(path: Path, state: Any) -> tuple[str, dict[str, Tensor]]:
+def weights_of(path: Path, content: Any) -> tuple[str, dict[str, Tensor]]:
     """Return the name of our network, and the layers' part of our ANN's state, in float32.
+
+    Args:
+        content: what the file holds: a state dict, or one where a training script keeps it.
 
     Raises:
         ModelError: `bad_checkpoint`: another network, said which, or numbers that are not finite.
     """
+    weights = {unwrapped(key): value for key, value in state_dict(path, content).items()}
     try:
-        if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-            raise ValueError("holds no state dict")
-        if "classifier.1.weight" in state:
+        if "classifier.1.weight" in weights:
             raise ValueError("holds no VGG with batch normalisation")
-        if "layer1.0.conv1.weight" in state:
-            return torchvision_resnet.weights_of(state)
-        return torchvision_vgg.weights_of(state)
+        if "layer1.0.conv1.weight" in weights:
+            return torchvision_resnet.weights_of(weights)
+        return torchvision_vgg.weights_of(weights)
     except ValueError as error:
         reads = f"--ann reads an ann.pt of train-snn and state dicts of {', '.join(NAMES)}"
         raise refuse(path, f"{error}; {reads}") from error

@@ -25,7 +25,8 @@ from snn_export.importers.foreign import Foreign
 from snn_export.importers.iir_layers import Reader, refuse
 from snn_export.importers.layers import Joined, Layers, Pooled, Weighted
 from snn_export.importers.picture import Picture
-from snn_export.importers.torch_file import array, read, unwrapped
+from snn_export.importers.torch_file import array, read
+from snn_train.torch_zip import unwrapped
 
 MARK = b"threshold.t0"
 """A word that only these files hold."""

@@ -23,10 +23,11 @@ from snn_export.importers.program import value_of
 from snn_export.importers.snntorch_neurons import FRAMEWORK as SNNTORCH
 from snn_export.importers.spiking import Framework, several_steps
 from snn_export.importers.spikingjelly_neurons import FRAMEWORK as SPIKINGJELLY
-from snn_export.importers.torch_file import array, unwrapped
+from snn_export.importers.torch_file import array
 from snn_export.importers.trace import Traced, trace
 from snn_runtime import door
 from snn_runtime.errors import InputError, ModelError, UsageError
+from snn_train.torch_zip import unwrapped
 
 LARGEST_PROGRAM = 16 * 2**20
 """Bytes of a file of Python."""

@@ -1,6 +1,5 @@
 """Torch files of strangers: tensors and plain containers, or nothing. No pickle is ever run."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,6 @@ REMEDY = (
     "load it where you trust it and save its weights, torch.save(net.state_dict(), FILE); --module "
     "names the function that builds an snnTorch or SpikingJelly network"
 )
-NESTED = ("state_dict", "model_state_dict", "net", "model")
-"""Where training scripts keep the weights when they keep more than those."""
-
-WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")
-"""What torch's DataParallel and torch.compile put before every name, once for each time."""
 
 
 def pickled_words(path: Path) -> bytes:
@@ -48,26 +42,12 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def state_dict(path: Path) -> dict[str, Tensor]:
-    """Return the weights in a file that holds them alone or under one of `NESTED`.
+    """Return the weights in a file that holds them alone or where `torch_zip.state_dict` looks.
 
     Raises:
         ModelError: `bad_checkpoint`.
     """
-    content = read(path)
-    for key in NESTED:
-        if isinstance(content.get(key), dict):
-            content = content[key]
-            break
-    wrong = [key for key, value in content.items() if not isinstance(value, Tensor)]
-    if wrong or not content:
-        found = f"{wrong[0]!r:.40} is a {type(content[wrong[0]]).__name__}" if wrong else "is empty"
-        raise refuse(path, f"is no state_dict: {found}, expected tensors by name")
-    return content
-
-
-def unwrapped(name: object) -> str:
-    """The name of a tensor without what wrappers of a module have put before it."""
-    return WRAPPERS.sub("", str(name))
+    return torch_zip.state_dict(path, read(path))
 
 
 def array(name: str, tensor: object) -> Array:
