@@ -87,7 +87,7 @@ class Recipe:
     """Decay of the moving average of the weights that is measured and kept; None: the weights."""
     spiking_optimiser: Optimiser | None = None
     spiking_weight_decay: float | None = None
-    """The spiking stages'; None: the same as the ANN's. So is the optimiser."""
+    """Both are the spiking stages'; None: the same as the ANN's."""
     rate_limits: tuple[float, float] = RATE_LIMITS
     """Lowest and highest firing rate that a layer may have."""
     class_weights: ClassWeights = "none"
