@@ -195,7 +195,7 @@ def test_the_same_classes_keep_their_readout(
     ("settings", "message"),
     [
         ({"recipe": "iir"}, "is of recipe iir"),
-        ({"network": "resnet12"}, "adds currents"),
+        ({"network": "resnet12"}, "conv2 adds currents"),
     ],
 )
 def test_what_has_no_way_back_is_refused_by_name(

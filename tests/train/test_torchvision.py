@@ -82,21 +82,21 @@ def test_pools_that_overlap_need_spikes_that_are_one_or_none(
         Recipe.of(recipe).change(network="resnet50_bn", levels=levels)
 
 
-def renamed(state: dict[str, Tensor], **changes: tuple[int, ...]) -> dict[str, Tensor]:
-    return state | {key: torch.zeros(shape) for key, shape in changes.items()}
+def of_blocks(*counts: int, bottleneck: bool = False) -> dict[str, Tensor]:
+    with torch.device("meta"):  # names without memory
+        return ResNet(counts, bottleneck=bottleneck).state_dict()
 
 
-SMALL = ResNet((1, 1, 1, 1)).state_dict()
 RESNET18 = resnet("resnet18_bn").state_dict()
-WIDE = {"layer1.0.conv1.weight": (128, 64, 3, 3)}
+WIDE = {"layer1.0.conv1.weight": torch.zeros(128, 64, 3, 3)}
 
 
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        (SMALL, "holds a ResNet of 1, 1, 1, 1 blocks"),
-        (ResNet((3, 4, 23, 3), bottleneck=True).state_dict(), "of 3, 4, 23, 3 bottleneck blocks"),
-        (renamed(RESNET18, **WIDE), r"conv1.weight has shape \(128, 64, 3, 3\), expected \(64"),
+        (of_blocks(1, 1, 1, 1), "holds a ResNet of 1, 1, 1, 1 blocks"),
+        (of_blocks(3, 4, 23, 3, bottleneck=True), "of 3, 4, 23, 3 bottleneck blocks"),
+        (RESNET18 | WIDE, r"conv1.weight has shape \(128, 64, 3, 3\), expected \(64"),
         ({k: v for k, v in RESNET18.items() if k != "bn1.bias"}, "has no bn1.bias"),
         (RESNET18 | {"layer4.1.bn2.weight": torch.full((512,), torch.inf)}, "bn2.weight is not f"),
         (RESNET18 | {"layer2.0.downsample.1.bias": torch.zeros(3)}, r"1.bias has shape \(3,\)"),
@@ -112,7 +112,8 @@ def test_what_has_no_form_is_refused_by_name(state: Any, message: str) -> None:
 
 @pytest.mark.parametrize("content", [[1, 2], {}, {"conv1.weight": torch.zeros(3), "epoch": 4}])
 def test_what_is_no_state_dict_is_refused(content: Any) -> None:
-    with pytest.raises(ModelError, match="expected (a dictionary of tensors|tensors by name)"):
+    says = "expected (a dictionary of tensors|tensors by name); --ann reads .*vgg11_bn.*resnet50"
+    with pytest.raises(ModelError, match=says):
         weights_of(FILE, content)
 
 

@@ -80,8 +80,8 @@ def _fill(network: SpikingNetwork, graph: SpikingGraph, name: str) -> None:
         raise _refuse(name, "is of recipe iir, whose scales export has joined to others")
     if not graph.exact:
         raise _refuse(name, "has float32 weights")
-    if any(layer.plan.shortcut for layer in layers):
-        raise _refuse(name, "adds currents whose scales export has joined")
+    if adds := next((layer.plan.name for layer in layers if layer.plan.shortcut), None):
+        raise _refuse(name, f"{adds} adds currents whose scales export has joined")
     if [layer.plan.name for layer in layers] != [each.name for each in graph.populations]:
         raise _refuse(name, f"has other layers than this version's {network.architecture.network}")
     for layer, population in zip(layers, graph.populations, strict=True):

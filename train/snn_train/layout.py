@@ -1,7 +1,6 @@
 """Which layers a network has: VGGs, the paper's wide residual family and torchvision's ResNets, as
 plain data."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
@@ -44,9 +43,13 @@ RESNET = {"resnet12": (1, 1, 1, 1), "resnet20": (2, 2, 2, 2), "resnet34": (3, 4,
 """Blocks in each of the four stages of 64, 128, 256, 512 channels, behind a stem of three
 convolutions: the authors' wide form (11 M parameters for ResNet-20), not He's 0.27 M one."""
 
-RESNET_BN = {"resnet18_bn": (2, 2, 2, 2), "resnet34_bn": (3, 4, 6, 3), "resnet50_bn": (3, 4, 6, 3)}
-"""Likewise, as torchvision has them: behind a stem of one 7×7 convolution and a pool whose windows
-overlap, every normalisation with a gain. The blocks of the last are bottlenecks."""
+RESNET_BN = {
+    "resnet18_bn": ((2, 2, 2, 2), False),
+    "resnet34_bn": ((3, 4, 6, 3), False),
+    "resnet50_bn": ((3, 4, 6, 3), True),
+}
+"""Likewise, and whether blocks are bottlenecks, as torchvision has them: behind one 7×7 convolution
+and a pool whose windows overlap, every normalisation with a gain."""
 
 NETWORKS = (*VGG, *RESNET, *RESNET_BN)
 
@@ -59,7 +62,7 @@ class Architecture:
     """All that is needed to build the network again."""
 
     network: str = "vgg9"
-    """A name of `layout.NETWORKS`."""
+    """A name of `NETWORKS`."""
     recipe: RecipeName = "iir-bn"
     width: float = 1.0
     """Factor on every convolution's channels."""
@@ -141,7 +144,7 @@ def plan(network: str, width: float, hidden: int, size: tuple[int, int]) -> list
     elif network in RESNET:
         _resnet(layers, RESNET[network])
     else:
-        _resnet_bn(layers, RESNET_BN[network], bottleneck=network == "resnet50_bn")
+        _resnet_bn(layers, *RESNET_BN[network])
     layers.pool_to(LARGEST_MAP)
     for index in range(2 if hidden else 0):
         layers.dense(f"dense{index + 1}", hidden)
@@ -227,24 +230,20 @@ def _resnet(layers: _Stack, blocks: tuple[int, ...]) -> None:
     for index in range(3):
         layers.conv(f"stem{index + 1}", 64)
     layers.pool()
-    for name, channels, stride in _blocks(blocks):
-        layers.block(name, (channels, stride, 3), (channels, 1, 3))
+    _residual(layers, blocks)
 
 
-def _resnet_bn(layers: _Stack, blocks: tuple[int, ...], *, bottleneck: bool) -> None:
+def _resnet_bn(layers: _Stack, blocks: tuple[int, ...], bottleneck: bool) -> None:
     layers.gain = True
     layers.conv("stem", 64, stride=2, kernel=7)
     layers.overlapping_pool()
-    for name, channels, stride in _blocks(blocks):
-        if bottleneck:
-            layers.block(name, (channels, 1, 1), (channels, stride, 3), (4 * channels, 1, 1))
-        else:
-            layers.block(name, (channels, stride, 3), (channels, 1, 3))
+    _residual(layers, blocks, bottleneck)
 
 
-def _blocks(counts: tuple[int, ...]) -> Iterator[tuple[str, int, int]]:
-    """Name, channels and stride of every block."""
+def _residual(layers: _Stack, counts: tuple[int, ...], bottleneck: bool = False) -> None:
     for stage, count in enumerate(counts):
         for block in range(count):
-            stride = 2 if stage and not block else 1
-            yield f"stage{stage + 1}.block{block + 1}", 64 * 2**stage, stride
+            channels, stride = 64 * 2**stage, 2 if stage and not block else 1
+            basic = ((channels, stride, 3), (channels, 1, 3))
+            deep = ((channels, 1, 1), (channels, stride, 3), (4 * channels, 1, 1))
+            layers.block(f"stage{stage + 1}.block{block + 1}", *(deep if bottleneck else basic))

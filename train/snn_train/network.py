@@ -102,7 +102,7 @@ class Layer(nn.Module):
         """The current times `gain`, `(N, C, …)`, for inputs `(N, …)`."""
         current = self._synaptic_current(x)
         early = shortcut is None and not self.plan.gain  # fewer pixels to normalise
-        current = normalise(self.largest(current) if early else current, self.norm, gain)
+        current = _normalise(self.largest(current) if early else current, self.norm, gain)
         if shortcut is not None:
             current = current + self._shortcut_current(shortcut, gain)
         return current if early else self.largest(current)
@@ -130,7 +130,7 @@ class Layer(nn.Module):
         # with a stride writes past its memory in torch 2.13 on the CPU.
         stride = self.plan.shortcut_stride
         current = F.conv2d(x[:, :, ::stride, ::stride], self.shortcut.weight, self.shortcut.bias)
-        return normalise(current, self.shortcut_norm, gain)
+        return _normalise(current, self.shortcut_norm, gain)
 
     def pool(self, spikes: Tensor) -> Tensor:
         """What leaves the population, `(N, C, …)`: averaged where the recipe pools spikes."""
@@ -236,7 +236,7 @@ def broadcast(vector: Tensor, like: Tensor) -> Tensor:
     return vector.view(1, -1, *[1] * (like.dim() - 2))
 
 
-def normalise(current: Tensor, norm: BatchNorm | None, gain: Tensor | None) -> Tensor:
+def _normalise(current: Tensor, norm: BatchNorm | None, gain: Tensor | None) -> Tensor:
     """The current behind `norm`, times 1/θ, `gain`, where there are any."""
     if norm is not None:
         return norm.forward(current, gain)

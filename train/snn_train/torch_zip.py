@@ -51,20 +51,28 @@ def read(path: Path, remedy: str, device: str | torch.device = "cpu") -> Any:
         raise refuse(path, _more_than_tensors(path, error, remedy)) from error
 
 
-def state_dict(path: Path, content: Any) -> dict[str, Tensor]:
+def dictionary(path: Path, content: Any, remedy: str = "") -> dict[str, Any]:
+    """Return what a file holds, or refuse it. Raises: ModelError: `bad_checkpoint`."""
+    if not isinstance(content, dict):
+        problem = f"holds a {type(content).__name__}, expected a dictionary of tensors"
+        raise refuse(path, f"{problem}; {remedy}" if remedy else problem)
+    return content
+
+
+def state_dict(path: Path, content: Any, remedy: str = "") -> dict[str, Tensor]:
     """Return the weights in what a file holds, alone or under one of `NESTED`.
 
     Raises:
         ModelError: `bad_checkpoint`.
     """
-    if not isinstance(content, dict):
-        raise refuse(path, f"holds a {type(content).__name__}, expected a dictionary of tensors")
+    content = dictionary(path, content, remedy)
     kept = (content[key] for key in NESTED if isinstance(content.get(key), dict))
     state: dict[str, Tensor] = next(kept, content)
     wrong = [key for key, value in state.items() if not isinstance(value, Tensor)]
     if wrong or not state:
         found = f"{wrong[0]!r:.40} is a {type(state[wrong[0]]).__name__}" if wrong else "is empty"
-        raise refuse(path, f"is no state_dict: {found}, expected tensors by name")
+        problem = f"is no state_dict: {found}, expected tensors by name"
+        raise refuse(path, f"{problem}; {remedy}" if remedy else problem)
     return state
 
 

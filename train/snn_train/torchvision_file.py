@@ -8,7 +8,7 @@ from torch import Tensor
 from snn_train import torchvision_resnet, torchvision_vgg
 from snn_train.torch_zip import refuse, state_dict, unwrapped
 
-NAMES = (*torchvision_vgg.NAMES, *torchvision_resnet.NAMES.values())
+NAMES = (*torchvision_vgg.NAMES, *torchvision_resnet.NAMES)
 
 
 def weights_of(path: Path, content: Any) -> tuple[str, dict[str, Tensor]]:
@@ -20,7 +20,8 @@ def weights_of(path: Path, content: Any) -> tuple[str, dict[str, Tensor]]:
     Raises:
         ModelError: `bad_checkpoint`: another network, said which, or numbers that are not finite.
     """
-    weights = {unwrapped(key): value for key, value in state_dict(path, content).items()}
+    remedy = f"--ann reads an ann.pt of train-snn and state dicts of {', '.join(NAMES)}"
+    weights = {unwrapped(key): value for key, value in state_dict(path, content, remedy).items()}
     try:
         if "classifier.1.weight" in weights:
             raise ValueError("holds no VGG with batch normalisation")
@@ -28,5 +29,4 @@ def weights_of(path: Path, content: Any) -> tuple[str, dict[str, Tensor]]:
             return torchvision_resnet.weights_of(weights)
         return torchvision_vgg.weights_of(weights)
     except ValueError as error:
-        reads = f"--ann reads an ann.pt of train-snn and state dicts of {', '.join(NAMES)}"
-        raise refuse(path, f"{error}; {reads}") from error
+        raise refuse(path, f"{error}; {remedy}") from error

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from snn_train.layout import RESNET_BN, LayerPlan, plan
 
-NAMES = {"resnet18_bn": "resnet18", "resnet34_bn": "resnet34", "resnet50_bn": "resnet50"}
-"""Our names, and torchvision's."""
+NAMES = tuple(name.removesuffix("_bn") for name in RESNET_BN)
+"""As torchvision calls them."""
 NORM = {
     "gain": "weight",
     "shift": "bias",
@@ -29,9 +29,7 @@ def weights_of(state: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
     """
     bottleneck = "layer1.0.conv3.weight" in state
     counts = tuple(_blocks(state, stage) for stage in (1, 2, 3, 4))
-    name = next(
-        (n for n in NAMES if RESNET_BN[n] == counts and bottleneck == (n == "resnet50_bn")), None
-    )
+    name = next((name for name, form in RESNET_BN.items() if form == (counts, bottleneck)), None)
     if name is None:
         kind = " bottleneck" if bottleneck else ""
         raise ValueError(f"holds a ResNet of {', '.join(map(str, counts))}{kind} blocks")

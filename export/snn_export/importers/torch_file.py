@@ -10,7 +10,6 @@ from torch import Tensor
 from snn_export.fold import Array
 from snn_runtime.errors import ModelError
 from snn_train import torch_zip
-from snn_train.torch_zip import refuse
 
 REMEDY = (
     "load it where you trust it and save its weights, torch.save(net.state_dict(), FILE); --module "
@@ -35,10 +34,7 @@ def read(path: Path) -> dict[str, Any]:
         ModelError: `bad_checkpoint`: no torch zip, a damaged one, or anything in it but tensors,
             numbers, strings and containers.
     """
-    content = torch_zip.read(path, REMEDY)
-    if not isinstance(content, dict):
-        raise refuse(path, f"holds a {type(content).__name__}, expected a dictionary of tensors")
-    return content
+    return torch_zip.dictionary(path, torch_zip.read(path, REMEDY))
 
 
 def state_dict(path: Path) -> dict[str, Tensor]:
@@ -47,7 +43,7 @@ def state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: `bad_checkpoint`.
     """
-    return torch_zip.state_dict(path, read(path))
+    return torch_zip.state_dict(path, torch_zip.read(path, REMEDY))
 
 
 def array(name: str, tensor: object) -> Array:
