@@ -1,6 +1,7 @@
 """Label the frames of a camera or a film, and print a line whenever the label changes.
 
     ffmpeg -loglevel error -i /dev/video0 -f rawvideo -pix_fmt bgr24 - | python camera.py 640 480
+    … | python camera.py 640 480 model.onnx
 
 Frames come as raw bytes, one channel after another in the order of OpenCV. They are handed to the
 network as they are: `classify` crops and resizes them as the network was trained.
@@ -13,8 +14,8 @@ import numpy as np
 import snn_runtime as snn
 
 
-def main(width: int, height: int) -> None:
-    model = snn.load()
+def main(width: int, height: int, file: str | None) -> None:
+    model = snn.load(file) if file else snn.load()
     number, shown = 0, ""
     while len(data := sys.stdin.buffer.read(height * width * 3)) == height * width * 3:
         frame = np.frombuffer(data, np.uint8).reshape(height, width, 3)
@@ -26,4 +27,4 @@ def main(width: int, height: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else None)

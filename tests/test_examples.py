@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 from torch.distributed.run import get_args_parser
 
+import snn_runtime
 from snn_train.flags import parse_args as train_args
 
 ROOT = Path(__file__).parents[1]
@@ -84,6 +85,9 @@ def test_frames_of_a_camera(place: Path) -> None:
     film = b"".join(np.ascontiguousarray(frame[..., ::-1]).tobytes() for frame in frames)
     said = example(place, "camera.py", 320, 240, given=film + b"half a frame").splitlines()
     assert [line.split()[:3] for line in said] == [["frame", "0:", "cat"], ["frame", "2:", "dog"]]
+    shutil.copyfile(Path(snn_runtime.__path__[0]) / "models" / "default.onnx", place / "mine.onnx")
+    again = example(place, "camera.py", 320, 240, place / "mine.onnx", given=film)
+    assert again.splitlines() == said
 
 
 def test_a_folder_to_a_table(place: Path) -> None:

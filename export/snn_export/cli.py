@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 PROGRAM = "export-snn"
 EXAMPLES = """examples:
   export-snn runs/digits/t1.pt model.onnx
-  export-snn runs/photos/t1.pt model.onnx --data imagefolder:photos
+  export-snn runs/imagefolder/t1.pt model.onnx --data imagefolder:photos
       measure the accuracy before and after quantisation too
   export-snn t1.pt model.onnx --int-bits 4
       in integers of 4 bits, without training for it; train-snn --int-bits 4 trains for it
   export-snn t1.pt model.onnx --weights float32 --format json
-  export-snn --dense runs/photos/ann.pt dnn.onnx
+  export-snn --dense runs/imagefolder/ann.pt dnn.onnx
       the run's ANN as an ordinary INT8 file, for snn-bench --against
   export-snn model.onnx --triton repository --triton-device cuda
       a file that was exported, as a model of NVIDIA's Triton Inference Server

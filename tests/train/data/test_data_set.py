@@ -8,11 +8,13 @@ import os
 import pickle
 import socket
 import struct
+import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from subprocess import run
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ import pytest
 import torch
 from bad_inputs.pictures import encoded, picture
 from in_memory import in_memory
+from PIL import Image
 
 from snn_runtime import image
 from snn_runtime.errors import InputError, UsageError
@@ -274,6 +277,26 @@ def test_cifar10s_archive_is_read(tmp_path: Path, mode: str) -> None:
         for colour in range(3):  # a row is all red, then all green, then all blue
             plane = row[1024 * colour : 1024 * (colour + 1)].reshape(32, 32)
             assert np.array_equal(pixels[:, :, colour], plane)
+
+
+def test_cifar10_becomes_a_folder_of_photographs(tmp_path: Path) -> None:
+    path = archive(tmp_path / "cifar.tar.gz", "cifar10", pickled("cifar10"))
+    script = Path(__file__).parents[3] / "train" / "benchmarks" / "photographs.py"
+    run([sys.executable, str(script), str(path), str(tmp_path / "photographs")], check=True)
+    given, found = read(f"cifar10:{path}"), read(f"imagefolder:{tmp_path / 'photographs'}")
+    assert found.labels == given.labels
+    for images, labels, folder in (
+        (given.train_images, given.train_labels, "train"),
+        (given.test_images, given.test_labels, "test"),
+    ):
+        for index, name in enumerate(given.labels):
+            files = sorted((tmp_path / "photographs" / folder / name).iterdir())
+            mine = in_memory(images)[labels == index].numpy()
+            assert [file.name for file in files] == [f"{n:04}.jpg" for n in range(len(mine))]
+            for file, pixels in zip(files, mine, strict=True):
+                expected = io.BytesIO()
+                Image.fromarray(pixels).save(expected, "JPEG", quality=75)
+                assert file.read_bytes() == expected.getvalue()
 
 
 def test_cifar100s_fine_labels_are_read(tmp_path: Path) -> None:
