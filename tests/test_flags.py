@@ -57,6 +57,7 @@ MODES: list[tuple[str, set[str]]] = [
     ("snn-infer a.jpg", {"follow", "yes", "post", "watch", *OF_FRAMES}),
     ("snn-infer .", {"annotate", "explain", "yes", "post", "watch", *OF_FRAMES}),
     ("snn-infer a.jpg .", {"annotate", "explain", "yes", "post", "watch", *OF_FRAMES}),
+    ("snn-infer -", {"follow", "resume", "yes", "post", "watch", "move_to", *OF_FRAMES}),
     ("snn-infer --files-from names", {"yes", "post", "watch", *OF_CAMERAS}),
     (
         "snn-infer --resume answers.jsonl a.jpg",

@@ -56,12 +56,12 @@ class Results:
     def without_done(self, sources: Iterator[Source | None]) -> Iterator[Source | None]:
         """Leave out the pictures that have an answer; what failed is tried again.
 
-        A name is left out as often as it has an answer: where it comes once more, as in a folder
-        that is watched, it is another picture.
+        A name is left out as often as it has an answer, for a list may hold it more than once. What
+        arrives in a folder that is watched is another picture, however many its name has.
         """
         done = self._done.copy()
         for source in sources:
-            if source is not None and done[source.name]:
+            if source is not None and not source.arrived and done[source.name]:
                 done[source.name] -= 1
             else:
                 yield source

@@ -37,6 +37,12 @@ RULES = (
         "keeps JSON lines, and --format is another",
     ),
     Rule(
+        ("resume",),
+        lambda args: "-" not in args.inputs,
+        "leaves out pictures by their names, and those of standard input have none: save them as "
+        "files, or append their answers by --format json - >> FILE",
+    ),
+    Rule(
         ("only_label",),
         lambda args: not {"format", "top_k", "resume"} & args.given.keys(),
         "prints nothing but labels, and --format, --top-k or --resume asks for more",

@@ -37,6 +37,8 @@ class Source:
     """When it is shown, in its film, or when it came, since 1970."""
     rate: float = 0.0
     """How many a second there are, of those that are labelled; 0 where nobody knows."""
+    arrived: bool = False
+    """Whether it came into a folder that is watched: another than all before of its name."""
 
     def content(self, read: Callable[[str], bytes]) -> bytes:
         """Return its bytes; `read` returns those of a file."""

@@ -14,6 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 
 from snn_runtime.errors import InputError
@@ -38,7 +39,8 @@ def arriving(
 ) -> Iterator[Source | None]:
     """Yield what is in a folder and all folders in it, and whatever arrives; never end.
 
-    A picture that is written again is another one. A folder that goes away is waited for.
+    A picture that is written again is another one. A folder that goes away is waited for. All have
+    `arrived` but what the first look found, until that changes.
 
     Raises:
         InputError: `missing`, `permission_denied`: the folder cannot be read at the start.
@@ -59,6 +61,8 @@ def arriving(
         if gone != bool(why):
             gone = bool(why)
             _LOG.warning("%s%s", folder, why or " is back")
+        if not number:
+            first = {path: stamp for path, (_, stamp) in found.items()}
         done = {path: stamp for path, stamp in done.items() if path in found}
         now = {}
         for path, (source, stamp) in found.items():
@@ -67,7 +71,7 @@ def arriving(
             last, since = before.get(path, (None, began))
             if last == stamp and _is_whole(source, began - since):
                 done[path] = stamp
-                yield source
+                yield replace(source, arrived=first.pop(path, None) != stamp)
             else:
                 now[path] = stamp, since if last == stamp else began
         before = now

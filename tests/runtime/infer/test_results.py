@@ -86,7 +86,8 @@ def test_a_killed_run_goes_on(
     model: Path, snn_infer: Command, photos: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "answers.jsonl"
-    process = start(model, "--resume", file, photos, "-", stdin=subprocess.PIPE)
+    words = ("--resume", file, photos, "--files-from", "-")  # which nobody writes
+    process = start(model, *words, stdin=subprocess.PIPE)
     while not file.exists() or len(file.read_bytes().splitlines()) < 40:
         assert process.poll() is None
     process.send_signal(signal.SIGKILL)
@@ -114,6 +115,17 @@ def test_a_name_that_comes_again_is_another_picture(tmp_path: Path) -> None:
     left = list(results.without_done(iter(sources)))
     results.close()
     assert left == [None, Source("b"), Source("a")] and results.labelled == 2
+
+
+def test_standard_input_has_no_names_to_leave_out_by(
+    snn_infer: Command, photos: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "answers.jsonl"
+    for words in (["-"], [photos, "-"]):
+        outcome = snn_infer("--resume", file, *words)
+        assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, b"", 1)
+        assert "--resume leaves out pictures by their names, and those of stand" in outcome.err
+        assert "--format json - >> FILE [usage]" in outcome.err and not file.exists()
 
 
 def test_another_model_is_refused(snn_infer: Command, photos: Path, tmp_path: Path) -> None:

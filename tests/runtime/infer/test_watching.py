@@ -1,5 +1,6 @@
 """A folder that is watched: what arrives is labelled once it is whole, whoever writes it how."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from infer_command import RED, Command, png, start
 
 from snn_runtime.errors import InputError
 from snn_runtime.infer import watching
+from snn_runtime.infer.results import Results
 from snn_runtime.infer.sources import Source
 from snn_runtime.infer.watching import SETTLED, arriving
 
@@ -125,6 +127,37 @@ def test_a_picture_written_again_is_another_one(inbox: Path) -> None:
     assert watch.look(2) == []
     latest.write_bytes(RED)
     assert watch.look(3) == ["latest.png"]
+
+
+def test_what_arrives_after_a_new_start_is_labelled_however_often_it_was_before(
+    inbox: Path, tmp_path: Path
+) -> None:
+    latest, file = inbox / "latest.png", tmp_path / "answers.jsonl"
+    latest.write_bytes(RED)
+    (inbox / "new.png").write_bytes(RED)
+    file.write_text(json.dumps({"path": str(latest), "ok": True}) + "\n", "ascii")
+    file.write_text(3 * file.read_text("ascii"), "ascii")
+    watch, results = Watch(inbox), Results(file, "0123456789abcdef")
+    watch.found = results.without_done(watch.found)
+    assert watch.look(3) == ["new.png"]
+    for n in range(4):
+        os.utime(latest, ns=(n, n))
+        assert watch.look(3) == ["latest.png"]
+    latest.unlink()
+    assert watch.look(2) == []
+    latest.write_bytes(RED)
+    assert watch.look(3) == ["latest.png"]
+    results.close()
+
+
+def test_what_changes_while_the_first_look_waits_for_it_has_arrived(inbox: Path) -> None:
+    watch = Watch(inbox)
+    latest = inbox / "latest.png"
+    latest.write_bytes(RED[:50])
+    assert watch.look() == []
+    latest.write_bytes(RED)
+    source = next(filter(None, watch.found))
+    assert source.arrived
 
 
 def test_a_folder_that_goes_away_and_comes_back(
