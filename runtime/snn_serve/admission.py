@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from http import HTTPStatus
 
-from snn_serve.bodies import Bodies
+from snn_serve.bodies import Bodies, number_of
 from snn_serve.gate import PUBLIC, SAFE, error_response, request_id_of, route_of
 from snn_serve.metrics import Metrics
 from snn_serve.models import Models
@@ -58,7 +58,7 @@ class Admission:
             return
         self._models.check_room(found[1] if found else None)
         length = next((value for name, value in given if name == b"content-length"), b"0")
-        self._bodies.check_room(int(length) if length.isdigit() else 0)
+        self._bodies.check_room(number_of(length.decode("latin-1")) or 0)
 
 
 def written(refusal: Refusal, keep: bool, request_id: str) -> bytes:

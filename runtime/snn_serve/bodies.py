@@ -18,6 +18,8 @@ from snn_serve.refusal import Refusal, bad_request
 
 PATIENCE = 2.0
 """Seconds before a body's rate counts."""
+DIGITS = 18
+"""Of a number that a client may write: no limit needs more, and Python reads no thousands."""
 
 
 class Bodies:
@@ -50,8 +52,8 @@ class Bodies:
         encoding = request.headers.get("content-encoding", "identity")
         if encoding != "identity":
             raise Refusal(415, "encoding", "content-encoding: expected none", close=True)
-        length = request.headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self._limits.max_bytes:
+        length = number_of(request.headers.get("content-length", "0"))
+        if length is None or length > self._limits.max_bytes:
             raise self._too_large()
         pieces, begun = [], anyio.current_time()
         try:
@@ -83,6 +85,13 @@ class Room:
     """Bytes that one body takes."""
 
     size = 0
+
+
+def number_of(text: str) -> int | None:
+    """Return what decimal digits stand for; None is no number, or a longer one than is meant."""
+    if not text.isdecimal() or len(digits := text.lstrip("0")) > DIGITS:
+        return None
+    return int(digits or "0")
 
 
 def parsed_json(data: bytes) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from snn_runtime.answer import Answer
 from snn_runtime.graph.ends import Image
 from snn_runtime.model import Model
-from snn_serve.bodies import from_base64, parsed_json
+from snn_serve.bodies import from_base64, number_of, parsed_json
 from snn_serve.refusal import bad_request
 
 INPUT = "images"
@@ -30,6 +30,8 @@ OUTPUTS = {
 }
 VERSION = "1"
 HEADER = "inference-header-content-length"
+LONGEST = 2**40
+"""No tensor is longer, in any direction: limits are below. Python writes no thousands of digits."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,9 @@ def read(body: bytes, header_length: str | None, image: Image) -> Asked:
     Raises:
         Refusal: 400.
     """
-    split = len(body)
-    if header_length is not None:
-        if not header_length.isdecimal() or int(header_length) > len(body):
-            raise bad_request(f"{HEADER}: expected a number of bytes of the body")
-        split = int(header_length)
+    split = len(body) if header_length is None else number_of(header_length)
+    if split is None or split > len(body):
+        raise bad_request(f"{HEADER}: expected a number of bytes of the body")
     fields = parsed_json(body[:split])
     name, inputs = fields.get("id"), fields.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
@@ -96,8 +96,8 @@ def _input(
     kind, shape, data = given.get("datatype"), given.get("shape"), given.get("data")
     if given.get("name") != INPUT:
         raise bad_request(f"inputs[0].name: expected {INPUT}")
-    if not isinstance(shape, list) or not all(type(n) is int and n > 0 for n in shape):
-        raise bad_request(f"{INPUT}.shape: expected a list of numbers above 0")
+    if not isinstance(shape, list) or not all(type(n) is int and 0 < n <= LONGEST for n in shape):
+        raise bad_request(f"{INPUT}.shape: expected a list of numbers from 1 to {LONGEST}")
     if size := _parameter(given, "binary_data_size"):
         if size != len(binary):
             raise bad_request(f"{INPUT}: {len(binary)} binary bytes came, {size} were announced")

@@ -18,7 +18,7 @@ from snn_runtime.graph.reference import Spikes
 from snn_runtime.image.latest import Latest
 from snn_serve import PROGRAM, inference
 from snn_serve.batcher import Batcher
-from snn_serve.bodies import Bodies, picture_of
+from snn_serve.bodies import Bodies, number_of, picture_of
 from snn_serve.decoders import Decoders
 from snn_serve.gate import json_response
 from snn_serve.limits import Limits
@@ -203,10 +203,10 @@ def _wishes(request: Request) -> tuple[str | None, int, bool]:
         raise bad_request(f"{len(unknown)} parameters not known: expected model, top, spikes")
     if len(given.multi_items()) > len(given):
         raise bad_request("a parameter is there twice")
-    top, spikes = given.get("top", str(TOP)), given.get("spikes", "false")
-    if not (top.isdecimal() and 0 < int(top) < 10**6) or spikes not in ("true", "false"):
+    top, spikes = number_of(given.get("top", str(TOP))), given.get("spikes", "false")
+    if top is None or not 0 < top < 10**6 or spikes not in ("true", "false"):
         raise bad_request("expected top from 1, and spikes true or false")
-    return given.get("model"), int(top), spikes == "true"
+    return given.get("model"), top, spikes == "true"
 
 
 def _about(batcher: Batcher) -> dict[str, Any]:

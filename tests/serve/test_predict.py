@@ -75,6 +75,7 @@ def test_spikes_are_those_of_the_model(server: Running) -> None:
         ("/predict", b"x", {"content-encoding": "gzip"}, 415, "encoding"),
         ("/predict?top=0", b"x", {}, 400, "bad_request"),
         ("/predict?top=1&top=2", b"x", {}, 400, "bad_request"),
+        (f"/predict?top={'9' * 5000}", b"x", {}, 400, "bad_request"),
         ("/predict?spikes=1", b"x", {}, 400, "bad_request"),
         ("/predict?file=/etc/passwd", b"x", {}, 400, "bad_request"),
         ("/predict?model=..%2Fmodel", b"x", {}, 404, "no_such_model"),
@@ -115,6 +116,14 @@ def test_a_picture_too_large_is_refused_by_its_size_alone() -> None:
         buffer = io.BytesIO()
         Image.new("RGB", (11, 10)).save(buffer, "PNG")
         assert server.json("/predict", buffer.getvalue())["code"] == "too_many_pixels"
+
+
+def test_zeros_before_a_length_say_nothing(server: Running) -> None:
+    """However many: thousands are no number to Python."""
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
+    with server.socket() as connection:
+        connection.sendall(head + b"0" * 5000 + b"1\r\n\r\nx")
+        assert connection.recv(100).startswith(b"HTTP/1.1 422 ")
 
 
 def test_a_request_id_is_echoed_where_it_is_one(server: Running) -> None:
