@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -124,16 +125,31 @@ def _binary(binary: bytes, shape: list[int]) -> npt.NDArray[np.uint8]:
 
 
 def _numbers(data: Any, shape: list[int]) -> npt.NDArray[np.uint8]:
-    """Data in JSON is nested as the shape, or flat."""
+    """Data in JSON is nested as the shape, or flat.
+
+    numpy is not asked which type that is: an array of texts has the longest one's room for each.
+    """
+    size = math.prod(shape)
+    numbers = _flat(data, size)
+    if len(numbers) != size or set(map(type, numbers)) != {int}:
+        raise bad_request(f"{INPUT}.data: expected {size} whole numbers")
     try:
-        numbers = np.asarray(data)
-    except ValueError:  # ragged
-        numbers = np.empty(0)
-    if numbers.dtype.kind not in "iu" or numbers.size != math.prod(shape):
-        raise bad_request(f"{INPUT}.data: expected {math.prod(shape)} whole numbers")
-    if numbers.min() < 0 or numbers.max() > 255:
-        raise bad_request(f"{INPUT}.data: expected numbers from 0 to 255")
-    return numbers.astype(np.uint8).reshape(shape)
+        return np.frombuffer(bytes(numbers), np.uint8).reshape(shape)
+    except ValueError as error:
+        raise bad_request(f"{INPUT}.data: expected numbers from 0 to 255") from error
+
+
+def _flat(data: list[Any], size: int) -> list[Any]:
+    """Return what lists of lists hold; nothing, where they are uneven or hold more than `size`.
+    One level goes at a time, so that none is too deep."""
+    while 0 < len(data) <= size and type(data[0]) is list:
+        length = len(data[0])
+        if set(map(type, data)) != {list} or set(map(len, data)) != {length}:
+            return []
+        if len(data) * length > size:
+            return []
+        data = list(chain.from_iterable(data))
+    return data
 
 
 def _elements(binary: bytes) -> tuple[bytes, ...]:

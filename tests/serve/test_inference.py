@@ -2,6 +2,7 @@
 
 import base64
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from serving import PHOTOS, Running, running
 import snn_runtime
 from snn_runtime.model import Model
 from snn_runtime.model_file import write
+from snn_serve.inference import read
+from snn_serve.refusal import Refusal
 
 OUTPUTS = ("logits", "probabilities", "labels", "unsure", "unfamiliar")
 NAMES = ("cat.jpg", "dog.jpg", "moose.jpg")
@@ -126,6 +129,16 @@ def body(**changed: Any) -> bytes:
         (body(data=[[0, 1], [0]]), None),
         (body(data="abc"), None),
         (body(data=["a"] * 3072), None),
+        (body(data=[True] * 3072), None),
+        (body(data=[True] + [0] * 3071), None),
+        (body(data=[None] * 3072), None),
+        (body(data=[{}] * 3072), None),
+        (body(data=[2**64] * 3072), None),
+        (body(data=[[0] * 3072, [0]]), None),
+        (body(data=[[0] * 3071, 0]), None),
+        (body(data=[[0] * 3072, {}]), None),
+        (body(data=[]), None),
+        (body(data=[[]] * 3072), None),
         (body(parameters={"binary_data_size": 5}), None),
         (body(parameters={"binary_data_size": "5"}), None),
         (body(parameters=[]), None),
@@ -145,6 +158,39 @@ def test_what_is_malformed_is_refused(server: Running, sent: bytes, length: str 
     headers = {} if length is None else {"inference-header-content-length": length}
     status, _, text = server.ask("/v2/models/default/infer", sent, headers)
     assert status == 400 and json.loads(text)["code"] == "bad_request"
+
+
+def test_numbers_are_nested_as_the_shape_or_flat_or_otherwise(model: Model) -> None:
+    """But evenly, in their order."""
+    pictures = images(model)
+    ways = (pictures, pictures.ravel(), pictures.reshape(3, -1), pictures[:, np.newaxis])
+    for way in ways:
+        sent = body(shape=[3, 32, 32, 3], data=way.tolist())
+        asked = read(sent, None, model.graph.image).images
+        assert asked is not None and asked.dtype == np.uint8 and np.array_equal(asked, pictures)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        ["x" * 20_000] + [""] * 2_000,
+        ["x" * 20_000] + [""] * 3_071,
+        [["x" * 20_000]] + [[""]] * 3_071,
+        [0.5] * 3_071 + [10**4000],
+        [[0] * 3_072] * 100,
+        json.loads("[" * 500 + "]" * 500),
+    ],
+)
+def test_a_small_body_takes_little_memory(model: Model, data: list[Any]) -> None:
+    """Whatever it holds instead of numbers."""
+    sent = body(data=data)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refusal, match="expected 3072 whole numbers"):
+            read(sent, None, model.graph.image)
+        assert tracemalloc.get_traced_memory()[1] < 2**20 + 10 * len(sent)
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_picture_among_others_that_is_none(server: Running) -> None:
