@@ -38,6 +38,10 @@ class Decoders:
             self._free.put_nowait(child)
         self._starting: set[asyncio.Task[None]] = set()
 
+    @property
+    def count(self) -> int:
+        return len(self._all)
+
     async def start(self) -> None:
         """Start all of them, so that no picture waits for it."""
         await asyncio.gather(*(child.start() for child in self._all))

@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from importlib.metadata import version
 from typing import Any
@@ -17,7 +18,7 @@ from snn_runtime.answer import Answer, answers_of
 from snn_runtime.graph.reference import Spikes
 from snn_runtime.image.latest import Latest
 from snn_serve import PROGRAM, inference
-from snn_serve.batcher import Batcher
+from snn_serve.batcher import Batcher, Pictures
 from snn_serve.bodies import Bodies, number_of, picture_of
 from snn_serve.decoders import Decoders
 from snn_serve.gate import json_response
@@ -122,8 +123,7 @@ class Routes:
             with batcher.admitted(asked.count):
                 images = asked.images
                 if images is None:
-                    tries = [self._prepared(batcher, picture) for picture in asked.pictures]
-                    images = np.stack([image for image, _ in await asyncio.gather(*tries)])
+                    images = await self._all_prepared(batcher, asked.pictures)
                 # A post needs to know as well: of what is unfamiliar nothing is posted.
                 wanted = "unfamiliar" in asked.outputs or self._tell is not None
                 logits, distances = await batcher.observe(images, distances=wanted)
@@ -178,6 +178,26 @@ class Routes:
         if request.path_params.get("version", inference.VERSION) != inference.VERSION:
             raise Refusal(404, "no_such_model", "models have version 1 only")
         return self._models.named(str(request.path_params["name"]))
+
+    async def _all_prepared(self, batcher: Batcher, pictures: Sequence[bytes]) -> Pictures:
+        """As many at once as there are decoders. Where one cannot be used no other is begun, and
+        who has begun is waited for: a decoder that is left at its picture has to be ended."""
+        left, images = deque(enumerate(pictures)), dict[int, Any]()
+
+        async def some() -> None:
+            while left:
+                place, picture = left.popleft()
+                try:
+                    images[place], _ = await self._prepared(batcher, picture)
+                except BaseException:
+                    left.clear()
+                    raise
+
+        tries = [some() for _ in range(self._decoders.count)]
+        for error in await asyncio.gather(*tries, return_exceptions=True):
+            if error is not None:
+                raise error
+        return np.stack([images[place] for place in range(len(pictures))])
 
     async def _prepared(self, batcher: Batcher, data: bytes) -> Any:
         with batcher.decode_seconds.time():

@@ -1,5 +1,6 @@
 """Deadlines, numbers and loads: what one client can do to others."""
 
+import base64
 import http.client
 import io
 import json
@@ -180,6 +181,43 @@ def test_a_deadline_passes_and_the_server_goes_on() -> None:
         assert json.loads(text)["code"] == "deadline"
         assert server.metric("snn_decoders_lost_total") == 1
         assert server.metric('snn_waiting{model="default"}') == 0
+
+
+def together(*pictures: bytes) -> bytes:
+    """A request of several pictures."""
+    data = [base64.b64encode(picture).decode() for picture in pictures]
+    given = {"name": "images", "datatype": "BYTES", "shape": [len(data)], "data": data}
+    return json.dumps({"inputs": [given]}).encode()
+
+
+def test_one_bad_picture_gives_no_place_away_while_others_are_decoded() -> None:
+    """They are decoded to the end, for the sake of the decoder, and no other one is begun."""
+    path, sent = "/v2/models/default/infer", together(*[b"no picture"] * 8)
+    with running(decoders=2, decode_seconds=60, answer_seconds=60) as server:
+        child = server.decoders()[0]
+        os.kill(child, signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(server.json, path, sent)
+            server.wait_for("snn_decoding", 1)
+            held = 'snn_waiting{model="default"}', "snn_held_bytes"
+            assert [server.metric(name) for name in held] == [8, len(sent)]
+            assert not asked.done()
+            os.kill(child, signal.SIGCONT)
+            assert asked.result()["code"] == "not_an_image"
+        left = (*held, "snn_decoding", "snn_decoders_lost_total")
+        assert [server.metric(name) for name in left] == [0] * 4
+        assert server.ask(path, together(*[CAT.read_bytes()] * 8))[0] == 200
+
+
+def test_a_deadline_ends_all_pictures_of_a_request() -> None:
+    path, sent = "/v2/models/default/infer", together(*[CAT.read_bytes()] * 8)
+    with running(decoders=2, answer_seconds=0.3, decode_seconds=60) as server:
+        stopped(server)
+        assert server.json(path, sent)["code"] == "deadline"
+        assert server.metric('snn_waiting{model="default"}') == 0
+        assert server.metric("snn_decoding") == 0
+        assert server.metric("snn_decoders_lost_total") == 2  # and none for who waited
+        server.wait_for("snn_held_bytes", 0)
 
 
 def test_decoders_may_die(small: Running) -> None:
