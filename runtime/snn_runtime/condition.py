@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from snn_runtime.errors import UsageError
 from snn_runtime.flags import number
@@ -44,12 +44,27 @@ def condition(text: str) -> Condition:
 
 
 def address(text: str) -> str:
-    """Read an address of HTTP. A password in it would stand in every list of processes."""
+    """Read an address of HTTP, as urllib can ask for it: a host in other letters gets the name that
+    DNS knows. A password in an address would stand in every list of processes."""
     try:
         parts = urlsplit(text)
-        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
-            if parts.username is None and text.isprintable() and " " not in text:
-                return text
+        host = parts.hostname or ""
+        if parts.scheme not in ("http", "https") or not host or parts.port == 0:
+            raise ValueError
+        if parts.username is not None or not text.isprintable() or " " in text:
+            raise ValueError
     except ValueError:
-        pass
-    raise argparse.ArgumentTypeError("expected http://… or https://…, without a user in it")
+        raise argparse.ArgumentTypeError(
+            "expected http://… or https://…, without a user in it"
+        ) from None
+    if not (parts.path + parts.query).isascii():
+        raise argparse.ArgumentTypeError("expected ASCII behind the host: write ä as %C3%A4")
+    try:
+        known = host.encode("idna").decode()
+    except UnicodeError:
+        raise argparse.ArgumentTypeError(
+            f"{host!r} is no name of a host: expected one such as hooks.example.org"
+        ) from None
+    if host.isascii():
+        return text
+    return urlunsplit(parts._replace(netloc=parts.netloc.lower().replace(host, known)))

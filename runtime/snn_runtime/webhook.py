@@ -4,7 +4,6 @@ Each is one POST with a JSON object. Whoever labels only puts it into a queue: a
 slow or gone costs posts, and never a label.
 """
 
-import http.client
 import json
 import logging
 import queue
@@ -71,11 +70,10 @@ class Webhook:
         return self._lost
 
     def _run(self) -> None:
+        headers = {"content-type": "application/json", "user-agent": "iir-snn"}
         while (body := self._posts.get()) is not None:
-            request = urllib.request.Request(
-                self._url, body, {"content-type": "application/json", "user-agent": "iir-snn"}
-            )
             try:
+                request = urllib.request.Request(self._url, body, headers)
                 with self._opener.open(request, timeout=self._timeout):
                     pass
                 self._count("posted")
@@ -83,7 +81,7 @@ class Webhook:
             except urllib.error.HTTPError as error:
                 error.close()
                 self._miss("failed", f"the answer is {error.code} {error.reason}")
-            except (OSError, http.client.HTTPException) as error:
+            except Exception as error:  # whatever it is, the next posts must not be lost
                 self._miss("failed", reason_of(error))
 
     def _miss(self, outcome: Outcome, why: str) -> None:

@@ -83,6 +83,46 @@ def test_nobody_is_there(caplog: pytest.LogCaptureFixture) -> None:
     assert "Connection refused" in line and logging.ERROR == caplog.records[0].levelno
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/hook/ä", "http://hooks..example.org/x", "x"])
+def test_whatever_a_post_breaks_of_is_counted(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The thread goes on; `address` refuses these, and others may come."""
+    outcomes: list[str] = []
+    webhook = Webhook(url, count=outcomes.append)
+    webhook.post({})
+    webhook.post({})
+    assert webhook.close() == 2 and outcomes == ["failed"] * 2
+    (line,) = told(caplog)
+    assert line.startswith(f"--post {url}: ")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://127.0.0.1:9/hook/ä", "%C3%A4"),
+        ("http://127.0.0.1:9/hook?name=ä", "%C3%A4"),
+        ("http://hooks..example.org/x", "'hooks..example.org' is no name of a host"),
+        (f"http://{'a' * 64}.example/", "is no name of a host"),
+        (f"http://{'ä' * 60}.example/", "is no name of a host"),
+    ],
+)
+def test_addresses_that_cannot_be_written_in_http(url: str, said: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=said):
+        address(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "read"),
+    [
+        ("http://Bücher.example:8443/a?b=%C3%A4", "http://xn--bcher-kva.example:8443/a?b=%C3%A4"),
+        ("http://пример.рф", "http://xn--e1afmkfd.xn--p1ai"),
+        ("http://[::1]:8000/", "http://[::1]:8000/"),
+        ("https://Example.org./?", "https://Example.org./?"),
+    ],
+)
+def test_a_host_is_written_as_dns_does(url: str, read: str) -> None:
+    assert address(url) == read
+
+
 @pytest.mark.parametrize(
     "url",
     ["example.org", "ftp://example.org/", "file:///etc/passwd", "http://", "http://me:word@x/",
