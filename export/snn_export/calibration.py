@@ -110,7 +110,9 @@ def held_out(facts: Mapping[str, Any], data: DataSet) -> tuple[torch.Tensor, str
         facts: its provenance.
     """
     settings = facts.get("settings", {})
-    fraction, seed = settings.get("validation", FRACTION), settings.get("seed", 0)
+    fraction, seed = settings.get("validation", FRACTION), settings.get("split_seed")
+    if seed is None:
+        seed = settings.get("seed", 0)
     known = facts.get("data_digest")
     if data.held_out is not None:
         note = "pictures of the folder that selects"
@@ -204,7 +206,7 @@ def _far(known: Familiarity, counts: Counts) -> float:
 
 def _counts(engine: Backend, images: Images) -> Counts:
     """Return the spikes of every channel for at most `COUNTED` of the pictures."""
-    sample = subset(images, torch.arange(0, len(images), max(1, len(images) // COUNTED)))
+    sample = subset(images, torch.arange(0, len(images), max(1, -(-len(images) // COUNTED))))
     return np.concatenate([engine.count(sample[part].numpy())[1] for part in parts(sample)])
 
 

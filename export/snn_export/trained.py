@@ -115,7 +115,7 @@ def _unfit(timesteps: object, dense: bool) -> str:
         return f"is at T={timesteps}, --dense writes the ANN of stage 0: give the run's ann.pt"
     if timesteps == 0:
         return "is the ANN of stage 0, which --dense writes; export needs T=1: give the run's t1.pt"
-    return f"is at T={timesteps}, export needs T=1; train it further"
+    return f"is at T={timesteps}, export needs T=1: train with --timesteps that end at 1"
 
 
 def _check_finite(network: SpikingNetwork) -> None:

@@ -3,17 +3,23 @@
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from same import assert_same
 
 import snn_train
 from snn_runtime.errors import UsageError
-from snn_train import checkpoint
+from snn_train import api, checkpoint
 from snn_train.data.augmentation import Augmentation, augmentation
+from snn_train.optimiser import method
+from snn_train.parallel import Team
+from snn_train.schedule import peak
 
 TINY: dict[str, Any] = {"width": 0.1, "timesteps": (1,), "largest_drop": 1.0}
 ONE_THREAD = snn_train.Machine(threads=1)
@@ -74,7 +80,7 @@ class AfterOne(snn_train.Progress):
 def test_stopped_and_resumed_it_ends_with_the_same_bits(
     run: snn_train.Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    recipe = snn_train.Recipe.of("iir-bn", "digits").change(
+    recipe = snn_train.default_recipe("iir-bn", "digits").change(
         width=0.1, timesteps=(1,), epochs=(2, 2), largest_drop=1.0, precision=run.recipe.precision
     )
     with pytest.raises(snn_train.Stopped):
@@ -121,8 +127,23 @@ def test_what_does_not_go_together_is_refused(
         snn_train.train("digits", out=tmp_path / "run", widht=0.1)
 
 
+def test_a_batch_that_processes_cannot_share_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def joined(_: snn_train.Machine) -> Iterator[tuple[Team, torch.device]]:
+        yield Team(0, 3), torch.device("cpu")
+
+    monkeypatch.setattr(api, "joined", joined)
+    monkeypatch.setattr(api, "fastest", lambda *_: "float32")
+    for budget in (None, 600):
+        with pytest.raises(UsageError, match="--batch-size 64: 3 processes cannot share it"):
+            snn_train.train("digits", out=tmp_path / "run", budget=budget)
+    assert not (tmp_path / "run").exists()
+
+
 def test_changes_keep_what_they_do_not_name() -> None:
-    recipe = snn_train.Recipe.of("iir-bn", "digits").change(int_bits=4, timesteps=(3, 1))
+    recipe = snn_train.default_recipe("iir-bn", "digits").change(int_bits=4, timesteps=(3, 1))
     stages = recipe.change(epochs=(7, 2, 9, 5)).stages
     assert stages == (
         snn_train.Stage(0, 7), snn_train.Stage(3, 2), snn_train.Stage(1, 9),
@@ -134,9 +155,15 @@ def test_changes_keep_what_they_do_not_name() -> None:
     sgd = muon.change(optimiser="sgd")
     assert (sgd.learning_rate, sgd.weight_decay) == (0.05, 5e-4)
     assert sgd.change(optimiser="sgd", batch_size=9) == replace(sgd, batch_size=9)
-    imagenet = snn_train.Recipe.of("iir", "imagenet")  # with Adam at a rate of its own
+    imagenet = snn_train.default_recipe("iir", "imagenet")  # with Adam at a rate of its own
     assert imagenet.change(optimiser="adamw").spiking_learning_rate is None
-    folder = snn_train.Recipe.of("iir", "imagefolder:photos", 48).augmentation
+    for optimiser, rate, decay in (("adam", 1e-4, 0.0), ("adamw", 2e-3, 5e-4), ("sgd", 1e-2, 5e-4)):
+        other = imagenet.change(optimiser=optimiser)
+        for stage in other.stages:  # none trains at what was another's
+            assert method(other, stage.timesteps) == (optimiser, decay)
+            assert peak(other, stage) == rate
+    assert recipe.change(optimiser="adam").learning_rate == recipe.learning_rate
+    folder = snn_train.default_recipe("iir", "imagefolder:photos", 48).augmentation
     with pytest.raises(ValueError, match="shift is there twice"):
         augmentation("shift=6,cutout=12,shift=3")
     assert augmentation(str(folder)) == folder == Augmentation(flip=True, shift=6, cutout=12)

@@ -4,8 +4,8 @@ from typing import get_args
 
 from snn_runtime.graph.population import MAX_LEVELS
 from snn_train import choices
+from snn_train.defaults import DEFAULTS
 from snn_train.neuron import SURROGATES
-from snn_train.recipe import DEFAULTS
 
 
 def test_choices_are_what_can_be_carried_out() -> None:

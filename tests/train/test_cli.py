@@ -356,6 +356,8 @@ def test_what_torchrun_starts_again_goes_on(
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "4711")
     assert train_snn(*command).code == 0 and changed == []
     assert train_snn(*command).code == 0 and changed == [{}]
+    (tmp_path / "run" / "latest.pt").write_bytes(b"torn")  # with its machine
+    assert train_snn(*command).code == 0 and changed == [{}, {}]
     assert train_snn(*command, "--seed", "1").code == 2
     monkeypatch.delenv("TORCHELASTIC_RUN_ID")
     assert train_snn(*command).code == 2

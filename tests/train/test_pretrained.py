@@ -9,25 +9,33 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from in_memory import in_memory
 
 from snn_export import exporting, trained
+from snn_export.calibration import held_out
 from snn_runtime.errors import ModelError
 from snn_runtime.graph.reference import run as interpret
 from snn_runtime.image import prepare
 from snn_runtime.model_file import read_file
 from snn_train import checkpoint, exported
+from snn_train.batches import Split
 from snn_train.calibrate import renormalise
 from snn_train.data import DataSet
+from snn_train.data.augmentation import Augmentation
+from snn_train.defaults import default_recipe
 from snn_train.few import LEAST_SEEN, for_few
 from snn_train.network import SpikingNetwork
 from snn_train.optimiser import make_optimiser
 from snn_train.parallel import ALONE
 from snn_train.pretrained import FINE_TUNE, Pretrained
 from snn_train.progress import Progress
-from snn_train.recipe import Recipe
+from snn_train.schedule import peak
 from snn_train.stage import Stage
+from snn_train.stages import judge_first
 from snn_train.state import Run
+from snn_train.teacher import load_stage
 from snn_train.training import train_run
+from snn_train.validation import evaluate
 
 if TYPE_CHECKING:
     from train.conftest import Answer
@@ -231,12 +239,71 @@ def test_the_command_teaches_a_trained_network_other_classes(
     assert content["labels"] == list("0123456789") and content["settings"]["fine_tune"] == 0.5
 
 
+def test_what_selects_is_never_what_was_learnt(
+    t1: Callable[..., Path], tiny_data: DataSet, other_data: DataSet, tmp_path: Path
+) -> None:
+    begun = Pretrained.load(t1(seed=3))
+    for int_bits in (0, 4):
+        changes: dict[str, Any] = {} if int_bits else {"seed": 5}
+        made = begun.continued(tiny_data, "", int_bits=int_bits, **changes)
+        assert made.recipe.split == (0.1, 3) and made.recipe.seed == (3 if int_bits else 5)
+    selecting = tiny_data.split(0.1, 3)[1]
+    run = begun.start(made, tiny_data, tmp_path, CPU, ALONE)
+    held = in_memory(Split(run, tiny_data).held_out)
+    assert torch.equal(held, in_memory(tiny_data.train_images)[selecting])
+    facts = {"settings": made.recipe.settings(), "data_digest": made.data_digest}
+    assert torch.equal(held_out(facts, tiny_data)[0], selecting)
+    assert begun.continued(other_data, "", seed=5).recipe.split == (0.1, 5)  # none was seen
+
+
+@pytest.mark.parametrize("bits", [0, 4])
+def test_a_teacher_that_answers_once_is_refused_where_it_would_be_wrong(
+    t1: Callable[..., Path], tiny_data: DataSet, bits: int
+) -> None:
+    begun, changes = Pretrained.load(t1()), dict[str, Any]()
+    for changes, message in (
+        ({"augmentation": Augmentation(mixup=50)}, "mixes two pictures"),
+        ({"distillation": 0.0}, "nothing is learnt from a teacher"),
+    ):
+        with pytest.raises(ValueError, match=message if bits else "has no effect without a stage"):
+            begun.continued(tiny_data, "", int_bits=bits, cached_teacher=True, **changes)
+
+
+def test_the_gate_compares_with_what_the_network_is_on_these_pictures(
+    t1: Callable[..., Path], tiny_data: DataSet, tmp_path: Path
+) -> None:
+    file = t1(width=0.3)
+    wrong = replace(tiny_data, train_labels=1 - tiny_data.train_labels)
+    for data, begin_with in ((tiny_data, file), (wrong, file), (wrong, model(file))):
+        begun = Pretrained.load(begin_with)
+        made = begun.continued(data, "", int_bits=8, epochs=(1,))
+        run = begun.start(made, data, tmp_path, CPU, ALONE)
+        judge_first(run, data)
+        network, split = load_stage(run, "t1"), Split(run, data)
+        accuracy, rates = evaluate(network, split.held_out, split.held_out_labels, run)
+        assert (run.outcomes[-1].stage, run.outcomes[-1].validation) == ("t1", accuracy)
+        assert run.outcomes[-1].rates == rates
+        assert len(run.outcomes) == (2 if data is tiny_data else 1)
+
+
+def test_a_rate_that_is_given_is_that_of_the_spiking_stages(
+    t1: Callable[..., Path], tiny_data: DataSet
+) -> None:
+    begun = Pretrained.load(t1("iir", hidden=0, distillation=0.0))
+    data = replace(tiny_data, name="imagenet:photos")  # whose recipe has a rate for them alone
+    plain = Augmentation()
+    recipe = begun.continued(data, "", learning_rate=0.03, augmentation=plain).recipe
+    assert peak(recipe, recipe.stages[0]) == 0.03
+
+
 def test_few_pictures_are_seen_often_in_small_batches() -> None:
-    recipe = Recipe.of("iir-bn", "imagefolder:photos", 32)
+    recipe = default_recipe("iir-bn", "imagefolder:photos", 32)
     for pictures_, batch in ((30, 16), (150, 16), (600, 64), (1500, 128), (50_000, 256)):
         few = for_few(recipe, pictures_, pictures_ // 10)
         assert few.batch_size == batch
         for stage, before in zip(few.stages, recipe.stages, strict=True):
             assert stage.epochs >= before.epochs and stage.epochs * pictures_ >= LEAST_SEEN
+        assert few.change(int_bits=4).stages[-1].epochs * pictures_ >= LEAST_SEEN
+        assert few.change(int_bits=4, epochs=(1, 1, 2)).stages[-1].epochs == 2
     assert for_few(recipe, 50_000, 5_000) == recipe
     assert [for_few(recipe, 50_000, n).largest_drop for n in (10, 100, 999)] == [0.29, 0.16, 0.12]

@@ -91,6 +91,24 @@ def test_our_own_ann_learns_other_classes(ann: Path, tiny_data: DataSet, tmp_pat
     assert Split(run, data).batch_size <= 40
 
 
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 3), (3, 2)])
+def test_an_ann_has_no_thresholds_of_its_own(
+    before: int, after: int, new_run: Callable[..., Run], tiny_data: DataSet, tmp_path: Path
+) -> None:
+    made = new_run(tmp_path / "first", stages=(Stage(0, 1), Stage(1, 1)), levels=before, seed=3)
+    with pytest.raises(Stopped):
+        train_run(made, tiny_data, Progress(), lambda: made.position.stage == 1)
+    begun = PretrainedAnn.load(tmp_path / "first" / "ann.pt")
+    experiment = begun.continued(
+        tiny_data, "", levels=after, epochs=(1,), rate_limits=(0.0, 15.0), largest_drop=1.0, seed=5,
+        batch_size=12,
+    )  # fmt: skip
+    assert experiment.recipe.split == (0.1, 3)  # its seed chose what selects
+    run = begun.start(experiment, tiny_data, tmp_path, CPU, ALONE)
+    train_run(run, tiny_data, Progress(), lambda: False)
+    assert len(run.network.populations()[0].neuron.steps) == after - 1
+
+
 def test_what_does_not_go_together_is_refused(ann: Path, tiny_data: DataSet) -> None:
     begun = PretrainedAnn.load(ann)
     with pytest.raises(ValueError, match="--fine-tune: the classes of .*ann.pt are trained"):

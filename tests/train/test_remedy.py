@@ -56,6 +56,23 @@ def goes_on(train_snn: Command, words: list[str]) -> "Answer":
     return answer
 
 
+def test_a_rate_begins_only_its_own_stage_again(
+    new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = new_run(tmp_path / "run", spiking_learning_rate=1e-3)
+    run.position.step = 2
+    remedy.apply(run, {"spiking_learning_rate": 1e-4})  # for later
+    assert run.position == Position(0, step=2) and run.recipe.spiking_learning_rate == 1e-4
+    remedy.apply(run, {"learning_rate": 1e-4})
+    assert run.position == Position(0)
+    run.position = Position(1, step=2)
+    with pytest.raises(UsageError, match=r"--learning-rate 0.01: no stage .* --spiking-learning"):
+        remedy.apply(run, {"learning_rate": 0.01})
+    assert run.position.step == 2 and run.recipe.learning_rate == 1e-4
+    remedy.apply(run, {"spiking_learning_rate": 1e-5})
+    assert run.position == Position(1)
+
+
 def deafen(monkeypatch: pytest.MonkeyPatch, layers: slice, factor: float) -> None:
     """Let the layers of every network at T = 1 fire too rarely, whatever is learnt."""
     true = calibrate.convert

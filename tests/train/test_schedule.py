@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from snn_train.choices import RecipeName
 from snn_train.cli import changes
 from snn_train.data.augmentation import Augmentation
+from snn_train.defaults import default_recipe
 from snn_train.flags import parse_args
 from snn_train.layout import Architecture
 from snn_train.recipe import Recipe
@@ -142,7 +143,7 @@ def test_settings_survive_plain_containers() -> None:
 def stages(recipe: RecipeName, data: str, **flags: str) -> list[tuple[int, int]]:
     words = [word for name, value in flags.items() for word in (f"--{name}={value}",)]
     args = parse_args(["--data", data, *words])
-    changed = Recipe.of(recipe, data).change(**changes(args))
+    changed = default_recipe(recipe, data).change(**changes(args))
     return [(stage.timesteps, stage.epochs) for stage in changed.stages]
 
 
@@ -211,12 +212,12 @@ def test_lists_that_cannot_be_obeyed_are_refused(flags: dict[str, str], message:
 
 
 def test_recipes_fill_in_what_the_flags_leave_open() -> None:
-    paper = Recipe.of("iir", "cifar10")
+    paper = default_recipe("iir", "cifar10")
     assert (paper.optimiser, paper.learning_rate, paper.constant) == ("adam", 1e-4, True)
     assert (paper.batch_size, paper.percentile, paper.distillation) == (64, 90.0, 0.0)
-    ours = Recipe.of("iir-bn", "cifar10")
+    ours = default_recipe("iir-bn", "cifar10")
     assert (ours.optimiser, ours.constant, ours.distillation) == ("adamw", False, 0.5)
-    digits = Recipe.of("iir-bn", "digits")
+    digits = default_recipe("iir-bn", "digits")
     assert digits.batch_size == 64  # small data, small batches
     chosen = digits.change(batch_size=9, seed=0)
     assert asdict(chosen) == asdict(digits) | {"batch_size": 9}

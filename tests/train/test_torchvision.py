@@ -12,9 +12,9 @@ from train.torchvision_like import RESNETS, ResNet, resnet, vgg, vgg_state
 from snn_runtime.errors import ModelError
 from snn_train import torchvision_vgg
 from snn_train.choices import RecipeName
+from snn_train.defaults import default_recipe
 from snn_train.layout import Architecture
 from snn_train.network import SpikingNetwork
-from snn_train.recipe import Recipe
 from snn_train.torchvision_file import weights_of
 
 FILE = Path("network.pt")
@@ -79,7 +79,7 @@ def test_pools_that_overlap_need_spikes_that_are_one_or_none(
     recipe: RecipeName, levels: int
 ) -> None:
     with pytest.raises(ValueError, match="--network resnet50_bn: its pool's windows overlap"):
-        Recipe.of(recipe).change(network="resnet50_bn", levels=levels)
+        default_recipe(recipe).change(network="resnet50_bn", levels=levels)
 
 
 def of_blocks(*counts: int, bottleneck: bool = False) -> dict[str, Tensor]:

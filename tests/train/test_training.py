@@ -121,6 +121,15 @@ def test_stopped_after_every_step_a_run_ends_with_the_same_bits(
     assert_same(outcome(pieces), outcome(whole))
 
 
+def test_no_normalisation_sees_one_picture_alone(
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path
+) -> None:
+    settings = {"hidden": 5, "batch_size": 7, "rate_limits": (0.0, 1.0)}  # 36 = 5 · 7 + 1
+    run = new_run(tmp_path, stages=(Stage(0, 1), Stage(1, 1)), **settings)
+    train_run(run, tiny_data, Recorder(), lambda: False)
+    assert [outcome.stage for outcome in run.outcomes] == ["ann", "t1"]
+
+
 def test_lost_at_any_write_a_run_ends_with_the_same_bits(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

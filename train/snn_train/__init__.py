@@ -7,7 +7,7 @@ run.outcomes[-1].test, run.checkpoint("t1")
 
 The modules, as a run goes through them:
 
-what       recipe (all defaults), stage, layout, network, neuron, integer, experiment
+what       recipe, defaults (of both recipes), stage, layout, network, neuron, integer, experiment
 loop       training (stages, epochs), step (one step), schedule (its learning rate), optimiser,
            muon, teacher, spike_budget, average, batches
 stages     stages (how one ends and the next begins), calibrate, validation, remedy
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from snn_train.api import resume, train
     from snn_train.data.augmentation import Augmentation
+    from snn_train.defaults import default_recipe
     from snn_train.pace import Pace
     from snn_train.parallel import Machine
     from snn_train.progress import Progress
@@ -40,6 +41,7 @@ _HOMES = {
     "resume": "api",
     "Machine": "parallel",
     "Recipe": "recipe",
+    "default_recipe": "defaults",
     "Stage": "stage",
     "Augmentation": "data.augmentation",
     "Progress": "progress",
@@ -61,6 +63,7 @@ __all__ = [
     "Stage",
     "StageOutcome",
     "Stopped",
+    "default_recipe",
     "resume",
     "train",
 ]

@@ -28,6 +28,7 @@ from snn_train.probe import Place, planned
 from snn_train.progress import Progress, reporter
 from snn_train.recipe import Recipe
 from snn_train.stage import Stage
+from snn_train.stages import judge_first
 from snn_train.state import Run
 from snn_train.threads import compute_with, crowded
 from snn_train.time_budget import TimeBudget
@@ -83,7 +84,7 @@ def train(
         begun = trained(begin_with, ann)
         loaded, fast = pictures(begun, data, image_size, fit, progress), fastest(device, team)
         experiment = _experiment(begun, recipe, loaded, command, changes, fast)
-        _check_compiled(machine, experiment.recipe.stages, "this run")
+        _check_machine(machine, team, experiment.recipe, experiment.recipe.stages, "this run")
         directory = Path(out) if out else _usual_folder(loaded, experiment.recipe)
         check_free(directory, experiment.recipe)
         if hours:
@@ -122,9 +123,9 @@ def resume(
     directory = Path(directory)
     with joined(machine) as (team, device), locked(directory, team):
         progress = reporter(progress, team)
-        run = state.resume(directory, device)
+        run = state.resume(directory, device, team)
         left = run.recipe.stages[run.position.stage :]
-        _check_compiled(machine, left, f"what is left in {directory}")
+        _check_machine(machine, team, run.recipe, left, f"what is left in {directory}")
         compute_with(machine.threads, run.threads)
         remedy.apply(run, changes)
         data = data_of(run.experiment.data, run.experiment, progress)
@@ -139,11 +140,6 @@ def resume(
 
 def _finish(run: Run, data: DataSet, progress: Progress, machine: Machine, team: Team) -> Run:
     """Carry a run on to its end, on this machine and in this team."""
-    batch = run.recipe.batch_size
-    if batch % team.size:
-        raise UsageError(
-            "bad_flag", f"--batch-size {batch}: {team.size} processes cannot share it evenly"
-        )
     run.team, run.threads = team, torch.get_num_threads()
     run.test_pictures = len(data.test_labels)
     run.micro_batch = machine.micro_batch or run.micro_batch
@@ -152,7 +148,7 @@ def _finish(run: Run, data: DataSet, progress: Progress, machine: Machine, team:
         sweep_temporary(run.directory)
     progress.begin(run)
     recipe = run.recipe
-    cautions = data.cautions(recipe.validation, recipe.seed, recipe.class_weights == "balanced")
+    cautions = data.cautions(*recipe.split, recipe.class_weights == "balanced")
     for line in (*data.notes, *cautions):
         progress.note(line)
     if run.time_budget and not run.finished:
@@ -170,7 +166,14 @@ def _finish(run: Run, data: DataSet, progress: Progress, machine: Machine, team:
     return run
 
 
-def _check_compiled(machine: Machine, stages: Sequence[Stage], where: str) -> None:
+def _check_machine(
+    machine: Machine, team: Team, recipe: Recipe, stages: Sequence[Stage], where: str
+) -> None:
+    if recipe.batch_size % team.size:
+        raise UsageError(
+            "bad_flag",
+            f"--batch-size {recipe.batch_size}: {team.size} processes cannot share it evenly",
+        )
     if machine.compiled and all(stage.bits for stage in stages):
         raise UsageError("bad_flag", f"--compile is for floating point, there is none in {where}")
 
@@ -206,9 +209,12 @@ def _start(
     team: Team,
 ) -> Run:
     """A run at its beginning."""
-    if begun:
-        return begun.start(experiment, data, directory, device, team)
-    return state.start(experiment, directory, device)
+    if not begun:
+        return state.start(experiment, directory, device)
+    run = begun.start(experiment, data, directory, device, team)
+    run.team = team
+    judge_first(run, data)
+    return run
 
 
 def _usual_folder(data: DataSet, recipe: Recipe) -> Path:

@@ -52,7 +52,7 @@ class Split:
 
     def __init__(self, run: Run, data: DataSet) -> None:
         recipe, device = run.recipe, next(run.network.parameters()).device
-        trained, held_out = data.split(recipe.validation, recipe.seed)
+        trained, held_out = data.split(*recipe.split)
         self.images = subset(data.train_images, trained).to(device)
         self.labels = data.train_labels[trained].to(device)
         self.held_out = subset(data.train_images, held_out).to(device)

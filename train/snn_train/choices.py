@@ -13,12 +13,10 @@ OF_ANY_SIZE = ("imagefolder", "imagenet")
 RecipeName = Literal["iir", "iir-bn"]
 Surrogate = Literal["triangle", "rectangle", "tanh"]
 Optimiser = Literal["adam", "adamw", "muon", "sgd"]
-OWN: dict[str, dict[str, float]] = {
-    "adam": {"weight_decay": 0.0},  # which it would add to the gradient, and scale like it
-    "muon": {"learning_rate": 0.05},
-    "sgd": {"learning_rate": 0.05, "weight_decay": 5e-4},
-}
-"""What an optimiser comes with that is asked for in place of the recipe's own."""
+USUAL: dict[Optimiser, float] = {"adam": 1e-4, "adamw": 2e-3, "muon": 0.05, "sgd": 0.05}
+"""Learning rates at which each optimiser is known to train."""
+DECAY: dict[Optimiser, float] = {"adam": 0.0, "sgd": 5e-4}
+"""Weight decay of those that add it to the gradient; Adam would scale it like that."""
 Regulariser = Literal["synaptic", "hoyer"]
 Precision = Literal["float32", "bfloat16"]
 ClassWeights = Literal["none", "balanced"]
@@ -45,3 +43,16 @@ REMEDIES = ("largest_drop", "rate_limits", "spike_rate", "learning_rate", "spiki
 def takes_size(spec: str) -> bool:
     """Whether a data set, as given to `--data`, is resized to the requested size."""
     return spec.partition(":")[0] in OF_ANY_SIZE
+
+
+def brought_by(optimiser: Optimiser, before: Optimiser) -> dict[str, float | None]:
+    """What comes with an optimiser that takes the place of `before`, or of the spiking stages' own:
+    Adam and AdamW train at each other's rates."""
+    own: dict[str, float | None] = {"spiking_learning_rate": None, "spiking_weight_decay": None}
+    if optimiser == before:
+        return own
+    if optimiser in DECAY:
+        own["weight_decay"] = DECAY[optimiser]
+    if {optimiser, before} != {"adam", "adamw"}:
+        own["learning_rate"] = USUAL[optimiser]
+    return own

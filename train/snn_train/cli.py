@@ -6,11 +6,12 @@ import os
 import shlex
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snn_runtime.command import run_command
-from snn_runtime.errors import DivergedError, UsageError
+from snn_runtime.errors import DivergedError, ModelError, UsageError
 from snn_train.choices import REMEDIES
 from snn_train.flag_values import image_size
 from snn_train.flags import OF_A_RECIPE, PROGRAM, parse_args
@@ -77,9 +78,11 @@ def begun_before(args: argparse.Namespace) -> str | None:
     from snn_train import checkpoint
     from snn_train.folder import LATEST, PREVIOUS
 
-    saved = next((f for n in (LATEST, PREVIOUS) if (f := Path(args.out) / n).is_file()), None)
-    same = saved is not None and checkpoint.load(saved).get("command") == command_line()
-    return args.out if same else None
+    for name in (LATEST, PREVIOUS):
+        with suppress(ModelError):  # one that is damaged, or not there
+            saved = checkpoint.load(Path(args.out) / name)
+            return args.out if saved.get("command") == command_line() else None
+    return None
 
 
 def command_line() -> str:

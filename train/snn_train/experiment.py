@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from snn_runtime.image import Fit
@@ -33,6 +33,14 @@ class Experiment:
     normalisation: Normalisation
     command: str
 
+    def keeping_split(self, recipe: Recipe, data: DataSet) -> Recipe:
+        """Return the recipe of a run that goes on with this one's network: on the same pictures it
+        must not select by what has been learnt already."""
+        if self.data_digest != digest(data):
+            return recipe
+        fraction, seed = self.recipe.split
+        return replace(recipe, validation=fraction, split_seed=seed)
+
     @property
     def architecture(self) -> Architecture:
         """The recipe's network, for these images and classes."""
@@ -57,8 +65,7 @@ class Experiment:
         """
         height, width = data.train_images.shape[1:3]
         plan(recipe.network, recipe.width, recipe.hidden, (height, width))
-        check_augmentation(recipe.augmentation, (height, width), data.on_disk)
-        _check_teacher(recipe)
+        check_fit(recipe, data)
         return cls(
             recipe, data.name, digest(data), data.labels, (height, width), data.fit, normalisation,
             command,
@@ -142,6 +149,13 @@ def digest(data: DataSet) -> str:
         state.update(str(tuple(part.shape)).encode())
         state.update(fingerprint(part))
     return state.hexdigest()
+
+
+def check_fit(recipe: Recipe, data: DataSet) -> None:
+    """Raises: ValueError: what a recipe does to pictures cannot be done to these, or not to any."""
+    height, width = data.train_images.shape[1:3]
+    check_augmentation(recipe.augmentation, (height, width), data.on_disk)
+    _check_teacher(recipe)
 
 
 def _check_teacher(recipe: Recipe) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from snn_train.choices import RecipeName
 from snn_train.data import DataSet
 from snn_train.data.overview import FEW, LIKELY, uncertainty
+from snn_train.defaults import default_recipe
 from snn_train.recipe import Recipe
 
 LEAST_SEEN = 15_000
@@ -23,11 +24,11 @@ SMALLEST_BATCH = 16
 
 def default(name: RecipeName, data: DataSet) -> Recipe:
     """Return a recipe's defaults for the pictures of `data`. Raises: ValueError: unknown name."""
-    recipe = Recipe.of(name, data.name, min(data.train_images.shape[1:3]))
+    recipe = default_recipe(name, data.name, min(data.train_images.shape[1:3]))
     if not data.name.startswith("imagefolder"):
         return recipe
-    _, selecting = data.split(recipe.validation, recipe.seed)
-    return for_few(recipe, len(data.train_labels), len(selecting))
+    trained, selecting = data.split(*recipe.split)
+    return for_few(recipe, len(trained), len(selecting))
 
 
 def for_few(recipe: Recipe, pictures: int, selecting: int) -> Recipe:
@@ -40,4 +41,4 @@ def for_few(recipe: Recipe, pictures: int, selecting: int) -> Recipe:
     # A fall that so few cannot tell from chance is no reason to begin a stage again.
     chance = uncertainty(LIKELY, selecting) if selecting < FEW else 0.0
     drop = round(min(1.0, recipe.largest_drop + chance), 2)
-    return replace(recipe, stages=stages, batch_size=batch, largest_drop=drop)
+    return replace(recipe, stages=stages, batch_size=batch, largest_drop=drop, least_epochs=enough)

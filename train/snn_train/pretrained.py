@@ -6,8 +6,9 @@ What the network is comes from its file: layers, picture size, normalisation. Th
     anything else                  T = 1 is trained on with the new pictures, and a new readout
                                    where the classes are others; integers may follow
 
-In the first case the recipe is the file's, too, and so is the seed that chose the validation split.
-In the second it is the default one of the data, and all but the readout learns at a lower rate.
+In the first case the recipe is the file's, too. In the second it is the default one of the data,
+and all but the readout learns at a lower rate. On the file's own pictures those that select are the
+same as there, whatever the seed.
 """
 
 from collections.abc import Sequence
@@ -23,8 +24,7 @@ from snn_train import checkpoint, state
 from snn_train.calibrate import renormalise
 from snn_train.choices import Precision
 from snn_train.data import DataSet
-from snn_train.data.augmentation import check_augmentation
-from snn_train.experiment import Experiment, digest
+from snn_train.experiment import Experiment, check_fit, digest
 from snn_train.few import default
 from snn_train.parallel import Team
 from snn_train.recipe import NETWORK_FIELDS, Recipe
@@ -109,13 +109,13 @@ class Pretrained:
         same = data.labels == self.experiment.labels
         changes = {"precision": fast, **changes}
         if same and int_bits:
-            recipe = self._in_integers(int_bits, epochs, changes)
+            recipe = self._in_integers(data, int_bits, epochs, changes)
         else:
             recipe = self._fine_tuned(data, int_bits, epochs, changes)
-        check_augmentation(recipe.augmentation, self.experiment.size, data.on_disk)
+        check_fit(recipe, data)
         return replace(
             self.experiment,
-            recipe=recipe,
+            recipe=self.experiment.keeping_split(recipe, data),
             data=data.name,
             data_digest=digest(data),
             labels=data.labels,
@@ -123,7 +123,7 @@ class Pretrained:
         )
 
     def _in_integers(
-        self, bits: int, epochs: Sequence[int] | None, changes: dict[str, Any]
+        self, data: DataSet, bits: int, epochs: Sequence[int] | None, changes: dict[str, Any]
     ) -> Recipe:
         before = self.experiment.recipe
         for name in ("seed", "fine_tune"):
@@ -132,7 +132,8 @@ class Pretrained:
                     f"--{name.replace('_', '-')}: has no effect on the classes of {self.path} with "
                     "--int-bits, which train its network in integers and nothing else"
                 )
-        (count,) = _counts(epochs, (before.integer_epochs,))
+        usual = default(before.name, data).integer_epochs
+        (count,) = _counts(epochs, (usual,))
         if "learning_rate" in changes:  # the only stage's, whatever the file's other stages had
             changes.setdefault("spiking_learning_rate", None)
         optimiser = changes.get("optimiser", before.optimiser)
@@ -157,6 +158,8 @@ class Pretrained:
             raise ValueError(f"--{name}: has no effect without a stage behind T=1, --int-bits")
         stages = (Stage(1, counts[0]), *(Stage(1, n, bits) for n in counts[1:]))
         changes = {"fine_tune": FINE_TUNE, "stages": stages, **changes}
+        if "learning_rate" in changes:  # all stages are spiking ones
+            changes.setdefault("spiking_learning_rate", None)
         return replace(recipe, **network).change(**changes)
 
     def start(
@@ -177,7 +180,9 @@ class Pretrained:
             kept = directory / f"{recipe.teacher}.pt"
             checkpoint.save(kept, self.content | {"network": weights})
         team.wait()  # the others read it
-        return state.start(experiment, directory, device, weights, self.history)
+        same = experiment.data_digest == self.experiment.data_digest
+        history = self.history if same else []  # what it reached on other pictures says nothing
+        return state.start(experiment, directory, device, weights, history)
 
     def _weights(self, data: DataSet) -> dict[str, Tensor]:
         """The file's, with normalisations measured on `data` where it has none."""

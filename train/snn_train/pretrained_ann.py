@@ -120,6 +120,8 @@ class PretrainedAnn:
             changes = {"fine_tune": FINE_TUNE, **changes}
             recipe = recipe.change(epochs=epochs, **changes)
         before = f"{self.experiment.command} && " if self.experiment else ""
+        if self.experiment:
+            recipe = self.experiment.keeping_split(recipe, data)
         return Experiment.on(data, recipe, self.normalisation, f"{before}{command}")
 
     def start(
@@ -133,10 +135,12 @@ class PretrainedAnn:
         """
         torch.manual_seed(experiment.recipe.seed)
         weights = experiment.build(0, 0).state_dict()  # for the readout, thresholds and leaks
-        mine = self.weights
-        if not self.is_done(data):
-            mine = {name: value for name, value in mine.items() if "readout" not in name}
-        weights |= mine
+        left_out = [".neuron."] if self.is_done(data) else [".neuron.", "readout"]
+        weights |= {
+            name: value
+            for name, value in self.weights.items()
+            if not any(part in name for part in left_out)
+        }
         if not self.is_done(data):
             return state.start(experiment, directory, device, weights)
         assert self.outcome is not None

@@ -1,29 +1,10 @@
-"""A recipe says everything that decides the outcome of a run, besides the data.
-
-There are two, `iir`, the paper's as its authors' code runs it, and `iir-bn`, the default:
-
-               iir                             iir-bn
-normalisation  folded before the SNN stages    kept through every stage
-pooling        average, after the spike        max, before normalisation and spike
-surrogate      triangle, 0.3 high              rectangle, ½ high
-thresholds     one a layer, 90th percentile    one a channel, 85th percentile
-loss           cross-entropy                   + label smoothing + distillation from the ANN
-optimiser      Adam (amsgrad) 1e-4, in steps   AdamW, one cycle
-dropout        0.2, one mask for all T         none
-classifier     two dense layers of 4096        the readout alone
-timesteps      5, 4, 3, 2, 1                   1: straight from the ANN
-
-For ImageNet `iir` takes what the authors' code has: SGD at 1e-2 with a weight decay of 5e-4 for the
-ANN, Adam at 2e-5 without one for the spiking stages, batches of 128. The rest is as above, where
-their ANN drops half of its neurons and divides its rate by 10 at 45, 70 and 90 % instead.
-"""
+"""A recipe says everything that decides the outcome of a run, besides the data."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from snn_train.choices import (
-    OWN,
     RATE_LIMITS,
     ClassWeights,
     Optimiser,
@@ -31,10 +12,11 @@ from snn_train.choices import (
     RecipeName,
     Regulariser,
     Surrogate,
+    brought_by,
 )
 from snn_train.data.augmentation import Augmentation
 from snn_train.layout import check_neurons
-from snn_train.stage import Stage, changed, check, ladder, straight
+from snn_train.stage import Stage, changed, check
 
 
 @dataclass(frozen=True)
@@ -94,29 +76,15 @@ class Recipe:
     """balanced: classes count alike in the loss; none: pictures do."""
     fine_tune: float = 1.0
     """Factor on the learning rate of all but the readout, in the first stage."""
+    split_seed: int | None = None
+    """Chooses the pictures that select, where a run goes on with what another has trained on the
+    same data; None: `seed` does."""
+    least_epochs: int = 1
+    """Of a stage that nobody gives a number: few pictures need many."""
 
     def __post_init__(self) -> None:
         check(self.stages)
         check_neurons(self.network, self.name, self.levels)
-
-    @classmethod
-    def of(cls, name: RecipeName = "iir-bn", data: str = "cifar10", side: int = 32) -> "Recipe":
-        """Return a recipe's defaults for a data set.
-
-        Args:
-            data: as `train` takes it; what follows a colon is left aside.
-            side: the shorter one of its images in pixels; only images of a folder ask for it.
-
-        Raises: ValueError: no recipe of that name.
-        """
-        data = data.partition(":")[0]
-        if name not in DEFAULTS:
-            raise ValueError(f"recipe {name!r} is none of {', '.join(DEFAULTS)}")
-        recipe = DEFAULTS[name].get(data, DEFAULTS[name]["cifar10"])
-        if data == "imagefolder":
-            own = Augmentation(flip=True, shift=max(1, side // 8), cutout=side // 4)
-            return replace(recipe, augmentation=own, class_weights="balanced")
-        return replace(recipe, augmentation=Augmentation(shift=2)) if "mnist" in data else recipe
 
     def change(
         self,
@@ -128,8 +96,8 @@ class Recipe:
     ) -> "Recipe":
         """Return the recipe with other values, and with what follows from them.
 
-        An optimiser or a weight decay is that of all stages. Another optimiser than the recipe's
-        comes with a learning rate and a decay of its own, see `OWN`, unless they are given.
+        An optimiser or a weight decay is that of all stages. Another optimiser than that of every
+        stage comes with its own learning rate and decay, unless they are given, see `brought_by`.
 
         Args:
             timesteps: of the spiking stages, descending, e.g. `(5, 3, 1)`.
@@ -144,8 +112,9 @@ class Recipe:
         if (timesteps, epochs, int_bits) != (None, None, None):
             bits = self.stages[-1].bits if int_bits is None else int_bits
             fields["stages"] = changed(self.stages, timesteps, epochs, bits, self.integer_epochs)
-        if fields.get("optimiser", self.optimiser) != self.optimiser:
-            fields = OWN.get(fields["optimiser"], {}) | {"spiking_learning_rate": None} | fields
+        before = {self.optimiser, self.spiking_optimiser or self.optimiser}
+        if "optimiser" in fields and {fields["optimiser"]} != before:
+            fields = brought_by(fields["optimiser"], self.optimiser) | fields
         for name in ("optimiser", "weight_decay"):
             if name in fields:
                 fields.setdefault(f"spiking_{name}", None)
@@ -161,9 +130,14 @@ class Recipe:
         return replace(self, **fields)
 
     @property
+    def split(self) -> tuple[float, int]:
+        """Fraction and seed of the pictures that are held out to select."""
+        return self.validation, self.seed if self.split_seed is None else self.split_seed
+
+    @property
     def integer_epochs(self) -> int:
         """Epochs of the stage in integers; it starts from weights that need little more."""
-        return 10 if self.name == "iir" else 4
+        return max(10 if self.name == "iir" else 4, self.least_epochs)
 
     @property
     def teacher(self) -> str:
@@ -190,61 +164,3 @@ class Recipe:
 
 
 NETWORK_FIELDS = ("name", "network", "width", "hidden", "surrogate", "dropout", "levels")
-
-IIR_BN = Recipe(
-    straight(20, 72),
-    distillation=0.5,
-    augmentation=Augmentation(flip=True, shift=4, cutout=8),
-)
-IIR = replace(
-    IIR_BN,
-    stages=ladder(300, 500),
-    name="iir",
-    surrogate="triangle",
-    dropout=0.2,
-    hidden=4096,
-    batch_size=64,
-    optimiser="adam",
-    learning_rate=1e-4,
-    weight_decay=0.0,
-    constant=True,
-    label_smoothing=0.0,
-    distillation=0.0,
-    percentile=90.0,
-)
-IMAGENET = Augmentation(flip=True, resized=True)
-DEFAULTS: dict[str, dict[str, Recipe]] = {
-    "iir-bn": {
-        "cifar10": IIR_BN,
-        "digits": replace(
-            IIR_BN,
-            stages=straight(15, 57),
-            network="vgg5",
-            batch_size=64,
-            augmentation=Augmentation(shift=1),
-        ),
-        "imagenet": replace(
-            IIR_BN, stages=straight(40, 48), network="vgg16", augmentation=IMAGENET
-        ),
-    },
-    "iir": {
-        "cifar10": IIR,
-        "digits": replace(
-            IIR, stages=ladder(30, 10), network="vgg5", augmentation=Augmentation(shift=1)
-        ),
-        "imagenet": replace(
-            IIR,
-            stages=ladder(101, 25),
-            network="vgg16",
-            batch_size=128,
-            optimiser="sgd",
-            learning_rate=1e-2,
-            weight_decay=5e-4,
-            spiking_optimiser="adam",
-            spiking_learning_rate=2e-5,
-            spiking_weight_decay=0.0,
-            augmentation=IMAGENET,
-        ),
-    },
-}
-"""Both recipes by data set; a data set without an entry is trained like CIFAR-10."""

@@ -15,17 +15,17 @@ from dataclasses import replace
 from typing import Any
 
 from snn_runtime.errors import UsageError
-from snn_train.choices import RATE_LIMITS, REMEDIES
+from snn_train.choices import RATE_LIMITS, REMEDIES, USUAL
 from snn_train.optimiser import make_optimiser, method
+from snn_train.recipe import Recipe
 from snn_train.schedule import peak
+from snn_train.stage import Stage
 from snn_train.state import Best, Position, Run, first_best
 from snn_train.teacher import load_stage
 from snn_train.validation import health_problem
 
 GENTLER = 16
 """By how much the suggested learning rate is lower; a stage's own retries come to 8."""
-USUAL = {"adam": 1e-4, "adamw": 2e-3, "muon": 0.05, "sgd": 0.05}
-"""Rates at which each optimiser is known to train; none above is suggested."""
 PERCENTILE, LOWER = 85.0, 15.0
 """The default; and how much lower the suggested one is where that has failed."""
 SILENT = 1e-4
@@ -128,12 +128,13 @@ def apply(run: Run, changes: dict[str, Any]) -> None:
             f"{run.directory} is at {run.stage.name}",
         )
     recipe = replace(run.recipe, **chosen)
+    _check_rates(run, recipe, chosen)
     run.experiment = replace(run.experiment, recipe=recipe)
     kept = run.unhealthy
     limits = recipe.rate_limits
     if kept and not health_problem(run.stage.timesteps, kept.rates, kept.accuracy, limits):
         run.best, run.unhealthy = kept, None
-    rates = {"learning_rate", "spiking_learning_rate"} & chosen.keys()
+    rates = _rate_of(recipe, run.stage) in chosen
     lost = rates and run.position.stage and run.best.epoch >= 0 and _guesses(run, run.best)
     if "percentile" in chosen or lost:  # from the stage before, as if this one had never begun
         run.network = load_stage(run, run.recipe.stages[run.position.stage - 1].name)
@@ -146,3 +147,22 @@ def apply(run: Run, changes: dict[str, Any]) -> None:
         run.begin_average()
         run.optimiser = make_optimiser(run.network, recipe)
         run.position = Position(run.position.stage)
+
+
+def _rate_of(recipe: Recipe, stage: Stage) -> str:
+    """The field that says at which rate a stage trains."""
+    own = stage.timesteps and recipe.spiking_learning_rate is not None
+    return "spiking_learning_rate" if own else "learning_rate"
+
+
+def _check_rates(run: Run, recipe: Recipe, chosen: dict[str, Any]) -> None:
+    """Raises: UsageError: a rate at which no stage trains that is left."""
+    left = {_rate_of(recipe, stage) for stage in recipe.stages[run.position.stage :]}
+    for name in ("learning_rate", "spiking_learning_rate"):
+        if name in chosen and name not in left:
+            flag, other = (f"--{n.replace('_', '-')}" for n in (name, *left))
+            raise UsageError(
+                "bad_flag",
+                f"{flag} {chosen[name]:g}: no stage that is left in {run.directory} trains at it, "
+                f"expected {other}",
+            )

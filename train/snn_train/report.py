@@ -101,7 +101,9 @@ class Terminal(Progress):
         print(f"\n{table(run.outcomes)}\n")
         if drawn:
             print(f"pictures in {run.directory}: {', '.join(drawn)}")
-        print(f"{last}  next: export-snn {shlex.quote(str(last))} model.onnx")
+        steps = run.outcomes[-1].timesteps
+        then = f"next: export-snn {shlex.quote(str(last))} model.onnx"
+        print(f"{last}  {then if steps == 1 else f'T={steps}; export-snn takes T=1 only'}")
 
 
 class JsonLines(Terminal):

@@ -7,6 +7,7 @@ times.
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -106,7 +107,8 @@ def _settle(run: Run, split: Split) -> None:
     if not run.network.normalised_weights():
         return
     order = torch.randperm(len(split.images), generator=run.random("settling"))
-    parts = torch.split(order, split.batch_size)[:SETTLING_BATCHES]
+    # Full batches only: of one picture alone no normalisation has a variance.
+    parts = torch.split(order, split.batch_size)[: min(SETTLING_BATCHES, split.steps)]
     settle(run.network, batches(run, split.images, parts))
     accuracy, rates = evaluate(run.network, split.held_out, split.held_out_labels, run)
     if not keep_if_best(run, accuracy, rates, run.best.epoch):
@@ -129,6 +131,24 @@ def begin(run: Run, split: Split) -> None:
     run.begin_average()
     run.optimiser = make_optimiser(run.network, run.recipe)
     run.best, run.unhealthy = first_best(run.network), None
+
+
+def judge_first(run: Run, data: DataSet) -> None:
+    """Measure what a run begins with, where that is the stage before its own: its file says how
+    good it was on pictures that may be others, or nothing."""
+    if not (run.position.stage or run.stage.bits):
+        return
+    network, split = load_stage(run, run.recipe.teacher), Split(run, data)
+    accuracy, rates = evaluate(network, split.held_out, split.held_out_labels, run)
+    rate = network.spike_rate(rates) if network.timesteps else None
+    measured: dict[str, Any] = {"validation": accuracy, "rates": rates, "spike_rate": rate}
+    if run.outcomes:
+        run.outcomes[-1] = replace(run.outcomes[-1], **measured)
+        return
+    name, steps = run.recipe.teacher, network.timesteps
+    run.outcomes.append(
+        StageOutcome(stage=name, timesteps=steps, test=None, epochs=0, seconds=0.0, **measured)
+    )
 
 
 def test(run: Run, data: DataSet) -> Tensor:

@@ -81,8 +81,7 @@ class Run:
     team: Team = ALONE
     unhealthy: Best | None = None
     """The most accurate state of a stage that has had no healthy one yet."""
-    failed_saves: int = 0
-    """In a row."""
+    failed_saves: int = 0  # in a row
     time_budget: TimeBudget | None = None
     test_pictures: int = 0
     """0 where nobody has counted."""
@@ -192,7 +191,7 @@ def start(
     return run
 
 
-def resume(directory: Path, device: torch.device) -> Run:
+def resume(directory: Path, device: torch.device, team: Team = ALONE) -> Run:
     """Return the run saved in `directory`: the latest complete state, or the one before it.
 
     Raises:
@@ -207,8 +206,9 @@ def resume(directory: Path, device: torch.device) -> Run:
             continue
         if name == PREVIOUS:
             LOG.warning("%s; going on from %s", reasons[0], PREVIOUS)
-            # Or the next save would put a damaged file in the place of the good one.
-            set_aside(directory / LATEST, directory / DAMAGED)
+            team.wait()  # until all have seen it
+            if team.leads:  # or the next save would put a damaged file in the place of the good one
+                set_aside(directory / LATEST, directory / DAMAGED)
         return run
     raise ModelError("bad_checkpoint", f"nothing to resume: {'; '.join(reasons)}")
 

@@ -29,8 +29,8 @@ from snn_runtime import image
 from snn_runtime.errors import InputError, UsageError
 from snn_runtime.image import Fit
 from snn_train.data import DataSet, archives, downloads, load
+from snn_train.defaults import default_recipe
 from snn_train.experiment import digest
-from snn_train.recipe import Recipe
 
 CLASSES = ("ant", "bee", "cow")
 
@@ -201,7 +201,7 @@ def test_narrow_pictures_get_shifts_that_fit(tmp_path: Path) -> None:
                 (tmp_path / part / name / f"{number}.png").write_bytes(pixels)
     data = read(f"imagefolder:{tmp_path}")
     side = min(data.train_images.shape[1:3])
-    assert side == 8 and Recipe.of("iir-bn", data.name, side).augmentation.shift < 8
+    assert side == 8 and default_recipe("iir-bn", data.name, side).augmentation.shift < 8
 
 
 # CIFAR

@@ -29,9 +29,9 @@ from snn_train.data.augmentation import Augmentation, Draws
 from snn_train.data.normalisation import Normalisation
 from snn_train.data.on_disk import OnDisk
 from snn_train.data.window import TRIES, window
+from snn_train.defaults import default_recipe
 from snn_train.experiment import digest
 from snn_train.optimiser import method
-from snn_train.recipe import Recipe
 from snn_train.schedule import peak
 from snn_train.stage import Stage
 
@@ -107,7 +107,7 @@ def test_labels_are_the_folders_and_nothing_is_decoded_before_it_is_asked_for(
     assert data.train_labels.tolist() == [0] * 10 + [1] * 10
     assert data.test_labels.tolist() == [0] * 3 + [1] * 3
     assert data.train_images.shape == (20, 224, 224, 3) and data.test_images.shape[0] == 6
-    assert Recipe.of("iir-bn", data.name).augmentation == RESIZED
+    assert default_recipe("iir-bn", data.name).augmentation == RESIZED
     assert data.normalisation() == Normalisation((124, 116, 104), (58.395, 57.12, 57.375))
 
 
@@ -353,14 +353,14 @@ def test_the_digest_is_of_names_and_labels(root: Path) -> None:
 
 
 def test_the_papers_recipe_trains_the_ann_and_the_spiking_network_as_its_authors_do() -> None:
-    paper = Recipe.of("iir", "imagenet").change(timesteps=(5, 3, 1))
+    paper = default_recipe("iir", "imagenet").change(timesteps=(5, 3, 1))
     assert paper.stages == (Stage(0, 101), Stage(5, 25), Stage(3, 25), Stage(1, 25))
     assert paper.batch_size == 128
     assert (method(paper, 0), peak(paper, paper.stages[0])) == (("sgd", 5e-4), 1e-2)
     assert (method(paper, 1), peak(paper, paper.stages[-1])) == (("adam", 0.0), 2e-5)
-    chosen = Recipe.of("iir", "imagenet").change(optimiser="adamw", weight_decay=0.3)
+    chosen = default_recipe("iir", "imagenet").change(optimiser="adamw", weight_decay=0.3)
     assert method(chosen, 0) == method(chosen, 1) == ("adamw", 0.3)
-    ours = Recipe.of("iir-bn", "imagenet")
+    ours = default_recipe("iir-bn", "imagenet")
     assert ours.stages == (Stage(0, 40), Stage(1, 48))
     assert method(ours, 0) == method(ours, 1) == ("adamw", 0.05)
 

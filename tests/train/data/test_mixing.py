@@ -14,8 +14,8 @@ from snn_train.batches import Batch, Second, Split
 from snn_train.data import DataSet
 from snn_train.data.augmentation import Augmentation
 from snn_train.data.mixing import LARGEST_SHARE, Mixing, mixed
+from snn_train.defaults import default_recipe
 from snn_train.parallel import Team
-from snn_train.recipe import Recipe
 from snn_train.state import Run
 from snn_train.step import loss_of, targets
 
@@ -66,7 +66,7 @@ def test_the_loss_is_of_both_labels_each_by_its_share() -> None:
     logits, wanted = torch.randn(6, 3), torch.randn(6, 3)
     labels, others = torch.arange(6) % 3, torch.arange(1, 7) % 3
     share, weights, theirs = torch.rand(6), torch.rand(6), torch.rand(6)
-    recipe = Recipe.of("iir-bn").change(distillation=0.6)
+    recipe = default_recipe("iir-bn").change(distillation=0.6)
     part = slice(1, 5)
 
     def one(index: int, label: Tensor) -> Tensor:
