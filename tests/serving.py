@@ -118,10 +118,10 @@ def running(*arguments: object, **limits: float) -> Iterator[Running]:
 
 
 @contextmanager
-def started(words: Sequence[str], *before: str) -> Iterator[Running]:
+def started(words: Sequence[str], *before: str, main: str = MAIN) -> Iterator[Running]:
     """Run `snn-serve` with these words until the block ends, by a command that stands `before`."""
     process = subprocess.Popen(
-        [*before, sys.executable, "-c", MAIN, *words],
+        [*before, sys.executable, "-c", main, *words],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

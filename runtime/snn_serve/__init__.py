@@ -8,6 +8,7 @@ cli ─► server ─► gate ─► routes ─┬─ bodies ─► decoders ─
         ├─ connections, outgoing   deadlines and numbers of connections; what they send
         ├─ admission, rates        what is refused by its head alone
         ├─ hook                    answers that are posted
+        ├─ hangup                  SIGHUP while it starts
         └─ limits, refusal         all limits and deadlines; what a client is told
 """
 

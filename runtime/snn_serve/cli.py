@@ -16,6 +16,7 @@ from snn_runtime.door import read
 from snn_runtime.errors import BusyError, InputError, UsageError
 from snn_runtime.flags import Further, Parser, Rule, add_engine, whole_number
 from snn_serve import PROGRAM
+from snn_serve.hangup import Hangup
 from snn_serve.limits import Limits, with_limits
 
 EXAMPLES = """examples:
@@ -100,8 +101,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, hangup: Hangup | None = None) -> int:
     """Do what the command line says and return the exit code."""
+    if hangup is not None and (args.probe or args.check):
+        hangup.end()
     if args.probe:
         return _probe(args)
     limits: Limits = with_limits(args.limit)
@@ -127,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
     camera = None if args.camera is None else reading(args.camera, limits.camera_rate)
     wish = None if args.post is None else Wish(args.on_label, args.post)
     if not args.check:
-        return serve(source, place, limits, camera, wish)
+        return serve(source, place, limits, camera, wish, hangup)
     place.check_tls()
     for name, model in loaded(source, wish).items():
         say(f"{PROGRAM}: model {name} proved itself ({model.engine})")
@@ -138,7 +141,12 @@ def run(args: argparse.Namespace) -> int:
 
 def main() -> int:
     """Run `snn-serve`."""
-    return run_command(PROGRAM, lambda: run(parse_args(None)))
+    return run_command(PROGRAM, _heeding_sighup)
+
+
+def _heeding_sighup() -> int:
+    hangup = Hangup()  # before all that takes time
+    return run(parse_args(None), hangup)
 
 
 def _address(text: str, wanted: str = "an IP address, such as 127.0.0.1") -> str:

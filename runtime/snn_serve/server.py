@@ -22,6 +22,7 @@ from snn_serve.bodies import Bodies
 from snn_serve.connections import Connection, Guests
 from snn_serve.decoders import Decoders
 from snn_serve.gate import Access, Gate
+from snn_serve.hangup import Hangup
 from snn_serve.hook import Hook, Wish
 from snn_serve.limits import Limits
 from snn_serve.listening import BACKLOG, Server
@@ -108,13 +109,16 @@ def serve(
     limits: Limits,
     camera: Callable[[], Latest] | None = None,
     wish: Wish | None = None,
+    hangup: Hangup | None = None,
 ) -> int:
-    """Answer requests until a signal comes; return the exit code. A camera is for `/stream`."""
+    """Answer requests until a signal comes; return the exit code. A camera is for `/stream`. At a
+    SIGHUP that has come before there is a server, the models are read again."""
     place.check_tls()
     models = loaded(source, wish)
     listener = place.opened()
     with listener:
-        return asyncio.run(_Running(source, place, limits, camera, wish).run(listener, models))
+        running = _Running(source, place, limits, camera, wish)
+        return asyncio.run(running.run(listener, models, hangup))
 
 
 class _Running:
@@ -146,7 +150,9 @@ class _Running:
         self._guests = Guests(limits, admission, lambda: self._routes.leaving)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, listener: socket.socket, models: dict[str, Model]) -> int:
+    async def run(
+        self, listener: socket.socket, models: dict[str, Model], hangup: Hangup | None
+    ) -> int:
         self._models.add(models.items())
         await self._decoders.start()
         self._server = Server(self._config())
@@ -156,6 +162,8 @@ class _Running:
         for name, model in models.items():
             _log.info("model %s (%s)", name, model.engine)
         _log.info("listening on %s://%s:%d", self._place.scheme, shown, port)
+        if hangup is not None and hangup.came:
+            self._begin(self._models.reload)
         await self._server.serve([listener])
         await self._models.close()
         await self._decoders.close()

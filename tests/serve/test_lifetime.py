@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from graphs import example
-from serving import CAT, PATIENCE, Running, running
+from serving import CAT, PATHS, PATIENCE, Running, running, started
 from starlette.datastructures import Headers
 
 from snn_runtime.errors import SnnError, UsageError
@@ -29,6 +30,21 @@ from snn_serve.server import Place
 
 BUNDLED_FILE = Path(str(resources.files("snn_runtime"))) / BUNDLED
 TOKEN = "0123456789abcdef0123"
+HUNG_UP = """
+import os, signal, sys
+from snn_serve import cli, decoders, models
+of, name = {}
+before = getattr(of, name)
+
+def hung_up(*given):
+    setattr(of, name, before)
+    os.kill(os.getpid(), signal.SIGHUP)
+    return before(*given)
+
+setattr(of, name, hung_up)
+sys.exit(cli.main())
+"""
+"""The command, to which SIGHUP comes when something is called for the first time."""
 HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 
 
@@ -162,6 +178,31 @@ def test_a_model_is_rolled_out_and_back(tmp_path: Path) -> None:
         assert answers_after(None, "stays as it was") == "second"
         assert answers_after(kept.read_bytes(), "reload: model default (") == "first"
         assert server.end() == 0
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["cli, 'parse_args'", "cli, 'run'", "models.Source, 'loaded'", "decoders.Decoders, 'start'"],
+)
+def test_sighup_while_it_starts_is_heeded_once_it_listens(moment: str) -> None:
+    words = ("--port=0", "--threads=1", "--limit", "grace_seconds=0", "decoders=1")
+    with started(words, main=HUNG_UP.format(moment)) as server:
+        server.until("reload: model default (")
+        assert server.ask("/predict", CAT.read_bytes())[0] == 200
+        assert server.end() == 0
+        assert sum("reload: " in line for line in server.rest()) == 1
+
+
+@pytest.mark.parametrize("flag", ["--check", "--probe"])
+def test_sighup_ends_what_starts_no_server(flag: str) -> None:
+    for moment in ("cli, 'parse_args'", "cli, 'run'"):
+        done = subprocess.run(
+            [sys.executable, "-c", HUNG_UP.format(moment), flag, "--port=1"],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": PATHS},
+        )
+        assert (done.returncode, done.stderr) == (129, "snn-serve: stopped by signal 1\n")
 
 
 def test_a_token_is_wanted_where_there_is_one(tmp_path: Path) -> None:
