@@ -1,9 +1,11 @@
 """Answers of a label, posted to an address."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from snn_runtime.answer import Answer
 from snn_runtime.condition import Condition
+from snn_runtime.model import Model
 from snn_runtime.webhook import Outcome, Webhook
 from snn_serve.metrics import Metrics
 
@@ -14,6 +16,10 @@ class Wish:
 
     condition: Condition
     url: str
+
+    def check(self, models: Iterable[Model]) -> None:
+        """Raises: UsageError: `bad_flag`: none of them has the label."""
+        self.condition.check([label for model in models for label in model.labels])
 
 
 class Hook:

@@ -14,6 +14,7 @@ from snn_runtime.engines.choice import BackendName, Precision
 from snn_runtime.errors import InputError, ModelError, SnnError, UsageError
 from snn_runtime.model import Model, load
 from snn_serve.batcher import Batcher
+from snn_serve.hook import Wish
 from snn_serve.limits import Limits
 from snn_serve.metrics import Metrics
 from snn_serve.refusal import Refusal
@@ -87,8 +88,11 @@ class Source:
 class Models:
     """Every model by its name, with the pictures that wait for it."""
 
-    def __init__(self, source: Source, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self, source: Source, limits: Limits, metrics: Metrics, wish: Wish | None = None
+    ) -> None:
         self._source, self._limits, self._metrics = source, limits, metrics
+        self._wish = wish
         self._by_name: dict[str, Batcher] = {}
         self._reloading = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
@@ -138,24 +142,46 @@ class Models:
 
     async def reload(self) -> None:
         """Read every file again; a model that is refused, or does not prove itself, stays as it
-        was."""
+        was. So does the last one with the label that is posted, whose next one lacks it."""
         async with self._reloading:
             try:
                 found = self._source.found()
             except SnnError as error:
                 _log.error("reload: %s; all models stay as they were", error)
                 return
-            for name, path in found.items():
+            for name in self._in_turn(found):
                 try:
-                    model = await asyncio.to_thread(self._source.loaded, path)
+                    model = await asyncio.to_thread(self._source.loaded, found[name])
+                    self._check_label(found.keys() - {name}, model)
                 except SnnError as error:
                     _log.error("reload: model %s stays as it was: %s", name, error)
                 else:
                     self.add([(name, model)])
                     _log.info("reload: model %s (%s)", name, model.engine)
-            for name in self._by_name.keys() - found.keys():
-                self._leave(self._by_name.pop(name))
-                _log.info("reload: model %s is gone", name)
+            for name in self._in_turn(self._by_name.keys() - found.keys()):
+                try:
+                    self._check_label(self._by_name.keys() - {name})
+                except SnnError as error:
+                    _log.error("reload: model %s stays, though its file is gone: %s", name, error)
+                else:
+                    self._leave(self._by_name.pop(name))
+                    _log.info("reload: model %s is gone", name)
+
+    def _in_turn(self, names: Iterable[str]) -> list[str]:
+        """Names of models; of those that have the label that is posted last: others may have it
+        by then."""
+        wish = self._wish
+        if wish is None:
+            return sorted(names)
+        last = {each.name for each in self if wish.condition.label in each.model.labels}
+        return sorted(names, key=lambda name: (name in last, name))
+
+    def _check_label(self, names: Iterable[str], *more: Model) -> None:
+        """Raises: UsageError: `bad_flag`: neither these nor what is served under these names has
+        the label that is posted."""
+        if self._wish is not None:
+            served = [self._by_name[name].model for name in names if name in self._by_name]
+            self._wish.check([*served, *more])
 
     async def close(self) -> None:
         """Wait for all pictures that wait."""

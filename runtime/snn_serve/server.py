@@ -99,7 +99,7 @@ def loaded(source: Source, wish: Wish | None) -> dict[str, Model]:
     """
     models = {name: source.loaded(path) for name, path in source.found().items()}
     if wish is not None:
-        wish.condition.check([label for model in models.values() for label in model.labels])
+        wish.check(models.values())
     return models
 
 
@@ -132,7 +132,7 @@ class _Running:
     ) -> None:
         self._place, self._limits = place, limits
         self._metrics = Metrics()
-        self._models = Models(source, limits, self._metrics)
+        self._models = Models(source, limits, self._metrics, wish)
         self._decoders = Decoders(limits, self._metrics)
         bodies = Bodies(limits, self._metrics)
         self._hook = None if wish is None else Hook(wish, self._metrics)

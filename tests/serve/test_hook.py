@@ -1,18 +1,27 @@
 """Answers of a label are posted, whichever way they were asked for, and keep nobody waiting."""
 
+import asyncio
 import base64
 import json
+import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from familiar import known
+from graphs import example
 from post_server import receiving
 from serving import CAT, PHOTOS, Running, running
 
 import snn_runtime
+from snn_runtime.condition import Condition
 from snn_runtime.model_file import write
+from snn_serve.hook import Wish
+from snn_serve.limits import Limits
+from snn_serve.metrics import Metrics
+from snn_serve.models import Models, Source
 
 
 def asked(server: Running, *names: str) -> list[bytes]:
@@ -64,3 +73,70 @@ def test_what_is_unfamiliar_is_not_posted(within: float, tmp_path: Path) -> None
         assert server.json("/v2/models/default/infer", sent)["outputs"][0]["data"] == ["cat"]
         assert server.end() == 0  # when all posts have arrived
         assert len(receiver.posts) == (within == 1)
+
+
+URL = "http://127.0.0.1:9/"
+
+
+def put(first_labels: dict[str, str], folder: Path) -> None:
+    """Have the models of a folder be these, each of which has another first label."""
+    for path in folder.glob("*.onnx"):
+        path.unlink()
+    graph = example()
+    for name, label in first_labels.items():
+        write(replace(graph, labels=(label, *graph.labels[1:])), folder / f"{name}.onnx")
+
+
+def test_a_model_without_the_label_leaves_the_old_one(tmp_path: Path) -> None:
+    put({"m": "cat"}, tmp_path)
+    wish = ("--on-label", "cat", "--post", URL)
+    with running("--model", tmp_path / "m.onnx", *wish) as server:
+        for label, said in (
+            ("dog", "stays as it was: --on-label: the model has no label 'cat'"),
+            ("cat", "(event, "),
+        ):
+            put({"m": label}, tmp_path)
+            server.said.clear()
+            server.process.send_signal(signal.SIGHUP)
+            server.until("reload: ")
+            assert server.said[-1].startswith(f"reload: model default {said}")
+            (model,) = server.json("/v2/models")["models"]
+            assert model["labels"][0] == "cat"
+        assert server.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "put_there", "after"),
+    [
+        ("one:cat", "one:dog", "one:cat"),
+        ("one:cat two:dog", "one:dog two:dog", "one:cat two:dog"),
+        ("one:cat two:dog", "one:dog two:cat", "one:dog two:cat"),
+        ("one:dog two:cat", "one:cat two:dog", "one:cat two:dog"),
+        ("one:cat two:cat", "one:dog two:cat", "one:dog two:cat"),
+        ("one:cat two:cat", "one:dog two:dog", "one:dog two:cat"),
+        ("one:cat two:dog", "two:fox", "one:cat two:dog"),
+        ("one:cat two:dog", "two:cat", "two:cat"),
+        ("one:cat two:dog", "one:cat two:fox three:dog", "one:cat two:fox three:dog"),
+        ("one:cat", "two:dog", "one:cat"),
+    ],
+)
+def test_one_of_several_models_keeps_the_label(
+    before: str, put_there: str, after: str, tmp_path: Path
+) -> None:
+    """As at the start. Where others have it, a model may lose it."""
+
+    def read(text: str) -> dict[str, str]:
+        return dict(each.split(":") for each in text.split())
+
+    async def reloaded() -> dict[str, str]:
+        source = Source(folder=tmp_path, backend="event", threads=1)
+        models = Models(source, Limits(), Metrics(), Wish(Condition("cat"), URL))
+        models.add((name, source.loaded(path)) for name, path in source.found().items())
+        put(read(put_there), tmp_path)
+        await models.reload()
+        found = {batcher.name: batcher.model.labels[0] for batcher in models}
+        await models.close()
+        return found
+
+    put(read(before), tmp_path)
+    assert asyncio.run(reloaded()) == read(after)
