@@ -72,6 +72,7 @@ ROLLING: dict[str, Callable[[], SpikingGraph]] = {
     "rolls_ends": lambda: rolling(9, 33, 130, 3, (2, 0), "half_byte_ends", "all"),
     "rolls_lowest": lambda: rolling(8, 19, 64, 2, (1, 2), "lowest", "all"),
     "rolls_highest": lambda: rolling(8, 18, 65, 5, (4, 1), "highest", "mixed"),
+    "rolls_tall": lambda: rolling(8, 18, 65, 17, (12, 1), "half_bytes", "mixed"),
     "rolls_bytes": lambda: rolling(32, 29, 64, 3, (1, 1), "signed", "all"),
     "rolls_a_shortcut": lambda: residual(8, 65, "half_bytes", "dense", "lowest"),
     "rolls_levels": lambda: rolling(8, 18, 65, 3, (1, 1), "half_bytes", "mixed", levels=2),

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from snn_runtime.graph.ends import Readout
 from snn_runtime.graph.nodes import Node
+from snn_runtime.graph.population import Population
+from snn_runtime.graph.projection import Projection
 from snn_runtime.graph.values import INPUT, Shape, refuse
 
 MAX_KEPT = 2**31
@@ -19,6 +21,8 @@ NUMBER = 4
 """Bytes of a number where a dense engine keeps it, and of a spike in a list of spikes."""
 _WORD = 64
 """Channels of a pixel whose bits are kept together, in 8 bytes; 4 say where its spikes begin."""
+_ROW = 132
+"""Bytes of a row of pixels beside: what is read past the end of its list, and where that is."""
 
 
 def kept(shape: Shape, largest: int) -> int:
@@ -26,27 +30,58 @@ def kept(shape: Shape, largest: int) -> int:
     as there can be, the bits they come from, and if it counts spikes, the counts."""
     channels, pixels = shape[0], math.prod(shape[1:])
     numbers = channels * pixels * (largest + (largest > 1))
-    return NUMBER * numbers + 12 * pixels * -(-channels // _WORD)
+    return NUMBER * numbers + 12 * pixels * -(-channels // _WORD) + _ROW * math.prod(shape[1:2])
 
 
-def check_kept(shapes: Mapping[str, Shape], sent: Mapping[str, int]) -> None:
+def padded(nodes: Iterable[Node], image: Shape) -> Shape:
+    """The shape of the image within the largest paddings that it is read with: one copy of it
+    serves all projections."""
+    own = [projection.padding for projection in _projections(nodes) if projection.source == INPUT]
+    margins = [max(each) for each in zip((0, 0), *own, strict=True)]
+    return image[0], *(size + 2 * pad for size, pad in zip(image[1:], margins, strict=True))
+
+
+def gathered(node: Node, sent: Mapping[str, int]) -> int:
+    """Bytes of the list of spikes that one position of a population may see, in all groups."""
+    spikes = (
+        projection.groups * projection.fan_in * sent[projection.source]
+        for projection in _projections([node])
+        if projection.source != INPUT
+    )
+    return NUMBER * sum(spikes)
+
+
+def check_kept(
+    nodes: tuple[Node, ...], shapes: Mapping[str, Shape], sent: Mapping[str, int]
+) -> None:
     """Refuse what needs more than `MAX_KEPT` to run on one image.
 
     Args:
+        nodes: In graph order.
         shapes: Of the image and every node.
         sent: The largest number each sends.
 
     Raises:
         ModelError: `bad_graph`, naming the node with which it is too much.
     """
+    image = padded(nodes, shapes[INPUT])
+    sizes = {n.name: kept(shapes[n.name], sent[n.name]) + gathered(n, sent) for n in nodes}
     total = 0
-    for name, shape in shapes.items():
-        total += kept(shape, 1 if name == INPUT else sent[name])
+    for name, size in ({INPUT: kept(image, 1)} | sizes).items():
+        total += size
         if total > MAX_KEPT:
+            # Without paddings no image is so large.
+            what = f"padded to {image[1]:,}x{image[2]:,} pixels, " if name == INPUT else ""
             raise refuse(
                 name,
-                f"{total:,} bytes of activations an image up to here, limit is {MAX_KEPT:,}",
+                f"{what}{total:,} bytes of activations an image up to here, limit is {MAX_KEPT:,}",
             )
+
+
+def _projections(nodes: Iterable[Node]) -> Iterator[Projection]:
+    for node in nodes:
+        if isinstance(node, Population):
+            yield from node.projections
 
 
 def last_reads(nodes: Iterable[Node], readout: Readout) -> Iterator[tuple[str, ...]]:

@@ -12,6 +12,7 @@ from snn_runtime.graph.activations import check_kept
 from snn_runtime.graph.annotations import check_name
 from snn_runtime.graph.ends import Image, Readout
 from snn_runtime.graph.nodes import Node
+from snn_runtime.graph.unfolding import check_unfolded
 from snn_runtime.graph.values import INPUT, Shape, refuse
 from snn_runtime.labels import check_labels
 
@@ -46,7 +47,8 @@ def check(
         sent[node.name] = node.largest(bounds[node.name])
         work = _checked_work(node, shapes[node.name], work)
     readout.check(len(labels), shapes, sent)
-    check_kept(shapes, sent)
+    check_kept(nodes, shapes, sent)
+    check_unfolded(nodes, readout)
     return shapes, bounds
 
 

@@ -78,8 +78,7 @@ const Kernels &find_kernels(const char *name) {
 
 Workspace make_workspace(const Plan &plan) {
   Workspace space;
-  const Shape &image = plan.values[0].shape;
-  const int64_t size = (image.height + 2 * plan.margin_y) * plan.padded_row_bytes();
+  const int64_t size = plan.padded_image_bytes();
   space.padded_image = Array<uint8_t>(size);
   // The offset is subtracted from all sums, so the margin must hold it.
   for (int64_t i = 0; i < size; i++)
@@ -112,6 +111,18 @@ Scratch make_scratch(const Plan &plan) {
   return scratch;
 }
 
+// What make_scratch takes.
+int64_t scratch_bytes(const Plan &plan) {
+  return plan.max_lines * static_cast<int64_t>(sizeof(Line)) + plan.max_events * 4 +
+         plan.max_currents * 4 + plan.max_patch_bytes;
+}
+
+// Threads whose scratch memory fits: all, but for layers that no network of use has.
+int32_t fitting_threads(const Plan &plan) {
+  const int64_t most = kScratchBytes / std::max<int64_t>(scratch_bytes(plan), 1);
+  return static_cast<int32_t>(std::clamp<int64_t>(most, 1, plan.threads));
+}
+
 // How far the threads are with a phase: units begun, units done, parts done of every band of rows.
 struct alignas(kCacheLine) Progress {
   std::atomic<int64_t> begun{0}, done{0};
@@ -128,7 +139,7 @@ struct alignas(kCacheLine) Progress {
 
 struct snn_engine {
   explicit snn_engine(Plan ready)
-      : plan(std::move(ready)), pool(plan.threads), progress_(plan.phases.size()) {
+      : plan(std::move(ready)), pool(fitting_threads(plan)), progress_(plan.phases.size()) {
     for (int32_t t = 0; t < pool.size(); t++) scratch_.push_back(make_scratch(plan));
     spaces_.push_back(make_workspace(plan));
     for (size_t i = 0; i < plan.phases.size(); i++) {
@@ -173,8 +184,8 @@ struct snn_engine {
  private:
   // Whether memory allows an image for each thread.
   bool images_fit() const {
-    return plan.value_bytes <= kParallelImageBytes ||
-           plan.value_bytes <= kParallelImagesBytes / pool.size();
+    return plan.workspace_bytes() <= kParallelImageBytes ||
+           plan.workspace_bytes() <= kParallelImagesBytes / pool.size();
   }
 
   void set_image(Workspace &space, int64_t i) const {
@@ -349,7 +360,7 @@ const char *snn_event_instruction_set(const snn_engine *engine) {
   return engine->plan.kernels->name;
 }
 
-int64_t snn_event_value_bytes(const snn_engine *engine) { return engine->plan.value_bytes; }
+int64_t snn_event_value_bytes(const snn_engine *engine) { return engine->plan.workspace_bytes(); }
 
 void snn_event_destroy(snn_engine *engine) { delete engine; }
 

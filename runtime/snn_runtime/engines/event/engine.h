@@ -98,8 +98,9 @@ SNN_API int32_t snn_event_run(snn_engine *engine, const uint8_t *images, int64_t
 
 SNN_API const char *snn_event_instruction_set(const snn_engine *engine);
 
-// Memory of the values of one image while it runs, in bytes. Values that are never needed together
-// share it. While that is little, each thread has an image of its own.
+// Memory of one image while it runs, in bytes: of its values, which share it where they are never
+// needed together, and of the image with its padding. While that is little, each thread has an image
+// of its own.
 SNN_API int64_t snn_event_value_bytes(const snn_engine *engine);
 
 SNN_API void snn_event_destroy(snn_engine *engine);

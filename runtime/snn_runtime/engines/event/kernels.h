@@ -57,8 +57,6 @@ struct Scratch {
 
 constexpr int kElementsAtOnce = 16;  // of the image that are copied into a patch
 
-constexpr int64_t kRollMargin = 2;  // columns of sums beside an output row, see roll-inl.h
-
 struct Kernels {
   const char *name;
   int64_t vector_bytes;  // of a register; also the channels whose image weights are packed together

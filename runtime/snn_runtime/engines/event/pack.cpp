@@ -86,6 +86,7 @@ class Packer {
                              : plan_.kernels->roll_min_side8;
     return g.kernel_width == 3 && g.stride_y == 1 && g.stride_x == 1 && g.groups == 1 &&
            width > 0 && width <= layer.shape.level_words() * 64 &&
+           layer.rolled_pixels() <= kMaxRollSums / width &&
            std::min(layer.shape.height, layer.shape.width) >= side;
   }
 

@@ -240,6 +240,7 @@ class Planner {
       if (from.form == Form::kImage) {
         plan_.margin_y = std::max(plan_.margin_y, g.padding_y);
         plan_.margin_x = std::max(plan_.margin_x, g.padding_x);
+        checked_product(from.shape.height + 2 * plan_.margin_y, plan_.padded_row_bytes(), n);
       }
     }
     return max_current;
@@ -280,9 +281,7 @@ class Planner {
     plan_.max_currents = std::max(plan_.max_currents, layer.block_pixels * layer.tiles[0].width);
     plan_.max_patch_bytes = std::max(plan_.max_patch_bytes, layer.block_pixels * layer.patch_bytes);
     if (layer.rolls) {
-      const int64_t columns = layer.shape.width + 2 * kRollMargin;
-      const int64_t pixels =  // whose sums are kept
-          std::max(layer.spike_inputs[0].kernel_height * columns, kScatterMaxPixels);
+      const int64_t pixels = std::max(layer.rolled_pixels(), kScatterMaxPixels);
       plan_.max_currents = std::max(plan_.max_currents, pixels * layer.tiles[0].width);
     }
     int64_t lines = 0;

@@ -2,6 +2,7 @@
 #ifndef SNN_EVENT_PLAN_H
 #define SNN_EVENT_PLAN_H
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -130,6 +131,8 @@ struct ImageRange {
   int64_t lowest = 0, highest = 0, shift = 0;
 };
 
+constexpr int64_t kRollMargin = 2;  // columns of sums beside an output row, see roll-inl.h
+
 // A population, or the readout.
 struct Layer {
   int32_t value = -1;  // its output; -1: the readout
@@ -164,6 +167,11 @@ struct Layer {
   std::vector<FusedStep> fused;  // done as soon as all tiles of a band are done
   // Whether sums over the image are compared where they are made, for nothing is added.
   bool fires_from_image() const { return spike_inputs.empty(); }
+  // Whose sums are kept where it rolls.
+  int64_t rolled_pixels() const {
+    const int64_t rows = std::min(spike_inputs[0].kernel_height, shape.height);
+    return rows * (shape.width + 2 * kRollMargin);
+  }
   int64_t bands() const { return (shape.height + band_rows - 1) / band_rows; }
 };
 
@@ -200,6 +208,11 @@ struct Plan {
 
   // From row to row of the padded image.
   int64_t padded_row_bytes() const { return (values[0].shape.width + 2 * margin_x) * 3; }
+  int64_t padded_image_bytes() const {
+    return (values[0].shape.height + 2 * margin_y) * padded_row_bytes();
+  }
+  // Memory of one image while it runs.
+  int64_t workspace_bytes() const { return value_bytes + padded_image_bytes(); }
 };
 
 // Throws std::runtime_error with a sentence, or std::bad_alloc.

@@ -12,8 +12,8 @@
 //                              left mid  right
 //
 // A cell is such a column in one output row. As many rows of a kernel as the registers hold go
-// together. The sums of kernel_height output rows are kept; the uppermost fires as soon as no later
-// input row reaches it.
+// together. The sums of kernel_height output rows are kept, or of all; the uppermost fires as soon as
+// no later input row reaches it.
 //
 // Weight rows lie [source channel][ky][kx], so an event reads one run of memory.
 #ifndef SNN_EVENT_ROLL_INL_H
@@ -166,7 +166,7 @@ void fire_pixels(const Neurons &neurons, int64_t first, int64_t last, int32_t *s
   }
 }
 
-// Sums of kernel_height output rows, row y in slot y % kernel_height. A free slot holds zeros.
+// Sums of output rows, row y in slot y % slots. A free slot holds zeros.
 template <int Width, class Sum>
 class SumRows {
  public:
@@ -218,7 +218,8 @@ void roll_tile(const Plan &plan, const Layer &layer, const Tile &tile, Workspace
   const ValueBuffer &buffer = space.buffers[g.value];
   const int64_t height = source.shape.height;
   const int64_t event_bytes = g.kernel_height * g.kernel_width * Acc::kRowBytes;
-  const SumRows<Acc::kWidth, Sum> sums(layer, g.kernel_height, scratch.currents.get());
+  const SumRows<Acc::kWidth, Sum> sums(layer, min(g.kernel_height, last - first),
+                                       scratch.currents.get());
   const Neurons neurons(layer, tile, space);
   const int64_t end = min(height, last - g.padding_y + g.kernel_height - 1);
   int64_t next = first;  // the first row that has not fired

@@ -75,6 +75,9 @@ constexpr int64_t kRollMinSide4 = 8;
 // weights at 8x8, Z3: 0.92 of the time with 10 and 15 % spikes; with 5 %, or on photographs, it
 // was up to a tenth slower where cells hold two pixels. At 4x4 see docs/measurements. Maps between 8x8 and 16x16 were not timed.
 constexpr int64_t kScatterMaxPixels = 128;
+// Sums that a rolling tile may keep: 64 MiB of them. Tall kernels need more on wide maps, and their rows
+// are gathered. A limit on memory.
+constexpr int64_t kMaxRollSums = int64_t{1} << 24;
 // Output rows that a rolling tile adds an event to at once, kRollRows4 and 8 in each simd_*-inl.h: as
 // many as the registers hold. On AVX2 three rows of 4-bit weights are two registers more than there
 // are, and yet faster than two rows and then one, see docs/measurements.
@@ -131,10 +134,12 @@ constexpr int64_t kBandPixels = 64;
 // Rows of a layer that a fused step may wait for. Not recorded.
 constexpr int64_t kMaxFusedRows = 8;
 
-// Memory of the values of one image up to which each thread has an image of its own: each, or all
-// together. Beyond both, all threads share one image. A limit on memory.
+// Memory of one image up to which each thread has an image of its own: each, or all together.
+// Beyond both, all threads share one image. A limit on memory.
 constexpr int64_t kParallelImageBytes = int64_t{64} << 20;
 constexpr int64_t kParallelImagesBytes = int64_t{1} << 30;
+// Scratch memory of all threads together: beyond it fewer of them run. A limit on memory.
+constexpr int64_t kScratchBytes = int64_t{1} << 30;
 
 // How long a thread looks out for the next task before it sleeps. Waking takes tens of microseconds,
 // which is much of a whole network, and images often come one after the other. Costs a core so long.

@@ -43,6 +43,14 @@ def test_random_layers(data: st.DataObject) -> None:
     assert_exact(rolling(side, inputs, out, kernel, padding, kind, draw(st.sampled_from(BEFORE))))
 
 
+@pytest.mark.parametrize("padding", [8, 12, 16])
+@pytest.mark.parametrize("kind", ["half_bytes", "random"])
+def test_kernels_taller_than_the_map(padding: int, kind: str) -> None:
+    """Its sums have a slot for each row of the map, or of a thread's part of it."""
+    assert_exact(rolling(8, 20, 64, 17, (padding, 1), kind, "mixed"))
+    assert_exact(rolling(17, 20, 128, 18, (padding, 1), kind, "all"))
+
+
 @pytest.mark.parametrize("inputs", [5, 6, 7, 15, 16, 17, 18, 19, 31, 32, 33, 64, 129])
 @pytest.mark.parametrize("kind", ["lowest", "highest", "half_byte_ends"])
 def test_sums_of_bytes_at_their_limit(inputs: int, kind: str) -> None:
