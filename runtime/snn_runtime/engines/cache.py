@@ -3,6 +3,7 @@
     $IIR_SNN_CACHE, else $XDG_CACHE_HOME/iir-snn, else ~/.cache/iir-snn        0700
         <key>.engine      magic, HMAC-SHA256, length and JSON of the header, payload
         iir-snn.secret    magic, 32 random bytes                                0600
+        lock-secret       one process at a time makes the secret; who finds it needs no lock
         lock-0 … lock-f   one builder at a time; sixteen, so that none is left over
         quarantine/       entries that were not genuine
 
@@ -24,7 +25,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ LARGEST = 2**31
 """Bytes of all entries; the least recently used go first."""
 QUARANTINED = 4
 """Entries kept for inspection."""
+LOCK = "lock-secret"
 _SECRET = 32
 _MAC = hashlib.sha256().digest_size
 _LENGTH = 4
@@ -63,21 +65,15 @@ class Cache:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             check_private(path)
-            with self.lock("0", "the engines' secret"):
-                self._secret = self._read_secret() or self._make_secret()
+            self._secret = self._found_secret() or self._made_secret()
+            if not os.access(path, os.W_OK):
+                raise Unusable(f"{path}: cannot be written")
         except (OSError, ResourceError) as error:
             raise Unusable(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
-    @contextmanager
-    def lock(self, key: str, what: str = "the engine") -> Iterator[None]:
+    def lock(self, key: str) -> AbstractContextManager[None]:
         """Keep other processes from working on a key."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self.path / f"lock-{key[0]}", flags, 0o600)
-        try:
-            acquire(descriptor, what)
-            yield
-        finally:
-            os.close(descriptor)  # which lets go of the lock
+        return _locked(self.path / f"lock-{key[0]}", "the engine")
 
     def load(self, key: str) -> Entry | None:
         """Return the entry of `key`; one that is not genuine is quarantined."""
@@ -137,24 +133,39 @@ class Cache:
             os.utime(self._file(key))
         return Entry(header, rest[_LENGTH + length :])
 
+    def _found_secret(self) -> bytes | None:
+        """It is written in one step, so whoever finds it finds all of it."""
+        with suppress(OSError):
+            return self._read_secret()
+        return None
+
+    def _made_secret(self) -> bytes:
+        """Write a new secret, which makes every older entry void, unless somebody just has."""
+        with _locked(self.path / LOCK, "the engines' secret"):
+            try:
+                secret = self._read_secret()
+            except OSError as error:
+                LOG.warning("the engines' secret is made anew: %s", error.strerror or error)
+                secret = None
+            if secret is None:
+                secret = secrets.token_bytes(_SECRET)
+                write_atomic(self.path / SECRET, SECRET_MAGIC + secret, private=True)
+        return secret
+
     def _read_secret(self) -> bytes | None:
+        """Return it, or None where there is none.
+
+        Raises:
+            OSError: it is not to be used.
+            Unusable: the file is another one.
+        """
         file = self.path / SECRET
         if not os.path.lexists(file):
             return None
         if not cache_files.begins_with(file, SECRET_MAGIC):
             raise Unusable(f"{file} is not the engines' secret: move it elsewhere")
-        try:
-            data = read_own(file, private=True).removeprefix(SECRET_MAGIC)
-        except OSError as error:
-            LOG.warning("the engines' secret is made anew: %s", error.strerror or error)
-            return None
+        data = read_own(file, private=True).removeprefix(SECRET_MAGIC)
         return data if len(data) == _SECRET else None
-
-    def _make_secret(self) -> bytes:
-        """Write a new secret, which makes every older entry void."""
-        secret = secrets.token_bytes(_SECRET)
-        write_atomic(self.path / SECRET, SECRET_MAGIC + secret, private=True)
-        return secret
 
     def _make_room(self, newest: str) -> None:
         entries = sorted(cache_files.engines(self.path), key=_age)
@@ -164,6 +175,17 @@ class Cache:
                 continue
             size -= _size(entry)
             entry.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(file: Path, what: str) -> Iterator[None]:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(file, flags, 0o600)
+    try:
+        acquire(descriptor, what)
+        yield
+    finally:
+        os.close(descriptor)  # which lets go of the lock
 
 
 def open_cache() -> Cache | None:

@@ -1,5 +1,6 @@
 """Engines that are kept: only what is genuine is ever loaded, and nothing stops an answer."""
 
+import fcntl
 import os
 import resource
 import stat
@@ -222,12 +223,46 @@ def test_entries_of_another_secret_are_void(kept: Cache) -> None:
     assert Cache(kept.path).load(KEY) is None
 
 
+def test_a_build_keeps_nobody_from_opening_the_cache(
+    kept: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def acquire(descriptor: int, what: str) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # and waits for nobody
+
+    monkeypatch.setattr(cache, "acquire", acquire)
+    for digit in "0123456789abcdef":
+        with kept.lock(digit * 64):
+            assert Cache(kept.path).load(KEY) is not None
+            (kept.path / cache_files.SECRET).rename(kept.path / "away")
+            Cache(kept.path)  # where the secret is missing, too
+            (kept.path / "away").rename(kept.path / cache_files.SECRET)
+
+
+def test_the_secret_that_another_process_makes_meanwhile_is_taken(
+    kept: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (kept.path / cache_files.SECRET).unlink()
+    said = []
+
+    def acquire(descriptor: int, what: str) -> None:
+        said.append(what)
+        monkeypatch.undo()
+        Cache(kept.path).store(OTHER, {}, b"an engine")
+
+    monkeypatch.setattr(cache, "acquire", acquire)
+    assert Cache(kept.path).load(OTHER) is not None
+    assert said == ["the engines' secret"]
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604])
-def test_a_secret_that_others_may_read_is_made_anew(kept: Cache, mode: int) -> None:
+def test_a_secret_that_others_may_read_is_made_anew(
+    kept: Cache, mode: int, caplog: pytest.LogCaptureFixture
+) -> None:
     before = (kept.path / cache_files.SECRET).read_bytes()
     (kept.path / cache_files.SECRET).chmod(mode)
     assert Cache(kept.path).load(KEY) is None
     assert (kept.path / cache_files.SECRET).read_bytes() != before
+    assert caplog.text.count("the engines' secret is made anew: others may read it") == 1
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o1777])
@@ -292,7 +327,7 @@ def test_clear(kept: Cache) -> None:
     (kept.path / f"{MARK}abc.tmp").touch()
     assert clear() == f"removed 3 kept files, 2.0 MB, from {kept.path}"
     left = {path.name for path in kept.path.rglob("*") if path.is_file()}
-    assert left <= {f"lock-{digit}" for digit in "0ab"}
+    assert left == {cache.LOCK}
     assert clear() == f"removed 0 kept files, 0.0 MB, from {kept.path}"
     kept.path.chmod(0o777)
     with pytest.raises(ResourceError, match="others may write"):
@@ -548,6 +583,12 @@ def test_a_read_only_cache(
         assert caplog.text.count("Read-only file system") == 1
     finally:
         subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_cache_that_has_become_read_only(kept: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # a superuser is told so by mounts alone
+    with pytest.raises(Unusable, match="engines: cannot be written"):
+        Cache(kept.path)
 
 
 def test_a_full_disk(kept: Cache, caplog: pytest.LogCaptureFixture) -> None:
