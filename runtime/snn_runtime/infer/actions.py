@@ -59,18 +59,20 @@ def actions(
         from snn_runtime.infer.explaining import Explaining
 
         yield _whole(Explaining(args.explain, model, limits, args.crop), stack)
-    if args.move_to is not None:
+    if args.on_label is not None:
+        yield _on_label(args, model)
+    if args.move_to is not None:  # last, for the others look for the picture where it was found
         from snn_runtime.infer.moving import Moving
 
         yield _whole(Moving(args.move_to, model.labels, really=args.yes), stack)
-    if args.on_label is None:
-        return
+
+
+def _on_label(args: argparse.Namespace, model: Model) -> Action:
     args.on_label.check(model.labels)
     if args.post is None:
         from snn_runtime.infer.running import Running
 
-        yield Running(args.on_label, args.command)
-    else:
-        from snn_runtime.infer.posting import Posting
+        return Running(args.on_label, args.command)
+    from snn_runtime.infer.posting import Posting
 
-        yield Posting(args.on_label, args.post)
+    return Posting(args.on_label, args.post)

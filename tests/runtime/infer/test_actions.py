@@ -239,6 +239,17 @@ def test_a_command_that_fails_is_reported(
     assert outcome.out.count(b"\n") == 4
 
 
+@pytest.mark.parametrize(("command", "code"), [(["test", "-s"], 0), (["rmdir"], 4)])
+def test_a_command_finds_the_picture_where_it_was_found_before_it_moves(
+    command: list[str], code: int, here: Path, snn_infer: Command
+) -> None:
+    """And it moves, also where the command fails."""
+    words = ("--move-to", "sorted/{label}", "--yes", "--on-label", "red", "photos")
+    outcome = snn_infer(*words, "--", *command, "{path}")
+    assert outcome.code == code and outcome.err.count("rmdir ended with") == (2 if code else 0)
+    assert tree(here / "sorted") == {"red/a.png", "red/a-2.png", "blue/b.png"}
+
+
 def test_a_label_is_posted(here: Path, snn_infer: Command) -> None:
     with receiving() as receiver:
         outcome = snn_infer(
