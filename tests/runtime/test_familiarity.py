@@ -1,7 +1,9 @@
 """Distances of spike counts from what is usual: by the formula, the same bits in every engine."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from snn_runtime.condition import Condition
 from snn_runtime.engines.choice import BackendName
 from snn_runtime.engines.event.backend import EventBackend
 from snn_runtime.engines.event.library import instruction_sets
+from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import SpikingGraph, reference
 from snn_runtime.graph.reference import channel_counts
@@ -67,6 +70,24 @@ def test_every_engine_has_the_same_bits(
     known = graph.calibration.familiarity
     assert known is not None
     np.testing.assert_array_equal(distances, known.distances(channel_counts(exact.spikes)))
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [EventBackend, OrtBackend, partial(OrtBackend, form="float")],
+    ids=["event", "integer", "float"],
+)
+def test_an_empty_batch_has_no_distances_and_no_counts(
+    engine: Callable[[SpikingGraph], EventBackend | OrtBackend], graph: SpikingGraph
+) -> None:
+    opened, none = engine(graph), pictures(graph.image, 0)
+    channels = sum(graph.channels.values())
+    logits, counts = opened.count(none)
+    assert (logits.shape, counts.shape) == ((0, len(graph.labels)), (0, channels))
+    logits, distances = opened.observe(none)
+    assert distances is not None
+    assert (logits.shape, distances.shape) == ((0, len(graph.labels)), (0,))
+    assert channel_counts(reference.run(graph, none).spikes).shape == (0, channels)
 
 
 @given(spiking_graphs())

@@ -8,6 +8,7 @@ one multiplication and one addition, each rounded once to float32. With float32 
 float64, which stands for exact: see `agreement` for what engines owe it.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -95,5 +96,9 @@ def centred(graph: SpikingGraph, images: npt.NDArray[np.uint8]) -> Numbers:
 
 def channel_counts(spikes: Mapping[str, Spikes]) -> Counts:
     """Return the sums of spikes `[N, C, …]` of all populations, in graph order."""
-    maps = (sent.reshape(*sent.shape[:2], -1).view(np.uint8) for sent in spikes.values())
+    # Of an empty batch nobody could say how many positions -1 is.
+    maps = (
+        sent.reshape(*sent.shape[:2], math.prod(sent.shape[2:])).view(np.uint8)
+        for sent in spikes.values()
+    )
     return np.concatenate([np.einsum("ncp->nc", each, dtype=np.int64) for each in maps], axis=1)
