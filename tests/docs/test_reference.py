@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from snn_runtime import errors
-from snn_runtime.graph import activations, soundness, unfolding, values
+from snn_runtime.graph import activations, soundness, values
 from snn_runtime.graph.nodes import SCHEMA
 from snn_runtime.model_file import gate
 from snn_runtime.onnx_build.messages import IR_VERSION, OPSET
@@ -76,7 +76,7 @@ def test_the_operators_and_limits_of_a_model_file() -> None:
     )
     assert (soundness.MAX_WORK, soundness.MAX_VALUES) == (2**38, 2**27)
     assert (values.MAX_EVENTS, activations.MAX_KEPT) == (2**24, 2 * 2**30)
-    assert (unfolding.ROW, unfolding.MAX_UNFOLDED) == (64, 2 * 2**30)
+    assert (activations.ROW, activations.MAX_UNFOLDED) == (64, 2 * 2**30)
     for what, most in (
         ("multiply-adds for an image", "2³⁸"),
         ("values that one node sends", "2²⁷"),

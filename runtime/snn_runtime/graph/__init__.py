@@ -9,8 +9,7 @@ graph         SpikingGraph: the whole network; making one checks it
 soundness     nodes that fit each other, and work that has an end
 values        arrays and their limits: sums that stay exact
 annotations   names, provenance
-activations   what an engine has to keep of an image, bounded
-unfolding     what it has to keep of the weights, bounded
+activations   what an engine has to keep, of an image and of the weights, bounded
 builder       graphs made node by node
 reference     the slow exact interpreter: the definition of the right answer
 lowering      the one walk for what makes another form of a graph

@@ -1,8 +1,11 @@
-"""What a network's values cost in memory while it runs, by arithmetic.
+"""What a network costs in memory while it runs, its values and its weights, by arithmetic.
 
-The bound is on the sum over all nodes, which no order of work and no engine can exceed; what is
-reported is what has to be there at once, for an engine that goes through the nodes in their order
-and forgets a value once its last reader has run.
+The bound on values is on the sum over all nodes, which no order of work and no engine can exceed;
+what is reported is what has to be there at once, for an engine that goes through the nodes in their
+order and forgets a value once its last reader has run.
+
+Rows of weights have one length, whatever they are for: those of few outputs are mostly zeros, and
+so are those of outputs in groups, which read different sources.
 """
 
 import math
@@ -13,7 +16,7 @@ from snn_runtime.graph.ends import Readout
 from snn_runtime.graph.nodes import Node
 from snn_runtime.graph.population import Population
 from snn_runtime.graph.projection import Projection
-from snn_runtime.graph.values import INPUT, Shape, refuse
+from snn_runtime.graph.values import INPUT, READOUT, Shape, refuse
 
 MAX_KEPT = 2**31
 """Bytes for one image, all nodes together: forty VGG16 at 224 pixels."""
@@ -21,8 +24,12 @@ NUMBER = 4
 """Bytes of a number where a dense engine keeps it, and of a spike in a list of spikes."""
 _WORD = 64
 """Channels of a pixel whose bits are kept together, in 8 bytes; 4 say where its spikes begin."""
-_ROW = 132
-"""Bytes of a row of pixels beside: what is read past the end of its list, and where that is."""
+_LINE = 132
+"""Bytes of a line of pixels beside: what is read past the end of its list, and where that is."""
+MAX_UNFOLDED = 2**31
+"""Bytes of all weights together: eight times those of the largest file."""
+ROW = 64
+"""Outputs whose weights stand in a row at least."""
 
 
 def kept(shape: Shape, largest: int) -> int:
@@ -30,7 +37,7 @@ def kept(shape: Shape, largest: int) -> int:
     as there can be, the bits they come from, and if it counts spikes, the counts."""
     channels, pixels = shape[0], math.prod(shape[1:])
     numbers = channels * pixels * (largest + (largest > 1))
-    return NUMBER * numbers + 12 * pixels * -(-channels // _WORD) + _ROW * math.prod(shape[1:2])
+    return NUMBER * numbers + 12 * pixels * -(-channels // _WORD) + _LINE * math.prod(shape[1:2])
 
 
 def padded(nodes: Iterable[Node], image: Shape) -> Shape:
@@ -78,10 +85,30 @@ def check_kept(
             )
 
 
-def _projections(nodes: Iterable[Node]) -> Iterator[Projection]:
-    for node in nodes:
-        if isinstance(node, Population):
-            yield from node.projections
+def unfolded(outputs: int, fan_in: int, groups: int = 1) -> int:
+    """Bytes of weights: the outputs of a row may belong to so many groups, and read all of them."""
+    own = outputs // groups
+    return in_rows(outputs) * fan_in * min(groups, (ROW - 1) // own + 2)
+
+
+def in_rows(outputs: int) -> int:
+    """Outputs in whole rows."""
+    return -(-outputs // ROW) * ROW
+
+
+def check_unfolded(nodes: Iterable[Node], readout: Readout) -> None:
+    """Raises: ModelError: `bad_graph`: naming the node with which it is more than
+    `MAX_UNFOLDED`."""
+    sizes = [(node.name, _size(node)) for node in nodes if isinstance(node, Population)]
+    total = 0
+    for name, size in (*sizes, (READOUT, unfolded(*readout.weight.shape))):
+        total += size
+        if total > MAX_UNFOLDED:
+            raise refuse(
+                name,
+                f"{total:,} bytes of weights up to here in rows of {ROW} outputs, limit is "
+                f"{MAX_UNFOLDED:,}",
+            )
 
 
 def last_reads(nodes: Iterable[Node], readout: Readout) -> Iterator[tuple[str, ...]]:
@@ -110,3 +137,23 @@ def peak(nodes: tuple[Node, ...], readout: Readout, shapes: Mapping[str, Shape])
         most = max(most, alive)
         alive -= sum(size[name] for name in dead)
     return most
+
+
+def _projections(nodes: Iterable[Node]) -> Iterator[Projection]:
+    for node in nodes:
+        if isinstance(node, Population):
+            yield from node.projections
+
+
+def _size(population: Population) -> int:
+    total = sum(map(_bytes, population.projections))
+    if population.threshold.ndim == 3:  # pixels may all differ
+        total += NUMBER * in_rows(population.channels) * population.threshold[0].size
+    return total
+
+
+def _bytes(projection: Projection) -> int:
+    outputs, groups = len(projection.weight), projection.groups
+    if projection.source == INPUT:  # of all colours for each output, and of 16 bits each
+        return 2 * in_rows(outputs) * groups * projection.fan_in
+    return unfolded(outputs, projection.fan_in, groups)

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 
 from snn_runtime.calibration import Calibration
 from snn_runtime.errors import ModelError
-from snn_runtime.graph.activations import check_kept
+from snn_runtime.graph.activations import check_kept, check_unfolded
 from snn_runtime.graph.annotations import check_name
 from snn_runtime.graph.ends import Image, Readout
 from snn_runtime.graph.nodes import Node
-from snn_runtime.graph.unfolding import check_unfolded
 from snn_runtime.graph.values import INPUT, Shape, refuse
 from snn_runtime.labels import check_labels
 

@@ -29,8 +29,15 @@ from snn_runtime.graph import (
     activations,
     reference,
 )
-from snn_runtime.graph.activations import MAX_KEPT, kept, last_reads, padded, peak
-from snn_runtime.graph.unfolding import MAX_UNFOLDED, unfolded
+from snn_runtime.graph.activations import (
+    MAX_KEPT,
+    MAX_UNFOLDED,
+    kept,
+    last_reads,
+    padded,
+    peak,
+    unfolded,
+)
 from snn_runtime.graph.values import MAX_EVENTS
 from snn_runtime.infer.cli import parse_args, run
 from snn_runtime.model_file import to_bytes
