@@ -5,7 +5,7 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,7 +142,7 @@ class Models:
 
     async def reload(self) -> None:
         """Read every file again; a model that is refused, or does not prove itself, stays as it
-        was. So does the last one with the label that is posted, whose next one lacks it."""
+        was. So does the last one of all, and the last one with the label that is posted."""
         async with self._reloading:
             try:
                 found = self._source.found()
@@ -160,7 +160,7 @@ class Models:
                     _log.info("reload: model %s (%s)", name, model.engine)
             for name in self._in_turn(self._by_name.keys() - found.keys()):
                 try:
-                    self._check_label(self._by_name.keys() - {name})
+                    self._check_left(self._by_name.keys() - {name})
                 except SnnError as error:
                     _log.error("reload: model %s stays, though its file is gone: %s", name, error)
                 else:
@@ -175,6 +175,13 @@ class Models:
             return sorted(names)
         last = {each.name for each in self if wish.condition.label in each.model.labels}
         return sorted(names, key=lambda name: (name in last, name))
+
+    def _check_left(self, names: Collection[str]) -> None:
+        """Raises: SnnError: without any but these there would be no model, or none with the label
+        that is posted."""
+        if not names:
+            raise ModelError("no_models", "it is the last one that is sound")
+        self._check_label(names)
 
     def _check_label(self, names: Iterable[str], *more: Model) -> None:
         """Raises: UsageError: `bad_flag`: neither these nor what is served under these names has

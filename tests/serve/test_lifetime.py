@@ -141,6 +141,19 @@ def test_models_are_read_again_and_a_bad_one_leaves_the_old(tmp_path: Path) -> N
         assert server.end() == 0
 
 
+def test_the_last_sound_model_stays(tmp_path: Path) -> None:
+    """A broken file under another name takes its place on the disk."""
+    shutil.copy(BUNDLED_FILE, tmp_path / "one.onnx")
+    with running("--models", tmp_path) as server:
+        (tmp_path / "one.onnx").unlink()
+        (tmp_path / "two.onnx").write_bytes(BUNDLED_FILE.read_bytes()[:-100])
+        server.process.send_signal(signal.SIGHUP)
+        server.until("model one stays, though its file is gone: it is the last one that is sound")
+        assert server.ask("/v2/health/ready")[0] == 200
+        assert server.ask("/predict", CAT.read_bytes())[0] == 200
+        assert server.end() == 0
+
+
 def test_a_model_is_rolled_out_and_back(tmp_path: Path) -> None:
     """Whatever lies there instead of a sound file, the network that answers stays; the old file,
     which was kept, is the way back."""
