@@ -154,7 +154,8 @@ class Models:
                     model = await asyncio.to_thread(self._source.loaded, found[name])
                     self._check_label(found.keys() - {name}, model)
                 except SnnError as error:
-                    _log.error("reload: model %s stays as it was: %s", name, error)
+                    then = "stays as it was" if name in self._by_name else "is not served"
+                    _log.error("reload: model %s %s: %s", name, then, error)
                 else:
                     self.add([(name, model)])
                     _log.info("reload: model %s (%s)", name, model.engine)

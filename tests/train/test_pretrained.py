@@ -25,7 +25,7 @@ from snn_train.data.augmentation import Augmentation
 from snn_train.defaults import default_recipe
 from snn_train.few import LEAST_SEEN, for_few
 from snn_train.network import SpikingNetwork
-from snn_train.optimiser import make_optimiser
+from snn_train.optimiser import make_optimiser, method
 from snn_train.parallel import ALONE
 from snn_train.pretrained import FINE_TUNE, Pretrained
 from snn_train.progress import Progress
@@ -254,6 +254,10 @@ def test_what_selects_is_never_what_was_learnt(
     facts = {"settings": made.recipe.settings(), "data_digest": made.data_digest}
     assert torch.equal(held_out(facts, tiny_data)[0], selecting)
     assert begun.continued(other_data, "", seed=5).recipe.split == (0.1, 5)  # none was seen
+    exported_ = Pretrained.load(model(tmp_path / "first" / "t1.pt"))
+    assert exported_.continued(tiny_data, "", seed=5).recipe.split == (0.1, 3)
+    with pytest.raises(ValueError, match="validation: what selects was chosen by the run whose"):
+        begun.continued(tiny_data, "", validation=0.3)
 
 
 @pytest.mark.parametrize("bits", [0, 4])
@@ -294,6 +298,19 @@ def test_a_rate_that_is_given_is_that_of_the_spiking_stages(
     plain = Augmentation()
     recipe = begun.continued(data, "", learning_rate=0.03, augmentation=plain).recipe
     assert peak(recipe, recipe.stages[0]) == 0.03
+
+
+def test_the_rate_of_a_file_is_for_the_optimiser_of_its_spiking_stages(
+    t1: Callable[..., Path], tiny_data: DataSet
+) -> None:
+    adam = {"spiking_optimiser": "adam", "spiking_learning_rate": 2e-5, "optimiser": "sgd"}
+    begun = Pretrained.load(t1(**adam))
+    named: dict[str, Any] = {"optimiser": "adam"}
+    for changes in (dict[str, Any](), named):
+        recipe = begun.continued(tiny_data, "", int_bits=4, **changes).recipe
+        assert (method(recipe, 1)[0], peak(recipe, recipe.stages[0])) == ("adam", 2e-5)
+    with pytest.raises(ValueError, match="--optimiser sgd: needs --learning-rate, .* for adam"):
+        begun.continued(tiny_data, "", int_bits=4, optimiser="sgd")
 
 
 def test_few_pictures_are_seen_often_in_small_batches() -> None:

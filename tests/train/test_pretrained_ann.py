@@ -11,7 +11,7 @@ from same import assert_same
 from train.torchvision_like import vgg, vgg_state
 
 from snn_runtime.errors import InputError, ModelError, UsageError
-from snn_train import api, checkpoint
+from snn_train import api, beginning, checkpoint
 from snn_train.batches import Split
 from snn_train.data import DataSet
 from snn_train.parallel import ALONE
@@ -122,6 +122,25 @@ def test_what_does_not_go_together_is_refused(ann: Path, tiny_data: DataSet) -> 
         api.train(f"imagefolder:{ann.parent}", ann=ann, image_size=(8, 8))
     with pytest.raises(UsageError, match="not with both"):
         api.train("digits", ann=ann, begin_with=ann.with_name("t1.pt"))
+
+
+def test_a_run_that_ends_while_its_ann_is_judged_goes_on(
+    train_snn: Callable[..., Any], ann: Path, tiny_data: DataSet, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(beginning, "load", lambda *_: tiny_data)
+    flags = ("--epochs", "1", "--threads", "1", "--rate-limits", "0,1", "--largest-drop", "1")
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(api, "judge_first", lambda *_: 1 / 0)
+        answer = train_snn("--data", "digits", "--ann", ann, "--out", tmp_path / "on", *flags)
+        assert answer.code == 1
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "4711")  # as torchrun starts it again
+    answer = train_snn("--data", "digits", "--ann", ann, "--out", tmp_path / "on", *flags)
+    assert answer.code == 0, answer.err
+    assert [o["stage"] for o in checkpoint.load(tmp_path / "on" / "t1.pt")["history"]] == [
+        "ann",
+        "t1",
+    ]
 
 
 def test_the_command_takes_an_ann(

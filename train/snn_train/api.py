@@ -148,12 +148,14 @@ def _finish(run: Run, data: DataSet, progress: Progress, machine: Machine, team:
         sweep_temporary(run.directory)
     progress.begin(run)
     recipe = run.recipe
-    cautions = data.cautions(*recipe.split, recipe.class_weights == "balanced")
+    balanced, kept = recipe.class_weights == "balanced", recipe.split_seed is not None
+    cautions = data.cautions(*recipe.split, balanced, kept)
     for line in (*data.notes, *cautions):
         progress.note(line)
     if run.time_budget and not run.finished:
         progress.note(table(run))
     run.save()
+    judge_first(run, data)
     try:
         logits = train_run(run, data, progress, progress.stop, machine.compiled)
         if team.leads and run.finished:
@@ -209,12 +211,9 @@ def _start(
     team: Team,
 ) -> Run:
     """A run at its beginning."""
-    if not begun:
-        return state.start(experiment, directory, device)
-    run = begun.start(experiment, data, directory, device, team)
-    run.team = team
-    judge_first(run, data)
-    return run
+    if begun:
+        return begun.start(experiment, data, directory, device, team)
+    return state.start(experiment, directory, device)
 
 
 def _usual_folder(data: DataSet, recipe: Recipe) -> Path:

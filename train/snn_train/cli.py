@@ -80,8 +80,10 @@ def begun_before(args: argparse.Namespace) -> str | None:
 
     for name in (LATEST, PREVIOUS):
         with suppress(ModelError):  # one that is damaged, or not there
-            saved = checkpoint.load(Path(args.out) / name)
-            return args.out if saved.get("command") == command_line() else None
+            saved = str(checkpoint.load(Path(args.out) / name).get("command"))
+            # Behind the command of the run whose network it begins with, where there is one.
+            same = f" && {saved}".endswith(f" && {command_line()}")
+            return args.out if same else None
     return None
 
 

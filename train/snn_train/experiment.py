@@ -1,7 +1,7 @@
 """What is trained on what: fixed for a whole run, and described in every checkpoint of it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -33,11 +33,17 @@ class Experiment:
     normalisation: Normalisation
     command: str
 
-    def keeping_split(self, recipe: Recipe, data: DataSet) -> Recipe:
+    def keeping_split(self, recipe: Recipe, data: DataSet, changes: Collection[str]) -> Recipe:
         """Return the recipe of a run that goes on with this one's network: on the same pictures it
-        must not select by what has been learnt already."""
+        must not select by what has been learnt already.
+
+        Raises:
+            ValueError: the changes choose other pictures to select by.
+        """
         if self.data_digest != digest(data):
             return recipe
+        for name in {"validation", "split_seed"} & {*changes}:
+            raise ValueError(f"{name}: what selects was chosen by the run whose network it is")
         fraction, seed = self.recipe.split
         return replace(recipe, validation=fraction, split_seed=seed)
 

@@ -44,7 +44,7 @@ def load(name: str) -> dict[str, Any]:
         experiment = Experiment(
             recipe,
             facts["data"],
-            "",  # of pictures that the file does not know
+            str(facts.get("data_digest") or ""),  # the bundled network does not know it
             graph.labels,
             (graph.image.height, graph.image.width),
             graph.image.fit,

@@ -26,6 +26,7 @@ from snn_train.choices import Precision
 from snn_train.data import DataSet
 from snn_train.experiment import Experiment, check_fit, digest
 from snn_train.few import default
+from snn_train.optimiser import method
 from snn_train.parallel import Team
 from snn_train.recipe import NETWORK_FIELDS, Recipe
 from snn_train.records import StageOutcome
@@ -115,7 +116,7 @@ class Pretrained:
         check_fit(recipe, data)
         return replace(
             self.experiment,
-            recipe=self.experiment.keeping_split(recipe, data),
+            recipe=self.experiment.keeping_split(recipe, data, changes),
             data=data.name,
             data_digest=digest(data),
             labels=data.labels,
@@ -136,12 +137,14 @@ class Pretrained:
         (count,) = _counts(epochs, (usual,))
         if "learning_rate" in changes:  # the only stage's, whatever the file's other stages had
             changes.setdefault("spiking_learning_rate", None)
-        optimiser = changes.get("optimiser", before.optimiser)
-        if optimiser != before.optimiser and "spiking_learning_rate" not in changes:
+        used, _ = method(before, timesteps=1)
+        optimiser = changes.get("optimiser", used)
+        if optimiser != used and "spiking_learning_rate" not in changes:
             raise ValueError(
-                f"--optimiser {optimiser}: needs --learning-rate, that of the file is for "
-                f"{before.optimiser}"
+                f"--optimiser {optimiser}: needs --learning-rate, that of the file is for {used}"
             )
+        if optimiser == used:  # which needs no rate of its own
+            changes.pop("optimiser", None)
         return before.change(stages=(Stage(1, count, bits),), **changes)
 
     def _fine_tuned(

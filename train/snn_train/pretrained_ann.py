@@ -121,7 +121,7 @@ class PretrainedAnn:
             recipe = recipe.change(epochs=epochs, **changes)
         before = f"{self.experiment.command} && " if self.experiment else ""
         if self.experiment:
-            recipe = self.experiment.keeping_split(recipe, data)
+            recipe = self.experiment.keeping_split(recipe, data, changes)
         return Experiment.on(data, recipe, self.normalisation, f"{before}{command}")
 
     def start(

@@ -135,8 +135,8 @@ def begin(run: Run, split: Split) -> None:
 
 def judge_first(run: Run, data: DataSet) -> None:
     """Measure what a run begins with, where that is the stage before its own: its file says how
-    good it was on pictures that may be others, or nothing."""
-    if not (run.position.stage or run.stage.bits):
+    good it was on pictures that may be others, or nothing. Again, if it was stopped in between."""
+    if run.records or run.finished or not (run.position.stage or run.stage.bits):
         return
     network, split = load_stage(run, run.recipe.teacher), Split(run, data)
     accuracy, rates = evaluate(network, split.held_out, split.held_out_labels, run)

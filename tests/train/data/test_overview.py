@@ -63,6 +63,8 @@ def test_what_to_bear_in_mind(root: Path) -> None:
     unbalanced, few = read(root).cautions(0.5, 7, False)
     assert "--class-weights balanced" in unbalanced
     assert few.startswith("20 of those to train on, the same share of each class by --seed 7, sel")
+    kept = read(root).cautions(0.5, 7, False, kept=True)[1]
+    assert "the same share of each class as in the run before, sel" in kept
     published = replace(read(root), test_names=())
     assert published.cautions(0.1, 0, True) == []
 

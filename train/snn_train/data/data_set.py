@@ -88,17 +88,16 @@ class DataSet:
             chosen[members[order[:count]]] = True
         return (~chosen).nonzero()[:, 0], chosen.nonzero()[:, 0]
 
-    def cautions(self, fraction: float, seed: int, balanced: bool) -> list[str]:
+    def cautions(self, fraction: float, seed: int, balanced: bool, kept: bool = False) -> list[str]:
         """Return what to bear in mind of pictures from folders: few that select, classes that are
-        rare. `balanced`: they count alike in the loss."""
+        rare. `balanced`: they count alike in the loss; `kept`: another run chose what selects."""
         if not self.test_names:
             return []
         trained, held_out = self.split(fraction, seed)
-        drawn = f"the same share of each class by --seed {seed}" if self.held_out is None else ""
-        lines = (
-            weighting(self.labels, self.train_labels[trained], balanced),
-            selection(len(held_out), drawn, len(self.test_labels)),
-        )
+        drawn = "as in the run before" if kept else f"by --seed {seed}"
+        drawn = f"the same share of each class {drawn}" if self.held_out is None else ""
+        counted = selection(len(held_out), drawn, len(self.test_labels))
+        lines = (weighting(self.labels, self.train_labels[trained], balanced), counted)
         return [line for line in lines if line]
 
 
