@@ -32,6 +32,7 @@ BUNDLED_FILE = Path(str(resources.files("snn_runtime"))) / BUNDLED
 TOKEN = "0123456789abcdef0123"
 HUNG_UP = """
 import os, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup lets every child ignore
 from snn_serve import cli, decoders, models
 of, name = {}
 before = getattr(of, name)

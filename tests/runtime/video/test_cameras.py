@@ -150,7 +150,7 @@ def show(colour, n, captured):
 show("red", 0, time.time())
 """
 HANGS = HEAD + "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
-DIES = HEAD + "os.abort()"
+DIES = HEAD + "time.sleep(2); os.abort()"  # what it showed is labelled by then
 HALF = (
     HEAD
     + 'sys.stdout.write(\'{"captured": 0, "length": 9999}\\nBM\'); sys.stdout.flush();'
