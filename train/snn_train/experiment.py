@@ -33,19 +33,19 @@ class Experiment:
     normalisation: Normalisation
     command: str
 
-    def keeping_split(self, recipe: Recipe, data: DataSet, changes: Collection[str]) -> Recipe:
-        """Return the recipe of a run that goes on with this one's network: on the same pictures it
-        must not select by what has been learnt already.
+    def keeping_split(self, after: "Experiment", changes: Collection[str]) -> "Experiment":
+        """Return that of a run that goes on with this one's network: on the same pictures it must
+        not select by what has been learnt already.
 
         Raises:
             ValueError: the changes choose other pictures to select by.
         """
-        if self.data_digest != digest(data):
-            return recipe
+        if self.data_digest != after.data_digest:
+            return after
         for name in {"validation", "split_seed"} & {*changes}:
             raise ValueError(f"{name}: what selects was chosen by the run whose network it is")
         fraction, seed = self.recipe.split
-        return replace(recipe, validation=fraction, split_seed=seed)
+        return replace(after, recipe=replace(after.recipe, validation=fraction, split_seed=seed))
 
     @property
     def architecture(self) -> Architecture:

@@ -114,14 +114,15 @@ class Pretrained:
         else:
             recipe = self._fine_tuned(data, int_bits, epochs, changes)
         check_fit(recipe, data)
-        return replace(
+        made = replace(
             self.experiment,
-            recipe=self.experiment.keeping_split(recipe, data, changes),
+            recipe=recipe,
             data=data.name,
             data_digest=digest(data),
             labels=data.labels,
             command=f"{self.experiment.command} && {command}",
         )
+        return self.experiment.keeping_split(made, changes)
 
     def _in_integers(
         self, data: DataSet, bits: int, epochs: Sequence[int] | None, changes: dict[str, Any]

@@ -120,9 +120,8 @@ class PretrainedAnn:
             changes = {"fine_tune": FINE_TUNE, **changes}
             recipe = recipe.change(epochs=epochs, **changes)
         before = f"{self.experiment.command} && " if self.experiment else ""
-        if self.experiment:
-            recipe = self.experiment.keeping_split(recipe, data, changes)
-        return Experiment.on(data, recipe, self.normalisation, f"{before}{command}")
+        made = Experiment.on(data, recipe, self.normalisation, f"{before}{command}")
+        return self.experiment.keeping_split(made, changes) if self.experiment else made
 
     def start(
         self, experiment: Experiment, data: DataSet, directory: Path, device: torch.device,

@@ -18,8 +18,7 @@ from snn_runtime.errors import UsageError
 from snn_train.choices import RATE_LIMITS, REMEDIES, USUAL
 from snn_train.optimiser import make_optimiser, method
 from snn_train.recipe import Recipe
-from snn_train.schedule import peak
-from snn_train.stage import Stage
+from snn_train.schedule import peak, rate_of
 from snn_train.state import Best, Position, Run, first_best
 from snn_train.teacher import load_stage
 from snn_train.validation import health_problem
@@ -134,7 +133,7 @@ def apply(run: Run, changes: dict[str, Any]) -> None:
     limits = recipe.rate_limits
     if kept and not health_problem(run.stage.timesteps, kept.rates, kept.accuracy, limits):
         run.best, run.unhealthy = kept, None
-    rates = _rate_of(recipe, run.stage) in chosen
+    rates = rate_of(recipe, run.stage) in chosen
     lost = rates and run.position.stage and run.best.epoch >= 0 and _guesses(run, run.best)
     if "percentile" in chosen or lost:  # from the stage before, as if this one had never begun
         run.network = load_stage(run, run.recipe.stages[run.position.stage - 1].name)
@@ -149,15 +148,9 @@ def apply(run: Run, changes: dict[str, Any]) -> None:
         run.position = Position(run.position.stage)
 
 
-def _rate_of(recipe: Recipe, stage: Stage) -> str:
-    """The field that says at which rate a stage trains."""
-    own = stage.timesteps and recipe.spiking_learning_rate is not None
-    return "spiking_learning_rate" if own else "learning_rate"
-
-
 def _check_rates(run: Run, recipe: Recipe, chosen: dict[str, Any]) -> None:
     """Raises: UsageError: a rate at which no stage trains that is left."""
-    left = {_rate_of(recipe, stage) for stage in recipe.stages[run.position.stage :]}
+    left = {rate_of(recipe, stage) for stage in recipe.stages[run.position.stage :]}
     for name in ("learning_rate", "spiking_learning_rate"):
         if name in chosen and name not in left:
             flag, other = (f"--{n.replace('_', '-')}" for n in (name, *left))

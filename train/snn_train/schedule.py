@@ -30,5 +30,11 @@ def learning_rate(recipe: Recipe, stage: Stage, step: int, steps: int, attempt: 
 
 def peak(recipe: Recipe, stage: Stage) -> float:
     """The rate at the top of a stage's schedule, before the integer stage's factor."""
-    own = recipe.spiking_learning_rate if stage.timesteps else None
-    return recipe.learning_rate if own is None else own
+    top: float = getattr(recipe, rate_of(recipe, stage))
+    return top
+
+
+def rate_of(recipe: Recipe, stage: Stage) -> str:
+    """The recipe's field that says at which rate a stage trains."""
+    own = stage.timesteps and recipe.spiking_learning_rate is not None
+    return "spiking_learning_rate" if own else "learning_rate"

@@ -73,16 +73,13 @@ def check_kept(
     """
     image = padded(nodes, shapes[INPUT])
     sizes = {n.name: kept(shapes[n.name], sent[n.name]) + gathered(n, sent) for n in nodes}
-    total = 0
-    for name, size in ({INPUT: kept(image, 1)} | sizes).items():
-        total += size
-        if total > MAX_KEPT:
-            # Without paddings no image is so large.
-            what = f"padded to {image[1]:,}x{image[2]:,} pixels, " if name == INPUT else ""
-            raise refuse(
-                name,
-                f"{what}{total:,} bytes of activations an image up to here, limit is {MAX_KEPT:,}",
-            )
+    for name, total in _beyond(MAX_KEPT, ({INPUT: kept(image, 1)} | sizes).items()):
+        # Without paddings no image is so large.
+        what = f"padded to {image[1]:,}x{image[2]:,} pixels, " if name == INPUT else ""
+        raise refuse(
+            name,
+            f"{what}{total:,} bytes of activations an image up to here, limit is {MAX_KEPT:,}",
+        )
 
 
 def unfolded(outputs: int, fan_in: int, groups: int = 1) -> int:
@@ -100,15 +97,12 @@ def check_unfolded(nodes: Iterable[Node], readout: Readout) -> None:
     """Raises: ModelError: `bad_graph`: naming the node with which it is more than
     `MAX_UNFOLDED`."""
     sizes = [(node.name, _size(node)) for node in nodes if isinstance(node, Population)]
-    total = 0
-    for name, size in (*sizes, (READOUT, unfolded(*readout.weight.shape))):
-        total += size
-        if total > MAX_UNFOLDED:
-            raise refuse(
-                name,
-                f"{total:,} bytes of weights up to here in rows of {ROW} outputs, limit is "
-                f"{MAX_UNFOLDED:,}",
-            )
+    for name, total in _beyond(MAX_UNFOLDED, (*sizes, (READOUT, unfolded(*readout.weight.shape)))):
+        raise refuse(
+            name,
+            f"{total:,} bytes of weights up to here in rows of {ROW} outputs, limit is "
+            f"{MAX_UNFOLDED:,}",
+        )
 
 
 def last_reads(nodes: Iterable[Node], readout: Readout) -> Iterator[tuple[str, ...]]:
@@ -137,6 +131,15 @@ def peak(nodes: tuple[Node, ...], readout: Readout, shapes: Mapping[str, Shape])
         most = max(most, alive)
         alive -= sum(size[name] for name in dead)
     return most
+
+
+def _beyond(most: int, sizes: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+    """Yield each name with which the sum is beyond `most`, and the sum."""
+    total = 0
+    for name, size in sizes:
+        total += size
+        if total > most:
+            yield name, total
 
 
 def _projections(nodes: Iterable[Node]) -> Iterator[Projection]:
