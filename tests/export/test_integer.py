@@ -29,6 +29,7 @@ CASES: list[tuple[str, RecipeName, tuple[int, int], int]] = [
     ("vgg9", "iir", (19, 17), 16),
     ("vgg5", "iir", (35, 18), 8),  # its last map is pooled over windows that are no power of two
     ("resnet12", "iir-bn", (16, 16), 0),
+    ("vgg9s", "iir-bn", (9, 16), 0),
     ("resnet12", "iir", (17, 13), 0),
 ]
 EVERY = [

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from snn_train.choices import RecipeName
-from snn_train.layout import NETWORKS, RESNET, RESNET_BN, Architecture, plan
+from snn_train.families import NETWORKS, RESNET, RESNET_BN
+from snn_train.layout import Architecture, plan
 from snn_train.network import SpikingNetwork
 
 IMAGENET = Architecture(
@@ -68,6 +70,28 @@ def test_resnet34_has_the_blocks_of_the_paper_and_of_the_authors() -> None:
     counted = [sum(name.startswith(f"stage{stage}.") for name in blocks) for stage in (1, 2, 3, 4)]
     assert counted == [3, 4, 6, 3]
     assert RESNET["resnet34"] == tuple(counted)
+
+
+@pytest.mark.parametrize(
+    ("size", "sides"),
+    [
+        ((32, 32), [(16, 16), (16, 16), (16, 16), (8, 8), (8, 8), (4, 4), (2, 2)]),
+        ((33, 18), [(16, 9), (16, 9), (16, 9), (8, 4), (8, 4), (4, 2), (2, 1)]),
+        ((9, 8), [(4, 4), (4, 4), (4, 4), (2, 2), (2, 2), (1, 1), (1, 1)]),
+    ],
+)
+def test_4x4_strides_halve_maps_as_pools_do(
+    size: tuple[int, int], sides: list[tuple[int, int]]
+) -> None:
+    assert [(layer.height, layer.width) for layer in plan("vgg9s", 1.0, 0, size)] == sides
+
+
+def test_a_convolution_and_an_average_are_one_of_4x4_with_a_stride() -> None:
+    small, images = torch.randn(5, 3, 3, 3, dtype=torch.float64), torch.randn(2, 3, 12, 10).double()
+    averaged = F.avg_pool2d(F.conv2d(images, small, padding=1), 2)
+    box = torch.full((2, 2), 0.25, dtype=torch.float64).expand(15, 1, 2, 2)
+    large = F.conv2d(small.view(1, 15, 3, 3), box, padding=1, groups=15).view(5, 3, 4, 4)
+    torch.testing.assert_close(F.conv2d(images, large, stride=2, padding=1), averaged)
 
 
 def test_the_last_map_is_at_most_7x7() -> None:

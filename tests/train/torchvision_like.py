@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snn_train.layout import VGG
+from snn_train.families import VGG
 
 
 def vgg(name: str) -> nn.Sequential:

@@ -25,8 +25,8 @@ from snn_train.choices import (
     Surrogate,
     takes_size,
 )
+from snn_train.families import NETWORKS
 from snn_train.flag_values import SHARE, limits
-from snn_train.layout import NETWORKS
 
 PROGRAM = "train-snn"
 

@@ -1,57 +1,11 @@
-"""Which layers a network has: VGGs, the paper's wide residual family and torchvision's ResNets, as
-plain data."""
+"""Which layers a network has, as plain data."""
 
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
 from snn_train.choices import RecipeName
-
-
-def _torchvision(*counts: int) -> list[int | str]:
-    """So many convolutions in each of torchvision's five parts, a pool behind every part."""
-    found: list[int | str] = []
-    for channels, count in zip((64, 128, 256, 512, 512), counts, strict=True):
-        found += [*[channels] * count, "A"]
-    return found
-
-
-VGG: dict[str, list[int | str]] = {
-    "vgg5": [64, "A", 128, 128, "A"],
-    "vgg7s": ["S", 256, "S", 256, 256, "S", 512, 512, "A"],
-    "vgg7w": ["S", 512, "S", 256, 256, "S", 512, 512],
-    "vgg9": [64, "A", 128, 256, "A", 256, 512, "A", 512, "A", 512],
-    "vgg9w": [128, "A", 128, 256, "A", 256, 512, "A", 512, "A", 512],
-    "vgg11": [64, "A", 128, 256, "A", 512, 512, 512, "A", 512, 512],
-    "vgg13": [64, 64, "A", 128, 128, "A", 256, 256, "A", 512, 512, 512, "A", 512],
-    "vgg16": [64, 64, "A", 128, 128, "A", *[256] * 3, "A", *[512] * 3, "A", *[512] * 3],
-    "vgg19": [64, 64, "A", 128, 128, "A", *[256] * 4, "A", *[512] * 4, "A", *[512] * 4],
-    "vgg11_bn": _torchvision(1, 1, 2, 2, 2),
-    "vgg13_bn": _torchvision(2, 2, 2, 2, 2),
-    "vgg16_bn": _torchvision(2, 2, 3, 3, 3),
-    "vgg19_bn": _torchvision(2, 2, 4, 4, 4),
-}
-"""Channels of 3×3 convolutions; "A" halves the map, "S" gives the next one a stride of two. As in
-the IIR-SNN authors' code but for VGG11, which has one pool more there; for `vgg7s`, `vgg7w` and
-`vgg9w`, which are ours; and for the last four, which are torchvision's.
-
-Of the picture a first population keeps one bit a channel, so ours have more channels there, where
-they are cheap. A stride in place of a pool leaves three quarters of a layer's multiply-adds to
-channels, in training and in the engine."""
-
-RESNET = {"resnet12": (1, 1, 1, 1), "resnet20": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
-"""Blocks in each of the four stages of 64, 128, 256, 512 channels, behind a stem of three
-convolutions: the authors' wide form (11 M parameters for ResNet-20), not He's 0.27 M one."""
-
-RESNET_BN = {
-    "resnet18_bn": ((2, 2, 2, 2), False),
-    "resnet34_bn": ((3, 4, 6, 3), False),
-    "resnet50_bn": ((3, 4, 6, 3), True),
-}
-"""Likewise, and whether blocks are bottlenecks, as torchvision has them: behind one 7×7 convolution
-and a pool whose windows overlap, every normalisation with a gain."""
-
-NETWORKS = (*VGG, *RESNET, *RESNET_BN)
+from snn_train.families import NETWORKS, RESNET, RESNET_BN, VGG
 
 LARGEST_MAP = 7
 """The last map is pooled to at most this many pixels a side, as VGG does at 224 pixels."""
@@ -62,7 +16,7 @@ class Architecture:
     """All that is needed to build the network again."""
 
     network: str = "vgg9"
-    """A name of `NETWORKS`."""
+    """A name of `families.NETWORKS`."""
     recipe: RecipeName = "iir-bn"
     width: float = 1.0
     """Factor on every convolution's channels."""
@@ -91,7 +45,7 @@ class LayerPlan:
     """Rows of the current, before pooling; 1 for dense layers."""
     width: int
     kernel: int = 3
-    """Side of the convolution's window; half of it, rounded down, is the padding."""
+    """Side of the convolution's window."""
     stride: int = 1
     pool: int = 1
     """Side of the tiles that are pooled; 1 for none."""
@@ -103,6 +57,11 @@ class LayerPlan:
     """A second source whose current is added."""
     shortcut_channels: int = 0
     shortcut_stride: int = 1
+
+    @property
+    def padding(self) -> int:
+        """Pixels around the map, so that an odd window's centre meets every pixel."""
+        return (self.kernel - 1) // 2
 
     @property
     def projects(self) -> bool:
@@ -172,8 +131,13 @@ class _Stack:
         self.plans: list[LayerPlan] = []
 
     def conv(self, name: str, channels: int, stride: int = 1, kernel: int = 3) -> None:
+        """Add a convolution; behind a map too small for its window, one of 3×3 without a stride."""
+        border = (kernel - 1) // 2
+        if min(self.height, self.width) + 2 * border < kernel:
+            border, stride, kernel = 1, 1, 3
         out = max(1, round(channels * self.factor))
-        self.height, self.width = -(-self.height // stride), -(-self.width // stride)
+        self.height = (self.height + 2 * border - kernel) // stride + 1
+        self.width = (self.width + 2 * border - kernel) // stride + 1
         size = (self.height, self.width)
         described = LayerPlan(name, self.source, "conv", self.channels, out, *size, kernel, stride)
         self._add(replace(described, gain=self.gain))
@@ -221,7 +185,8 @@ class _Stack:
 def _vgg(layers: _Stack, config: list[int | str]) -> None:
     for before, item in zip(["", *config], config, strict=False):
         if isinstance(item, int):
-            layers.conv(f"conv{len(layers.plans) + 1}", item, stride=2 if before == "S" else 1)
+            stride, kernel = {"S": (2, 3), "S4": (2, 4)}.get(str(before), (1, 3))
+            layers.conv(f"conv{len(layers.plans) + 1}", item, stride, kernel)
         elif item == "A":
             layers.pool()
 

@@ -26,7 +26,7 @@ class Recipe:
     stages: tuple[Stage, ...]
     name: RecipeName = "iir-bn"
     network: str = "vgg9"
-    """A name of `layout.NETWORKS`."""
+    """A name of `families.NETWORKS`."""
     width: float = 1.0
     """Factor on every convolution's channels."""
     hidden: int = 0

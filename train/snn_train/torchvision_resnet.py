@@ -9,7 +9,8 @@ import re
 
 from torch import Tensor
 
-from snn_train.layout import RESNET_BN, LayerPlan, plan
+from snn_train.families import RESNET_BN
+from snn_train.layout import LayerPlan, plan
 
 NAMES = tuple(name.removesuffix("_bn") for name in RESNET_BN)
 """As torchvision calls them."""

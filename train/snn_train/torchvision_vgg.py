@@ -19,7 +19,7 @@ import re
 import torch
 from torch import Tensor
 
-from snn_train.layout import VGG
+from snn_train.families import VGG
 
 NAMES = ("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")
 EPSILON = 1e-5

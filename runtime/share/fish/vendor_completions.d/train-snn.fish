@@ -10,7 +10,7 @@ complete -c train-snn -l format -r -a 'text json' -f
 complete -c train-snn -l from -r -a 'bundled' -F -d 'a t1.pt, a model.onnx, or bundled: trained on, with a new readout for other classes'
 complete -c train-snn -l ann -r -F -d 'an ann.pt, or a state dict of torchvision\'s vgg*_bn, resnet18, 34 or 50, as stage 0'
 complete -c train-snn -l fine-tune -r -f -d 'factor on the learning rate of all but the readout'
-complete -c train-snn -l network -r -a 'vgg5 vgg7s vgg7w vgg9 vgg9w vgg11 vgg13 vgg16 vgg19 vgg11_bn vgg13_bn vgg16_bn vgg19_bn resnet12 resnet20 resnet34 resnet18_bn resnet34_bn resnet50_bn' -f -d 'default vgg9; digits vgg5, imagenet vgg16'
+complete -c train-snn -l network -r -a 'vgg5 vgg7s vgg7w vgg9 vgg9w vgg9s vgg11 vgg13 vgg16 vgg19 vgg11_bn vgg13_bn vgg16_bn vgg19_bn resnet12 resnet20 resnet34 resnet18_bn resnet34_bn resnet50_bn' -f -d 'default vgg9; digits vgg5, imagenet vgg16'
 complete -c train-snn -l recipe -r -a 'iir iir-bn' -f -d 'default iir-bn'
 complete -c train-snn -l width -r -f -d 'factor on channels (default 1)'
 complete -c train-snn -l hidden -r -f -d 'neurons in each of two dense layers; 0: none'
