@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,21 +11,23 @@ from typing import TYPE_CHECKING, Any
 from snn_export.flags import (
     BY_FORMAT,
     DEVICES,
-    FOREIGN,
     HELP,
     LARGEST_BATCH,
     NEEDED,
+    RULES,
     add_flags,
     add_triton,
 )
 from snn_runtime.command import run_command, say
 from snn_runtime.errors import UsageError
-from snn_runtime.flags import Parser, Rule, check, whole_number
+from snn_runtime.files import check_target
+from snn_runtime.flags import Parser, check, whole_number
 from snn_runtime.machine.cores import MOST
 from snn_train.choices import BITS
 
 if TYPE_CHECKING:
     from snn_export.origin import Origin
+    from snn_export.report import Written
     from snn_runtime.image import Fit
 
 PROGRAM = "export-snn"
@@ -41,36 +44,6 @@ EXAMPLES = """examples:
       a file that was exported, as a model of NVIDIA's Triton Inference Server
   export-snn --calibrate model.onnx --data imagefolder:new-photos
       a file that exists: probabilities and doubts fitted on other pictures"""
-
-RULES = (
-    Rule(
-        ("weights", "int_bits", "dense", "triton", *FOREIGN, "labels"),
-        lambda args: not args.calibrate,
-        "is for checkpoints, and --calibrate takes a model file",
-    ),
-    Rule(("calibrate",), lambda args: args.data, "needs pictures: name them with --data"),
-    Rule(
-        ("weights", "int_bits", *FOREIGN),
-        lambda args: not args.dense,
-        "is for spiking networks, and --dense writes a run's ANN",
-    ),
-    Rule(
-        ("triton_name", "triton_device", "triton_batch"),
-        lambda args: args.triton is not None,
-        "goes with --triton",
-    ),
-    Rule(("triton",), lambda args: not args.dense, "is for spiking networks"),
-    Rule(
-        ("weights", "int_bits", "data", "threads", *FOREIGN, "labels"),
-        lambda args: args.model is not None or args.calibrate,
-        "changes nothing of a file that was exported before",
-    ),
-    Rule(
-        ("int_bits",),
-        lambda args: args.weights != "float32",
-        "is for integers, and --weights float32 are none",
-    ),
-)
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -118,14 +91,15 @@ def run(args: argparse.Namespace) -> int:
         return _run_calibrate(args)
     if args.model is None:
         return _say(args, {}, _placed(args, args.checkpoint))
+    check_target(args.model, args.checkpoint, *_named_files(args))
     # Here, so that --help and a mistyped flag neither wait for torch nor need it.
     from snn_export.exporting import check_bits, export, read_data
     from snn_export.importers import Foreign
     from snn_export.labels import labels_of, renamed, repeated
-    from snn_runtime.files import check_target
     from snn_train.threads import compute_with
 
-    check_target(args.model, args.checkpoint)
+    if args.triton:
+        _folder(args)  # before the work that would be lost
     compute_with(args.threads)
     if args.dense:
         return _run_dense(args)
@@ -149,23 +123,36 @@ def run(args: argparse.Namespace) -> int:
         data=data,
         threads=args.threads,
     )
-    placed = _placed(args, args.model) if args.triton else None
-    return _say(args, exported.facts, placed, exported.text())
+    if args.format == "text":
+        print(exported.text())
+    return _say(args, exported.facts, _placed(args, args.model) if args.triton else None)
 
 
-def _say(
-    args: argparse.Namespace, facts: dict[str, Any], placed: Path | None, text: str = ""
-) -> int:
-    """Print what was written, and where in a repository; returns an exit code."""
+def _named_files(args: argparse.Namespace) -> list[Path]:
+    """What is read besides the checkpoint: names of classes, a program."""
+    program = (args.module or "").rpartition(":")[0]
+    return [Path(name) for name in (args.labels, program) if name and os.path.isfile(name)]
+
+
+def _say(args: argparse.Namespace, facts: dict[str, Any], placed: Path | None) -> int:
+    """Print facts as JSON, or where a model was put in a repository; returns an exit code."""
     if args.format == "json":
         print(json.dumps(facts | ({"triton": str(placed)} if placed else {})))
-        return 0
-    if text:
-        print(text)
-    if placed:
+    elif placed:
         then = "build-plan.sh on its GPU, then " if args.triton_device == "tensorrt" else ""
         print(f"{placed}  next: {then}tritonserver --model-repository {args.triton.resolve()}")
     return 0
+
+
+def _say_written(args: argparse.Namespace, written: "Written") -> int:
+    print(json.dumps(written.facts) if args.format == "json" else written.text)
+    return 0
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    from snn_export.triton import model_folder
+
+    return model_folder(args.model or args.checkpoint, args.triton, args.triton_name)
 
 
 def _placed(args: argparse.Namespace, model: Path) -> Path:
@@ -189,7 +176,7 @@ def _run_calibrate(args: argparse.Namespace) -> int:
     data = read_data(args.data, read_model_file(args.checkpoint).graph, _shown)
     target = args.model or args.checkpoint
     done = recalibrate(args.checkpoint, target, data, threads=args.threads)
-    return _say(args, done.facts, None, done.text)
+    return _say_written(args, done)
 
 
 def _run_dense(args: argparse.Namespace) -> int:
@@ -202,7 +189,7 @@ def _run_dense(args: argparse.Namespace) -> int:
     labels = renamed(args.labels, network.labels) if args.labels else None
     data = read_data(args.data or network.experiment.data, network, _shown)
     exported = export_dense(network, args.model, data, labels=labels, threads=args.threads)
-    return _say(args, exported.facts, None, exported.text)
+    return _say_written(args, exported)
 
 
 def read_network(args: argparse.Namespace) -> "Origin":

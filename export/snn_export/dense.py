@@ -19,9 +19,9 @@ import onnxruntime as ort
 import torch
 
 from snn_export.fold import Synapse
-from snn_export.quantise import projection
 from snn_export.report import Written
 from snn_export.trained import Trained, array, synapse, window
+from snn_export.unrounded import projection
 from snn_export.verify import Accuracy, evidence, judge
 from snn_runtime.errors import VerifyError
 from snn_runtime.files import check_target, write_atomic

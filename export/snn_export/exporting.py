@@ -1,22 +1,23 @@
 """A network to a proven file: fold, quantise, prove, measure, write."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
 from snn_export import report, trained
 from snn_export.calibration import calibrate
-from snn_export.fold import FoldedNetwork
 from snn_export.importers import Foreign
 from snn_export.origin import Origin
 from snn_export.parity import compare
-from snn_export.quantise import to_float32, to_int8
+from snn_export.quantise import narrowed, to_int8
 from snn_export.report import Exported
+from snn_export.unrounded import to_float32
 from snn_export.verify import evidence, measure, prove
 from snn_runtime.engines.onnxruntime.backend import OrtBackend
-from snn_runtime.errors import InputError, ModelError, UsageError
+from snn_runtime.errors import InputError, UsageError
 from snn_runtime.files import check_target
 from snn_runtime.graph import SpikingGraph
 from snn_runtime.model_file import write
@@ -59,18 +60,42 @@ def export(
         ResourceError: The file cannot be written.
     """
     path = Path(path)
-    check_target(path, Path(network) if isinstance(network, str | Path) else None)
+    _check_values(network, weights, bits, labels, data)
+    check_target(path, *_files(network))
     origin = trained.load(Path(network)) if isinstance(network, str | Path) else network
+    check_bits(origin, bits)
+    folded = origin.fold()
+    names = folded.labels if labels is None else tuple(labels)
+    folded = replace(folded, bits=bits or folded.bits, labels=names)
+    data = read_data(data, origin) if isinstance(data, str) else data
+    if weights == "float32":
+        return _proven(origin, to_float32(folded), path, data, threads)
+    graph = to_int8(folded)
+    return _proven(origin, graph, path, data, threads, narrowed(folded, graph))
+
+
+def _check_values(
+    network: object, weights: str, bits: int | None, labels: object, data: object
+) -> None:
+    """Refuse arguments of a kind that would fail somewhere inside. Raises: UsageError."""
+    if not isinstance(network, str | Path | Foreign | trained.Trained):
+        raise UsageError(
+            "bad_value",
+            f"network is a {type(network).__name__}, expected the path of a checkpoint or what "
+            "import_network returned",
+        )
     if weights not in get_args(Weights):
         raise UsageError("bad_value", f"weights is {weights!r}, expected int8 or float32")
-    check_bits(origin, bits)
     if bits is not None and weights == "float32":
         raise UsageError("bad_value", f"bits is {bits}, but float32 weights are no integers")
-    folded = origin.fold()
-    folded = replace(folded, bits=bits or folded.bits, labels=tuple(labels or folded.labels))
-    data = read_data(data, origin) if isinstance(data, str) else data
-    graph = _in_integers(folded) if weights == "int8" else to_float32(folded)
-    return _proven(origin, graph, path, data, threads)
+    if isinstance(labels, str):
+        raise UsageError("bad_value", f"labels is {labels!r}, expected a list of names")
+    if data is not None and not isinstance(data, str | data_sets.DataSet):
+        raise UsageError(
+            "bad_value",
+            f"data is a {type(data).__name__}, expected text such as 'imagefolder:photos', or a "
+            "DataSet",
+        )
 
 
 def check_bits(origin: Origin, bits: int | None, what: str = "") -> None:
@@ -102,15 +127,35 @@ def read_data(
     image = origin.image
     size = (image.height, image.width)
     data = data_sets.load(spec, progress, size if takes_size(spec) else None, image.fit)
-    if data.labels != origin.labels:
-        raise InputError(
-            "bad_data",
-            f"{spec}: its classes {', '.join(data.labels[:5])} … are not those of the checkpoint, "
-            f"{', '.join(origin.labels[:5])} …",
-        )
+    if data.labels not in _names(origin):
+        raise InputError("bad_data", f"{spec}: {_other_classes(data.labels, origin.labels)}")
     if tuple(data.test_images.shape[1:3]) != size:
         raise InputError("bad_data", f"{spec}: pictures are not {size[0]}x{size[1]}")
     return data
+
+
+def _files(network: Origin | str | Path) -> tuple[Path, ...]:
+    """What it is read from."""
+    if isinstance(network, str | Path):
+        return (Path(network),)
+    return network.files if isinstance(network, Foreign) else ()
+
+
+def _names(origin: Origin | SpikingGraph) -> list[tuple[str, ...]]:
+    """The names of the classes, and those they had before `labels` renamed them."""
+    found = [tuple(origin.labels)]
+    if isinstance(origin, SpikingGraph):
+        found.append(tuple(json.loads(origin.provenance).get("trained_labels", ())))
+    return found
+
+
+def _other_classes(given: Sequence[str], wanted: Sequence[str]) -> str:
+    """Where the classes of pictures and of a network begin to differ."""
+    if len(given) != len(wanted):
+        return f"has {len(given):,} classes, the network {len(wanted):,}"
+    pairs = enumerate(zip(given, wanted, strict=True))
+    place, (one, other) = next((n, pair) for n, pair in pairs if pair[0] != pair[1])
+    return f"its class {place} is {one!r}, the network's is {other!r}"
 
 
 def _proven(
@@ -119,6 +164,7 @@ def _proven(
     path: Path,
     data: data_sets.DataSet | None,
     threads: int | None,
+    narrow: Mapping[str, int] = MappingProxyType({}),
 ) -> Exported:
     """Write the file, or nothing."""
     engine = OrtBackend(graph, threads=threads)
@@ -136,26 +182,7 @@ def _proven(
     provenance = report.provenance(origin, graph, accuracy, confidence)
     graph = replace(graph, provenance=json.dumps(provenance))
     write(graph, path)
-    facts = report.summary(origin, graph, path.stat().st_size, proof, accuracy, confidence)
-    return Exported(path, graph, proof, parity, accuracy, confidence, facts | imported)
-
-
-def _in_integers(folded: FoldedNetwork) -> SpikingGraph:
-    """The integer graph; where its currents leave 24 bits, say which weights would not."""
-    try:
-        return to_int8(folded)
-    except ModelError as error:
-        narrower = next((bits for bits in (6, 4) if bits < folded.bits and _fits(folded, bits)), 0)
-        if not narrower:
-            raise
-        raise ModelError(
-            error.code, f"{error.message}; --int-bits {narrower} or --weights float32 has room"
-        ) from error
-
-
-def _fits(folded: FoldedNetwork, bits: int) -> bool:
-    try:
-        to_int8(replace(folded, bits=bits))
-    except ModelError:
-        return False
-    return True
+    size = path.stat().st_size
+    facts = report.summary(origin, graph, size, proof, accuracy, confidence)
+    facts |= imported | {"narrowed": dict(narrow)}
+    return Exported(path, graph, proof, parity, accuracy, confidence, facts)

@@ -49,6 +49,36 @@ BY_FORMAT = (
 )
 """Known once the file has been looked at, its format in `framework`."""
 
+RULES = (
+    Rule(
+        ("weights", "int_bits", "dense", "triton", *FOREIGN, "labels"),
+        lambda args: not args.calibrate,
+        "is for checkpoints, and --calibrate takes a model file",
+    ),
+    Rule(("calibrate",), lambda args: args.data, "needs pictures: name them with --data"),
+    Rule(
+        ("weights", "int_bits", *FOREIGN),
+        lambda args: not args.dense,
+        "is for spiking networks, and --dense writes a run's ANN",
+    ),
+    Rule(
+        ("triton_name", "triton_device", "triton_batch"),
+        lambda args: args.triton is not None,
+        "goes with --triton",
+    ),
+    Rule(("triton",), lambda args: not args.dense, "is for spiking networks"),
+    Rule(
+        ("weights", "int_bits", "data", "threads", *FOREIGN, "labels"),
+        lambda args: args.model is not None or args.calibrate,
+        "changes nothing of a file that was exported before",
+    ),
+    Rule(
+        ("int_bits",),
+        lambda args: args.weights != "float32",
+        "is for integers, and --weights float32 are none",
+    ),
+)
+
 
 def add_triton(parser: argparse.ArgumentParser) -> None:
     """Add what a model repository needs."""

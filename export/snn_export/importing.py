@@ -1,18 +1,21 @@
 """Networks of other frameworks: a torch module, or a file and what it leaves out."""
 
+import math
+import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torch import nn
 
 from snn_export import importers
-from snn_export.formats import WITHOUT_PROGRAM, Format
+from snn_export.formats import FORMATS, WITHOUT_PROGRAM, Format
 from snn_export.importers import Foreign, Picture
 from snn_runtime import door
 from snn_runtime.errors import InputError, ModelError, UsageError
 from snn_runtime.image import Fit
+from snn_runtime.labels import check_labels
 from snn_train.torch_zip import LARGEST
 
 
@@ -41,7 +44,9 @@ class NetworkFile:
             raise UsageError(
                 "bad_value", f"{self.path}: is a checkpoint of train-snn, which export takes itself"
             )
-        return importers.load(self.format, self.path, self.content, picture, program, timestep)
+        found = importers.load(self.format, self.path, self.content, picture, program, timestep)
+        code = Path((program or "").rpartition(":")[0])
+        return replace(found, files=(self.path, *([code] if code.is_file() else [])))
 
 
 def open_file(path: Path, framework: str | None = None, program: str | None = None) -> NetworkFile:
@@ -85,9 +90,11 @@ def import_network(
 ) -> Foreign:
     """Return a network of another framework, ready for `export`.
 
+    A module is copied, and stays as it was: its mode, its device, and whether it learns.
+
     Args:
-        source: A module of snnTorch or SpikingJelly, in eval mode; or a file: a NIR graph, a
-            checkpoint of the IIR-SNN authors, or weights of `program`.
+        source: A module of snnTorch or SpikingJelly, which is judged in eval mode; or a file: a NIR
+            graph, a checkpoint of the IIR-SNN authors, or weights of `program`.
         labels: Names of the classes, in the order of the outputs.
         mean, std: Of the pixels that it was trained on, one number or three: from 0 to 1, or
             from 0 to 255 where one is above 1. Without normalisation 0 and 1.
@@ -102,19 +109,96 @@ def import_network(
         UsageError: An argument is missing or out of place.
         ModelError: The network is refused; the message names the layer or the operation.
     """
-    means, deviations = ((v,) if isinstance(v, int | float) else tuple(v) for v in (mean, std))
+    names, means, deviations = _names(labels), _numbers("mean", mean), _numbers("std", std)
+    image_size = None if image_size is None else _sides(image_size)
+    for word, given, known in (("fit", fit, get_args(Fit)), ("framework", framework, FORMATS)):
+        if given is not None and given not in known:
+            raise UsageError("bad_value", f"{word} is {given!r:.60}, expected {' or '.join(known)}")
+    if timestep is not None:
+        timestep = _seconds(timestep)
     if isinstance(source, nn.Module):
         for name, value in (("framework", framework), ("program", program), ("timestep", timestep)):
             if value is not None:
                 raise UsageError("bad_value", f"{name} is for files, and a module is given")
         size = _needed(image_size, type(source).__name__)
-        return importers.from_module(
-            source, Picture.of(tuple(labels), size, means, deviations, fit)
-        )
+        return importers.from_module(source, Picture.of(names, size, means, deviations, fit))
     file = open_file(Path(source), framework, program)
+    _check_effect(file, program, timestep)
     size = _needed(image_size or file.image_size, str(source))
-    picture = Picture.of(tuple(labels), size, means, deviations, fit)
+    picture = Picture.of(names, size, means, deviations, fit)
     return file.network(picture, program, timestep)
+
+
+def _check_effect(file: NetworkFile, program: str | None, timestep: float | None) -> None:
+    """Raises: UsageError: `bad_value`: an argument would change nothing."""
+    if program is not None and file.format in WITHOUT_PROGRAM:
+        raise UsageError(
+            "bad_value",
+            f"program is for weights of snntorch and spikingjelly, and {file.path} is of "
+            f"{file.format}",
+        )
+    if timestep is not None and file.format not in (None, "nir"):
+        raise UsageError(
+            "bad_value", f"timestep is for NIR graphs, and {file.path} is of {file.format}"
+        )
+
+
+def _names(given: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(given, str):
+        raise UsageError(
+            "bad_value", f"labels is the text {given!r:.60}, expected a sequence, a name each class"
+        )
+    try:
+        names = tuple(given)
+        check_labels(names)
+    except (TypeError, ModelError) as error:
+        nothing = f"labels is {_shown(given)}, expected a name each class"
+        problem = error.message if isinstance(error, ModelError) else nothing
+        raise UsageError("bad_value", problem) from error
+    return names
+
+
+def _numbers(name: str, given: Any) -> tuple[float, ...]:
+    """Of Python, numpy or torch, one or several."""
+    try:
+        each = tuple(given)
+    except TypeError:  # one number
+        each = (given,)
+    try:
+        if any(isinstance(number, (str, bytes)) for number in each):
+            raise TypeError("text is no number")
+        return tuple(float(number) for number in each)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise UsageError(
+            "bad_value", f"{name} is {_shown(given)}, expected one number or three"
+        ) from error
+
+
+def _sides(given: Any) -> tuple[int, int]:
+    try:
+        height, width = (operator.index(side) for side in given)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            "bad_value", f"image_size is {_shown(given)}, expected two whole numbers, height, width"
+        ) from error
+    return height, width
+
+
+def _seconds(given: Any) -> float:
+    try:
+        seconds = math.nan if isinstance(given, str) else float(given)
+    except (TypeError, ValueError, RuntimeError):
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise UsageError(
+            "bad_value", f"timestep is {_shown(given)}, expected a number of seconds above 0"
+        )
+    return seconds
+
+
+def _shown(given: object) -> str:
+    """On one line."""
+    return " ".join(repr(given).split())[:60]
 
 
 def _needed(size: tuple[int, int] | None, whose: str) -> tuple[int, int]:

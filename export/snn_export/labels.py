@@ -24,12 +24,17 @@ def labels_of(text: str) -> tuple[str, ...]:
             listed = "; names themselves stand with commas between" * (error.code == "missing")
             raise UsageError("bad_flag", f"--labels {shown}: {error.message}{listed}") from error
         # Not splitlines, which ends lines at characters that a label would be refused for.
-        names = content.replace("\r\n", "\n").split("\n")
+        lines = content.replace("\r\n", "\n").split("\n")
+        names = [line for line in lines if line.strip(" \t")]
     else:
-        names = text.split(",")
-    labels = tuple(name.strip(" \t") for name in names if name.strip(" \t"))
-    if not labels:
+        names = text.rstrip(", \t").split(",")
+    labels = tuple(name.strip(" \t") for name in names)
+    if not any(labels):
         raise UsageError("bad_flag", f"--labels {shown}: names nothing")
+    if "" in labels:
+        raise UsageError(
+            "bad_flag", f"--labels {shown}: class {labels.index('')} has no name, expected one"
+        )
     try:
         check_labels(labels)
     except ModelError as error:

@@ -24,7 +24,7 @@ from snn_export.importers.execute import Spikes
 from snn_export.importers.foreign import Foreign
 from snn_export.importers.lower import Watched
 from snn_export.maxima import largest
-from snn_export.quantise import to_float32
+from snn_export.unrounded import to_float32
 from snn_runtime.engines import Backend
 from snn_runtime.errors import VerifyError
 from snn_runtime.graph import INPUT, Numbers, Population, Projection, SpikingGraph, reference
@@ -159,7 +159,7 @@ def _rounding(node: Population, sent: dict[str, Numbers], constants: Array) -> N
     operations = sum(count for _, count in node.fan_in) + len(node.projections) + FEW
     gamma = operations * UNIT_ROUNDOFF / (1 - operations * UNIT_ROUNDOFF)
     # What float32 loses of a mean, up to 2^-17, is that of 8 grey levels: γ is above 16 u.
-    magnitudes = {name: np.abs(values) + 8 * (name == INPUT) for name, values in sent.items()}
+    magnitudes = {name: np.abs(sent[name]) + 8 * (name == INPUT) for name in node.sources}
     return gamma * (_magnitude(node).compute(magnitudes) + constants)
 
 

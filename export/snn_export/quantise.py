@@ -1,4 +1,4 @@
-"""Folded weights to a SpikingGraph: integers with half-integer thresholds, or float32 as they are.
+"""Folded weights to integers, and thresholds to half-integers.
 
 A neuron only compares, so each channel's scale is free: with any q > 0
 
@@ -21,17 +21,24 @@ to the same integer everywhere.
 L = 2^(bits−1) − 1 is 127, 31 or 7, and all are kept as int8. There is no requantisation and no
 activation scale: rounding the weights is the whole loss. Weights that are integers up to L already,
 as those trained through this rounding, have q = 1 and stay what they are.
+
+Exact engines hold currents below 2^24 and thresholds up to 2^23. A channel of so many inputs that
+its currents could go further has a smaller q, and so coarser weights than the others.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from snn_export.fold import Array, FoldedNetwork, FoldedReadout, Neurons, Synapse
+from snn_export.fold import Array, FoldedNetwork, FoldedReadout, Neurons
+from snn_export.unrounded import float32, projection
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import (
     INPUT,
+    READOUT,
     FloatArray,
     Image,
     Node,
@@ -39,15 +46,21 @@ from snn_runtime.graph import (
     Projection,
     Readout,
     SpikingGraph,
+    Weights,
 )
+from snn_runtime.graph.values import EXACT_BOUND
+
+IntArray: TypeAlias = npt.NDArray[np.int64]
+HELD = 1 - 2**-10
+"""Beside the limit of a current, so that rounding weights does not lead beyond it again."""
 
 
 def to_int8(network: FoldedNetwork) -> SpikingGraph:
     """Return the integer graph of `network`.
 
     Raises:
-        ModelError: `bad_graph`, e.g. a current that could leave 24 bits; `unsupported`, thresholds
-            that differ by position in neurons of several levels.
+        ModelError: `bad_graph`; `unsupported`, thresholds that differ by position in neurons of
+            several levels.
     """
     image = _with_whole_offset(network.image)
     rest = np.array(network.image.offset, np.float64) - image.offset  # r
@@ -56,35 +69,13 @@ def to_int8(network: FoldedNetwork) -> SpikingGraph:
     largest = 2 ** (network.bits - 1) - 1
     for node in network.nodes:
         if isinstance(node, Neurons):
-            projections, scale = _projections(node, largest)
-            brought = _brought(projections, image, rest)
-            theta = _integer_threshold(node, projections, scale, sent, brought)
-            nodes.append(Population(node.name, projections, theta))
+            nodes.append(_population(node, largest, sent, image, rest))
             sent[node.name] = nodes[-1].largest(0)
         else:
             nodes.append(node)
             sent[node.name] = node.largest(node.bound(sent, exact=True))
-    readout = _int8_readout(network.readout, largest)
+    readout = _int8_readout(network.readout, largest, sent[network.readout.source])
     return SpikingGraph(image, tuple(nodes), readout, network.labels)
-
-
-def to_float32(network: FoldedNetwork) -> SpikingGraph:
-    """Return the graph with unrounded weights, for comparison: no engine owes it exact spikes."""
-    nodes = tuple(
-        Population(
-            node.name,
-            tuple(projection(s, _float32(s.weight)) for s in node.synapses),
-            _float32_threshold(node),
-        )
-        if isinstance(node, Neurons)
-        else node
-        for node in network.nodes
-    )
-    weight, bias = _float32(network.readout.weight), _float32(network.readout.bias)
-    readout = Readout(network.readout.source, weight, np.ones_like(bias), bias)
-    red, green, blue = (float(m) for m in _float32(np.array(network.image.offset, np.float64)))
-    image = replace(network.image, offset=(red, green, blue))
-    return SpikingGraph(image, nodes, readout, network.labels)
 
 
 def _with_whole_offset(image: Image) -> Image:
@@ -92,10 +83,71 @@ def _with_whole_offset(image: Image) -> Image:
     return replace(image, offset=(red, green, blue))
 
 
-def _projections(node: Neurons, largest: int) -> tuple[tuple[Projection, ...], Array]:
-    """v for every synapse, and q `[O]`."""
+def narrowed(network: FoldedNetwork, graph: SpikingGraph) -> dict[str, int]:
+    """Return how many channels of which nodes of the integer graph have coarser weights than its
+    bits allow, to keep their currents exact; without the nodes that have none."""
+    largest = 2 ** (network.bits - 1) - 1
+    own = {node.name: node.synapses for node in network.nodes if isinstance(node, Neurons)}
+    weights = {node.name: [p.weight for p in node.projections] for node in graph.populations}
+    found = {
+        name: _narrower([s.weight for s in own[name]], made, largest)
+        for name, made in weights.items()
+    }
+    found[READOUT] = _narrower([network.readout.weight], [graph.readout.weight], largest)
+    return {name: count for name, count in found.items() if count}
+
+
+def _narrower(before: Sequence[Array], after: Sequence[Weights], largest: int) -> int:
+    """Channels whose largest weight is not that of its bits."""
+    highest = np.max([_largest(w.astype(np.int64)) for w in after], axis=0)
+    there = np.max([_largest(w) for w in before], axis=0) > 0
+    return int((there & (highest < largest)).sum())
+
+
+def _population(
+    node: Neurons, largest: int, sent: dict[str, int], image: Image, rest: Array
+) -> Population:
+    """Neurons in integers. Where a threshold would lie beyond 2^23, at which half-integers end, a
+    channel's currents are held within that too, and it is clipped to them, see below."""
+    limit = np.full(node.threshold.shape[-1], EXACT_BOUND)
+    while True:
+        projections, scale = _projections(node, largest, sent, limit)
+        brought = _brought(projections, image, rest)
+        theta = _integer_threshold(node, projections, scale, sent, brought)
+        channels = theta.T if theta.ndim == 2 else theta  # [K, O] of several levels
+        beyond = np.abs(channels).reshape(len(scale), -1).max(axis=1) > EXACT_BOUND // 2
+        if not beyond.any():
+            return Population(node.name, projections, theta)
+        limit = np.where(beyond, EXACT_BOUND // 2, limit)
+
+
+def _projections(
+    node: Neurons, largest: int, sent: dict[str, int], limit: IntArray
+) -> tuple[tuple[Projection, ...], Array]:
+    """v for every synapse, and q `[O]`, with which currents stay below `limit`, `[O]`."""
     scale = _scale(np.max([_largest(s.weight) for s in node.synapses], axis=0), largest)
-    return tuple(projection(s, _rounded(s.weight, scale)) for s in node.synapses), scale
+    while True:
+        projections = tuple(projection(s, _rounded(s.weight, scale)) for s in node.synapses)
+        furthest = _reach(projections, sent)
+        if (furthest < limit).all():
+            return projections, scale
+        scale = _held(scale, furthest, limit)
+
+
+def _reach(projections: tuple[Projection, ...], sent: dict[str, int]) -> IntArray:
+    """The largest |current| of each channel, `[O]`."""
+    sums = [_sum(p.weight) * sent[p.source] for p in projections]
+    return np.asarray(np.sum(sums, axis=0))
+
+
+def _sum(weight: Weights) -> IntArray:
+    """`[O]`: Σ |v| of each output channel."""
+    return np.asarray(np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1))
+
+
+def _held(scale: Array, furthest: IntArray, limit: IntArray | int) -> Array:
+    """q of the channels that reach `limit`, so much smaller that they hardly do."""
+    return np.where(furthest < limit, scale, scale * (limit / np.maximum(furthest, 1)) * HELD)
 
 
 def _brought(projections: tuple[Projection, ...], image: Image, rest: Array) -> Array:
@@ -122,13 +174,9 @@ def _integer_threshold(
     brought: Array,
 ) -> FloatArray:
     """`[O]`, `[K, O]` of several levels, or `[O, H, W]` where positions differ."""
-    reach = sum(
-        np.abs(p.weight.astype(np.int64)).reshape(len(scale), -1).sum(axis=1) * sent[p.source]
-        for p in projections
-    )
     # Beyond ± reach a threshold is never, or always, exceeded: clipping it there changes nothing.
     column = (len(scale), *(1,) * (brought.ndim - 1))
-    reach = np.reshape(reach, column)
+    reach = np.reshape(_reach(projections, sent), column)
     levels = node.threshold.shape[:-1]
     exact = (node.threshold * scale).reshape(*levels, *column) + brought
     closed = np.broadcast_to(node.closed, levels).reshape(*levels, *(1,) * len(column))
@@ -145,27 +193,13 @@ def _integer_threshold(
     return np.asarray(flat[..., 0] if alike else theta)
 
 
-def _int8_readout(readout: FoldedReadout, largest: int) -> Readout:
+def _int8_readout(readout: FoldedReadout, largest: int, sent: int) -> Readout:
     scale = _scale(_largest(readout.weight), largest)
     weight = _rounded(readout.weight, scale)
-    return Readout(readout.source, weight, _float32(1 / scale), _float32(readout.bias))
-
-
-def _float32(values: Array) -> npt.NDArray[np.float32]:
-    """Rounded to float32, subnormals to zero: engines differ in whether they flush those."""
-    rounded = values.astype(np.float32)
-    return np.where(np.abs(rounded) < np.finfo(np.float32).tiny, np.float32(0), rounded)
-
-
-def _float32_threshold(node: Neurons) -> npt.NDArray[np.float32]:
-    """θ, or for neurons that fire at θ too the number below it: x ≥ θ ⇔ x > θ⁻."""
-    theta = _float32(node.threshold)
-    tiny = np.finfo(np.float32).tiny
-    below = np.nextafter(theta, np.float32(-np.inf))
-    # Without subnormals, the number below 0 is −tiny and the one below tiny is 0.
-    below = np.where(np.abs(below) < tiny, np.where(theta > 0, np.float32(0), -tiny), below)
-    closed = np.broadcast_to(node.closed, theta.shape[:-1])
-    return np.where(closed[..., np.newaxis], below, theta)
+    while ((furthest := _sum(weight) * sent) >= EXACT_BOUND).any():
+        scale = _held(scale, furthest, EXACT_BOUND)
+        weight = _rounded(readout.weight, scale)
+    return Readout(readout.source, weight, float32(1 / scale), float32(readout.bias))
 
 
 def _largest(weight: Array) -> Array:
@@ -180,10 +214,3 @@ def _scale(magnitude: Array, largest: int) -> Array:
 
 def _rounded(weight: Array, scale: Array) -> npt.NDArray[np.int8]:
     return np.rint(weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.int8)
-
-
-def projection(
-    synapse: Synapse, weight: npt.NDArray[np.int8] | npt.NDArray[np.float32]
-) -> Projection:
-    """The same connections with weights as they are stored."""
-    return Projection(synapse.source, weight, synapse.stride, synapse.padding, synapse.groups)

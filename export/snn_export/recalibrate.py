@@ -8,8 +8,9 @@ import numpy as np
 
 from snn_export.calibration import calibrate
 from snn_export.exporting import read_data
-from snn_export.report import Written, confidence_lines, measured
-from snn_export.verify import parts, rates
+from snn_export.report import Written, measured
+from snn_export.text import confidence_lines
+from snn_export.verify import parts, rates, received
 from snn_runtime.files import check_target, write_atomic
 from snn_runtime.model import load
 from snn_runtime.model_file import to_bytes
@@ -30,6 +31,7 @@ def recalibrate(
         InputError: `bad_data`: other classes or sizes than the network's.
         ResourceError: The file cannot be written.
     """
+    target = target.resolve()  # a link stays one
     check_target(target)
     model = load(path, threads=threads)
     graph, provenance = model.graph, json.loads(model.graph.provenance)
@@ -39,6 +41,7 @@ def recalibrate(
     confidence = calibrate(model.backend, model.graph.channels, provenance, pictures, logits)
     fired = rates(model.graph, model.backend, test)
     provenance |= measured(confidence.test_accuracy, confidence.test_images, fired)
+    provenance["spike_rate"] = round(received(model.graph, fired), 5)
     provenance["confidence"] = confidence.facts()
     graph = replace(graph, calibration=confidence.calibration, provenance=json.dumps(provenance))
     write_atomic(target, to_bytes(graph, golden=model.golden))

@@ -26,6 +26,7 @@ from snn_runtime.model_file import read_file
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """Of a model: a folder's name, and a part of Triton's URLs."""
 DELAY_US = 500
+SCRIPT, PLAN = "build-plan.sh", "model.plan"
 QUEUE = 256
 TIMEOUT_US = 1_000_000
 """Microseconds after which a request that still waits is refused."""
@@ -55,11 +56,27 @@ def write_repository(
         ModelError: The file is damaged, or no spiking network of export-snn.
         ResourceError: A file cannot be written.
     """
-    graph = read_file(model).graph
+    graph, content = read_file(model).graph, model.read_bytes()
+    folder = model_folder(model, directory, name)
+    script = plan_script(graph, batch).encode() if device == "tensorrt" else None
+    _remove_stale(folder, content, script)
+    write_atomic(folder / "1" / "model.onnx", content)
+    write_atomic(folder / "labels.txt", "".join(f"{label}\n" for label in graph.labels).encode())
+    if script is not None:
+        write_atomic(folder / SCRIPT, script, executable=True)
+    write_atomic(folder / "config.pbtxt", config(graph, folder.name, device, batch).encode())
+    return folder
+
+
+def model_folder(model: Path, directory: Path, name: str | None) -> Path:
+    """Make the folder of a model in a repository, and return it. Arguments and errors are those of
+    `write_repository`."""
     name = model.stem if name is None else name
     if not NAME.fullmatch(name):
         raise UsageError(
-            "bad_flag", f"--triton-name {name!r}: expected letters, digits, '_', '.' and '-'"
+            "bad_flag",
+            f"a model cannot be called {name!r}, expected letters, digits, '_', '.' and '-': name "
+            "it with --triton-name",
         )
     folder = directory / name
     try:
@@ -67,12 +84,22 @@ def write_repository(
     except OSError as error:
         reason = error.strerror or error
         raise ResourceError("unwritable", f"{folder}: cannot make it: {reason}") from error
-    write_atomic(folder / "1" / "model.onnx", model.read_bytes())
-    write_atomic(folder / "labels.txt", "".join(f"{label}\n" for label in graph.labels).encode())
-    if device == "tensorrt":
-        write_atomic(folder / "build-plan.sh", plan_script(graph, batch).encode())
-    write_atomic(folder / "config.pbtxt", config(graph, name, device, batch).encode())
     return folder
+
+
+def _remove_stale(folder: Path, content: bytes, script: bytes | None) -> None:
+    """Remove a plan of other weights or shapes, which would be served under the new labels, and the
+    script that makes one where none is wanted."""
+    model, plan, former = folder / "1" / "model.onnx", folder / "1" / PLAN, folder / SCRIPT
+    try:
+        if script is not None and model.exists() and former.exists():
+            if model.read_bytes() == content and former.read_bytes() == script:
+                return
+        for old in (plan, former):
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ResourceError("unwritable", f"{folder}: cannot be renewed: {reason}") from error
 
 
 def config(graph: SpikingGraph, name: str, device: Device, batch: int) -> str:

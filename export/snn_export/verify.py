@@ -13,7 +13,7 @@ import torch
 from snn_export.origin import Origin
 from snn_runtime.engines import Backend
 from snn_runtime.errors import VerifyError
-from snn_runtime.graph import FloatArray, Image, SpikingGraph
+from snn_runtime.graph import INPUT, FloatArray, Image, SpikingGraph
 from snn_runtime.graph.reference import Spikes
 from snn_runtime.model_file import read, to_bytes
 from snn_runtime.proof.agreement import unexplained
@@ -152,3 +152,13 @@ def sent_rates(graph: SpikingGraph, spikes: dict[str, Spikes]) -> dict[str, floa
             value = node.respond(sent)
             sent[node.name] = value != 0 if node.counts else value
     return {name: float(values.sum(dtype=np.int64) / values.size) for name, values in sent.items()}
+
+
+def received(graph: SpikingGraph, rates: dict[str, float]) -> float:
+    """Rates of what is received, weighted by the multiply-adds that it causes."""
+    caused = [(graph.readout.source, graph.readout.weight.size)]
+    for node in graph.populations:
+        positions = math.prod(graph.shapes[node.name][1:])
+        caused += [(p.source, p.weight.size * positions) for p in node.projections]
+    spiking = [(rates[source], work) for source, work in caused if source != INPUT]
+    return sum(rate * work for rate, work in spiking) / sum(work for _, work in spiking)

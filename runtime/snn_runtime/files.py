@@ -19,11 +19,14 @@ in it: that may be as long as a name can be."""
 _TAKES_NONE = "permission denied, or read-only"
 
 
-def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
+def write_atomic(
+    path: Path, data: bytes, *, private: bool = False, executable: bool = False
+) -> None:
     """Replace `path` by `data`: temporary file beside it, fsync, rename, fsync of the directory.
 
     Args:
         private: Nobody but this user may read it.
+        executable: It is a program.
 
     Raises:
         ResourceError: `unwritable`, naming the path and the bytes needed; `path` is untouched.
@@ -37,7 +40,8 @@ def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             # mkstemp makes private files; a model is meant to be read by whoever serves it.
-            os.chmod(name, 0o600 if private else 0o666 & ~_umask())
+            public = 0o777 if executable else 0o666
+            os.chmod(name, 0o600 if private else public & ~_umask())
             os.replace(name, path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
@@ -66,19 +70,20 @@ def make_folder(path: Path) -> None:
         raise ResourceError("unwritable", f"{path}: cannot be written: {_TAKES_NONE}")
 
 
-def check_target(path: Path, source: Path | None = None) -> None:
+def check_target(path: Path, *sources: Path | None) -> None:
     """Refuse what cannot be replaced by a file, before the work that would be lost.
 
     Args:
-        source: what the file is made from.
+        sources: what the file is made from.
 
     Raises:
         ResourceError: `unwritable`: as `check_regular`, or its folder takes no new files; or it is
-            the source, which would be lost.
+            a source, which would be lost.
     """
     check_regular(path)
-    if source is not None and path.exists() and source.exists() and path.samefile(source):
-        raise ResourceError("unwritable", f"{path}: is read, and is not replaced: name another")
+    for source in sources if path.exists() else ():
+        if source is not None and source.exists() and path.samefile(source):
+            raise ResourceError("unwritable", f"{path}: is read, and is not replaced: name another")
     if not _takes_files(path.parent):
         raise ResourceError("unwritable", f"{path}: cannot write, {path.parent}: {_TAKES_NONE}")
 

@@ -470,6 +470,15 @@ MEMBERS: dict[str, Any] = {
     "one map a class": mapped(
         lambda m, x: m.last(body(m, x)).mean((2, 3)), last=lambda: nn.Conv2d(8, 4, 1)
     ),
+    "one place of a map": mapped(
+        lambda m, x: m.last(body(m, x)).flatten(1), last=lambda: nn.Conv2d(8, 4, 5, stride=4)
+    ),
+    "one place of a padded map": mapped(
+        lambda m, x: m.last(F.max_pool2d(body(m, x), 4)), last=lambda: nn.Conv2d(8, 4, 3, 2, 1)
+    ),
+    "a mean of one place": mapped(
+        lambda m, x: F.avg_pool2d(m.last(body(m, x)), 5), last=lambda: nn.Conv2d(8, 4, 1)
+    ),
     "counts as answers": mapped(
         lambda m, x: m.sn2(m.last(body(m, x))).mean((2, 3)), last=lambda: nn.Conv2d(8, 4, 3)
     ),

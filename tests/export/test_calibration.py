@@ -26,7 +26,7 @@ from snn_export.calibration import (
     fit,
     held_out,
 )
-from snn_export.report import confidence_lines
+from snn_export.text import confidence_lines
 from snn_runtime.calibration import UNCALIBRATED, Calibration, Numbers
 from snn_runtime.errors import UsageError
 from snn_runtime.graph.reference import Counts, Spikes
@@ -204,11 +204,24 @@ def test_a_file_that_exists_is_calibrated(
     after, expected = load(plain, threads=1), load(whole, threads=1)
     assert after.graph.calibration == expected.graph.calibration
     told, all_told = (json.loads(each.graph.provenance) for each in (after, expected))
-    assert told == {name: value for name, value in all_told.items() if name != "spike_rate"}
+    assert told == all_told
     assert facts["confidence"] == told["confidence"]
     assert (after.golden, facts["digest"]) == (before.golden, after.graph.digest())
     images = networks.pictures((8, 8))
     np.testing.assert_array_equal(after.logits(images), before.logits(images))
+
+
+def test_a_file_with_renamed_classes_is_calibrated_where_a_link_points(tmp_path: Path) -> None:
+    """By pictures under the names that it was trained with, as its export was."""
+    described = replace(networks.experiment(), labels=tuple("0123456789"))
+    networks.save(described, networks.network(described), tmp_path / "t1.pt")
+    export(tmp_path / "t1.pt", tmp_path / "file.onnx", labels=[f"number {n}" for n in range(10)])
+    (tmp_path / "link.onnx").symlink_to("file.onnx")
+    line = ["--calibrate", str(tmp_path / "link.onnx"), "--data", "digits"]
+    assert cli.run(cli.parse_args(line)) == 0
+    assert (tmp_path / "link.onnx").is_symlink()
+    assert load(tmp_path / "file.onnx").graph.calibration != UNCALIBRATED
+    assert load(tmp_path / "file.onnx").labels[3] == "number 3"
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ def test_what_cannot_be_done_is_refused_in_a_line(checkpoint: Path, photos: Path
         (5, "give the run's t1.pt", checkpoint, target),
         (2, "--int-bits is for spiking networks", "--dense", checkpoint, target, "--int-bits", 4),
         (2, "--mean is for spiking networks", "--dense", checkpoint, target, "--mean", 0),
-        (3, "not those of the checkpoint", "--dense", checkpoint, target, "--data", data),
+        (3, "its class 2 is 'toad'", "--dense", checkpoint, target, "--data", data),
         (2, "photos", "--dense", checkpoint, target),  # the run's data are no set of this machine
     ):
         found, said = commands.refusal(arguments)

@@ -149,7 +149,7 @@ def test_data_with_other_classes_is_refused(
     for part in ("train", "test"):
         (photos / part / "frog").rename(photos / part / "toad")
     assert export(t1, t1.with_name("m.onnx"), "--data", f"imagefolder:{photos}") == 3
-    assert "not those of the checkpoint" in capsys.readouterr().err
+    assert "its class 2 is 'toad', the network's is 'frog'" in capsys.readouterr().err
 
 
 def test_a_missing_folder_to_write_to_is_refused_first(t1: Path) -> None:

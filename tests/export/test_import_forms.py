@@ -15,7 +15,8 @@ from torch import nn
 
 from snn_export.importers import Picture, from_module, probe
 from snn_export.parity import compare
-from snn_export.quantise import to_float32, to_int8
+from snn_export.quantise import to_int8
+from snn_export.unrounded import to_float32
 from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import SpikingGraph, reference

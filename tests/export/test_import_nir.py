@@ -24,7 +24,8 @@ from snn_export import cli
 from snn_export.importers import Picture, detect, nir_file, nir_graphs
 from snn_export.importers.picture import Picture as Described
 from snn_export.parity import compare, differing
-from snn_export.quantise import to_float32, to_int8
+from snn_export.quantise import to_int8
+from snn_export.unrounded import to_float32
 from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import reference

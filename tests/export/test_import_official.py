@@ -13,7 +13,8 @@ from official import VGG
 
 from snn_export.importers import Foreign, Picture, detect, iir_official
 from snn_export.parity import compare, differing
-from snn_export.quantise import to_float32, to_int8
+from snn_export.quantise import to_int8
+from snn_export.unrounded import to_float32
 from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import ModelError
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from snn_export.importers import Picture, from_module
 from snn_export.parity import compare
-from snn_export.quantise import to_float32, to_int8
+from snn_export.quantise import to_int8
+from snn_export.unrounded import to_float32
 from snn_runtime.engines.event.backend import EventBackend
 from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import ModelError

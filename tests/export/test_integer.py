@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snn_export import cli
-from snn_export.quantise import to_float32, to_int8
+from snn_export.quantise import to_int8
 from snn_export.trained import Trained, fold, load
+from snn_export.unrounded import to_float32
 from snn_runtime.command import run_command
 from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import ModelError

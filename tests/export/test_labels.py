@@ -44,6 +44,7 @@ def test_a_name_that_stands_twice_is_said(t1: Path) -> None:
         ("a,b", "names 2 classes, the checkpoint has 3: cat, dog, frog"),
         ("a,b,c,d", "names 4 classes"),
         (",", "names nothing"),
+        ("a,,b,c", "class 1 has no name"),
         ("a,b,\u202egnp", "U+202E, which makes it read as something else"),
     ],
 )
@@ -51,6 +52,13 @@ def test_names_that_do_not_fit_are_a_matter_of_usage(t1: Path, labels: str, expe
     code, said = refusal([t1, t1.with_name("model.onnx"), "--labels", labels])
     assert (code, said.count("\n")) == (2, 1) and expected in said
     assert not t1.with_name("model.onnx").exists()
+
+
+def test_what_is_read_is_not_replaced(t1: Path) -> None:
+    names = t1.with_name("names.txt")
+    names.write_text("katt\nhund\ngroda\n")
+    code, said = refusal([t1, names, "--labels", names])
+    assert (code, names.read_text()) == (7, "katt\nhund\ngroda\n") and "names.txt: is read" in said
 
 
 def test_a_list_may_be_longer_than_a_files_name() -> None:

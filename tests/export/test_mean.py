@@ -11,7 +11,8 @@ from graphs import pictures
 
 from snn_export.fold import FoldedNetwork, FoldedReadout, Neurons, Synapse
 from snn_export.importers import Picture
-from snn_export.quantise import to_float32, to_int8
+from snn_export.quantise import to_int8
+from snn_export.unrounded import to_float32
 from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.graph import INPUT, Projection, SpikingGraph, reference
 from snn_runtime.model_file import read, to_bytes

@@ -186,7 +186,9 @@ def test_a_part_of_what_a_layer_gives_is_refused_by_the_operations_name(
     assert code == 5 and "getitem: takes the part 0 of what fc gives" in error, error
 
 
-def test_what_needs_more_than_24_bits_is_told_what_does_not(tmp_path: Path, program: Path) -> None:
+def test_what_needs_more_than_24_bits_has_coarser_weights_and_says_so(
+    tmp_path: Path, program: Path
+) -> None:
     """snnTorch's own tutorial: 784-1000-10 on pictures of 28×28."""
     torch.manual_seed(0)
     neurons = [Leaky(0.9, init_hidden=True) for _ in range(2)]
@@ -194,11 +196,11 @@ def test_what_needs_more_than_24_bits_is_told_what_does_not(tmp_path: Path, prog
     torch.save(nn.Sequential(nn.Flatten(), *layers).state_dict(), tmp_path / "net.pth")
     flags = ["--labels", "0,1,2,3,4,5,6,7,8,9", "--image-size", "28x28", "--mean", "0.1307",
              "--std", "0.3081", "--module", f"{program}:dense"]  # fmt: skip
-    command = [tmp_path / "net.pth", tmp_path / "m.onnx", *flags]
-    code, error = commands.refusal(command)
-    assert code == 5 and "less than 2^24; --int-bits 6 or --weights float32 has room" in error
-    assert commands.refusal([*command, "--int-bits", "6"]) == (0, "")
-    assert commands.refusal([*command, "--weights", "float32"]) == (0, "")
+    done = commands.export(tmp_path, tmp_path / "net.pth", "m.onnx", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "channels have coarser weights than 8 bits allow" in done.stdout
+    narrower = commands.export(tmp_path, tmp_path / "net.pth", "6.onnx", *flags, "--int-bits", "6")
+    assert narrower.returncode == 0 and "coarser" not in narrower.stdout
 
 
 @pytest.mark.parametrize(("compression", "told"), [("gzip", 0), (None, 1), ("lzf", 1)])

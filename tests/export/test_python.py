@@ -120,6 +120,24 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
         export(foreign, tmp_path / "m.onnx", weights="int4")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"network": nn.Linear(2, 2)}, "network is a Linear, expected the path of a checkpoint"),
+        ({"data": Path("photos")}, "expected text such as 'imagefolder:photos'"),
+        ({"labels": "ab"}, "labels is 'ab', expected a list of names"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(
+    tmp_path: Path, arguments: dict[str, Any], says: str
+) -> None:
+    given: dict[str, Any] = {"network": imported(network()), "path": tmp_path / "m.onnx"}
+    given |= arguments
+    with pytest.raises(UsageError, match=says):
+        export(**given)
+    assert not (tmp_path / "m.onnx").exists()
+
+
 def test_classes_get_other_names(tmp_path: Path) -> None:
     export(imported(network()), tmp_path / "m.onnx", labels=["Katze", "Hund"], weights="float32")
     assert commands.load(tmp_path / "m.onnx").labels == ("Katze", "Hund")
@@ -137,6 +155,11 @@ def test_a_file_of_weights_is_the_module_that_they_fit(
         "    return nn.Sequential(nn.Conv2d(3, 4, 3), neurons, nn.Flatten(), nn.Linear(400, 2))\n"
     )
     from_file = imported(Path("weights.pt"), program="net.py:build", framework="snntorch")
+    for own in ("weights.pt", "net.py"):
+        before = Path(own).read_bytes()
+        with pytest.raises(ResourceError, match=f"{own}: is read, and is not replaced"):
+            export(from_file, own)
+        assert Path(own).read_bytes() == before
     expected = export(imported(made), "module.onnx").graph
     assert export(from_file, "file.onnx").graph.digest() == expected.digest()
     with pytest.raises(UsageError, match="weights.pt: holds weights of .* and no program"):

@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snn_export.fold import FoldedNetwork, FoldedReadout, Neurons, Synapse
-from snn_export.quantise import to_float32, to_int8
-from snn_runtime.graph import Image, Pool
+from snn_export.quantise import narrowed, to_int8
+from snn_export.unrounded import to_float32
+from snn_runtime.graph import Image, Pool, reference
 
 IMAGE = Image(8, 8, (10, 128, 255))
 SEEDS = st.integers(0, 2**32 - 1)
@@ -86,3 +87,56 @@ def test_float32_keeps_the_weights() -> None:
         for synapse, projection in zip(before.synapses, after.projections, strict=True):
             np.testing.assert_array_equal(synapse.weight.astype(np.float32), projection.weight)
         np.testing.assert_array_equal(before.threshold.astype(np.float32), after.threshold)
+
+
+def test_channels_of_many_inputs_are_held_below_24_bits() -> None:
+    """One as it is, one of large sums, and two whose thresholds lie far beyond any current."""
+    rng, image = np.random.default_rng(0), Image(24, 24, (0, 0, 0))
+    weight = rng.normal(0, 1, (4, 3, 24, 24))
+    weight[0] *= rng.random((3, 24, 24)) < 0.1
+    theta = np.array([500.0, -500.0, 1e7, -1e7])
+    readout = FoldedReadout("a", rng.normal(size=(3, 4)), rng.normal(size=3))
+    node = Neurons("a", (Synapse("image", np.sign(weight) + weight / 100),), theta)
+    folded = FoldedNetwork(image, (node,), readout, ("x", "y", "z"))
+    graph = to_int8(folded)
+    (made,) = graph.populations
+    assert graph.bounds["a"] < 2**24
+    largest = np.abs(made.projections[0].weight.reshape(4, -1).astype(int)).max(1)
+    assert largest[0] == 127 and (largest[1:] < 40).all() and (largest > 15).all()
+    assert narrowed(folded, graph) == {"a": 3}
+    pictures = rng.integers(0, 256, (20, 24, 24, 3), dtype=np.uint8)
+    fired = reference.run(graph, pictures).spikes["a"].reshape(20, 4)
+    wanted = reference.run(to_float32(folded), pictures).spikes["a"].reshape(20, 4)
+    np.testing.assert_array_equal(fired, wanted)
+    assert not fired[:, 2].any() and fired[:, 3].all()
+
+
+@given(SEEDS, st.sampled_from([1e-6, 1e6]), st.integers(1, 3))
+def test_thresholds_beyond_23_bits_are_never_or_always_exceeded(
+    seed: int, scale: float, levels: int
+) -> None:
+    rng, image = np.random.default_rng(seed), Image(26, 26, (0, 128, 255))
+    theta = np.sort(rng.normal(0, 1e6 * scale, (levels, 2)), axis=0)
+    synapse = Synapse("image", rng.normal(0, scale, (2, 3, 26, 26)))
+    readout = FoldedReadout("a", rng.normal(size=(2, 2)), rng.normal(size=2))
+    node = Neurons("a", (synapse,), theta[0] if levels == 1 else theta)
+    graph = to_int8(FoldedNetwork(image, (node,), readout, ("x", "y")))
+    (made,) = graph.populations
+    assert (np.abs(made.threshold) < 2**23).all() and graph.bounds["a"] < 2**24
+    weight = made.projections[0].weight
+    ratio = weight.reshape(2, -1)[:, 0] / synapse.weight.reshape(2, -1)[:, 0]
+    exact = theta * np.abs(ratio)
+    reach = np.abs(weight.reshape(2, -1).astype(int)).sum(1) * 255
+    beyond = np.abs(exact) > 1.1 * reach  # far enough that rounding weights does not matter
+    assert ((made.threshold.reshape(exact.shape) > reach) == (exact > 0))[beyond].all()
+
+
+def test_a_readout_of_many_inputs_is_held_below_24_bits() -> None:
+    image, rng = Image(64, 64, (0, 0, 0)), np.random.default_rng(0)
+    node = Neurons("a", (Synapse("image", rng.normal(size=(48, 3, 1, 1))),), np.zeros(48))
+    weight = np.sign(rng.normal(size=(2, 48 * 64 * 64)))
+    folded = FoldedNetwork(image, (node,), FoldedReadout("a", weight, np.zeros(2)), ("x", "y"))
+    graph = to_int8(folded)
+    assert 80 < int(graph.readout.weight.max()) < 127
+    assert narrowed(folded, graph) == {"readout": 2}
+    np.testing.assert_allclose(graph.readout.weight * graph.readout.scale[:, None], weight, 1e-2)

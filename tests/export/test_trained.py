@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from snn_export.quantise import to_float32, to_int8
+from snn_export.quantise import to_int8
 from snn_export.trained import Trained, fold, load
+from snn_export.unrounded import to_float32
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import Pool, Population, reference
 from snn_train import families

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -113,6 +114,25 @@ def test_the_command_for_a_plan(model: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_plan_of_other_weights_or_shapes_does_not_stay(model: Path, tmp_path: Path) -> None:
+    """It would be served under the new labels."""
+    folder = write_repository(model, tmp_path, device="tensorrt", batch=8)
+    plan, script = folder / "1" / "model.plan", folder / "build-plan.sh"
+    assert os.access(script, os.X_OK)
+    plan.write_bytes(b"plan")
+    write_repository(model, tmp_path, device="tensorrt", batch=8)
+    assert plan.exists()  # of the same weights and shapes: hours of work on a small board
+    write_repository(model, tmp_path, device="tensorrt", batch=9)
+    assert not plan.exists() and script.exists()
+    plan.write_bytes(b"plan")
+    (folder / "1" / "model.onnx").write_bytes(b"another network")
+    write_repository(model, tmp_path, device="tensorrt", batch=9)
+    assert not plan.exists()
+    plan.write_bytes(b"plan")
+    write_repository(model, tmp_path)
+    assert not plan.exists() and not script.exists()
+
+
 @given(name=st.from_regex(NAME, fullmatch=True), batch=st.integers(1, 4096))
 def test_any_name_and_batch(name: str, batch: int) -> None:
     for device in DEVICES:
@@ -181,3 +201,14 @@ def test_of_a_file_that_was_exported(
 def test_flags_that_do_not_fit_are_refused(flags: list[str], expected: str) -> None:
     code, said = refusal(flags)
     assert code == 2 and expected in said
+
+
+def test_a_place_that_cannot_be_is_refused_before_the_export(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    for code, says, name, *more in (
+        (2, "name it with --triton-name", "my model.onnx", "--triton", tmp_path / "r"),
+        (7, "cannot make it", "m.onnx", "--triton", tmp_path / "taken"),
+    ):
+        target = tmp_path / str(name)
+        found, said = refusal([model.with_suffix(".pt"), target, *more])
+        assert (found, target.exists()) == (code, False) and str(says) in said, said

@@ -11,8 +11,10 @@ from in_memory import in_memory
 
 from snn_export import report
 from snn_export.fold import FoldedNetwork, Neurons
-from snn_export.quantise import to_float32, to_int8
+from snn_export.quantise import to_int8
+from snn_export.text import text
 from snn_export.trained import Trained, fold
+from snn_export.unrounded import to_float32
 from snn_export.verify import Proof, measure, prove, sent_rates
 from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import VerifyError
@@ -88,7 +90,7 @@ def test_layers_that_heed_the_picture_give_no_warning() -> None:
 
 
 def said_of(trained: Trained, graph: SpikingGraph, proof: Proof) -> str:
-    return report.text(report.summary(trained, graph, 1, proof, None, None), "m.onnx", graph)
+    return text(report.summary(trained, graph, 1, proof, None, None), "m.onnx", graph)
 
 
 def test_accuracy_is_that_of_the_torch_network_and_of_the_engine() -> None:

@@ -1,10 +1,10 @@
 """Other people's networks, each of which ends in a `Foreign`.
 
 which      registry (by content), torch_file, nir_file (what is checked before they are read)
-formats    modules (torch modules), nir_graphs, iir_official with iir_layers
+formats    modules (torch modules: builder, copies), nir_graphs, iir_official with iir_layers
 neurons    snntorch_neurons, spikingjelly_neurons, spiking (what one timestep makes of them)
-program    trace ─► program (torch.fx), calls, bindings, joins, probe, modular
-layers     layers (as data), execute (run one by one), lower ─► values, pooling (folded)
+program    trace ─► tracer (torch.fx), program, outputs, calls, bindings, joins, probe, modular
+layers     layers (as data), execute (run one by one), lower ─► values, pooling, readout (folded)
 results    foreign, picture (what a file does not say)
 """
 

@@ -20,7 +20,7 @@ from snn_export.importers.layers import (
     unsupported,
 )
 from snn_export.importers.modular import layer_of, weights_or_norm
-from snn_export.importers.program import PICTURES, SHAPES_ONLY, name_of
+from snn_export.importers.program import PICTURES, SHAPES_ONLY, SIZES, name_of
 
 POOLS: dict[object, type[nn.Module]] = {
     F.avg_pool2d: nn.AvgPool2d,
@@ -33,8 +33,6 @@ GEOMETRY = ("stride", "padding", "dilation", "groups")
 """Arguments of F.conv2d behind weight and bias."""
 AS_ANOTHER = ("type_as", "to", "view_as", "reshape_as", "expand_as")
 """Take a type or a shape from their second tensor."""
-SIZES = ("size", "dim", "numel", "getattr", "len", "ndimension")
-"""Ask for a shape, a type or a place, and for no number."""
 
 
 def read_call(values: Values, node: fx.Node, modules: dict[str, nn.Module]) -> Binding:
@@ -88,8 +86,7 @@ class _Call:
         source = self.values.layer(self.node, self.operand)
         if self.module is not None and weights_or_norm(self.module):
             return self._of_module(self.module, source)
-        spikes = any(isinstance(la, Fired) and la.name == source for la in self.values.layers)
-        if probe.keeps(self.call, self.input_shape, bits=spikes):
+        if probe.keeps(self.call, self.input_shape, most=self._most(source)):
             return self.values.same(self.name, source, self.output_shape)
         return (
             self._weighted(source)
@@ -98,6 +95,11 @@ class _Call:
             or self._scaled(source)
             or self._headed(source)
         )
+
+    def _most(self, source: str) -> int:
+        """The most spikes that `source` sends at once, 0 if it is no layer of neurons."""
+        layer = next((la for la in self.values.layers if la.name == source), None)
+        return 1 + len(layer.higher) if isinstance(layer, Fired) else 0
 
     def call(self, numbers: Tensor) -> Any:
         """Call it with other numbers than the layer's."""

@@ -1,8 +1,8 @@
 """A network that somebody else's program trained: folded, and still able to run as it was."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +13,8 @@ from snn_export.importers.execute import Spikes, execute
 from snn_export.importers.layers import Layers
 from snn_export.importers.lower import Lowered, lower
 from snn_export.importers.picture import Picture
-from snn_runtime.graph import INPUT, Image, Population, SpikingGraph
+from snn_export.verify import received
+from snn_runtime.graph import Image, SpikingGraph
 
 Original = Callable[[Tensor], tuple[Spikes, Tensor]]
 """Spikes by layer and logits, for normalised images `(N, C, H, W)`."""
@@ -32,6 +33,8 @@ class Foreign:
     """What the reader of the report must know: what was lost, what was decided."""
     has_program: bool = True
     """Whether `original` is its own program, or our reading of its layers."""
+    files: tuple[Path, ...] = ()
+    """That it was read from, and that must not be written over."""
     lowered: Lowered = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,10 +83,4 @@ class Foreign:
 
     def spike_rate(self, graph: SpikingGraph, rates: dict[str, float]) -> float:
         """The rates of what is received, weighted by the multiply-adds it causes."""
-        caused = [(graph.readout.source, graph.readout.weight.size)]
-        for node in graph.nodes:
-            if isinstance(node, Population):
-                positions = math.prod(graph.shapes[node.name][1:])
-                caused += [(p.source, p.weight.size * positions) for p in node.projections]
-        spiking = [(rates[source], work) for source, work in caused if source != INPUT]
-        return sum(rate * work for rate, work in spiking) / sum(work for _, work in spiking)
+        return received(graph, rates)

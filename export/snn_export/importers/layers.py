@@ -136,6 +136,10 @@ class Layers:
     output: str
     """Whose values are the logits; of neurons, it is the membrane that counts."""
 
+    def __post_init__(self) -> None:
+        names = [layer.name for layer in self.layers]
+        assert len(set(names)) == len(names), "one layer would stand for another of its name"
+
 
 def pair(value: int | Sequence[int]) -> tuple[int, int]:
     """Return (height, width) for one number or two."""

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from snn_export.fold import Array, FoldedNetwork, FoldedReadout, Neurons, Synapse, fold_threshold
+from snn_export.fold import Array, FoldedNetwork, Neurons, Synapse, fold_threshold
 from snn_export.importers.layers import (
     Fired,
     Flattened,
@@ -34,6 +34,7 @@ from snn_export.importers.pooling import (
     seen,
     window_of,
 )
+from snn_export.importers.readout import readout
 from snn_export.importers.values import (
     Current,
     Signal,
@@ -99,8 +100,13 @@ class _Lowering:
     def run(self) -> Lowered:
         for layer in self.network.layers:
             self.values[layer.name] = self._value(layer)
-        readout = self._readout(self.values[self.network.output])
-        folded = FoldedNetwork(self.picture.image, tuple(self.nodes), readout, self.picture.labels)
+        last, labels = self.values[self.network.output], self.picture.labels
+        signals = (each for each in self.values.values() if isinstance(each, Signal))
+        shapes = {signal.node: signal.shape for signal in signals}
+        end = readout(self.network.output, last, len(labels), shapes)
+        constants = last.constants if isinstance(last, Current) else np.zeros(len(labels))
+        self.constants["readout"] = constants
+        folded = FoldedNetwork(self.picture.image, tuple(self.nodes), end, labels)
         return Lowered(folded, self.channels, tuple(self.watched), self.constants)
 
     def _value(self, layer: Layer) -> Value:
@@ -186,6 +192,7 @@ class _Lowering:
         name = self._name(layer.name)
         levels = [(layer.threshold, layer.closed), *layer.higher]
         each = [per_channel(layer.name, "threshold", theta, current) for theta, _ in levels]
+        self._check_thresholds(layer.name, each)
         threshold, closed = np.array(each), np.array([at for _, at in levels])
         if not layer.higher:
             threshold, closed = threshold[0], closed[0]
@@ -208,31 +215,14 @@ class _Lowering:
         rest = per_channel(layer.name, "resting membrane", layer.rest, current)
         return moved(layer.name, current, gain, rest)
 
-    def _readout(self, value: Value) -> FoldedReadout:
-        name = self.network.output
-        if isinstance(value, Signal):  # such as spikes that were counted: one count a class
-            if value.node == INPUT:
-                raise unsupported(name, "ends in the picture, expected weights or neurons")
-            value = as_current(name, replace(value, flat=True))
-        if len(value.synapses) != 1 or value.pools:
-            raise unsupported(name, "the output is not one dense layer")
-        (synapse,) = value.synapses
-        weight = synapse.weight
-        if weight.ndim == 4:  # a convolution over the whole of its source is a dense layer
-            if value.shape[1:] != (1, 1) or any(synapse.padding) or synapse.groups != 1:
-                raise unsupported(name, "the output is a map, expected one value a class")
-            weight = weight.reshape(len(weight), -1)
-        if len(weight) != len(self.picture.labels):
+    def _check_thresholds(self, name: str, levels: list[Array]) -> None:
+        lowest = float(np.min(levels))
+        if lowest <= 0:
             raise ModelError(
-                "bad_labels",
-                f"{name}: has {len(weight)} outputs for {len(self.picture.labels)} labels; "
-                "--labels must name every class",
+                "bad_threshold",
+                f"{name}: threshold {lowest:g} is not positive, expected one above 0; raise it, "
+                "and the current in front of it by as much",
             )
-        if not np.isfinite(weight).all() or not np.isfinite(synapse.offset).all():
-            raise ModelError("bad_weights", f"{name}: a weight or bias is not finite")
-        self.constants["readout"] = value.constants
-        bias = np.broadcast_to(np.asarray(synapse.offset, np.float64), (len(weight),))
-        return FoldedReadout(synapse.source, weight, bias)
 
     def _finished(self, synapse: Synapse) -> Synapse:
         if synapse.source != INPUT:

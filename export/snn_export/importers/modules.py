@@ -4,9 +4,6 @@ A state_dict names weights but not what follows what, so the user's own function
 It is run because the user named it; nothing in the weights file is.
 """
 
-import importlib
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snn_export.importers.builder import aside, built
+from snn_export.importers.copies import bare, copied, numbers
 from snn_export.importers.execute import Spikes
 from snn_export.importers.foreign import Foreign
 from snn_export.importers.layers import Fired
@@ -25,32 +24,33 @@ from snn_export.importers.spiking import Framework, several_steps
 from snn_export.importers.spikingjelly_neurons import FRAMEWORK as SPIKINGJELLY
 from snn_export.importers.torch_file import array
 from snn_export.importers.trace import Traced, trace
-from snn_runtime import door
-from snn_runtime.errors import InputError, ModelError, UsageError
+from snn_runtime.errors import ModelError
 from snn_train.torch_zip import unwrapped
 
-LARGEST_PROGRAM = 16 * 2**20
-"""Bytes of a file of Python."""
 FRAMEWORKS = {each.name: each for each in (SNNTORCH, SPIKINGJELLY)}
 
 
+@aside()
 def from_module(network: nn.Module, picture: Picture) -> Foreign:
     """Return a module of snnTorch or SpikingJelly whose forward is one timestep, folded.
 
-    The module is put into evaluation mode and on the CPU.
+    It is copied, and stays as it was.
 
     Raises:
         ModelError: `unsupported`, naming the part that has no place in a T = 1 graph.
     """
-    framework = framework_of(network)
-    network = network.eval().cpu().requires_grad_(False)
+    network = bare(network)
+    framework, types = framework_of(network), numbers(network)
+    network = copied(network)
     for name, tensor in network.state_dict().items():
         array(name, tensor)
-    traced = trace(network, framework, (picture.height, picture.width))
-    program = _Program(network, framework, traced)
-    return Foreign(framework.name, traced.layers, picture, program, _notes(traced))
+    size, classes = (picture.height, picture.width), len(picture.labels)
+    traced = trace(network, framework, size, classes)
+    program = _Program(network, framework, traced, classes)
+    return Foreign(framework.name, traced.layers, picture, program, _notes(traced, types))
 
 
+@aside()
 def load(path: Path, weights: dict[str, Tensor], picture: Picture, builder: str) -> Foreign:
     """Return the network that `builder` (`net.py:build` or `package.net:build`) makes, with the
     weights that `path` holds.
@@ -59,7 +59,7 @@ def load(path: Path, weights: dict[str, Tensor], picture: Picture, builder: str)
         UsageError: there is no such function.
         ModelError: the function or the weights are not fit for this.
     """
-    network = _built(builder)
+    network = built(builder)
     names = network.state_dict().keys()
     if weights.keys() != names:  # a network may itself have a part that is called "module"
         inner = {unwrapped(name): name for name in names}
@@ -90,11 +90,15 @@ def framework_of(network: nn.Module) -> Framework:
 class _Program:
     """The module itself, run for one timestep from resting membranes."""
 
-    def __init__(self, network: nn.Module, framework: Framework, traced: Traced) -> None:
+    def __init__(
+        self, network: nn.Module, framework: Framework, traced: Traced, classes: int
+    ) -> None:
         self.network, self.framework, self.traced = network, framework, traced
+        self.classes = classes
         modules = dict(network.named_modules())
         self.neurons = {layer: modules[name] for layer, name in traced.neurons.items()}
 
+    @aside()
     def __call__(self, images: Tensor) -> tuple[Spikes, Tensor]:
         images = images.reshape(self.traced.shape)
         received: dict[str, Tensor] = {}
@@ -128,9 +132,10 @@ class _Program:
         head = self.traced.head
         if head is not None:
             answer = value_of(self.network, self.framework, self.traced.graph, images, head.before)
-        while isinstance(answer, (tuple, list)):
-            answer = answer[0]
-        logits: Tensor = answer.reshape(-1, answer.shape[-1])
+        else:
+            for key in self.traced.place:
+                answer = answer[key]
+        logits: Tensor = answer.reshape(-1, self.classes)
         return logits
 
 
@@ -148,9 +153,10 @@ def _recorder(
     return record
 
 
-def _notes(traced: Traced) -> tuple[str, ...]:
+def _notes(traced: Traced, types: list[str]) -> tuple[str, ...]:
     fired = {layer.name for layer in traced.layers.layers if isinstance(layer, Fired)}
-    output, notes = traced.layers.output, []
+    output = traced.layers.output
+    notes = [f"the module holds {each}, and was read and compared in float32" for each in types]
     if output in fired:
         notes.append(
             f"the last neurons, {output}, became the readout: logits are their membranes, because "
@@ -160,44 +166,3 @@ def _notes(traced: Traced) -> tuple[str, ...]:
         kinds = " and ".join(traced.head.kinds)
         notes.append(f"{kinds} behind the logits is left out: it keeps the order of the classes")
     return tuple(notes)
-
-
-def _built(builder: str) -> nn.Module:
-    place, _, name = builder.rpartition(":")
-    if not place or not name.isidentifier():
-        raise UsageError("bad_flag", f"--module {builder}: expected FILE.py:FUNCTION")
-    function = getattr(_imported(place, builder), name, None)
-    if not callable(function):
-        raise UsageError("bad_flag", f"--module {builder}: {place} has no function {name}")
-    try:
-        network = function()
-    except (Exception, SystemExit) as error:  # the user's own code can raise anything
-        problem = f"{type(error).__name__}: {error}"[:200]
-        raise ModelError("unsupported", f"{builder}: raised {problem}") from error
-    if not isinstance(network, nn.Module):
-        kind = type(network).__name__
-        raise ModelError("unsupported", f"{builder}: returned a {kind}, expected a torch module")
-    return network
-
-
-def _imported(place: str, builder: str) -> object:
-    try:
-        if not place.endswith(".py"):
-            return importlib.import_module(place)
-        path = Path(place).resolve()
-        door.size(path, LARGEST_PROGRAM)
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None and spec.loader is not None, "a .py file has a loader"
-        module = importlib.util.module_from_spec(spec)
-        sys.path.insert(0, str(path.parent))  # so that it finds its neighbours, as if it were run
-        spec.loader.exec_module(module)
-        return module
-    except InputError as error:
-        raise UsageError(
-            "bad_flag", f"--module {builder}: cannot be imported, {error.message}"
-        ) from error
-    except (Exception, SystemExit) as error:  # the user's own code can raise anything
-        problem = f"{type(error).__name__}: {error}"[:200]
-        raise UsageError(
-            "bad_flag", f"--module {builder}: cannot be imported ({problem})"
-        ) from error

@@ -66,9 +66,10 @@ def from_graph(
         if not read_from:
             raise unsupported(name, "reads nothing that comes from the input")
         if len(read_from) > 1:
-            layers.append(Joined(f"{name}.sum", tuple(read_from)))
+            layers.append(Joined(_distinct(f"{name}.sum", graph, layers), tuple(read_from)))
             read_from = [layers[-1].name]
-        layers.append(_layer(_distinct(name, layers), graph.nodes[name], read_from[0], timestep))
+        own = name if name != INPUT else _distinct(name, graph, layers)
+        layers.append(_layer(own, graph.nodes[name], read_from[0], timestep))
         values[name] = layers[-1].name
     last = [values[source] for source in sources[output]]
     if len(last) != 1:
@@ -185,9 +186,13 @@ def _only(graph: Any, kind: str, what: str) -> str:
     return str(names[0])
 
 
-def _distinct(name: str, layers: list[Layer]) -> str:
-    used = {layer.name for layer in layers} | {INPUT}
-    return name if name not in used else f"{name}.node"
+def _distinct(name: str, graph: Any, layers: list[Layer]) -> str:
+    """A name that no layer has, and no node that is still to be one."""
+    used = {layer.name for layer in layers} | {INPUT, *graph.nodes}
+    number, distinct = 2, name
+    while distinct in used:
+        distinct, number = f"{name}.{number}", number + 1
+    return distinct
 
 
 def _notes(layers: Layers, timestep: float) -> tuple[str, ...]:

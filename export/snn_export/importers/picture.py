@@ -21,6 +21,7 @@ from snn_export.fold import Array, Synapse
 from snn_export.importers.layers import Flattened, Layers, Scaled, Weighted, unsupported
 from snn_runtime.errors import UsageError
 from snn_runtime.graph import INPUT, Fit, Image
+from snn_runtime.graph.values import MAX_SIDE
 
 GREY = (0.299, 0.587, 0.114)
 
@@ -52,6 +53,11 @@ class Picture:
         Raises:
             UsageError: `bad_flag`.
         """
+        if not all(1 <= side <= MAX_SIDE for side in size):
+            raise UsageError(
+                "bad_flag",
+                f"--image-size: is {size[0]}x{size[1]}, expected 1 to {MAX_SIDE} a side",
+            )
         for flag, values in (("--mean", mean), ("--std", std)):
             if len(values) not in (1, 3):
                 raise UsageError("bad_flag", f"{flag}: has {len(values)} values, expected 1 or 3")
@@ -83,7 +89,7 @@ class Picture:
         flat = weight.ndim == 2
         if flat:
             weight = weight.reshape(len(weight), channels, self.height, self.width)
-        weight = _ungrouped(weight, synapse.groups)
+        weight = ungrouped(weight, synapse.groups)
         per_pixel = _mixing(channels) / np.array(self.deviation[:channels])[:, None]  # (C, 3)
         weight = np.einsum("ochw,cp->ophw", weight, per_pixel)
         weight = weight.reshape(len(weight), -1) if flat else weight
@@ -100,7 +106,7 @@ def _mixing(channels: int) -> Array:
     return np.array([GREY]) if channels == 1 else np.eye(3)
 
 
-def _ungrouped(weight: Array, groups: int) -> Array:
+def ungrouped(weight: Array, groups: int) -> Array:
     """A grouped convolution as one of one group, zeros where there was no connection."""
     out, inputs, *kernel = weight.shape
     full = np.zeros((groups, out // groups, groups, inputs, *kernel))
@@ -110,7 +116,12 @@ def _ungrouped(weight: Array, groups: int) -> Array:
 
 
 def colours(network: Layers, picture: Picture) -> int:
-    """Colours of the picture, known from the first weights that read it."""
+    """Colours of the picture, known from the first weights that read it.
+
+    Raises:
+        ModelError: `unsupported`: neither 1 nor 3.
+        UsageError: `bad_flag`: one, which is normalised as three.
+    """
     readers, pixels = {INPUT}, picture.height * picture.width
     channels = 3
     for layer in network.layers:
@@ -130,4 +141,9 @@ def colours(network: Layers, picture: Picture) -> int:
                     "--image-size right?",
                 )
             break
+    for flag, values in (("--mean", picture.mean), ("--std", picture.deviation)):
+        if channels == 1 and len(set(values)) > 1:
+            raise UsageError(
+                "bad_flag", f"{flag}: has 3 values, and one grey channel takes one {flag}"
+            )
     return channels

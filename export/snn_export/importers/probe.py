@@ -11,7 +11,7 @@ Noise is fed, so an answer holds for all numbers and not for those of one pictur
 it alone: the network itself is run afterwards, and every spike compared.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
@@ -27,14 +27,16 @@ ROWS = 16
 """Noises on which an order is looked at: a sine keeps that of a few numbers by chance."""
 
 
-def keeps(call: Call, shape: Shape, *, bits: bool = False) -> bool:
-    """Whether `call` gives back all that it is given, in order: `bits`, 0 and 1, or any number."""
-    given = _noise(shape)
-    given = (given > 0).float() if bits else given
-    answer = _answer(call, given)
-    if answer is None or answer.numel() != given.numel() or answer.is_complex():
-        return False
-    return torch.equal(answer.double().flatten(), given.double().flatten())
+def keeps(call: Call, shape: Shape, *, most: int = 0) -> bool:
+    """Whether `call` gives back all that it is given, in order: whole numbers up to `most`, which
+    neurons send, or any number."""
+    for given in _counts(shape, most) if most else (_noise(shape),):
+        answer = _answer(call, given)
+        if answer is None or answer.numel() != given.numel() or answer.is_complex():
+            return False
+        if not torch.equal(answer.double().flatten(), given.double().flatten()):
+            return False
+    return True
 
 
 def affine(call: Call, shape: Shape) -> tuple[Array, Array] | None:
@@ -83,6 +85,13 @@ def ordered(call: Call, shape: Shape) -> bool:
         if not (ranked.diff(dim=-1) > 0).all():
             return False
     return True
+
+
+def _counts(shape: Shape, most: int) -> Iterator[Tensor]:
+    """All of 0 to `most`, in disorder."""
+    order = _noise(shape).flatten().argsort()
+    for first in range(0, most + 1, len(order)):
+        yield ((order + first) % (most + 1)).float().reshape(shape)
 
 
 def _noise(shape: Shape, seed: int = 1) -> Tensor:

@@ -1,82 +1,20 @@
-"""The program of a torch module: recorded with torch.fx, and run to see what its calls give."""
+"""The program of a torch module: run, to see what its calls give."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils.parametrize import is_parametrized
 
-from snn_export.importers.spiking import Framework, several_steps, within
-from snn_runtime.errors import ModelError
+from snn_export.importers.spiking import Framework, several_steps
 
 PICTURES = 2
 """In the trial run: two, so that their axis differs from one of time, whose length is 1."""
-CONTAINERS = ("SeqToANNContainer", "MultiStepContainer", "StepModeContainer")
-"""SpikingJelly's: modules one after another, at every timestep."""
-LIBRARY = ("spikingjelly.activation_based.layer", "spikingjelly.clock_driven.layer")
+SIZES = ("size", "dim", "numel", "getattr", "len", "ndimension")
+"""Ask for a shape, a type or a place, and for no number."""
 SHAPES_ONLY = ("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full")
 """Take no number from what they are given."""
-
-
-def graph_of(network: nn.Module, framework: Framework) -> fx.Graph:
-    """Record what `network.forward` calls; neurons and library layers are not looked into.
-
-    Raises:
-        ModelError: `unsupported`: forward decides by values what to do.
-    """
-    tracer = _Tracer(framework)
-    try:
-        return tracer.trace(network)
-    except (fx.proxy.TraceError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        problem = " ".join(str(error).split())[:150]
-        raise ModelError(
-            "unsupported",
-            f"{type(network).__name__}.forward cannot be traced ({problem}); give a module whose "
-            "forward is one timestep, without loops over time or branches on values",
-        ) from error
-
-
-class _Tracer(fx.Tracer):
-    def __init__(self, framework: Framework) -> None:
-        super().__init__()
-        self.framework = framework
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if self.framework.owns(m):
-            return True
-        if type(m).__name__ in (*CONTAINERS, "ConvBatchNorm2d"):
-            return False
-        kind = type(m)
-        if is_parametrized(m):  # weight_norm and its like put a class of torch's over the module's
-            kind = kind.__bases__[0]
-        if any(within(kind.__module__, package) for package in LIBRARY):
-            return True
-        return within(kind.__module__, "torch.nn") and not isinstance(m, nn.Sequential)
-
-    def call_module(
-        self,
-        m: nn.Module,
-        forward: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        if type(m).__name__ in CONTAINERS:  # their own forward counts timesteps, no proxy can
-
-            def forward(x: Any) -> Any:
-                return _contained(m, x)
-
-        return super().call_module(m, forward, args, kwargs)
-
-
-def _contained(container: nn.Module, x: Any) -> Any:
-    """What a container does at one timestep: its parts see no axis of time."""
-    timed = type(container).__name__ != "StepModeContainer" or several_steps(container)
-    x = x.squeeze(0) if timed else x
-    for part in container.children():
-        x = part(x)
-    return x.unsqueeze(0) if timed else x
 
 
 @dataclass(frozen=True, eq=False)

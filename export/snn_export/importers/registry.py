@@ -9,10 +9,9 @@ from snn_export.importers.foreign import Foreign
 from snn_export.importers.picture import Picture
 from snn_runtime import door
 from snn_runtime.errors import InputError, ModelError, UsageError
-from snn_train import torch_zip
+from snn_train import checkpoint, torch_zip
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
-OURS = b"iir-snn"
 
 MODULE = "snntorch or spikingjelly"
 """Weights of a program, which tells by its neurons whose they are."""
@@ -28,7 +27,7 @@ def detect(path: Path, builder: str | None) -> str | None:
     words = torch_file.pickled_words(path)
     if iir_official.MARK in words:
         return "iir-official"
-    if OURS in words:
+    if torch_file.says(words, "format", checkpoint.FORMAT):
         return None
     if builder or b"graded_spikes_factor" in words or b"reset_mechanism_val" in words:
         return MODULE
@@ -76,7 +75,8 @@ def load(
     """
     if file_format == "nir":
         notes = nir_file.unguarded(path)
-        return nir_graphs.from_graph(held, picture, timestep or nir_graphs.TIMESTEP, notes)
+        step = nir_graphs.TIMESTEP if timestep is None else timestep
+        return nir_graphs.from_graph(held, picture, step, notes)
     if file_format == "iir-official":
         return iir_official.from_tensors(path, held, picture)
     if builder is None:

@@ -1,5 +1,7 @@
 """Torch files of strangers: tensors and plain containers, or nothing. No pickle is ever run."""
 
+import pickletools
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,24 @@ def pickled_words(path: Path) -> bytes:
     """
     torch_zip.check(path, REMEDY)
     return torch_zip.pickled(path)
+
+
+def says(pickle: bytes, key: str, value: str) -> bool:
+    """Whether a dictionary in a pickle holds that text under that key.
+
+    The words alone would be found in any other text, too.
+    """
+    if value.encode() not in pickle:
+        return False
+    before: object = None
+    with suppress(ValueError):  # of a pickle that stops halfway
+        for opcode, argument, _ in pickletools.genops(pickle):
+            if "PUT" not in opcode.name:  # remembers what was just read
+                found = argument if "UNICODE" in opcode.name else None
+                if (before, found) == (key, value):
+                    return True
+                before = found
+    return False
 
 
 def read(path: Path) -> dict[str, Any]:

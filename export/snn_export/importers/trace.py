@@ -5,6 +5,7 @@ by their `Framework`. A neuron that is called twice means two timesteps, or a re
 function does is probed in `calls`.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,15 @@ from torch import Tensor, fx, nn
 from snn_export.importers.bindings import Answer, Binding, Membrane, Pair, Values
 from snn_export.importers.calls import read_call
 from snn_export.importers.layers import Fired, Layers, unsupported
-from snn_export.importers.program import Run, graph_of, name_of, runs
+from snn_export.importers.outputs import Place, needed, returned
+from snn_export.importers.program import Run, name_of, runs
 from snn_export.importers.spiking import Framework, several_steps
+from snn_export.importers.tracer import graph_of
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import INPUT
+
+OF_SIZE = re.compile(r"size|shape|dimension|channels", re.IGNORECASE)
+"""In what torch says of values that do not fit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +36,16 @@ class Traced:
     graph: fx.Graph
     shape: tuple[int, ...]
     """In which forward takes the pictures, see `program.Run`."""
+    place: Place
+    """Where in what forward returns the logits lie."""
     head: Answer | None = None
     """What stands behind the logits and leaves their order as it is."""
 
 
-def trace(network: nn.Module, framework: Framework, size: tuple[int, int]) -> Traced:
+def trace(network: nn.Module, framework: Framework, size: tuple[int, int], classes: int) -> Traced:
     """Return the layers of a network in evaluation mode, for pictures of (height, width).
+
+    Of several values that forward returns, the one of a number a class is meant.
 
     Raises:
         ModelError: `unsupported`, naming the module or function.
@@ -43,14 +53,20 @@ def trace(network: nn.Module, framework: Framework, size: tuple[int, int]) -> Tr
     graph = graph_of(network, framework)
     refusals: list[tuple[tuple[int, bool], ModelError]] = []
     for run in runs(network, framework, graph, size):
-        walk = _Walk(network, framework, run, size)
+        broken: list[tuple[Place, fx.Node]] = [((), node) for node in run.problems]
+        read = 0
         try:
-            for node in graph.nodes:
-                walk.visit(node)
-            return walk.traced(graph)
+            for place, end in broken or returned(graph, run, classes):
+                walk = _Walk(network, framework, run, size)
+                for node in needed(graph, end):
+                    walk.visit(node)
+                    read = max(read, len(walk.values.bindings))
+                traced = walk.traced(graph, place, end)
+                if traced is not None:
+                    return traced
+            raise ModelError("unsupported", "output: is no layer's value")
         except ModelError as refusal:
-            read = len(walk.values.bindings)
-            refusals.append(((read, read < len(run.values)), refusal))
+            refusals.append(((read, not broken), refusal))
     # The form in which most of the program could be read, and run, is the one that is meant.
     raise max(refusals, key=lambda pair: pair[0])[1]
 
@@ -63,27 +79,26 @@ class _Walk:
         self.modules = dict(network.named_modules())
         self.values = Values(run)
         self.neurons: dict[str, str] = {}
-        self.output: Binding = None
 
-    def traced(self, graph: fx.Graph) -> Traced:
-        output = self.output
-        if isinstance(output, (Pair, list)):  # networks often give (spikes, membrane)
-            output = next((o for o in output if isinstance(o, (str, Answer))), None)
+    def traced(self, graph: fx.Graph, place: Place, end: fx.Node) -> Traced | None:
+        """What was read, if `end`, which lies at `place`, is a layer's value."""
+        output = self.values.bindings[end]
+        if isinstance(output, Pair):  # networks often give (spikes, membrane)
+            output, place = output[0], (*place, 0)
         head = output if isinstance(output, Answer) else None
         name = output.layer if isinstance(output, Answer) else output
         if not isinstance(name, str) or name == INPUT:
-            raise ModelError("unsupported", "output: is no layer's value")
+            return None
         layers = Layers(tuple(self.values.layers), str(name))
-        return Traced(layers, self.neurons, graph, self.run.shape, head)
+        return Traced(layers, self.neurons, graph, self.run.shape, place, head)
 
     def visit(self, node: fx.Node) -> None:
         self._check_ran(node)
         if node.op == "placeholder":
-            self.values.bindings[node] = self._placeholder(node)
+            self.values.begin(node, self.size)
+            self.values.bindings[node] = INPUT
         elif node.op == "get_attr":
             self.values.bindings[node] = None
-        elif node.op == "output":
-            self.output = self.values.argument(node.args[0])
         elif node.op == "call_module" and self.framework.owns(self.modules[str(node.target)]):
             self.values.bindings[node] = self._neuron(node)
         else:
@@ -96,24 +111,18 @@ class _Walk:
             name, kind = node.name, name_of(node)
             if node.op == "call_module":
                 name, kind = str(node.target), type(self.modules[str(node.target)]).__name__
+            doubt = "; give a module that computes in float32" if "type" in problem else ""
+            doubt = "; is --image-size right?" if OF_SIZE.search(problem) else doubt
             raise unsupported(
-                name,
-                f"{kind} cannot be run on pictures of {height}x{width} ({problem}); is "
-                "--image-size right?",
+                name, f"{kind} cannot be run on pictures of {height}x{width} ({problem}){doubt}"
             )
-
-    def _placeholder(self, node: fx.Node) -> Binding:
-        if INPUT not in self.values.bindings.values():
-            self.values.begin(node, self.size)
-            return INPUT
-        if not node.args:
-            raise unsupported(str(node.target), "forward takes more than the picture")
-        return None
 
     def _neuron(self, node: fx.Node) -> Binding:
         name = str(node.target)
         module = self.modules[name]
-        if name in self.neurons.values():
+        # Whether or not the output depends on the other call.
+        calls = [n for n in node.graph.nodes if n.op == node.op and n.target == node.target]
+        if len(calls) > 1:
             raise unsupported(
                 name, "is called again: more than one timestep, a recurrence or shared neurons"
             )

@@ -1,0 +1,105 @@
+"""What `import_network` takes, in the numbers of Python, numpy and torch, or refuses beforehand."""
+
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+import pytest
+import torch
+from snntorch import Leaky
+from test_import_nir import a_graph
+from torch import nn
+
+from snn_export import import_network
+from snn_export.importers import Foreign
+from snn_runtime.errors import UsageError
+
+THREE = (0.4, 0.5, 0.6)
+
+
+def network(channels: int = 3) -> nn.Sequential:
+    torch.manual_seed(0)
+    neurons = Leaky(0.9, threshold=0.3, init_hidden=True)
+    return nn.Sequential(nn.Conv2d(channels, 4, 3), neurons, nn.Flatten(), nn.Linear(144, 4))
+
+
+def imported(source: Any = None, **changes: Any) -> Foreign:
+    said: dict[str, Any] = {"labels": tuple("abcd"), "image_size": (8, 8), "mean": 0.5, "std": 0.25}
+    return import_network(network() if source is None else source, **said | changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mean": np.array(THREE, np.float32), "std": np.full(3, 0.25, np.float32)},
+        {"mean": torch.tensor(THREE), "std": torch.tensor(0.25)},
+        {"mean": [np.float64(each) for each in THREE], "std": np.float32(0.25)},
+        {"mean": THREE, "image_size": torch.zeros(1, 3, 8, 8).shape[2:]},
+        {"mean": THREE, "image_size": np.array([8, 8])},
+        {"mean": THREE, "labels": np.array(list("abcd"))},
+    ],
+)
+def test_numbers_of_numpy_and_torch_are_numbers(changes: dict[str, Any]) -> None:
+    picture = imported(**changes).picture
+    np.testing.assert_allclose(picture.mean, 255 * np.array(THREE), rtol=1e-6)
+    assert picture.deviation == (63.75,) * 3
+    assert all(type(each) is float for each in (*picture.mean, *picture.deviation))
+    assert [type(each) for each in (picture.height, picture.width)] == [int, int]
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"mean": "0.5"}, "mean is '0.5', expected one number or three"),
+    ({"mean": None}, "mean is None, expected one number or three"),
+    ({"std": np.ones((1, 3))}, "std is array([[1., 1., 1.]]), expected one number or three"),
+    ({"mean": ()}, "--mean: has 0 values, expected 1 or 3"),
+    ({"image_size": 8}, "image_size is 8, expected two whole numbers, height, width"),
+    ({"image_size": (8,)}, "image_size is (8,), expected two whole numbers"),
+    ({"image_size": "8x8"}, "image_size is '8x8', expected two whole numbers"),
+    ({"image_size": (8.5, 8)}, "image_size is (8.5, 8), expected two whole numbers"),
+    ({"image_size": (0, 8)}, "--image-size: is 0x8, expected 1 to 4096 a side"),
+    ({"image_size": (-8, 8)}, "--image-size: is -8x8, expected 1 to 4096 a side"),
+    ({"image_size": (8, 200_000)}, "--image-size: is 8x200000, expected 1 to 4096 a side"),
+    ({"labels": "cat"}, "labels is the text 'cat', expected a sequence"),
+    ({"labels": ()}, "labels: there are none, expected one a class"),
+    ({"labels": None}, "labels is None, expected a name each class"),
+    ({"labels": ["a", "b", "c", 4]}, "labels: number 3 is 4, expected text"),
+    ({"fit": "squash"}, "fit is 'squash', expected crop or stretch"),
+    ({"framework": "onnx"}, "framework is 'onnx', expected iir-official or"),
+    ({"timestep": 0}, "timestep is 0, expected a number of seconds above 0"),
+    ({"timestep": -1e-4}, "timestep is -0.0001, expected a number of seconds above 0"),
+    ({"timestep": float("nan")}, "timestep is nan, expected a number of seconds above 0"),
+]
+
+
+@pytest.mark.parametrize(("changes", "says"), WRONG)
+def test_what_is_no_such_value_is_refused_before_any_work(
+    changes: dict[str, Any], says: str
+) -> None:
+    """Before a file is opened, but for what is needed of it."""
+    ranged = "image_size" in changes or changes.get("mean") == ()
+    with pytest.raises(UsageError) as refusal:
+        imported(network() if ranged else "missing.pt", **changes)
+    assert says in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["mean", "std"])
+def test_a_grey_network_takes_one_mean(name: str) -> None:
+    assert imported(network(1), **{name: (0.5, 0.5, 0.5)}).lowered.channels == 1
+    with pytest.raises(UsageError, match=f"--{name}: has 3 values, and one grey channel takes one"):
+        imported(network(1), **{name: THREE})
+
+
+def test_an_argument_without_effect_is_refused(tmp_path: Path) -> None:
+    nir.write(tmp_path / "net.nir", a_graph())
+    said = {"source": tmp_path / "net.nir", "image_size": None}
+    assert (
+        imported(**said, timestep=np.float32(1e-3)).notes[0].startswith("one Euler step of 0.001")
+    )
+    with pytest.raises(
+        UsageError, match="program is for weights of snntorch and spikingjelly, and"
+    ):
+        imported(**said, program="nowhere.py:build")
+    torch.save(network().state_dict(), tmp_path / "net.pt")
+    with pytest.raises(UsageError, match="timestep is for NIR graphs, and .*net.pt is of snntorch"):
+        imported(tmp_path / "net.pt", program="nowhere.py:build", timestep=7.0)
