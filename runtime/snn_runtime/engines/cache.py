@@ -25,7 +25,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,19 +61,28 @@ class Cache:
 
     def __init__(self, path: Path) -> None:
         """Raises Unusable."""
-        self.path = path
+        self.path, self._keeps = path, True
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             check_private(path)
             self._secret = self._found_secret() or self._made_secret()
             if not os.access(path, os.W_OK):
                 raise Unusable(f"{path}: cannot be written")
+            cache_files.sweep_abandoned(path)
         except (OSError, ResourceError) as error:
             raise Unusable(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
-    def lock(self, key: str) -> AbstractContextManager[None]:
-        """Keep other processes from working on a key."""
-        return _locked(self.path / f"lock-{key[0]}", "the engine")
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """Keep other processes from working on a key; without a lock nothing is kept."""
+        with ExitStack() as held:
+            try:
+                held.enter_context(_locked(self.path / f"lock-{key[0]}", "the engine"))
+            except OSError as error:
+                self._keeps = False
+                where = error.filename or self.path
+                LOG.warning("engines are not kept: %s: %s", where, error.strerror)
+            yield
 
     def load(self, key: str) -> Entry | None:
         """Return the entry of `key`; one that is not genuine is quarantined."""
@@ -91,6 +100,8 @@ class Cache:
 
     def store(self, key: str, header: Mapping[str, Any], payload: bytes) -> None:
         """Keep an entry; where the disk is full, log it and keep none."""
+        if not self._keeps:
+            return
         text = json.dumps({**header, "key": key}, sort_keys=True).encode()
         rest = len(text).to_bytes(_LENGTH, "little") + text + payload
         try:
@@ -168,6 +179,7 @@ class Cache:
         return data if len(data) == _SECRET else None
 
     def _make_room(self, newest: str) -> None:
+        cache_files.sweep_abandoned(self.path)
         entries = sorted(cache_files.engines(self.path), key=_age)
         size = sum(map(_size, entries))
         for entry in entries:

@@ -7,11 +7,14 @@ followed.
 
 import os
 import re
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, get_args
 
-from snn_runtime.files import is_own_file
+from snn_runtime.files import MARK, is_own_file
+from snn_runtime.files import SUFFIX as TEMPORARY
 
 MAGIC, SECRET_MAGIC = b"IIRSNNE1", b"IIRSNNS1"
 SUFFIX = ".engine"
@@ -19,6 +22,8 @@ SECRET = "iir-snn.secret"
 QUARANTINE = "quarantine"
 ONNXRUNTIME = "onnxruntime-tensorrt"
 """Folder of the engines of ONNX Runtime's TensorRT provider."""
+ABANDONED = 3600.0
+"""Seconds after which nobody writes a temporary file any more: its writer was killed."""
 Shown = Literal["sums", "spikes"]
 """Folders of a network in there, by what its engines output: sums alone, or spikes as well."""
 _ENGINE = re.compile(r"[0-9a-f]{64}\.engine")
@@ -62,6 +67,15 @@ def begins_with(path: Path, magic: bytes) -> bool:
             return file.read(len(magic)) == magic
     except OSError:
         return False
+
+
+def sweep_abandoned(directory: Path) -> None:
+    """Remove what killed writers left behind; it may be as large as an engine."""
+    before = time.time() - ABANDONED
+    for leftover in filter(is_own_file, directory.glob(f"{MARK}*{TEMPORARY}")):
+        with suppress(OSError):  # another process was faster, or it cannot be removed
+            if leftover.lstat().st_mtime < before:
+                leftover.unlink()
 
 
 def _entries(folder: Path, name: "re.Pattern[str]") -> list[Path]:

@@ -12,13 +12,14 @@ from snn_runtime.graph.activations import check_kept, check_unfolded
 from snn_runtime.graph.annotations import check_name
 from snn_runtime.graph.ends import Image, Readout
 from snn_runtime.graph.nodes import Node
-from snn_runtime.graph.values import INPUT, Shape, refuse
+from snn_runtime.graph.values import INPUT, READOUT, Shape, refuse
 from snn_runtime.labels import check_labels
 
 MAX_VALUES = 2**27
 """Numbers that one node may send per image: half a gigabyte in float32."""
 MAX_WORK = 2**38
-"""Multiply-adds per image, 70 times a ResNet-50: a file that needs more is meant to stall us."""
+"""Multiply-adds per image, 70 times a ResNet-50: a file that needs more is meant to stall us. A
+source that sends up to n counts n times, for an engine may add each of its spikes."""
 
 
 def check(
@@ -44,8 +45,10 @@ def check(
         shapes[node.name] = node.shape(shapes, readout.exact)
         bounds[node.name] = node.bound(sent, readout.exact)
         sent[node.name] = node.largest(bounds[node.name])
-        work = _checked_work(node, shapes[node.name], work)
+        _check_values(node.name, shapes[node.name])
+        work = _checked_work(node.name, work + work_of(node, shapes[node.name], sent))
     readout.check(len(labels), shapes, sent)
+    _checked_work(READOUT, work + readout.weight.size * sent[readout.source])
     check_kept(nodes, shapes, sent)
     check_unfolded(nodes, readout)
     return shapes, bounds
@@ -59,12 +62,22 @@ def check_calibration(calibration: Calibration, classes: int, channels: Mapping[
         raise ModelError("bad_graph", f"calibration: {error}") from error
 
 
-def _checked_work(node: Node, shape: Shape, work: int) -> int:
-    """`work` and this node's multiply-adds."""
+def work_of(node: Node, shape: Shape, sent: Mapping[str, int]) -> int:
+    """Multiply-adds of a node of this shape for an image, given the largest that its sources send.
+
+    A number of spikes is as many additions, but a colour is one number, however large.
+    """
+    each = (count * (1 if source == INPUT else sent[source]) for source, count in node.fan_in)
+    return math.prod(shape) * sum(each)
+
+
+def _check_values(name: str, shape: Shape) -> None:
     values = math.prod(shape)
     if values > MAX_VALUES:
-        raise refuse(node.name, f"sends {values:,} values an image, limit is {MAX_VALUES:,}")
-    work += values * sum(count for _, count in node.fan_in)
+        raise refuse(name, f"sends {values:,} values an image, limit is {MAX_VALUES:,}")
+
+
+def _checked_work(name: str, work: int) -> int:
     if work > MAX_WORK:
-        raise refuse(node.name, f"{work:,} multiply-adds up to here, limit is {MAX_WORK:,}")
+        raise refuse(name, f"{work:,} multiply-adds up to here, limit is {MAX_WORK:,}")
     return work

@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_runtime.graph import Image, SpikingGraph
+from snn_runtime.graph.soundness import work_of
 
 BLOCKS = (1, 4, 8, 16)
 """Pixels a side of the uniformly coloured squares in the golden images."""
 DRAWS = 2
 """Images for each size of block."""
 CHEAP = 4 * 10**9
-"""Multiply-adds of a dense engine on all golden images."""
+"""Multiply-adds on all golden images, as `soundness.work_of` counts them."""
 PER_NEURON = 64
 """Multiply-adds that take as long as showing, packing and hashing one neuron's spike."""
 PER_FLOAT = 100
@@ -36,10 +37,11 @@ def golden_images(image: Image) -> npt.NDArray[np.uint8]:
 
 def is_cheap(graph: SpikingGraph) -> bool:
     """Whether an engine on the CPU is to prove itself whenever `graph` is loaded."""
-    work = graph.readout.weight.size
+    sent = {node.name: node.largest(graph.bounds[node.name]) for node in graph.nodes}
+    work = graph.readout.weight.size * sent[graph.readout.source]
     for node in graph.nodes:
-        values = math.prod(graph.shapes[node.name])
-        work += values * sum(count for _, count in node.fan_in) + PER_NEURON * values * node.fires
+        shape = graph.shapes[node.name]
+        work += work_of(node, shape, sent) + PER_NEURON * math.prod(shape) * node.fires
     return len(BLOCKS) * DRAWS * work * (1 if graph.exact else PER_FLOAT) <= CHEAP
 
 

@@ -1,5 +1,6 @@
 """Engines that are kept: only what is genuine is ever loaded, and nothing stops an answer."""
 
+import errno
 import fcntl
 import os
 import resource
@@ -7,6 +8,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -589,6 +591,64 @@ def test_a_cache_that_has_become_read_only(kept: Cache, monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "access", lambda *_: False)  # a superuser is told so by mounts alone
     with pytest.raises(Unusable, match="engines: cannot be written"):
         Cache(kept.path)
+
+
+def no_room(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def full(name: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if Path(name) == path:
+            raise OSError(errno.ENOSPC, "No space left on device", name)
+        return real(name, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", full)
+
+
+LOCKS: dict[str, Callable[[Path, pytest.MonkeyPatch], None]] = {
+    "No space left on device": no_room,
+    "Too many levels of symbolic links": lambda path, _: path.symlink_to("elsewhere"),
+    "Is a directory": lambda path, _: path.mkdir(),
+}
+
+
+@pytest.mark.parametrize("reason", LOCKS)
+def test_a_lock_that_cannot_be_taken(
+    kept: Cache, reason: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is kept, and it is said; the answer comes all the same."""
+    LOCKS[reason](kept.path / "lock-b", monkeypatch)
+    with kept.lock(OTHER):
+        kept.store(OTHER, {}, b"another")
+    assert caplog.text.count(f"engines are not kept: {kept.path / 'lock-b'}: {reason}") == 1
+    assert kept.load(OTHER) is None and kept.load(KEY) is not None
+
+
+def test_an_error_behind_a_lock_is_no_matter_of_the_lock(kept: Cache) -> None:
+    with pytest.raises(OSError, match="of the engine"), kept.lock(KEY):
+        raise OSError("of the engine")
+
+
+def test_an_engine_is_built_without_its_lock(
+    gpu: FakeGpu, caplog: pytest.LogCaptureFixture
+) -> None:
+    Cache(gpu.cache)
+    for digit in "0123456789abcdef":
+        (gpu.cache / f"lock-{digit}").mkdir()
+    np.testing.assert_array_equal(backend().run(IMAGES), LOGITS)
+    assert caplog.text.count("engines are not kept") == 1
+    assert not list(gpu.cache.glob("*.engine"))
+
+
+def test_what_killed_writers_left_is_removed(kept: Cache) -> None:
+    """When the cache is opened and when room is made; what is younger than an hour is written."""
+    left, written, other = (kept.path / name for name in (f"{MARK}a.tmp", f"{MARK}b.tmp", "c.tmp"))
+    written.touch()
+    for way in (lambda: Cache(kept.path), lambda: kept.store(OTHER, {}, b"another")):
+        for file_ in (left, other):
+            file_.touch()
+            os.utime(file_, (time.time() - 3700,) * 2)
+        way()
+        assert (left.exists(), written.exists(), other.exists()) == (False, True, True)
 
 
 def test_a_full_disk(kept: Cache, caplog: pytest.LogCaptureFixture) -> None:

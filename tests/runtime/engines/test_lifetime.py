@@ -190,11 +190,103 @@ if child:
 """
 
 
+OPENED_MEANWHILE = """
+import gc, os, signal, sys, threading, warnings, weakref
+from graphs import example, pictures
+from snn_runtime.engines import lifetime
+from snn_runtime.engines.event.backend import EventBackend
+from snn_runtime.engines.onnxruntime.backend import OrtBackend
+
+class Slow(weakref.WeakSet):
+    def __iter__(self):
+        for backend in super().__iter__():
+            under_way.set()
+            added.wait(0.5)
+            yield backend
+
+def opens():
+    under_way.wait()
+    engines.append({make}(graph, threads=1))
+    added.set()
+
+warnings.simplefilter("ignore")
+under_way, added = threading.Event(), threading.Event()
+graph = example()
+engines = [{make}(graph, threads=2), {make}(graph, threads=2)]
+lifetime._alive = Slow(engines)
+other = threading.Thread(target=opens)
+other.start()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    engines[0].run(pictures(graph.image, 9))
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+other.join()
+assert added.is_set() and not lifetime._held
+"""
+
+OPENING = """
+import os, signal, sys, threading, time, warnings
+from graphs import example, pictures
+from snn_runtime.engines.event import backend as event
+from snn_runtime.engines.event.backend import EventBackend
+from snn_runtime.engines.onnxruntime import backend as onnxruntime
+from snn_runtime.engines.onnxruntime.backend import OrtBackend
+
+class Slow:
+    def __init__(self, real):
+        self.real = real
+    def __call__(self, *arguments):
+        opening.set()
+        time.sleep(0.5)
+        opened.append(os.getpid())
+        return self.real(*arguments)
+
+def answers():
+    engine.run(images)
+
+def together(count):
+    threads = [threading.Thread(target=answers) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+warnings.simplefilter("ignore")
+opening, opened = threading.Event(), []
+event.lower, onnxruntime.Integer = Slow(event.lower), Slow(onnxruntime.Integer)
+graph = example()
+images = pictures(graph.image, 9)
+engine = {make}(graph, threads=2)
+engine._forked()  # as if this were a child
+opened.clear()
+opening.clear()
+threads = together(1)
+opening.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    opened.clear()
+    for thread in together(4):
+        thread.join()
+    os._exit(0 if opened == [os.getpid()] else 1)
+threads += together(3)
+assert os.waitpid(child, 0)[1] == 0
+for thread in threads:
+    thread.join()
+assert opened == [os.getpid()]
+"""
+
+
 @pytest.mark.parametrize("make", [pytest.param("EventBackend", marks=needs_engine), "OrtBackend"])
-@pytest.mark.parametrize("program", [FORKS, COLLECTED], ids=["used", "collected"])
+@pytest.mark.parametrize(
+    "program",
+    [FORKS, COLLECTED, OPENED_MEANWHILE, OPENING],
+    ids=["used", "collected", "opened meanwhile", "opening"],
+)
 def test_a_forked_process_answers_and_ends(program: str, make: str) -> None:
-    """While two other threads are inside the engine, or when nobody holds it any more; the child
-    ends as every program does."""
+    """While two other threads are inside the engine, or when nobody holds it any more, or while
+    another thread opens one: of each there is one, and the child ends as every program does."""
     tests = Path(__file__).parents[2]
     path = f"{tests}:{Path(snn_runtime.__file__).parents[1]}"
     done = subprocess.run(

@@ -91,6 +91,19 @@ def wide(value: int) -> tuple[Node, ...]:
     return (Population("x", (Projection(INPUT, weight),), half(2)),)
 
 
+def doubled(times: int) -> tuple[Node, ...]:
+    """A channel of spikes, added to itself again and again: `d0`, `d1`, …"""
+    names = ["on", *(f"d{number}" for number in range(times))]
+    sums = (Elementwise(b, "add", a, a) for a, b in zip(names, names[1:], strict=False))
+    return (Population("on", (Projection(INPUT, int8(1, 3, 1, 1)),), half(1)), *sums)
+
+
+def around(name: str, source: str, weight: npt.NDArray[np.int8]) -> Population:
+    """A convolution whose kernel is as large as its source."""
+    padding = (weight.shape[2] // 2, weight.shape[3] // 2)
+    return Population(name, (Projection(source, weight, padding=padding),), half(len(weight)))
+
+
 def joined(kind: Any, first: str, second: str, name: str = "j") -> Elementwise:
     return Elementwise(name, kind, first, second)
 
@@ -304,6 +317,24 @@ RULES: dict[str, tuple[Change, str]] = {
             graph.labels,
         ),
         "x: 316,[0-9,]+ multiply-adds up to here, limit is 274,877,906,944",
+    ),
+    "work of counts": (
+        lambda graph: SpikingGraph(
+            Image(64, 64, (0, 0, 0)),
+            (*doubled(12), around("x", "d11", int8(8, 1, 64, 64, value=0))),
+            graph.readout,
+            graph.labels,
+        ),
+        "x: 567,[0-9,]+ multiply-adds up to here, limit is 274,877,906,944",
+    ),
+    "work of a readout": (
+        lambda graph: SpikingGraph(
+            Image(4, 4, (0, 0, 0)),
+            doubled(20),
+            Readout("d19", int8(20_000, 16, value=0), half(20_000), half(20_000)),
+            tuple(map(str, range(20_000))),
+        ),
+        "readout: 335,[0-9,]+ multiply-adds up to here, limit is 274,877,906,944",
     ),
     "values": (
         lambda graph: SpikingGraph(

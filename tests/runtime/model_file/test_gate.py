@@ -23,6 +23,7 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper
 
 from snn_runtime.calibration import Calibration
 from snn_runtime.errors import ModelError, SnnError, VerifyError
+from snn_runtime.graph import Builder, Image
 from snn_runtime.model_file import gate, read, to_bytes, wire, write
 
 Edit = Callable[[ModelProto], Any]
@@ -693,6 +694,58 @@ BOMBS = {
 def test_bombs(bomb: str) -> None:
     error = refusal(BOMBS[bomb])
     assert error.code in ("too_large", "not_a_model")
+
+
+def within(*numbers: int, content: bytes) -> bytes:
+    """`content` in the field of the last number, that in the field of the one before, and so on."""
+    for number in reversed(numbers):
+        content = bytes([number << 3 | 2]) + length(content)
+    return content
+
+
+EMPTY = 1_500_000
+NESTED = {
+    "attributes of a node": within(7, 1, content=b"\x2a\x00" * EMPTY),
+    "texts of an attribute": within(7, 1, 5, content=b"\x4a\x00" * EMPTY),
+    "graphs of an attribute": within(7, 1, 5, content=b"\x5a\x00" * EMPTY),
+    "nodes of an attribute's graph": within(7, 1, 5, 6, content=b"\x0a\x00" * EMPTY),
+    "dimensions of an input": within(7, 11, 2, 1, 2, content=b"\x0a\x00" * EMPTY),
+    "nodes of a training step": b"\xa2\x01" + length(within(1, content=b"\x0a\x00" * EMPTY)),
+}
+
+
+@pytest.mark.parametrize("bomb", NESTED)
+def test_what_lies_deep_is_counted(bomb: str) -> None:
+    """Less than 4 MiB of it is hundreds in memory, and a second, before the parser is done."""
+    assert len(NESTED[bomb]) < wire.MAX_STRUCTURE
+    assert "over 150,000 fields" in str(refusal(NESTED[bomb]))
+
+
+def test_a_model_of_as_many_nodes_as_may_be_has_fields_to_spare() -> None:
+    """Of sum pools: each has most fields of all nodes."""
+    sizes = []
+    for pools in (2, 12):
+        net = Builder(Image(2, 2, (0, 0, 0)))
+        net.neurons("c", np.ones((1, 3, 1, 1), np.int8), np.full(1, 0.5, np.float32))
+        for number in range(pools):
+            net.pool(f"p{number}", "sum", 1)
+        numbers = np.ones(2, np.float32)
+        graph = net.graph(np.ones((2, 4), np.int8), numbers, numbers, "ab")
+        model = ModelProto.FromString(to_bytes(graph))
+        sizes.append((len(model.graph.node), fields(model)))
+    (few, less), (many, more) = sizes
+    assert (more - less) / (many - few) * gate.MAX_NODES < 0.8 * wire.MAX_FIELDS
+
+
+def fields(message: Any) -> int:
+    """How many it has, with those of all messages within."""
+    found = 0
+    for descriptor, value in message.ListFields():
+        values = list(value) if hasattr(value, "append") else [value]
+        found += len(values)
+        if descriptor.message_type is not None:
+            found += sum(map(fields, values))
+    return found
 
 
 def test_weights_do_not_count_as_structure() -> None:

@@ -4,9 +4,9 @@ import hashlib
 
 import numpy as np
 
-from snn_runtime.graph import Image
+from snn_runtime.graph import Builder, Elementwise, Image
 from snn_runtime.graph.reference import Spikes
-from snn_runtime.proof.golden import golden_hash, golden_images
+from snn_runtime.proof.golden import golden_hash, golden_images, is_cheap
 
 
 def test_the_images_never_change() -> None:
@@ -54,3 +54,14 @@ def test_any_bit_name_or_shape_changes_the_hash() -> None:
     flipped[1, 2, 3, 4] = 1
     spikes = [{"a": bits}, {"a": flipped}, {"b": bits}, {"a": bits.reshape(2, 3, 5, 4)}, {}]
     assert len({golden_hash(item) for item in spikes}) == 5
+
+
+def test_a_count_costs_what_its_spikes_cost() -> None:
+    for doublings, cheap in ((0, True), (14, False)):
+        net = Builder(Image(8, 8, (0, 0, 0)))
+        net.neurons("c", np.zeros((1, 3, 1, 1), np.int8), np.full(1, 0.5, np.float32))
+        for number in range(doublings):
+            net.add(Elementwise(f"d{number}", "add", net.last, net.last))
+        net.neurons("x", np.zeros((1024, 64), np.int8), np.full(1024, 0.5, np.float32))
+        numbers = np.ones(2, np.float32)
+        assert is_cheap(net.graph(np.zeros((2, 1024), np.int8), numbers, numbers, "ab")) is cheap

@@ -1,7 +1,7 @@
 """The backend `event`: C++ whose work is proportional to the spikes.
 
-It runs every graph of int8 weights and agrees with the reference bit for bit, whatever the
-instruction set and the number of threads.
+It runs every graph of int8 weights whose populations have at most 65,535 channels, and agrees with
+the reference bit for bit, whatever the instruction set and the number of threads.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from snn_runtime.calibration import Numbers
 from snn_runtime.engines.event.library import instruction_sets, library
 from snn_runtime.engines.event.lowering import lower
-from snn_runtime.engines.lifetime import Reopened
+from snn_runtime.engines.lifetime import Opened, Reopened
 from snn_runtime.errors import DeviceError, ResourceError, UsageError
 from snn_runtime.graph import SpikingGraph
 from snn_runtime.graph.reference import Counts, Spikes
@@ -33,7 +33,6 @@ class EventBackend(Reopened):
     """Runs a graph of int8 weights event by event."""
 
     name = "event"
-    _opened = ("_engine",)
 
     def __init__(
         self,
@@ -42,7 +41,7 @@ class EventBackend(Reopened):
         threads: int | None = None,
         instruction_set: str | None = None,
     ) -> None:
-        """Open the engine. `threads` None: as many as the process may use.
+        """Open the engine. `threads` None: as many as the process may use, or the system gives.
 
         Raises:
             DeviceError: There is no engine, or it refuses the graph.
@@ -55,7 +54,8 @@ class EventBackend(Reopened):
                 "use --backend onnxruntime",
             )
         super().__init__(graph, threads=threads, instruction_set=instruction_set)
-        self.threads = thread_count(threads)
+        self._threads = thread_count(threads)
+        self._demanded = threads is not None
         self._channels = sum(graph.channels.values())
         self._instruction_set = _check_instruction_set(instruction_set)
         self._engine  # noqa: B018  # opened here, so that errors are raised here
@@ -67,8 +67,15 @@ class EventBackend(Reopened):
         return name.decode()
 
     @property
+    def threads(self) -> int:
+        """How many there are."""
+        count: int = library().snn_event_threads(self._engine.address)
+        return count
+
+    @property
     def details(self) -> str:
-        return f"{self.instruction_set}, {self.threads} thread{'s' * (self.threads > 1)}"
+        threads = self.threads
+        return f"{self.instruction_set}, {threads} thread{'s' * (threads > 1)}"
 
     @property
     def value_bytes(self) -> int:
@@ -116,13 +123,13 @@ class EventBackend(Reopened):
     def _usual_at(self) -> int:
         return self._usual.ctypes.data
 
-    @cached_property
+    @Opened
     def _engine(self) -> "_Engine":
         lowered = lower(self._graph)
         message = ctypes.create_string_buffer(_MESSAGE_BYTES)
         engine = library().snn_event_create(
             ctypes.byref(lowered.struct),
-            self.threads,
+            self._threads,
             self._instruction_set.encode(),
             message,
             _MESSAGE_BYTES,
@@ -130,7 +137,15 @@ class EventBackend(Reopened):
         if not engine:
             reason = message.value.decode(errors="replace")
             raise DeviceError("backend_unavailable", f"backend event refuses the network: {reason}")
-        return _Engine(engine)
+        owned, made = _Engine(engine), library().snn_event_threads(engine)
+        if self._demanded and made < self._threads:
+            # Not a DeviceError, after which `auto` would take another engine.
+            raise UsageError(
+                "bad_threads",
+                f"threads is {self._threads}, system and memory allow {made} for this network: "
+                f"name {made} or fewer",
+            )
+        return owned
 
     def _run(
         self,
@@ -140,10 +155,11 @@ class EventBackend(Reopened):
         counts: Counts | None = None,
         distances: Numbers | None = None,
     ) -> npt.NDArray[np.float32]:
+        engine = self._engine  # held here, for the whole call
         images = np.ascontiguousarray(images)
         logits = np.empty((len(images), len(self._graph.labels)), np.float32)
         failed = library().snn_event_run(
-            self._engine.address,
+            engine.address,
             images.ctypes.data,
             len(images),
             logits.ctypes.data,

@@ -69,6 +69,23 @@ int64_t largest_count(const int64_t (&histogram)[256], int64_t budget) {
 
 }  // namespace
 
+int64_t largest_current(const Plan &plan, const snn_graph &graph, const Layer &layer,
+                        int64_t channels) {
+  int64_t largest = 0;
+  for (int64_t o = 0; o < channels; o++) {
+    int64_t own = 0;
+    for (const std::vector<Geometry> *inputs : {&layer.spike_inputs, &layer.image_inputs}) {
+      for (const Geometry &g : *inputs) {
+        const int64_t size = fan_in(plan, g);
+        own += sum_of_magnitudes(graph.weights + g.weight + o * size, size) *
+               plan.values[g.value].max_value;
+      }
+    }
+    largest = std::max(largest, own);
+  }
+  return largest;
+}
+
 int64_t event_limit(const Plan &plan, const snn_graph &graph, const Layer &layer, int64_t o) {
   int64_t histogram[256] = {};  // [byte] weights, by the byte that holds them
   int64_t magnitudes = 0;

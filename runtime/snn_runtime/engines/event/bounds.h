@@ -6,6 +6,11 @@
 
 namespace snn {
 
+// Largest magnitude that a current of the layer can have, in any of its channels, and so any part of
+// the sum on the way.
+int64_t largest_current(const Plan &plan, const snn_graph &graph, const Layer &layer,
+                        int64_t channels);
+
 // Largest n such that any n events keep the 16-bit sum of output channel o from overflowing: the n
 // largest weights of either sign do. A neuron that sends counts up to m may come m times.
 int64_t event_limit(const Plan &plan, const snn_graph &graph, const Layer &layer, int64_t o);

@@ -12,7 +12,8 @@
 namespace snn {
 
 constexpr int64_t kMaxSide = 65535;                // a side, a kernel, a stride, channels
-constexpr int64_t kMaxNumbers = int64_t{1} << 30;  // of a value, of weights
+constexpr int64_t kMaxNumbers = int64_t{1} << 30;  // of a value, of weights, under a window
+constexpr int64_t kMaxEvents = int64_t{1} << 24;   // that may reach one neuron
 
 [[noreturn]] inline void refuse(const std::string &sentence) { throw std::runtime_error(sentence); }
 

@@ -360,6 +360,8 @@ const char *snn_event_instruction_set(const snn_engine *engine) {
   return engine->plan.kernels->name;
 }
 
+int32_t snn_event_threads(const snn_engine *engine) { return engine->pool.size(); }
+
 int64_t snn_event_value_bytes(const snn_engine *engine) { return engine->plan.workspace_bytes(); }
 
 void snn_event_destroy(snn_engine *engine) { delete engine; }

@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define SNN_EVENT_ABI 9
+#define SNN_EVENT_ABI 10
 
 // A convolution of one source. A dense projection is a convolution whose kernel is its whole
 // source.
@@ -82,7 +82,8 @@ SNN_API const char *snn_event_instruction_sets(void);
 
 // Copies what it needs from the graph. Returns 0 after writing a sentence to `error` if the graph
 // does not hold together, is beyond what this engine takes, memory is short, or the instruction set
-// is not here. `instruction_set` 0 or "" is the best. `threads` ≥ 1, of which the caller's is one.
+// is not here. `instruction_set` 0 or "" is the best. `threads` ≥ 1, of which the caller's is one;
+// there may be fewer, see snn_event_threads.
 SNN_API snn_engine *snn_event_create(const snn_graph *graph, int32_t threads,
                                      const char *instruction_set, char *error, int64_t error_size);
 
@@ -97,6 +98,10 @@ SNN_API int32_t snn_event_run(snn_engine *engine, const uint8_t *images, int64_t
                               double *distances);
 
 SNN_API const char *snn_event_instruction_set(const snn_engine *engine);
+
+// How many threads there are, the caller's included: fewer than were asked for where the system gives
+// no more, or their scratch memory would be too much.
+SNN_API int32_t snn_event_threads(const snn_engine *engine);
 
 // Memory of one image while it runs, in bytes: of its values, which share it where they are never
 // needed together, and of the image with its padding. While that is little, each thread has an image

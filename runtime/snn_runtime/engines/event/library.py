@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snn_runtime.errors import DeviceError
 
-ABI = 9
+ABI = 10
 """SNN_EVENT_ABI of the engine.h that the structures below describe."""
 LIBRARY = Path(__file__).with_name("libsnn_event.so")
 
@@ -115,6 +115,7 @@ def _declare(loaded: ctypes.CDLL) -> None:
         "snn_event_create": (c_void_p, [POINTER(Graph), c_int32, c_char_p, c_char_p, c_int64]),
         "snn_event_run": (c_int32, [c_void_p, c_void_p, c_int64, *5 * [c_void_p]]),
         "snn_event_instruction_set": (c_char_p, [c_void_p]),
+        "snn_event_threads": (c_int32, [c_void_p]),
         "snn_event_value_bytes": (c_int64, [c_void_p]),
         "snn_event_destroy": (None, [c_void_p]),
         "snn_event_bandwidth": (c_double, [c_int64]),

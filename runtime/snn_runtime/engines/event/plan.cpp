@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bounds.h"
 #include "check.h"
 #include "kernels.h"
 #include "layout.h"
@@ -208,7 +209,7 @@ class Planner {
   // Returns a bound on the magnitude of currents.
   int64_t check_projections(Layer &layer, const snn_projection *first, const snn_projection *last,
                             int64_t channels, int32_t n) {
-    int64_t max_current = 0;
+    int64_t pixels = 0, events = 0;  // of the image and of spikes, that reach a neuron at most
     for (const snn_projection *p = first; p < last; p++) {
       const Value &from = source(p->source, n);
       const Geometry g = {p->source,    p->kernel_height, p->kernel_width, p->stride_y, p->stride_x,
@@ -234,16 +235,27 @@ class Planner {
       const int64_t weights = checked_product(fan_in, channels, n);
       require(p->weight >= 0 && p->weight <= graph_.weight_count - weights, n,
               "its weights are not there");
-      max_current += checked_product(fan_in, from.max_value, n) * 128;
-      require(max_current < INT32_MAX, n, "its current could leave 32 bits");
-      (from.form == Form::kImage ? layer.image_inputs : layer.spike_inputs).push_back(g);
-      if (from.form == Form::kImage) {
+      const bool image = from.form == Form::kImage;
+      (image ? pixels : events) += image ? fan_in : checked_product(fan_in, from.max_value, n);
+      require(pixels <= kMaxNumbers, n, "holds more than this engine takes");
+      require(events <= kMaxEvents, n, "more than 2^24 spikes could reach a neuron");
+      (image ? layer.image_inputs : layer.spike_inputs).push_back(g);
+      if (image) {
         plan_.margin_y = std::max(plan_.margin_y, g.padding_y);
         plan_.margin_x = std::max(plan_.margin_x, g.padding_x);
         checked_product(from.shape.height + 2 * plan_.margin_y, plan_.padded_row_bytes(), n);
       }
     }
-    return max_current;
+    return checked_current(layer, channels, 128 * (255 * pixels + events), n);
+  }
+
+  // Returns a bound on the magnitude of currents. `rough` is what the largest weights could make of
+  // them; only where that is much are the weights looked at.
+  int64_t checked_current(const Layer &layer, int64_t channels, int64_t rough, int32_t n) const {
+    const int64_t most =
+        rough <= kMaxNumbers ? rough : largest_current(plan_, graph_, layer, channels);
+    require(most < INT32_MAX, n, "its current could leave 32 bits");
+    return most;
   }
 
   // Takes the first projection that can be one, if rows of other projections are left.
@@ -274,7 +286,8 @@ class Planner {
 
   void add_layer(Layer layer) {
     const int64_t most = layer.far ? kFarBlockPixels : kBlockPixels;
-    const int64_t fitting = kMaxBlockRows / std::max<int64_t>(layer.max_pixel_events, 1);
+    const int64_t fitting = std::min(kMaxBlockRows / std::max<int64_t>(layer.max_pixel_events, 1),
+                                     kMaxBlockPatchBytes / std::max<int64_t>(layer.patch_bytes, 1));
     layer.block_pixels = std::clamp<int64_t>(fitting, 1, std::min(most, layer.shape.pixels()));
     plan_.max_events = std::max(plan_.max_events, layer.block_pixels * layer.max_pixel_events);
     plan_.max_pixels = std::max(plan_.max_pixels, layer.block_pixels);

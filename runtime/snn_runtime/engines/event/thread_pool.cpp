@@ -17,7 +17,7 @@ ThreadPool::ThreadPool(int32_t size) {
   pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
     for (int32_t t = 1; t < size; t++) threads_.emplace_back([this, t] { wait_for_tasks(t); });
-  } catch (...) {  // the system gives no more threads: go on with these
+  } catch (...) {  // the system gives no more threads: go on with these, which size() tells
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }

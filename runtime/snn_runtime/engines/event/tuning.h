@@ -112,6 +112,8 @@ constexpr int64_t kBlockPixels = 16;
 constexpr int64_t kFarBlockPixels = 64;
 // Weight rows that a block may gather: 16 MiB of them. A limit on memory.
 constexpr int64_t kMaxBlockRows = int64_t{1} << 22;
+// Bytes of the image that a block may gather: 16 MiB. A limit on memory.
+constexpr int64_t kMaxBlockPatchBytes = int64_t{1} << 24;
 
 // Terms of a sum: listing the events of each against adding numbers. x + x, added to itself again,
 // doubles them. Not recorded.

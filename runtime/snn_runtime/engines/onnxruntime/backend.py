@@ -10,13 +10,13 @@ kernels can change a spike.
 import math
 import re
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from snn_runtime.engines.lifetime import Opened
 from snn_runtime.engines.onnxruntime.integer import Integer
 from snn_runtime.engines.watched import Watched
 from snn_runtime.errors import DeviceError, ResourceError, SnnError, UsageError
@@ -51,7 +51,6 @@ class OrtBackend(Watched):
     """Runs a graph with ONNX Runtime's CPU kernels."""
 
     name = "onnxruntime"
-    _opened = ("_session", "_debug_session")
 
     def __init__(
         self,
@@ -96,12 +95,12 @@ class OrtBackend(Watched):
         logits, *spikes = self._run(self._debug_session, outputs, images)
         return logits, dict(zip(names, spikes, strict=True))
 
-    @cached_property
+    @Opened
     def _session(self) -> ort.InferenceSession:
         network = self._lowered()
         return self._open(network.op.model(network.logits()))
 
-    @cached_property
+    @Opened
     def _debug_session(self) -> ort.InferenceSession:
         """The same network with its spikes as outputs, which prevents some fusions."""
         network = self._lowered()

@@ -1,8 +1,11 @@
 """The spike-driven engine against the interpreter: every spike and every logit, bit for bit."""
 
+import gc
+import math
 import platform
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,9 +26,17 @@ from snn_runtime.engines.event import library as binding
 from snn_runtime.engines.event.backend import EventBackend
 from snn_runtime.engines.event.library import bandwidth, instruction_sets, peak
 from snn_runtime.errors import DeviceError, ResourceError, UsageError
-from snn_runtime.graph import INPUT, Population, SpikingGraph, reference
+from snn_runtime.graph import (
+    INPUT,
+    Builder,
+    Elementwise,
+    Image,
+    Population,
+    SpikingGraph,
+    reference,
+)
 from snn_runtime.graph.reference import channel_counts
-from snn_runtime.machine import describe
+from snn_runtime.machine import cores, describe
 from snn_runtime.model import load
 from snn_runtime.model_file import write
 
@@ -263,6 +274,62 @@ def test_auto_is_the_event_engine(tmp_path: Path) -> None:
     load(tmp_path / "model.onnx", backend="event").self_test()
 
 
+@pytest.mark.parametrize(
+    ("side", "kernel"), [(224, 0), (160, 160), (602, 600)], ids=["dense", "whole", "nine"]
+)
+def test_the_weights_bound_a_current_and_not_their_number(side: int, kernel: int) -> None:
+    """Most read nothing; of the last one the patches of all nine positions are much memory."""
+    shape = (3, 3, kernel, kernel) if kernel else (3, 3 * side * side)
+    rng = np.random.default_rng(0)
+    weight = rng.choice(np.array([-2, 0, 1], np.int8), shape, p=[0.01, 0.98, 0.01])
+    net = Builder(Image(side, side, (127, 128, 120)))
+    net.neurons("c", weight, np.full(3, 100.5, np.float32))
+    numbers = np.ones(2, np.float32)
+    out = math.prod(net.shape)
+    graph = net.graph(np.ones((2, out), np.int8), numbers, numbers, ["a", "b"])
+    images = pictures(graph.image, 2)
+    activity = reference.run(graph, images)
+    for engine in engines(graph, (2,)):
+        assert_same(engine, images, activity)
+
+
+def test_threads_are_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their scratch memory has a limit: of counts beyond what a network of use has, few fit."""
+    net = Builder(Image(1, 1, (0, 0, 0)))
+    net.neurons("on", np.zeros((64, 3, 1, 1), np.int8), np.full(64, -0.5, np.float32))
+    for number in range(17):
+        net.add(Elementwise(f"d{number}", "add", net.last, net.last))
+    net.neurons("c", np.eye(64, dtype=np.int8), np.full(64, 0.5, np.float32))
+    numbers = np.ones(2, np.float32)
+    graph = net.graph(np.ones((2, 64), np.int8), numbers, numbers, ["a", "b"])
+    monkeypatch.setattr(cores, "usable", lambda: 64)
+    before = len(list(Path("/proc/self/task").iterdir()))
+    engine = EventBackend(graph)
+    made = len(list(Path("/proc/self/task").iterdir())) - before + 1
+    assert 1 < made < 64
+    assert engine.threads == made and engine.details.endswith(f", {made} threads")
+    with pytest.raises(UsageError, match=f"threads is 64, .* {made} for .*: name {made} or fewer"):
+        EventBackend(graph, threads=64)
+    assert EventBackend(graph, threads=made).threads == made
+
+
+def test_a_call_holds_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = EventBackend(example())
+    gone = weakref.ref(engine._engine)
+    held: list[bool] = []
+
+    def run(*_: object) -> int:
+        engine._forked()
+        gc.collect()
+        held.append(gone() is not None)
+        return 0
+
+    slow = Library(snn_event_run=run)
+    monkeypatch.setattr(event, "library", lambda: slow)
+    engine.run(pictures(example().image, 4))
+    assert held == [True] and gone() is None
+
+
 def test_a_network_it_does_not_take(tmp_path: Path) -> None:
     grown = Growing(1, 1)
     grown.convolve("a", INPUT, 65_536)
@@ -315,5 +382,5 @@ def test_a_library_that_does_not_belong_here(
         EventBackend(example())
     installation.write_bytes((event_build.SOURCES / event_build.LIBRARY).read_bytes())
     monkeypatch.setattr(binding, "ABI", 77)
-    with pytest.raises(DeviceError, match="has interface 9, this package expects 77; reinstall"):
+    with pytest.raises(DeviceError, match="has interface 10, this package expects 77; reinstall"):
         EventBackend(example())
