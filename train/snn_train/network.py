@@ -73,6 +73,7 @@ class Layer(nn.Module):
         channels = described.channels
         self.plan = described
         self.max_pool, self.dropout = not faithful, architecture.dropout
+        self.padding = described.padding
         self.synapse: nn.Conv2d | nn.Linear
         if described.kind == "dense":
             # As in the paper, dense layers of recipe iir have neither bias nor normalisation.
@@ -81,12 +82,7 @@ class Layer(nn.Module):
         else:
             side, stride = described.kernel, described.stride
             self.synapse = nn.Conv2d(
-                described.inputs,
-                channels,
-                side,
-                stride,
-                padding=described.padding,
-                bias=not normalised,
+                described.inputs, channels, side, stride, self.padding, bias=not normalised
             )
         self.norm = BatchNorm(channels, described.gain) if normalised else None
         self.shortcut: nn.Conv2d | None = None
@@ -125,7 +121,7 @@ class Layer(nn.Module):
         # No stride across a map one pixel wide, where it means nothing: torch 2.13's CPU kernels
         # leave part of the weights' gradient unwritten there in bfloat16 (channels last).
         stride = (self.plan.stride, min(self.plan.stride, x.shape[-1]))
-        return F.conv2d(x, self.synapse.weight, self.synapse.bias, stride, self.plan.padding)
+        return F.conv2d(x, self.synapse.weight, self.synapse.bias, stride, self.padding)
 
     def _shortcut_current(self, x: Tensor, gain: Tensor | None) -> Tensor:
         if self.shortcut is None:
