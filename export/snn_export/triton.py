@@ -25,8 +25,8 @@ from snn_runtime.model_file import read_file
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """Of a model: a folder's name, and a part of Triton's URLs."""
-DELAY_US = 500
 SCRIPT, PLAN = "build-plan.sh", "model.plan"
+DELAY_US = 500
 QUEUE = 256
 TIMEOUT_US = 1_000_000
 """Microseconds after which a request that still waits is refused."""
