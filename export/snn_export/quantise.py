@@ -48,7 +48,7 @@ from snn_runtime.graph import (
     SpikingGraph,
     Weights,
 )
-from snn_runtime.graph.values import EXACT_BOUND
+from snn_runtime.graph.values import EXACT_BOUND, reach
 
 IntArray: TypeAlias = npt.NDArray[np.int64]
 HELD = 1 - 2**-10
@@ -125,29 +125,26 @@ def _projections(
     node: Neurons, largest: int, sent: dict[str, int], limit: IntArray
 ) -> tuple[tuple[Projection, ...], Array]:
     """v for every synapse, and q `[O]`, with which currents stay below `limit`, `[O]`."""
-    scale = _scale(np.max([_largest(s.weight) for s in node.synapses], axis=0), largest)
+    weights = [synapse.weight for synapse in node.synapses]
+    rounded, scale = _held(weights, [sent[s.source] for s in node.synapses], largest, limit)
+    pairs = zip(node.synapses, rounded, strict=True)
+    return tuple(projection(synapse, weight) for synapse, weight in pairs), scale
+
+
+def _held(
+    weights: Sequence[Array], sent: Sequence[int], largest: int, limit: IntArray | int
+) -> tuple[list[npt.NDArray[np.int8]], Array]:
+    """Weights of the same channels in integers, and q, `[O]`, with which their sums stay below
+    `limit` whatever the sources send, of which `sent` is the largest."""
+    scale = _scale(np.max([_largest(weight) for weight in weights], axis=0), largest)
     while True:
-        projections = tuple(projection(s, _rounded(s.weight, scale)) for s in node.synapses)
-        furthest = _reach(projections, sent)
+        rounded = [_rounded(weight, scale) for weight in weights]
+        sums = [reach(v) * most for v, most in zip(rounded, sent, strict=True)]
+        furthest = np.sum(sums, axis=0)
         if (furthest < limit).all():
-            return projections, scale
-        scale = _held(scale, furthest, limit)
-
-
-def _reach(projections: tuple[Projection, ...], sent: dict[str, int]) -> IntArray:
-    """The largest |current| of each channel, `[O]`."""
-    sums = [_sum(p.weight) * sent[p.source] for p in projections]
-    return np.asarray(np.sum(sums, axis=0))
-
-
-def _sum(weight: Weights) -> IntArray:
-    """`[O]`: Σ |v| of each output channel."""
-    return np.asarray(np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1))
-
-
-def _held(scale: Array, furthest: IntArray, limit: IntArray | int) -> Array:
-    """q of the channels that reach `limit`, so much smaller that they hardly do."""
-    return np.where(furthest < limit, scale, scale * (limit / np.maximum(furthest, 1)) * HELD)
+            return rounded, scale
+        smaller = scale * (limit / np.maximum(furthest, 1)) * HELD
+        scale = np.where(furthest < limit, scale, smaller)
 
 
 def _brought(projections: tuple[Projection, ...], image: Image, rest: Array) -> Array:
@@ -174,14 +171,16 @@ def _integer_threshold(
     brought: Array,
 ) -> FloatArray:
     """`[O]`, `[K, O]` of several levels, or `[O, H, W]` where positions differ."""
-    # Beyond ± reach a threshold is never, or always, exceeded: clipping it there changes nothing.
+    # Beyond the furthest current, either way, a threshold is never, or always, exceeded: clipping it
+    # there changes nothing.
     column = (len(scale), *(1,) * (brought.ndim - 1))
-    reach = np.reshape(_reach(projections, sent), column)
+    furthest = np.sum([reach(p.weight) * sent[p.source] for p in projections], axis=0)
+    furthest = np.reshape(furthest, column)
     levels = node.threshold.shape[:-1]
     exact = (node.threshold * scale).reshape(*levels, *column) + brought
     closed = np.broadcast_to(node.closed, levels).reshape(*levels, *(1,) * len(column))
     below = np.where(closed, np.ceil(exact) - 1, np.floor(exact))
-    theta = (np.clip(below, -reach - 1, reach) + 0.5).astype(np.float32)
+    theta = (np.clip(below, -furthest - 1, furthest) + 0.5).astype(np.float32)
     flat = theta.reshape(*levels, len(scale), -1)
     alike = bool((flat == flat[..., :1]).all())
     if levels and not alike:
@@ -194,11 +193,7 @@ def _integer_threshold(
 
 
 def _int8_readout(readout: FoldedReadout, largest: int, sent: int) -> Readout:
-    scale = _scale(_largest(readout.weight), largest)
-    weight = _rounded(readout.weight, scale)
-    while ((furthest := _sum(weight) * sent) >= EXACT_BOUND).any():
-        scale = _held(scale, furthest, EXACT_BOUND)
-        weight = _rounded(readout.weight, scale)
+    (weight,), scale = _held([readout.weight], [sent], largest, EXACT_BOUND)
     return Readout(readout.source, weight, float32(1 / scale), float32(readout.bias))
 
 

@@ -61,7 +61,7 @@ class LayerPlan:
     @property
     def padding(self) -> int:
         """Pixels around the map, so that an odd window's centre meets every pixel."""
-        return (self.kernel - 1) // 2
+        return _border(self.kernel)
 
     @property
     def projects(self) -> bool:
@@ -120,6 +120,10 @@ def check_neurons(network: str, recipe: RecipeName, levels: int) -> None:
         )
 
 
+def _border(kernel: int) -> int:
+    return (kernel - 1) // 2
+
+
 class _Stack:
     """Layers added one on another, keeping track of the map's shape."""
 
@@ -132,9 +136,9 @@ class _Stack:
 
     def conv(self, name: str, channels: int, stride: int = 1, kernel: int = 3) -> None:
         """Add a convolution; behind a map too small for its window, one of 3×3 without a stride."""
-        border = (kernel - 1) // 2
+        border = _border(kernel)
         if min(self.height, self.width) + 2 * border < kernel:
-            border, stride, kernel = 1, 1, 3
+            border, stride, kernel = _border(3), 1, 3
         out = max(1, round(channels * self.factor))
         self.height = (self.height + 2 * border - kernel) // stride + 1
         self.width = (self.width + 2 * border - kernel) // stride + 1
