@@ -171,8 +171,8 @@ def _integer_threshold(
     brought: Array,
 ) -> FloatArray:
     """`[O]`, `[K, O]` of several levels, or `[O, H, W]` where positions differ."""
-    # Beyond the furthest current, either way, a threshold is never, or always, exceeded: clipping it
-    # there changes nothing.
+    # Beyond the furthest current, either way, a threshold is never, or always, exceeded: clipping
+    # it there changes nothing.
     column = (len(scale), *(1,) * (brought.ndim - 1))
     furthest = np.sum([reach(p.weight) * sent[p.source] for p in projections], axis=0)
     furthest = np.reshape(furthest, column)
