@@ -30,6 +30,7 @@ from snn_train.recipe import Recipe
 from snn_train.stage import Stage
 from snn_train.stages import judge_first
 from snn_train.state import Run
+from snn_train.teacher import Guest
 from snn_train.threads import compute_with, crowded
 from snn_train.time_budget import TimeBudget
 from snn_train.training import train_run
@@ -42,6 +43,7 @@ def train(
     *,
     begin_with: str | Path | None = None,
     ann: str | Path | None = None,
+    teacher: str | Path | None = None,
     budget: str | float | TimeBudget | None = None,
     image_size: tuple[int, int] | None = None,
     fit: Fit = "crop",
@@ -57,8 +59,8 @@ def train(
         recipe: the name of one, whose defaults for the data are taken, or one of your own.
         out: the run's folder; `runs/<data>` where none is given.
         begin_with: a T = 1 network: a run's `t1.pt`, a `model.onnx` or `bundled`, see `pretrained`.
-        ann: a trained ANN as stage 0: the `ann.pt` of an earlier run, or a state dict of one of
-            torchvision's VGGs or ResNets, see `pretrained_ann`.
+        ann: stage 0, trained: an `ann.pt`, or a state dict of torchvision, see `pretrained_ann`.
+        teacher: a checkpoint of another run, whose network teaches in place of the first stage.
         budget: seconds to end in, or `30m`; plans epochs, and the width of a recipe by name.
         image_size, fit: height and width in pixels, and how to get there, for images in folders.
         machine: device, threads and the like.
@@ -72,7 +74,7 @@ def train(
     Raises:
         UsageError: arguments that do not go together, or a folder that holds a run already.
         InputError: the data is missing or damaged.
-        ModelError: `begin_with` is no T = 1 network, or `ann` no ANN that has a form here.
+        ModelError: `begin_with` is no T = 1 network, `ann` or `teacher` none with a form here.
         DivergedError: a stage failed four times; its best state is kept.
         ResourceError: a file cannot be written, or memory does not suffice.
         Stopped: as `progress` wanted; the state is saved.
@@ -80,20 +82,19 @@ def train(
     command, hours = command or _call(data, changes), TimeBudget.given(budget)
     with joined(machine) as (team, device):
         progress = reporter(progress, team)
-        # First, so that no run is left half begun: nothing is written before all is checked.
         begun = trained(begin_with, ann)
         loaded, fast = pictures(begun, data, image_size, fit, progress), fastest(device, team)
+        guest = None if teacher is None else Guest.load(Path(teacher), loaded)
+        changes |= {"guest_teacher": guest is not None}
         experiment = _experiment(begun, recipe, loaded, command, changes, fast)
         _check_machine(machine, team, experiment.recipe, experiment.recipe.stages, "this run")
-        directory = Path(out) if out else _usual_folder(loaded, experiment.recipe)
-        check_free(directory, experiment.recipe)
+        directory = _free_folder(out, loaded, experiment.recipe)
+        place = Place(device, team, machine.micro_batch, machine.compiled, guest)
         if hours:
             free = isinstance(recipe, str) and not begun and "width" not in changes
-            place = Place(device, team, machine.micro_batch, machine.compiled)
             experiment = planned(experiment, loaded, hours, free, place, done(begun, loaded))
         with new_folder(directory, team):
-            run = _start(begun, experiment, loaded, directory, device, team)
-            run.time_budget = hours
+            run = _start(begun, experiment, loaded, directory, place, hours)
             return _finish(run, loaded, progress, machine, team)
 
 
@@ -207,13 +208,25 @@ def _start(
     experiment: Experiment,
     data: DataSet,
     directory: Path,
-    device: torch.device,
-    team: Team,
+    place: Place,
+    hours: TimeBudget | None,
 ) -> Run:
-    """A run at its beginning."""
+    """A run at its beginning, with its teacher beside it if that is a guest."""
+    if place.guest:
+        place.guest.keep(directory, place.team)
     if begun:
-        return begun.start(experiment, data, directory, device, team)
-    return state.start(experiment, directory, device)
+        run = begun.start(experiment, data, directory, place.device, place.team)
+    else:
+        run = state.start(experiment, directory, place.device)
+    run.time_budget = hours
+    return run
+
+
+def _free_folder(out: str | Path | None, data: DataSet, recipe: Recipe) -> Path:
+    """Where a run is going to be. Raises: UsageError: it would take the place of another."""
+    directory = Path(out) if out else _usual_folder(data, recipe)
+    check_free(directory, recipe)
+    return directory
 
 
 def _usual_folder(data: DataSet, recipe: Recipe) -> Path:

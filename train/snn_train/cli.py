@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
                 args.out,
                 begin_with=args.begin_with,
                 ann=args.ann,
+                teacher=args.teacher,
                 budget=args.budget and TimeBudget(args.budget, since=start),
                 image_size=image_size(args.image_size),
                 fit=args.fit,

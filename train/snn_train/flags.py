@@ -46,6 +46,8 @@ EXAMPLES = f"""examples:
       two thresholds a neuron, which sends 0, 1 or 2 spikes; the budget counts every one
   train-snn --data digits --from runs/digits/t1.pt --int-bits 6 --out runs/digits-int6
       that stage alone, from the T=1 network of an earlier run
+  train-snn --data digits --from runs/digits/t1.pt --teacher runs/digits/ann.pt --out runs/longer
+      T=1 is trained on, and still learns from the ANN it came from
   train-snn --data imagefolder:photos --from bundled
       the network that comes with snn-infer, taught the classes of your photographs
   train-snn --resume runs/digits
@@ -59,7 +61,7 @@ OF_A_BEGINNING = ("data", "out", "network", "recipe", "width", "hidden", "surrog
                   "levels", "image_size", "fit", "timesteps", "epochs", "batch_size", "optimiser",
                   "weight_decay", "label_smoothing", "distillation", "cached_teacher", "augment",
                   "ema", "seed", "regulariser", "int_bits", "begin_with", "precision",
-                  "class_weights", "fine_tune", "ann", "budget")  # fmt: skip
+                  "class_weights", "fine_tune", "ann", "teacher", "budget")  # fmt: skip
 """Flags that the checkpoint of a run has fixed when it goes on."""
 OF_A_RECIPE = ("network", "width", "hidden", "surrogate", "dropout", "levels", "batch_size",
                "optimiser", "weight_decay", "label_smoothing", "distillation", "seed",
@@ -187,8 +189,12 @@ def _add_training(group: Any) -> None:
     group.add_argument("--label-smoothing", type=SHARE)
     balanced = "balanced: rare classes count as much as others (default for imagefolder), or none"
     group.add_argument("--class-weights", choices=get_args(ClassWeights), help=balanced)
-    group.add_argument("--distillation", type=SHARE, help="share of the loss from the ANN, 0 to 1")
-    once = "the ANN answers to each picture once a stage, as it is: saves a quarter of a step"
+    group.add_argument(
+        "--distillation", type=SHARE, help="share of the loss from the teacher, 0 to 1"
+    )
+    guest = "a network of another run that teaches every stage, in place of the run's own ANN"
+    group.add_argument("--teacher", type=Path, metavar="FILE", help=guest)
+    once = "the teacher answers to each picture once a stage, as it is: saves a quarter of a step"
     group.add_argument("--cached-teacher", action="store_const", const=True, help=once)
     percentile = number("above 0, up to 100", lambda value: 0 < value <= 100)
     group.add_argument("--percentile", type=percentile, help="of the currents, first threshold")

@@ -13,9 +13,10 @@ CONFUSION, MISTAKES = "confusion.png", "mistakes.png"
 
 def files_of(recipe: Recipe) -> list[str]:
     """Names of all that a run with these stages writes into its folder."""
-    names = dict.fromkeys([recipe.teacher, *(stage.name for stage in recipe.stages)])
-    stages = [f"{name}{what}.pt" for name in names for what in ("", "-refused")]
-    return [LATEST, PREVIOUS, DAMAGED, METRICS, PLOT, CONFUSION, MISTAKES, *stages]
+    stages = (stage.name for stage in recipe.stages)
+    names = dict.fromkeys([recipe.teacher, recipe.origin, *stages])
+    kept = [f"{name}{what}.pt" for name in names for what in ("", "-refused")]
+    return [LATEST, PREVIOUS, DAMAGED, METRICS, PLOT, CONFUSION, MISTAKES, *kept]
 
 
 def check_free(directory: Path, recipe: Recipe) -> None:

@@ -157,6 +157,8 @@ class Pretrained:
         usual = (recipe.stages[-1].epochs, *([recipe.integer_epochs] if bits else []))
         counts = _counts(epochs, usual)
         later = changes.keys() & {"distillation", "cached_teacher", "largest_drop"}
+        if changes.get("guest_teacher"):
+            later &= {"largest_drop"}
         if not bits and later:
             name = min(later).replace("_", "-")
             raise ValueError(f"--{name}: has no effect without a stage behind T=1, --int-bits")
@@ -180,8 +182,8 @@ class Pretrained:
             return state.start(
                 experiment, directory, device, self._with_readout(experiment, weights)
             )
-        if team.leads:  # the teacher
-            kept = directory / f"{recipe.teacher}.pt"
+        if team.leads:  # it teaches, where no other network does
+            kept = directory / f"{recipe.origin}.pt"
             checkpoint.save(kept, self.content | {"network": weights})
         team.wait()  # the others read it
         same = experiment.data_digest == self.experiment.data_digest

@@ -25,6 +25,7 @@ from snn_train.parallel import Team, as_called
 from snn_train.planning import with_epochs
 from snn_train.stage import Stage
 from snn_train.step import step_in_parts
+from snn_train.teacher import Guest
 from snn_train.time_budget import AIM, PICTURES, TimeBudget, factor, shared
 from snn_train.validation import evaluate
 
@@ -47,6 +48,7 @@ class Place(NamedTuple):
     team: Team
     micro_batch: int | None
     compiled: bool = False
+    guest: Guest | None = None
 
 
 def planned(
@@ -89,7 +91,7 @@ class _Probe:
     """An experiment of which a few steps are taken, and nothing is kept."""
 
     def __init__(self, experiment: Experiment, data: DataSet, place: Place, done: int) -> None:
-        self.experiment, self.device = experiment, place.device
+        self.experiment, self.place, self.device = experiment, place, place.device
         self.run = state.start(experiment, Path(), place.device)
         self.run.team, self.run.micro_batch = place.team, place.micro_batch
         self.run.test_pictures = len(data.test_labels)
@@ -129,11 +131,7 @@ class _Probe:
         recipe = replace(self.experiment.recipe, stages=(stage,))
         run = state.start(replace(self.experiment, recipe=recipe), Path(), self.device)
         run.team, run.micro_batch = self.run.team, self.run.micro_batch
-        name = self.experiment.recipe.teacher
-        teacher: nn.Module | None = None
-        if stage.name != name and recipe.distillation and not recipe.cached_teacher:
-            teacher = self.experiment.build(0 if name == "ann" else int(name[1:]), 0)
-            teacher = teacher.to(self.device).eval()
+        teacher = self._teacher(stage)
         run.network.train()
         student, teacher = as_called(run.network, teacher, stage, run.team, compiled)
         seconds, all_steps = [], 1 + STEPS
@@ -148,6 +146,16 @@ class _Probe:
         validation = self._since(begun) * len(self.split.held_out_labels) / some
         self.run.micro_batch = run.micro_batch
         return sum(seconds[1:]) / STEPS * self.split.steps, validation
+
+    def _teacher(self, stage: Stage) -> nn.Module | None:
+        """What answers in every step of the stage; a run's own is not trained yet."""
+        recipe, name = self.experiment.recipe, self.experiment.recipe.teacher
+        if stage.name == name or not recipe.distillation or recipe.cached_teacher:
+            return None
+        if self.place.guest:
+            return self.place.guest.facing(self.experiment.normalisation, self.device)
+        like = self.experiment.build(0 if name == "ann" else int(name[1:]), 0)
+        return like.to(self.device).eval()
 
     def _since(self, begun: float) -> float:
         """Seconds, those of the first process, so that all plan alike."""

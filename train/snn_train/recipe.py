@@ -52,6 +52,8 @@ class Recipe:
     """Weight of the teacher's output in the loss."""
     cached_teacher: bool = False
     """Whether the teacher answers to each picture once a stage, unchanged."""
+    guest_teacher: bool = False
+    """Whether a network of another run teaches every stage, `teacher.pt` in the run's folder."""
     percentile: float = 85.0
     """Of a layer's pre-activations: its first threshold."""
     augmentation: Augmentation = Augmentation()
@@ -140,10 +142,14 @@ class Recipe:
         return max(10 if self.name == "iir" else 4, self.least_epochs)
 
     @property
-    def teacher(self) -> str:
-        """The stage that the others are distilled from: the first, or for a run that begins with
-        another's T = 1 network, that network."""
+    def origin(self) -> str:
+        """The first stage; of a run that trains another's T = 1 network in integers, that one's."""
         return "t1" if self.stages[0].bits else self.stages[0].name
+
+    @property
+    def teacher(self) -> str:
+        """The checkpoint that the other stages are distilled from."""
+        return TEACHER if self.guest_teacher else self.origin
 
     def settings(self) -> dict[str, Any]:
         """Return plain containers of all but the network, which has an entry of its own in a
@@ -164,3 +170,5 @@ class Recipe:
 
 
 NETWORK_FIELDS = ("name", "network", "width", "hidden", "surrogate", "dropout", "levels")
+TEACHER = "teacher"
+"""What a network of another run is called in the folder of the run that it teaches."""

@@ -138,14 +138,14 @@ def judge_first(run: Run, data: DataSet) -> None:
     good it was on pictures that may be others, or nothing. Again, if it was stopped in between."""
     if run.records or run.finished or not (run.position.stage or run.stage.bits):
         return
-    network, split = load_stage(run, run.recipe.teacher), Split(run, data)
+    network, split = load_stage(run, run.recipe.origin), Split(run, data)
     accuracy, rates = evaluate(network, split.held_out, split.held_out_labels, run)
     rate = network.spike_rate(rates) if network.timesteps else None
     measured: dict[str, Any] = {"validation": accuracy, "rates": rates, "spike_rate": rate}
     if run.outcomes:
         run.outcomes[-1] = replace(run.outcomes[-1], **measured)
         return
-    name, steps = run.recipe.teacher, network.timesteps
+    name, steps = run.recipe.origin, network.timesteps
     run.outcomes.append(
         StageOutcome(stage=name, timesteps=steps, test=None, epochs=0, seconds=0.0, **measured)
     )

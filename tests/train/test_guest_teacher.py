@@ -1,0 +1,196 @@
+"""A network of another run as teacher: what it answers, whom it teaches, what is refused."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from same import assert_same
+from train.tiny import Recorder
+
+from snn_runtime.errors import InputError, ModelError
+from snn_train import api, beginning, checkpoint, probe
+from snn_train.data import DataSet
+from snn_train.data.normalisation import Normalisation
+from snn_train.parallel import Machine
+from snn_train.recipe import Recipe
+from snn_train.stage import Stage
+from snn_train.state import Run, resume
+from snn_train.step import step_in_parts
+from snn_train.teacher import Guest, load_teacher
+from snn_train.time_budget import TimeBudget
+from snn_train.training import Stopped, train_run
+
+NewRun = Callable[..., Run]
+CPU = torch.device("cpu")
+STAGES = (Stage(0, 2), Stage(1, 1))
+ANY: dict[str, Any] = {"rate_limits": (0.0, 15.0), "largest_drop": 1.0}
+
+
+@pytest.fixture
+def first(
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The folder of a run, whose data is that of every later one."""
+    monkeypatch.setattr(beginning, "load", lambda *_: tiny_data)
+    run = new_run(tmp_path / "first", stages=(Stage(0, 2), Stage(2, 1), Stage(1, 1)), **ANY)
+    train_run(run, tiny_data, Recorder(), lambda: False)
+    return tmp_path / "first"
+
+
+def trained(out: Path, **settings: Any) -> tuple[Run, list[float]]:
+    heard = Recorder()
+    alone = Machine(device="cpu", threads=1)
+    return api.train("tiny", out=out, progress=heard, machine=alone, **settings), heard.losses
+
+
+def recipe_of(run: Path, **changes: Any) -> Recipe:
+    settings = checkpoint.load(run / "ann.pt")
+    found = Recipe.from_dicts(settings["architecture"], settings["settings"])
+    return replace(found, stages=STAGES, **changes)
+
+
+def test_the_own_ann_as_a_guest_teaches_the_same(first: Path, tmp_path: Path) -> None:
+    chosen: Any = {"ann": first / "ann.pt", "epochs": (2,), "batch_size": 12, **ANY}
+    alone, expected = trained(tmp_path / "alone", **chosen)
+    guided, losses = trained(tmp_path / "guided", teacher=first / "ann.pt", **chosen)
+    assert losses == expected and len(losses) == 2
+    assert_same(dict(alone.network.state_dict()), dict(guided.network.state_dict()))
+    _, others = trained(tmp_path / "others", teacher=first / "t2.pt", **chosen)
+    assert others != pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("timesteps", ["ann", "t2", "t1"])
+def test_it_answers_as_it_was_trained_to(
+    first: Path, new_run: NewRun, tiny_data: DataSet, tmp_path: Path, timesteps: str
+) -> None:
+    """A student of another size, whose pictures are normalised otherwise."""
+    run = new_run(tmp_path / "run", width=0.3, stages=STAGES, guest_teacher=True)
+    other = Normalisation((90, 100, 110), (70.0, 60.0, 50.0))
+    run.experiment = replace(run.experiment, normalisation=other)
+    guest = Guest.load(first / f"{timesteps}.pt", tiny_data)
+    guest.keep(tmp_path / "run", run.team)
+    teacher, plain = load_teacher(run), guest.facing(guest.experiment.normalisation, CPU)
+    assert teacher is not None and not teacher.training and not plain.training
+    pictures = torch.as_tensor(tiny_data.test_images)
+    with torch.no_grad():
+        found = teacher(other(pictures))
+        expected = plain(guest.experiment.normalisation(pictures))
+    assert float(expected.std()) > 0
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_it_teaches_the_ann_as_well(first: Path, tmp_path: Path, cached: bool) -> None:
+    recipe = recipe_of(first, cached_teacher=cached)
+    _, expected = trained(tmp_path / "alone", recipe=recipe)
+    guided, losses = trained(tmp_path / "guided", recipe=recipe, teacher=first / "ann.pt")
+    assert losses[0] != pytest.approx(expected[0], rel=1e-3) and len(losses) == 3
+    assert [outcome.stage for outcome in guided.outcomes] == ["ann", "t1"]
+    again, repeated = trained(tmp_path / "again", recipe=guided.recipe)  # without one, once more
+    assert repeated == expected and not again.recipe.guest_teacher
+
+
+@pytest.mark.parametrize("bits", [0, 4])
+def test_t1_is_trained_on_and_ends_with_the_same_bits_if_stopped(
+    first: Path, tiny_data: DataSet, tmp_path: Path, bits: int
+) -> None:
+    chosen: Any = {"begin_with": first / "t1.pt", "teacher": first / "ann.pt", "epochs": (2,)}
+    chosen |= {"rate_limits": (0.0, 15.0), "distillation": 0.9, "batch_size": 12}
+    chosen["cached_teacher"] = True
+    chosen |= {"int_bits": bits, "largest_drop": 1.0} if bits else {}
+    whole, losses = trained(tmp_path / "whole", **chosen)
+    assert whole.recipe.distillation == 0.9 and len(losses) == 2
+    with pytest.raises(Stopped):
+        api.train("tiny", out=tmp_path / "pieces", progress=Hasty(), **chosen)
+    for _ in range(3):
+        with pytest.raises(Stopped):
+            train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder(), lambda: True)
+    train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder(), lambda: False)
+    name = "int4.pt" if bits else "t1.pt"
+    ends = [checkpoint.load(tmp_path / run / name)["network"] for run in ("whole", "pieces")]
+    assert_same(dict(ends[0]), dict(ends[1]))
+
+
+class Hasty(Recorder):
+    def stop(self) -> bool:
+        return True
+
+
+def test_a_teacher_that_is_gone_is_named(first: Path, tiny_data: DataSet, tmp_path: Path) -> None:
+    chosen: Any = {"begin_with": first / "t1.pt", "teacher": first / "ann.pt", "epochs": (1,)}
+    with pytest.raises(Stopped):
+        api.train("tiny", out=tmp_path / "on", progress=Hasty(), **chosen)
+    (tmp_path / "on" / "teacher.pt").unlink()
+    with pytest.raises(ModelError, match=r"teacher\.pt"):
+        train_run(resume(tmp_path / "on", CPU), tiny_data, Recorder(), lambda: False)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_budget_of_time_is_planned_with_it(
+    first: Path, tiny_data: DataSet, new_run: NewRun, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, cached: bool,
+) -> None:  # fmt: skip
+    """It answers in the steps that are measured, of the ANN, too, where it will in the run's."""
+    real, seen = step_in_parts, []
+
+    def step(run: Run, student: Any, teacher: Any, *rest: Any) -> Any:
+        seen.append((run.stage.name, teacher and len(teacher.layers)))
+        return real(run, student, teacher, *rest)
+
+    monkeypatch.setattr(probe, "step_in_parts", step)
+    chosen: Any = {"guest_teacher": True, "cached_teacher": cached, "network": "vgg9"}
+    run = new_run(tmp_path / "run", stages=STAGES, **chosen)
+    guest = Guest.load(first / "ann.pt", tiny_data)
+    place = probe.Place(CPU, run.team, None, guest=guest)
+    made = probe.planned(
+        run.experiment, tiny_data, TimeBudget(1e4, since=time.monotonic()), False, place
+    )
+    assert made.recipe.guest_teacher and made.recipe.stages[1].epochs > STAGES[1].epochs
+    layers = len(guest.experiment.build(0, 0).layers)
+    assert layers != len(run.network.layers)
+    expected = None if cached else layers
+    assert set(seen) == {("ann", expected), ("t1", expected)}
+
+
+def test_whom_it_cannot_teach_is_refused_before_anything_is_written(
+    first: Path, tiny_data: DataSet, tmp_path: Path, train_snn: Callable[..., Any]
+) -> None:
+    file = first / "ann.pt"
+    named = replace(tiny_data, labels=("dark", "light"))
+    with pytest.raises(InputError, match=r"2: dark, light, not 2: dark, bright"):
+        Guest.load(file, named)
+    large = replace(tiny_data, train_images=torch.zeros(40, 9, 9, 3, dtype=torch.uint8))
+    with pytest.raises(InputError, match="pictures are not 8x8"):
+        Guest.load(file, large)
+    content = checkpoint.load(file)
+    checkpoint.save(tmp_path / "int.pt", content | {"bits": 4})
+    checkpoint.save(tmp_path / "torn.pt", {k: v for k, v in content.items() if k != "labels"})
+    for flags, code, message in (
+        (["--teacher", file, "--distillation", 0], 2, "--teacher: nothing is learnt from a"),
+        (["--teacher", file, "--recipe", "iir"], 2, "--teacher: nothing is learnt from a"),
+        (["--teacher", file, "--from", first / "t1.pt", "--largest-drop", 1], 2, "no effect"),
+        (["--teacher", tmp_path / "int.pt"], 5, "trained in integers, expected an ann.pt or"),
+        (["--teacher", tmp_path / "torn.pt"], 5, "does not fit together"),
+        (["--teacher", tmp_path / "nothing.pt"], 5, "nothing.pt: no such file"),
+    ):
+        answer = train_snn("--data", "tiny", *flags, "--out", tmp_path / "refused")
+        assert (answer.code, answer.out) == (code, "") and message in answer.err, answer
+        assert not (tmp_path / "refused").exists()
+
+
+def test_the_command_takes_a_teacher(
+    first: Path, train_snn: Callable[..., Any], tmp_path: Path
+) -> None:
+    answer = train_snn(
+        "--data", "tiny", "--from", first / "t1.pt", "--teacher", first / "ann.pt", "--epochs", 1,
+        "--rate-limits", "0,1", "--threads", 1, "--out", tmp_path / "on",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    kept = [checkpoint.load(path)["network"] for path in (tmp_path / "on/teacher.pt",
+                                                          first / "ann.pt")]  # fmt: skip
+    assert_same(dict(kept[0]), dict(kept[1]))
+    assert checkpoint.load(tmp_path / "on" / "t1.pt")["settings"]["guest_teacher"] is True
