@@ -139,6 +139,8 @@ for line in sys.stdin:
             if file_size:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
             os.environ.update(environment)
+            for number in (signal.SIGINT, signal.SIGHUP):  # which shells and nohup have ignored
+                signal.signal(number, signal.SIG_DFL)
             sys.argv = ["train-snn", *argv]
             sys.exit(import_module(module).main())
         print(child, flush=True)

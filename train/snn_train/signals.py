@@ -11,7 +11,8 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Interruption:
     """Remembers the first of SIGINT, SIGTERM and SIGHUP; the second ends the process at once.
 
-    Ending at once is safe: every file is written beside its place and renamed into it.
+    Ending at once is safe: every file is written beside its place and renamed into it. One that is
+    ignored, as SIGHUP is under nohup, stays so.
 
     Args:
         patient: let the first one do, however many follow.
@@ -21,7 +22,8 @@ class Interruption:
         self.patient = patient
         self.received: int | None = None
         for number in STOPPING:
-            signal.signal(number, self._handle)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._handle)
 
     def __call__(self) -> bool:
         return self.received is not None
