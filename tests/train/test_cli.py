@@ -1,6 +1,7 @@
 """The command line: every flag does something, and every wrong one is refused in one line."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -321,13 +322,19 @@ def test_a_run_that_diverges_exits_with_8_and_says_how_to_go_on(
     assert last.startswith("train-snn: error: stage t2 failed 4 times") and "it is lost" in last
 
 
-def test_a_data_folder_of_any_name_can_be_drawn(train_snn: Command, tmp_path: Path) -> None:
-    root = photos(tmp_path / "$x_$ {y} 100%", 8, 8)
+@pytest.mark.parametrize("name", ["$x_$ {y} 100%", os.fsdecode(b"of \xe9t\xe9\n")])
+def test_a_data_folder_of_any_name_can_be_drawn(
+    train_snn: Command, tmp_path: Path, name: str
+) -> None:
+    root = photos(tmp_path / name, 8, 8)
+    for file in (root / "test").rglob("*.png"):
+        file.rename(file.with_name(f"{name} {file.name}"))
     out = tmp_path / "run"
     answer = train_snn("--data", f"imagefolder:{root}", *TINY, "--batch-size", 4, "--out", out,
                        "--percentile", 60)  # fmt: skip
     assert answer.code == 0, answer.err
-    assert (out / "training.png").read_bytes().startswith(b"\x89PNG")
+    for drawn in ("training.png", "confusion.png"):
+        assert (out / drawn).read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_epochs_line_says_what_matters() -> None:

@@ -1,5 +1,6 @@
 """What a finished run shows of its mistakes: counted right, the surest first, files that open."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,8 @@ def test_the_matrix_is_the_accuracy_that_was_measured(
     monkeypatch.delattr(SpikingNetwork, "forward")  # the test pictures are read once
     labels = tiny_data.test_labels.clone()
     labels[0] = 1 - labels[0]  # at least one is wrong now, or one more right
-    data = replace(tiny_data, test_labels=labels, test_names=tuple(f"$x_{i}$" for i in range(12)))
+    names = tuple(os.fsdecode(b"$x_\xff%d$\n" % number) for number in range(12))
+    data = replace(tiny_data, test_labels=labels, test_names=names)
     counts = review(run, data, logits).counts
     assert counts.sum(1).tolist() == labels.bincount().tolist()
     assert int(counts.trace()) == int((logits.argmax(1) == labels).sum())

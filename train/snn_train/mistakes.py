@@ -15,6 +15,7 @@ from torch import Tensor
 
 from snn_runtime.errors import ResourceError
 from snn_runtime.files import scratch_settings, write_atomic
+from snn_runtime.text import printable
 from snn_train.data import DataSet
 from snn_train.folder import CONFUSION, MISTAKES
 from snn_train.state import Run
@@ -151,7 +152,7 @@ def _sheet(data: DataSet, logits: Tensor, worst: list[int]) -> Any:
 
 
 def _name(data: DataSet, number: int) -> str:
-    name = data.test_names[number] if data.test_names else f"test picture {number}"
+    name = printable(data.test_names[number]) if data.test_names else f"test picture {number}"
     return name if len(name) <= 34 else f"…{name[-33:]}"
 
 

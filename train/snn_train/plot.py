@@ -16,6 +16,7 @@ from typing import Any
 
 from snn_runtime.errors import ResourceError
 from snn_runtime.files import scratch_settings, write_atomic
+from snn_runtime.text import printable
 from snn_train.folder import PLOT
 from snn_train.records import EpochRecord
 from snn_train.state import Run
@@ -90,7 +91,7 @@ def _draw(figure: Any, run: Run, colours: Any) -> None:
         if axis.get_legend_handles_labels()[1]:
             axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.04))
     figure.align_ylabels(axes)
-    wide, data = f"width {run.recipe.width:g}", run.experiment.data
+    wide, data = f"width {run.recipe.width:g}", printable(run.experiment.data)
     title = f"{run.recipe.network} {wide}, recipe {run.recipe.name}, on {data}"
     figure.suptitle(title, x=0.01, ha="left", parse_math=False)  # a path may hold dollars
 
