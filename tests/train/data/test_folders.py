@@ -13,7 +13,7 @@ from in_memory import in_memory
 
 from snn_runtime.errors import InputError
 from snn_runtime.image import folder as walked
-from snn_train.data import DataSet, load
+from snn_train.data import DataSet, imagefolder, load
 
 CLASSES = ("ant", "bee")
 
@@ -154,6 +154,37 @@ def test_copies_of_a_picture_stay_on_one_side_of_a_split(root: Path) -> None:
     data = read(root)
     assert len(data.labels) == 2 and len(data.train_labels) + len(data.test_labels) == 30
     assert not any("also stand" in note for note in data.notes)
+
+
+def test_a_class_of_copies_is_split_or_refused(root: Path) -> None:
+    shutil.rmtree(root / "test")
+    first, second, third, *others = sorted((root / "train" / "ant").iterdir())
+    for number in range(30):
+        shutil.copy(first, first.with_name(f"copy {number}.png"))
+    for file in others:
+        shutil.copy(first, file)
+    divided = imagefolder.read(root, quiet, None, "crop")
+    assert {*divided.train.labels} == {*divided.test.labels} == {0, 1}
+    shutil.copy(first, second)
+    assert "ant: has 2 pictures besides copies, expected 3 or more: one tests" in refusal(root)
+    shutil.copy(first, third)
+    assert "ant: has 1 picture besides copies, expected 3 or more" in refusal(root)
+
+
+@pytest.mark.parametrize("pictures", [3, 10])
+def test_a_digest_that_ends_in_zeros_is_one(
+    root: Path, monkeypatch: pytest.MonkeyPatch, pictures: int
+) -> None:
+    """Numpy cuts such bytes, and a class in 256 had a test picture less, perhaps its only one."""
+    shutil.rmtree(root / "test")
+    for name in CLASSES:
+        for file in sorted((root / "train" / name).iterdir())[pictures:]:
+            file.unlink()
+    monkeypatch.setattr(
+        imagefolder, "digests", lambda images: [bytes([n, 0]) for n in range(len(images))]
+    )
+    tested = imagefolder.read(root, quiet, None, "crop").test.labels
+    assert tested.tolist() == [0] * (pictures // 5 or 1) + [1] * (pictures // 5 or 1)
 
 
 def test_all_that_is_bad_is_named_at_once_and_after_ten_counted(root: Path) -> None:

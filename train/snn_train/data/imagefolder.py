@@ -96,8 +96,7 @@ def read(root: Path, progress: FileProgress, size: tuple[int, int] | None, fit: 
     decoded = [_decoded(part, progress, size, fit, survey) for part in listed]
     survey.refuse_bad()
     if found.test is None:
-        _check_enough(decoded[0], here)
-        decoded = _split(decoded[0])
+        decoded = _split(decoded[0], here)
         notes = (*notes, _SPLIT.format(folder=found.train))
     train, test, *selecting = decoded
     notes = (
@@ -117,25 +116,29 @@ _SPLIT = (
     "there is no test folder beside train: a fifth of every class in {folder} is the test set, "
     "chosen by what the pictures hold, always the same whatever --seed is"
 )
+_USES = "one tests, one selects the best epoch, the others are trained on"
 
 
-def _check_enough(whole: Pictures, places: Classes) -> None:
-    for label, place in enumerate(places.values()):
-        if (count := int((whole.labels == label).sum())) < LEAST:
-            problem = f"has {count} picture{'s' * (count > 1)}, expected {LEAST} or more: one tests"
-            raise bad(place, f"{problem}, one selects the best epoch, the others are trained on")
-
-
-def _split(whole: Pictures) -> list[Pictures]:
+def _split(whole: Pictures, places: Classes) -> list[Pictures]:
     """Return a part to train on and one to test on. Of each class the fifth with the lowest digests
-    tests: a seed of its own that pictures keep when others come, and copies stay on one side."""
-    keys = np.array(digests(whole.images), dtype=object)
+    tests: a seed of its own that pictures keep when others come, and copies stay on one side.
+
+    Raises:
+        InputError: `bad_data`: a class has too few pictures that are no copies.
+    """
+    keys = digests(whole.images)
     testing = np.zeros(len(keys), bool)
-    for label in np.unique(whole.labels):
-        mine = whole.labels == label
-        ordered = sorted(keys[mine])
-        last = ordered[max(1, round(TEST_SHARE * len(ordered))) - 1]
-        testing |= mine & (keys <= last)
+    for label, place in enumerate(places.values()):
+        mine = np.flatnonzero(whole.labels == label).tolist()
+        ordered = sorted(keys[index] for index in mine)
+        apart = sorted(set(ordered))
+        if (count := len(apart)) < LEAST:
+            copied = " besides copies" if count < len(ordered) else ""
+            problem = f"has {count} picture{'s' * (count > 1)}{copied}, expected {LEAST} or more"
+            raise bad(place, f"{problem}: {_USES}")
+        last = min(ordered[max(1, round(TEST_SHARE * len(ordered))) - 1], apart[-2])
+        # Compared by Python, since numpy's bytes end where zeros begin.
+        testing[mine] = [keys[index] <= last for index in mine]
     return [whole.those(~testing), whole.those(testing)]
 
 
