@@ -130,6 +130,14 @@ def test_of_more_parts_it_is_said_which_is_not_read(root: Path) -> None:
     said(read(root), "6 to select with, 6 to test on", "not read: testing")
 
 
+@pytest.mark.parametrize("kind", ["imagefolder", "imagenet"])
+@pytest.mark.parametrize("name", ["Train", "TEST"])
+def test_two_parts_whose_names_differ_by_case_are_refused(root: Path, kind: str, name: str) -> None:
+    """Which of them is read was the file system's choice."""
+    shutil.copytree(root / name.lower(), root / name)
+    assert f"has {name} and {name.lower()}: join or rename them" in refusal(root, kind)
+
+
 @pytest.mark.parametrize("place", ["", "train"])
 def test_classes_alone_are_split_the_same_whatever_is_asked(root: Path, place: str) -> None:
     for name in CLASSES:

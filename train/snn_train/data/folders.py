@@ -90,7 +90,11 @@ def parts(root: Path, test: Sequence[str] = TEST, validation: Sequence[str] = VA
     """
     if not root.is_dir():
         raise bad(root, "no such folder, expected one with train and test in it")
-    found = {name.lower(): path for name, path in _folders(root)}
+    found: dict[str, Path] = {}
+    for name, path in sorted(_folders(root)):
+        other = found.setdefault(name.lower(), path)
+        if other != path and name.lower() in (*TRAIN, *TEST):
+            raise bad(root, f"has {other.name} and {path.name}: join or rename them")
     first = next((found[name] for name in TRAIN if name in found), None)
     tests = [found[name] for name in test if name in found]
     second = tests[0] if tests else None
