@@ -1,5 +1,7 @@
 """What is said of a folder before the first step is true of it."""
 
+import os
+import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from snn_runtime.errors import InputError
 from snn_train.batches import balancing
 from snn_train.data import DataSet, load
 from snn_train.data.overview import balance, selection, sizes, uncertainty, weighting
+from snn_train.data.selecting import drawn
 
 
 def quiet(items: Iterable[Path], title: str, total: int) -> Iterable[Path]:
@@ -22,9 +25,9 @@ def quiet(items: Iterable[Path], title: str, total: int) -> Iterable[Path]:
 def fill(folder: Path, count: int, seed: int, size: tuple[int, int] = (12, 16)) -> None:
     folder.mkdir(parents=True)
     for number in range(count):
-        drawn = picture(*size)
-        drawn.putpixel((number % size[1], seed), (number, seed, 255))
-        (folder / f"{number:02}.png").write_bytes(encoded(drawn, "PNG"))
+        turned = picture(*size)
+        turned.putpixel((number % size[1], seed), (number, seed, 255))
+        (folder / f"{number:02}.png").write_bytes(encoded(turned, "PNG"))
 
 
 @pytest.fixture
@@ -53,6 +56,38 @@ def test_a_folder_of_its_own_selects(root: Path) -> None:
     )
     assert "to train on: ant 30, bee 10" in data.notes
     assert "files hold 12x16 pixels, the network sees 12x16" in data.notes
+
+
+def test_what_selects_should_not_be_learnt_or_tested_on(root: Path) -> None:
+    assert not any("warning" in note for note in read(root).notes)
+    for part, place in (("train", "valid"), ("valid", "test")):
+        file = next((root / part / "ant").iterdir())
+        shutil.copy(file, root / place / "ant" / "copy.png")
+    selected, tested = (note for note in read(root).notes if "warning" in note)
+    assert "1 of 9 pictures to select with also stand among those to train on: accur" in selected
+    assert "1 of 7 test pictures also stand among those to select with (test/ant/copy" in tested
+
+
+@pytest.mark.parametrize("kind", ["imagefolder", "imagenet"])
+def test_copies_never_select_what_was_learnt_from_them(root: Path, kind: str) -> None:
+    (root / "valid").rename(root / "away")
+    data = load(f"{kind}:{root}", quiet, (12, 16))
+    assert data.copies is None
+    apart = data.split(0.3, 5)[1]
+    for file in (root / "train" / "bee").iterdir():
+        os.link(file, file.with_name(f"copy of {file.name}"))
+    data = load(f"{kind}:{root}", quiet, (12, 16))
+    trained, held_out = data.split(0.3, 5)
+    assert data.copies is not None
+    assert not {*data.copies[trained].tolist()} & {*data.copies[held_out].tolist()}
+    assert data.train_labels[held_out].bincount().tolist() == [9, 6]
+    assert torch.equal(held_out[:9], apart[:9])  # those of the class without copies
+
+
+@pytest.mark.parametrize(("copies", "held_out"), [([0] * 6, 1), ([0, 0, 2, 2, 4, 4], 2)])
+def test_a_class_is_divided_however_many_copies_it_has(copies: list[int], held_out: int) -> None:
+    chosen = drawn(torch.zeros(6, dtype=torch.int64), 1, 0.1, 0, torch.tensor(copies))
+    assert int(chosen.sum()) == held_out
 
 
 def test_what_to_bear_in_mind(root: Path) -> None:
@@ -104,8 +139,8 @@ def test_a_photographs_size_is_that_of_its_file(tmp_path: Path) -> None:
             for number in range(10):
                 turned = Image.Exif()
                 turned[0x0112] = 6 if name == "bee" else 1
-                drawn = Image.new("RGB", size, (number, 0, ord(part[1])))
-                drawn.save(tmp_path / part / name / f"{number}.jpg", exif=turned)
+                made = Image.new("RGB", size, (number, 0, ord(part[1])))
+                made.save(tmp_path / part / name / f"{number}.jpg", exif=turned)
     data = read(tmp_path)
     assert data.train_images.shape[1:3] == (64, 64)
     assert "photographs are made 64x64 pixels; --image-size is another" in data.notes

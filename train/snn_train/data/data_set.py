@@ -20,12 +20,13 @@ from snn_runtime.image import Fit
 from snn_runtime.labels import check_labels
 from snn_train.choices import DATA, OF_ANY_SIZE
 from snn_train.data import archives, imagefolder
-from snn_train.data.doubles import digests, doubles
+from snn_train.data.doubles import digests, doubles, first_of_each
 from snn_train.data.folders import TEST, FileProgress, Survey, bad, parts, pictures, same_classes
 from snn_train.data.imagefolder import Labels, Pixels
 from snn_train.data.normalisation import Normalisation
 from snn_train.data.on_disk import Images, OnDisk, on_disk
 from snn_train.data.overview import selection, weighting
+from snn_train.data.selecting import drawn
 
 IMAGENET_SIZE = (224, 224)
 IMAGENET_COLOURS = Normalisation((124, 116, 104), (58.395, 57.12, 57.375))
@@ -55,6 +56,8 @@ class DataSet:
     """Of the test pictures' files, where they come from a folder."""
     held_out: Tensor | None = None
     """int64 `(M,)`: the training pictures that select, where a folder of their own says so."""
+    copies: Tensor | None = None
+    """int64 `(N,)`: the first training picture that each is the same as; None: all differ."""
 
     @property
     def on_disk(self) -> bool:
@@ -74,18 +77,13 @@ class DataSet:
         The validation images are those of a folder of their own, or else `fraction` of it, at most
         5,000, the same of every class.
         """
+        count = len(self.train_labels)
         if self.held_out is not None:
-            chosen = torch.zeros(len(self.train_labels), dtype=torch.bool)
+            chosen = torch.zeros(count, dtype=torch.bool)
             chosen[self.held_out] = True
             return (~chosen).nonzero()[:, 0], self.held_out
-        fraction = min(fraction, 5000 / len(self.train_labels))
-        generator = torch.Generator().manual_seed(seed)
-        chosen = torch.zeros(len(self.train_labels), dtype=torch.bool)
-        for label in range(len(self.labels)):
-            members = (self.train_labels == label).nonzero()[:, 0]
-            count = max(1, round(fraction * len(members)))
-            order = torch.randperm(len(members), generator=generator)
-            chosen[members[order[:count]]] = True
+        fraction = min(fraction, 5000 / count)
+        chosen = drawn(self.train_labels, len(self.labels), fraction, seed, self.copies)
         return (~chosen).nonzero()[:, 0], chosen.nonzero()[:, 0]
 
     def cautions(self, fraction: float, seed: int, balanced: bool, kept: bool = False) -> list[str]:
@@ -94,9 +92,9 @@ class DataSet:
         if not self.test_names:
             return []
         trained, held_out = self.split(fraction, seed)
-        drawn = "as in the run before" if kept else f"by --seed {seed}"
-        drawn = f"the same share of each class {drawn}" if self.held_out is None else ""
-        counted = selection(len(held_out), drawn, len(self.test_labels))
+        how = "as in the run before" if kept else f"by --seed {seed}"
+        how = f"the same share of each class {how}" if self.held_out is None else ""
+        counted = selection(len(held_out), how, len(self.test_labels))
         lines = (weighting(self.labels, self.train_labels[trained], balanced), counted)
         return [line for line in lines if line]
 
@@ -153,13 +151,15 @@ def _data_set(
     held_out: Labels | None = None,
 ) -> DataSet:
     """Args: names: of the test pictures' files; held_out: which of the first select."""
-    twice = doubles(digests(parts[0]), parts[1], digests(parts[2]), names)
+    keys, last = digests(parts[0]), len(parts[0]) - (0 if held_out is None else len(held_out))
+    twice = doubles(keys[:last], parts[1][:last], digests(parts[2]), names, keys[last:])
     images, marks, test_images, test_marks = (torch.from_numpy(part) for part in parts)
     return _checked(
         DataSet(
             name, labels, images, marks, test_images, test_marks, fit,
             notes=(*notes, *twice), test_names=names,
             held_out=None if held_out is None else torch.from_numpy(held_out),
+            copies=first_of_each(keys),
         )
     )  # fmt: skip
 
@@ -208,7 +208,7 @@ def _imagenet(root: Path, progress: FileProgress, size: tuple[int, int], fit: Fi
     return _checked(
         DataSet(
             f"imagenet:{root}", tuple(here), train, train_labels, test, test_labels,
-            fit, IMAGENET_COLOURS, notes, names,
+            fit, IMAGENET_COLOURS, notes, names, copies=first_of_each(trained),
         )
     )  # fmt: skip
 
