@@ -273,6 +273,17 @@ def test_a_teacher_that_answers_once_is_refused_where_it_would_be_wrong(
             begun.continued(tiny_data, "", int_bits=bits, cached_teacher=True, **changes)
 
 
+def test_in_integers_all_layers_learn_at_one_rate(
+    t1: Callable[..., Path], tiny_data: DataSet, other_data: DataSet, tmp_path: Path
+) -> None:
+    """The file's run may have begun with a network that learnt at another one."""
+    begun = Pretrained.load(t1(fine_tune=0.2))
+    for data in (tiny_data, replace(other_data, labels=tiny_data.labels)):
+        made = begun.continued(data, "", int_bits=4)
+        run = begun.start(made, data, tmp_path, CPU, ALONE)
+        assert {group["lr_factor"] for group in run.optimiser.param_groups} == {1.0}
+
+
 def test_the_gate_compares_with_what_the_network_is_on_these_pictures(
     t1: Callable[..., Path], tiny_data: DataSet, tmp_path: Path
 ) -> None:

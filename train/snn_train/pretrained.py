@@ -146,7 +146,8 @@ class Pretrained:
             )
         if optimiser == used:  # which needs no rate of its own
             changes.pop("optimiser", None)
-        return before.change(stages=(Stage(1, count, bits),), **changes)
+        # All layers learn alike, also where the file's own run began with another's network.
+        return before.change(stages=(Stage(1, count, bits),), fine_tune=1.0, **changes)
 
     def _fine_tuned(
         self, data: DataSet, bits: int, epochs: Sequence[int] | None, changes: dict[str, Any]
