@@ -88,6 +88,8 @@ def of_blocks(*counts: int, bottleneck: bool = False) -> dict[str, Tensor]:
 
 
 RESNET18 = resnet("resnet18_bn").state_dict()
+GREY = vgg_state(vgg("vgg11_bn"))
+GREY["features.0.weight"] = GREY["features.0.weight"][:, :1]
 WIDE = {"layer1.0.conv1.weight": torch.zeros(128, 64, 3, 3)}
 
 
@@ -101,6 +103,7 @@ WIDE = {"layer1.0.conv1.weight": torch.zeros(128, 64, 3, 3)}
         (RESNET18 | {"layer4.1.bn2.weight": torch.full((512,), torch.inf)}, "bn2.weight is not f"),
         (RESNET18 | {"layer2.0.downsample.1.bias": torch.zeros(3)}, r"1.bias has shape \(3,\)"),
         ({"features.0.weight": torch.zeros(64, 3, 11, 11)}, r"has convolutions of \[64\] channels"),
+        (GREY, r"features.0.weight has shape \(64, 1, 3, 3\), expected \(64, 3, 3, 3\)"),
         ({"classifier.1.weight": torch.zeros(4, 4)}, "holds no VGG with batch normalisation"),
         ({"features.0.bias": torch.zeros(4)}, "has convolutions of no channels"),
     ],

@@ -90,8 +90,9 @@ def _layer(
         raise ValueError(f"has no {error.args[0]}") from error
     except RuntimeError as error:
         raise ValueError(f"{norm} does not fit {conv} ({error})") from error
-    if weight.shape[2:] != (3, 3):
-        raise ValueError(f"{conv} has windows of {tuple(weight.shape[2:])}")
+    expected = (len(weight), len(before), 3, 3)
+    if tuple(weight.shape) != expected:  # those of one channel would do for each of three
+        raise ValueError(f"{conv}.weight has shape {tuple(weight.shape)}, expected {expected}")
     for key, value in layer.items():
         if not bool(value.isfinite().all()):
             raise ValueError(f"{conv} makes a {key} that is not finite")
