@@ -15,7 +15,7 @@ from snn_runtime.errors import InputError, ModelError
 from snn_train import api, beginning, checkpoint, probe
 from snn_train.data import DataSet
 from snn_train.data.normalisation import Normalisation
-from snn_train.parallel import Machine
+from snn_train.parallel import ALONE, Machine
 from snn_train.recipe import Recipe
 from snn_train.stage import Stage
 from snn_train.state import Run, resume
@@ -154,6 +154,15 @@ def test_a_budget_of_time_is_planned_with_it(
     assert layers != len(run.network.layers)
     expected = None if cached else layers
     assert set(seen) == {("ann", expected), ("t1", expected)}
+
+
+def test_a_file_from_before_there_were_integers_teaches(
+    first: Path, tiny_data: DataSet, tmp_path: Path
+) -> None:
+    older = {key: value for key, value in checkpoint.load(first / "t1.pt").items() if key != "bits"}
+    checkpoint.save(tmp_path / "older.pt", older)
+    Guest.load(tmp_path / "older.pt", tiny_data).keep(tmp_path, ALONE)
+    assert Guest.kept(tmp_path / "teacher.pt").content["timesteps"] == 1
 
 
 def test_whom_it_cannot_teach_is_refused_before_anything_is_written(

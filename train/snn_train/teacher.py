@@ -67,7 +67,8 @@ class Guest:
         content = checkpoint.load(path)
         try:
             experiment = Experiment.of(content)
-            experiment.restore(content["timesteps"], content["bits"], content["network"])
+            bits = content.get("bits", 0)  # older files have none
+            experiment.restore(content["timesteps"], bits, content["network"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             problem = " ".join(str(error).split())[:200]
             raise ModelError(
