@@ -11,13 +11,15 @@ from same import assert_same
 from train.torchvision_like import vgg, vgg_state
 
 from snn_runtime.errors import InputError, ModelError, UsageError
-from snn_train import api, beginning, checkpoint
+from snn_train import api, beginning, checkpoint, pretrained_ann
 from snn_train.batches import Split
 from snn_train.data import DataSet
+from snn_train.defaults import default_recipe
 from snn_train.parallel import ALONE
 from snn_train.pretrained import FINE_TUNE
 from snn_train.pretrained_ann import PretrainedAnn
 from snn_train.progress import Progress
+from snn_train.schedule import peak
 from snn_train.stage import Stage
 from snn_train.state import Run, resume
 from snn_train.training import Stopped, train_run
@@ -113,6 +115,10 @@ def test_what_does_not_go_together_is_refused(ann: Path, tiny_data: DataSet) -> 
     begun = PretrainedAnn.load(ann)
     with pytest.raises(ValueError, match="--fine-tune: the classes of .*ann.pt are trained"):
         begun.continued(tiny_data, "", fine_tune=0.5)
+    with pytest.raises(ValueError, match="--epochs 4,5: expected at most 1 numbers, the ANN is tr"):
+        begun.continued(tiny_data, "", epochs=(4, 5), timesteps=(1,))
+    with pytest.raises(ValueError, match="--learning-rate: and --spiking-learning-rate: choose on"):
+        begun.continued(tiny_data, "", learning_rate=0.1, spiking_learning_rate=0.1)
     large = replace(tiny_data, train_images=torch.zeros(40, 9, 9, 3, dtype=torch.uint8))
     with pytest.raises(InputError, match="pictures are not 8x8, as .*ann.pt sees them"):
         begun.continued(large, "")
@@ -122,6 +128,17 @@ def test_what_does_not_go_together_is_refused(ann: Path, tiny_data: DataSet) -> 
         api.train(f"imagefolder:{ann.parent}", ann=ann, image_size=(8, 8))
     with pytest.raises(UsageError, match="not with both"):
         api.train("digits", ann=ann, begin_with=ann.with_name("t1.pt"))
+
+
+def test_a_rate_that_is_given_is_that_of_the_stages_to_come(
+    ann: Path, tiny_data: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = replace(default_recipe(), spiking_learning_rate=2e-5)  # as ImageNet's has
+    monkeypatch.setattr(pretrained_ann, "default", lambda *_: usual)
+    for name, rate in (("learning_rate", 0.03), ("spiking_learning_rate", 0.04)):
+        changes: dict[str, Any] = {name: rate}
+        recipe = PretrainedAnn.load(ann).continued(tiny_data, "", **changes).recipe
+        assert peak(recipe, recipe.stages[1]) == rate
 
 
 def test_a_run_that_ends_while_its_ann_is_judged_goes_on(

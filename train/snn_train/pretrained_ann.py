@@ -23,6 +23,7 @@ from snn_train.experiment import Experiment
 from snn_train.few import default
 from snn_train.parallel import Team
 from snn_train.pretrained import FINE_TUNE, check_size
+from snn_train.recipe import Recipe
 from snn_train.records import StageOutcome
 from snn_train.stage import Stage
 from snn_train.state import Position, Run
@@ -112,10 +113,13 @@ class PretrainedAnn:
             assert self.outcome is not None
             if "fine_tune" in changes:
                 raise ValueError(f"--fine-tune: the classes of {self.path} are trained already")
-            first = max(1, self.outcome.epochs)
-            counts = None if epochs is None else (first, *epochs)
-            recipe = recipe.change(epochs=counts, **changes)
-            recipe = recipe.change(stages=(Stage(0, first), *recipe.stages[1:]))
+            if "learning_rate" in changes:  # the spiking stages', the only ones to come
+                if changes.setdefault("spiking_learning_rate", None) is not None:
+                    raise ValueError(
+                        "--learning-rate: and --spiking-learning-rate: choose one, the ANN of "
+                        f"{self.path} is trained already"
+                    )
+            recipe = _changed(recipe, max(1, self.outcome.epochs), epochs, changes)
         else:
             changes = {"fine_tune": FINE_TUNE, **changes}
             recipe = recipe.change(epochs=epochs, **changes)
@@ -156,3 +160,23 @@ class PretrainedAnn:
         run = state.start(experiment, directory, device, weights, [self.outcome])
         run.position = Position(stage=1)
         return run
+
+
+def _changed(
+    recipe: Recipe, trained: int, epochs: Sequence[int] | None, changes: dict[str, Any]
+) -> Recipe:
+    """The recipe with changes, behind an ANN that took so many epochs.
+
+    Raises:
+        ValueError: values that do not go together, or more epochs than there are stages to come.
+    """
+    changed = recipe.change(**changes)
+    coming = changed.stages[1:]
+    if epochs is not None:
+        if len(epochs) > len(coming):
+            given = ",".join(map(str, epochs))
+            raise ValueError(
+                f"--epochs {given}: expected at most {len(coming)} numbers, the ANN is trained"
+            )
+        changed = changed.change(epochs=(trained, *epochs))
+    return changed.change(stages=(Stage(0, trained), *changed.stages[1:]))
