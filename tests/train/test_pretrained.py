@@ -273,6 +273,18 @@ def test_a_teacher_that_answers_once_is_refused_where_it_would_be_wrong(
             begun.continued(tiny_data, "", int_bits=bits, cached_teacher=True, **changes)
 
 
+def test_a_refused_state_can_be_gone_on_with(
+    t1: Callable[..., Path], tiny_data: DataSet, tmp_path: Path
+) -> None:
+    content = checkpoint.load(t1())
+    before = [row for row in content["history"] if row["stage"] != "t1"]
+    checkpoint.save(tmp_path / "t1-refused.pt", content | {"history": before})
+    begun = Pretrained.load(tmp_path / "t1-refused.pt")
+    made = begun.continued(tiny_data, "", int_bits=4)
+    run = begun.start(made, tiny_data, tmp_path, CPU, ALONE)
+    assert [outcome.stage for outcome in run.outcomes] == ["ann", "t1"]
+
+
 def test_in_integers_all_layers_learn_at_one_rate(
     t1: Callable[..., Path], tiny_data: DataSet, other_data: DataSet, tmp_path: Path
 ) -> None:
