@@ -101,6 +101,12 @@ def test_a_run_may_begin_with_another(run: snn_train.Run, tmp_path: Path) -> Non
     compiled = snn_train.Machine(threads=1, compiled=True)
     with pytest.raises(UsageError, match="--compile is for floating point, there is none in"):
         snn_train.train("digits", out=tmp_path, begin_with=first, int_bits=4, machine=compiled)
+    for begun in ({"begin_with": first}, {"ann": run.checkpoint("ann")}):
+        for changes in ({"recipe": run.recipe}, {"recipe": "iir"}, {"width": 0.5}):
+            with pytest.raises(UsageError, match=f"{next(iter(changes))}: that of .*1?.pt is taken"):
+                settings: dict[str, Any] = begun | changes
+                snn_train.train("digits", out=tmp_path / "other", **settings)
+    assert not (tmp_path / "other").exists()
     onward = snn_train.train(
         "digits", out=tmp_path, begin_with=first, int_bits=4, epochs=(1,), machine=ONE_THREAD
     )

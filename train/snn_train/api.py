@@ -10,7 +10,7 @@ from snn_runtime.errors import ModelError, UsageError
 from snn_runtime.files import sweep_temporary
 from snn_runtime.image import Fit
 from snn_train import remedy, state
-from snn_train.beginning import data_of, done, pictures, refused, trained
+from snn_train.beginning import check_unchanged, data_of, done, pictures, refused, trained
 from snn_train.choices import Precision, RecipeName
 from snn_train.data import DataSet
 from snn_train.experiment import Experiment, digest
@@ -56,7 +56,8 @@ def train(
 
     Args:
         data: `digits`, `imagefolder:DIR`, `cifar10`, …: what `train-snn --data` takes.
-        recipe: the name of one, whose defaults for the data are taken, or one of your own.
+        recipe: the name of one, whose defaults for the data are taken, or one of your own; none
+            with `begin_with` or `ann`, which bring theirs.
         out: the run's folder; `runs/<data>` where none is given.
         begin_with: a T = 1 network: a run's `t1.pt`, a `model.onnx` or `bundled`, see `pretrained`.
         ann: stage 0, trained: an `ann.pt`, or a state dict of torchvision, see `pretrained_ann`.
@@ -198,6 +199,7 @@ def _experiment(
         changes = changes | {"precision": fast}
     with refused():
         if begun:
+            check_unchanged(begun, recipe, changes)
             return begun.continued(data, command, fast=fast, **changes)
         chosen = recipe if isinstance(recipe, Recipe) else default(recipe, data)
         return Experiment.on(data, chosen.change(**changes), data.normalisation(), command)

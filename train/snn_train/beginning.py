@@ -1,12 +1,12 @@
 """What a run begins with besides its data: nothing, a T = 1 network, or an ANN."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from snn_runtime.errors import UsageError
 from snn_runtime.image import Fit
-from snn_train.choices import takes_size
+from snn_train.choices import OF_THE_ANN, OF_THE_FILE, takes_size
 from snn_train.data import DataSet, load
 from snn_train.experiment import Experiment
 from snn_train.pretrained import Pretrained
@@ -25,6 +25,16 @@ def trained(
     if ann is not None:
         return PretrainedAnn.load(Path(ann))
     return None if begin_with is None else Pretrained.load(Path(begin_with))
+
+
+def check_unchanged(
+    begun: Pretrained | PretrainedAnn, recipe: object, changes: Collection[str]
+) -> None:
+    """Raises: ValueError: a recipe, or a change to one, would be without effect on `begun`."""
+    fixed = OF_THE_FILE if isinstance(begun, Pretrained) else OF_THE_ANN
+    given = {*changes, *(["recipe"] if recipe != "iir-bn" else [])}  # the default of `train`
+    if name := next((name for name in fixed if name in given), None):
+        raise ValueError(f"{name}: that of {begun.path} is taken, change single values of a recipe")
 
 
 def done(begun: Pretrained | PretrainedAnn | None, data: DataSet) -> int:
