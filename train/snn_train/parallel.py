@@ -24,7 +24,8 @@ from snn_train.threads import compute_with
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how to compute. It changes no result, but for roundings."""
+    """Where and how to compute. It changes no result, but for roundings; parts of a batch change
+    what normalisations see, and what dropout draws."""
 
     device: str = "auto"
     """`auto` takes a GPU if torch can use one; `cpu`, `cuda`, `cuda:1`."""

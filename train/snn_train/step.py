@@ -52,7 +52,8 @@ def step(
         total: steps of the stage.
 
     Raises:
-        OutOfMemory: the gradient did not fit into memory; nothing has been changed yet.
+        OutOfMemory: the gradient did not fit into memory; no weight has been changed yet, only
+            normalisations, and a budget of spikes, have seen pictures.
     """
     network, recipe, optimiser, budget = run.network, run.recipe, run.optimiser, run.active_budget
     size = len(batch.labels)
