@@ -11,6 +11,7 @@ from same import assert_same
 from train.torchvision_like import vgg, vgg_state
 
 from snn_runtime.errors import InputError, ModelError, UsageError
+from snn_runtime.image import Fit
 from snn_train import api, beginning, checkpoint, pretrained_ann
 from snn_train.batches import Split
 from snn_train.data import DataSet
@@ -25,6 +26,7 @@ from snn_train.state import Run, resume
 from snn_train.training import Stopped, train_run
 
 CPU = torch.device("cpu")
+FITS: tuple[Fit, ...] = ("crop", "stretch")
 
 
 def test_torchvisions_network_is_stage_0(tiny_data: DataSet, tmp_path: Path) -> None:
@@ -126,6 +128,9 @@ def test_what_does_not_go_together_is_refused(ann: Path, tiny_data: DataSet) -> 
         PretrainedAnn.load(ann.with_name("t1.pt"))
     with pytest.raises(UsageError, match="--image-size: .*ann.pt has its own"):
         api.train(f"imagefolder:{ann.parent}", ann=ann, image_size=(8, 8))
+    for fit in FITS:  # also the one that is usual: the file's may be another
+        with pytest.raises(UsageError, match="--fit: .*ann.pt has its own"):
+            api.train(f"imagefolder:{ann.parent}", ann=ann, fit=fit)
     with pytest.raises(UsageError, match="not with both"):
         api.train("digits", ann=ann, begin_with=ann.with_name("t1.pt"))
 

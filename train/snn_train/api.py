@@ -46,7 +46,7 @@ def train(
     teacher: str | Path | None = None,
     budget: str | float | TimeBudget | None = None,
     image_size: tuple[int, int] | None = None,
-    fit: Fit = "crop",
+    fit: Fit | None = None,
     machine: Machine = AUTOMATIC,
     progress: Progress | None = None,
     command: str | None = None,
@@ -63,7 +63,8 @@ def train(
         ann: stage 0, trained: an `ann.pt`, or a state dict of torchvision, see `pretrained_ann`.
         teacher: a checkpoint of another run, whose network teaches in place of the first stage.
         budget: seconds to end in, or `30m`; plans epochs, and the width of a recipe by name.
-        image_size, fit: height and width in pixels, and how to get there, for images in folders.
+        image_size, fit: height and width in pixels, and how to get there (None: `crop`), for images
+            in folders.
         machine: device, threads and the like.
         progress: its methods are called as the run goes on; None logs to `snn_train`.
         command: noted in every checkpoint; None notes this call.

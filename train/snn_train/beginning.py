@@ -46,7 +46,7 @@ def pictures(
     begun: Pretrained | PretrainedAnn | None,
     spec: str,
     size: tuple[int, int] | None,
-    fit: Fit,
+    fit: Fit | None,
     progress: Progress,
 ) -> DataSet:
     """The data as asked for; of another size where what a run begins with needs that.
@@ -54,13 +54,13 @@ def pictures(
     Raises: UsageError, InputError.
     """
     if begun is not None and begun.experiment is not None:
-        if size is not None or fit != "crop":
+        if size is not None or fit is not None:
             flag = "--fit" if size is None else "--image-size"
             raise UsageError("bad_flag", f"{flag}: {begun.path} has its own")
         return data_of(spec, begun.experiment, progress)
     if isinstance(begun, PretrainedAnn) and takes_size(spec):
         size = size or begun.size
-    return load(spec, progress.files, size, fit)
+    return load(spec, progress.files, size, fit or "crop")
 
 
 @contextmanager

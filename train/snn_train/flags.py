@@ -165,7 +165,7 @@ def _add_network(group: Any) -> None:
     levels = "thresholds of a neuron: the most spikes it sends at once (default 1)"
     group.add_argument("--levels", type=whole_number(1, MOST_LEVELS), metavar="K", help=levels)
     group.add_argument("--image-size", metavar="HxW", help="imagefolder, imagenet: e.g. 32x32")
-    group.add_argument("--fit", choices=("crop", "stretch"), default="crop")
+    group.add_argument("--fit", choices=("crop", "stretch"), help="default crop")
 
 
 def _add_training(group: Any) -> None:
