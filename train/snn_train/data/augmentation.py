@@ -91,6 +91,8 @@ def check_augmentation(chosen: Augmentation, size: tuple[int, int], on_disk: boo
     height, width = size
     if chosen.shift >= min(height, width):
         raise ValueError(f"--augment shift={chosen.shift}: images are {height}x{width}")
+    if chosen.cutout > max(height, width):  # or nothing might be left to see
+        raise ValueError(f"--augment cutout={chosen.cutout}: images are {height}x{width}")
     if chosen.resized and not on_disk:
         raise ValueError(f"--augment {chosen}: resized is for imagenet:DIR")
     if chosen.flip and chosen.alternate:
