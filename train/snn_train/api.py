@@ -56,15 +56,13 @@ def train(
 
     Args:
         data: `digits`, `imagefolder:DIR`, `cifar10`, …: what `train-snn --data` takes.
-        recipe: the name of one, whose defaults for the data are taken, or one of your own; none
-            with `begin_with` or `ann`, which bring theirs.
+        recipe: the name of one, or one of your own; none where `begin_with` or `ann` bring theirs.
         out: the run's folder; `runs/<data>` where none is given.
         begin_with: a T = 1 network: a run's `t1.pt`, a `model.onnx` or `bundled`, see `pretrained`.
         ann: stage 0, trained: an `ann.pt`, or a state dict of torchvision, see `pretrained_ann`.
         teacher: a checkpoint of another run, whose network teaches in place of the first stage.
         budget: seconds to end in, or `30m`; plans epochs, and the width of a recipe by name.
-        image_size, fit: height and width in pixels, and how to get there (None: `crop`), for images
-            in folders.
+        image_size, fit: of images in folders: height and width in pixels, and how to get there.
         machine: device, threads and the like.
         progress: its methods are called as the run goes on; None logs to `snn_train`.
         command: noted in every checkpoint; None notes this call.
