@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from snn_runtime.command import run_command
 from snn_runtime.errors import DivergedError, ModelError, UsageError
 from snn_train.choices import REMEDIES
-from snn_train.flag_values import image_size
+from snn_train.flag_values import image_size, is_whole
 from snn_train.flags import OF_A_RECIPE, PROGRAM, parse_args
 
 if TYPE_CHECKING:
@@ -127,6 +127,6 @@ def _numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     parts = text.split(",")
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+    if not all(is_whole(part) and int(part) > 0 for part in parts):
         raise UsageError("bad_flag", f"{flag} {text}: expected whole numbers from 1 such as 5,3,1")
     return tuple(int(part) for part in parts)

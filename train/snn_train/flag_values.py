@@ -8,6 +8,15 @@ from snn_runtime.flags import number
 from snn_train.choices import MOST_LEVELS
 
 
+DIGITS = 9
+"""Of a number in a list, at most: Python reads no thousands of them, and torch no more than 18."""
+
+
+def is_whole(text: str) -> bool:
+    """Whether this is a whole number from 0."""
+    return text.isdecimal() and len(text) <= DIGITS
+
+
 def image_size(text: str | None) -> tuple[int, int] | None:
     """Return (height, width) of `--image-size`, None where it is not given.
 
@@ -17,7 +26,7 @@ def image_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal() and min(int(height), int(width)) >= 8):
+    if not (is_whole(height) and is_whole(width) and min(int(height), int(width)) >= 8):
         raise UsageError(
             "bad_flag", f"--image-size {text}: expected HEIGHTxWIDTH from 8x8, e.g. 32x32"
         )

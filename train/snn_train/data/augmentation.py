@@ -20,6 +20,7 @@ from torch import Tensor
 
 from snn_train.data.resampling import WAYS
 from snn_train.data.window import TRIES
+from snn_train.flag_values import is_whole
 
 EXAMPLE = "alternate,shift=2,cutout=8,resample,colour=20"
 
@@ -79,7 +80,7 @@ def augmentation(text: str) -> Augmentation:
             raise ValueError(f"--augment {text}: {name} is there twice")
         if kinds.get(name) is bool and not number:
             values[name] = True
-        elif kinds.get(name) is int and number.isdecimal():
+        elif kinds.get(name) is int and is_whole(number):
             values[name] = int(number)
         else:
             raise ValueError(f"--augment {text}: expected e.g. {EXAMPLE} or none")
