@@ -194,7 +194,7 @@ def test_a_gpu_that_is_not_there_is_refused(
         (["--data", "digits", "--epochs", "1,2,3,4,5,6,7"], ["--epochs 1,2,3", "at most 2"]),
         (["--data", "digits", "--epochs", "9" * 5000], ["--epochs 999", "whole numbers from 1"]),
         (["--data", "digits", "--timesteps", "9" * 20], ["--timesteps 999", "such as 5,3,1"]),
-        (["--data", "digits", "--augment", f"shift={'9' * 5000}"], ["--augment shift=9", "or none"]),
+        (["--data", "digits", "--augment", f"shift={'9' * 5000}"], ["--augment shift=9", "none"]),
         (["--data", "imagefolder:.", "--image-size", f"{'9' * 20}x8"], ["999x8: expected HEIGHT"]),
         (["--data", "digits", "--augment", "turn"], ["--augment turn", "shift="]),
         (["--data", "digits", "--augment", "shift=x"], ["--augment shift=x"]),

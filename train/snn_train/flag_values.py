@@ -7,7 +7,6 @@ from snn_runtime.errors import UsageError
 from snn_runtime.flags import number
 from snn_train.choices import MOST_LEVELS
 
-
 DIGITS = 9
 """Of a number in a list, at most: Python reads no thousands of them, and torch no more than 18."""
 
