@@ -18,8 +18,8 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  # after the choice of a canvas
 
 INK, SPIKE = "#22303c", "#d1495b"
-LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")
-"""All of them: as many as can be seen at once."""
+LAYERS = ("conv1", "conv3", "conv4", "conv6", "conv7")
+"""As many as can be seen at once."""
 
 
 def mosaic(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

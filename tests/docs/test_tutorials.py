@@ -99,4 +99,4 @@ def test_embedding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, object] = {"request_body": (runtime / "photos" / "cat.jpg").read_bytes()}
     for language, text in blocks("how-to/embedding.md"):
         assert language == "python" and example(text, names) == ""
-    assert repr(names["answer"]) == "<Answer 'cat' 87.9%>"
+    assert repr(names["answer"]) == "<Answer 'cat' 99.8%>"

@@ -116,9 +116,10 @@ def test_spikes_of_a_picture(model: snn.Model) -> None:
     spikes = model.spikes(CAT)
     expected = model.backend.spikes(snn.read_image(CAT, model)[np.newaxis])
     assert list(spikes) == [node.name for node in model.graph.populations]
-    for name, bits in spikes.items():
-        assert bits.dtype == np.bool_ and bits.shape == model.graph.shapes[name]
-        np.testing.assert_array_equal(bits, expected[name][0].astype(bool))
+    for node in model.graph.populations:
+        sent, kind = spikes[node.name], np.bool_ if node.levels == 1 else np.uint8
+        assert sent.dtype == kind and sent.shape == model.graph.shapes[node.name]
+        np.testing.assert_array_equal(sent, expected[node.name][0].astype(kind))
 
 
 @pytest.mark.parametrize(

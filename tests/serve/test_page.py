@@ -44,9 +44,9 @@ def test_pictures_are_labelled(
         )
         answers = page.locator("#answers > li")
         expect(answers.locator("h3")).to_have_text(["dog.jpg: dog", "cat.jpg: cat"])
-        expect(answers.nth(1).locator("ul li").first).to_have_text("cat87.9 %")
+        expect(answers.nth(1).locator("ul li").first).to_have_text("cat99.8 %")
         expect(answers.first.locator(".about")).to_contain_text("ms in the server")
-        expect(page.get_by_role("status")).to_have_text("dog.jpg: dog, 99.9 %")
+        expect(page.get_by_role("status")).to_have_text("dog.jpg: dog, 99.3 %")
         rates = server.json("/predict?spikes=true", (PHOTOS / "dog.jpg").read_bytes())["layers"]
         pictures = page.get_by_role("img", name="neurons fired")
         expect(pictures).to_have_count(len(rates))
@@ -90,9 +90,9 @@ def test_a_picture_is_dropped_and_what_a_screen_reader_finds(page: Page, server:
         'heading "Answers" [level=2]',
         'button "Drop pictures here, or choose them"',
         'button "Use the camera"',
-        'status: "cat.jpg: cat, 87.9 %"',
+        'status: "cat.jpg: cat, 99.8 %"',
         'heading "cat.jpg: cat" [level=3]',
-        "listitem: cat 87.9 %",
+        "listitem: cat 99.8 %",
     ):
         assert found in tree, tree
     rates = server.json("/predict?spikes=true", CAT.read_bytes())["layers"]
