@@ -33,7 +33,7 @@ VALUES = {
         "threads": "3", "top_k": "2", "format": "csv", "strict": "", "follow": "",
         "files_from": "names", "shard": "2/2", "resume": "answers.jsonl",
         "every": "2", "fps": "2", "camera_timeout": "3", "camera_retries": "1", "watch": "nowhere",
-        "only_label": "", "threshold": "0.97", "crop": "0,0,99,99",
+        "only_label": "", "threshold": "0.999", "crop": "0,0,99,99",
         "annotate": "shown", "explain": "why", "move_to": "sorted/{label}",
         "yes": "", "on_label": "cat -- true",
         "post": "http://127.0.0.1:9/",
