@@ -7,6 +7,8 @@ else, and carries a SHA-256 over all it holds, so a damaged file is recognised.
 import hashlib
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,20 @@ def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
         ModelError: missing, not of this format, damaged, or written by a newer version.
     """
     return _validated(path, read(path, "name a checkpoint of train-snn", device))
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Complaints of whoever makes a network of what a checkpoint holds.
+
+    Raises:
+        ModelError: its entries are missing, unknown or do not fit together.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        problem = " ".join(str(error).split())[:200]
+        raise refuse(path, f"does not fit together: {problem}") from error
 
 
 def _validated(path: Path, content: object) -> dict[str, Any]:

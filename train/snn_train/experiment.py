@@ -165,9 +165,9 @@ def check_fit(recipe: Recipe, data: DataSet) -> None:
 
 
 def _check_teacher(recipe: Recipe) -> None:
-    for flag in ("teacher",) * recipe.guest_teacher + ("cached-teacher",) * recipe.cached_teacher:
-        if not recipe.distillation:
-            raise ValueError(f"--{flag}: nothing is learnt from a teacher, see --distillation")
+    if not recipe.distillation and (recipe.guest_teacher or recipe.cached_teacher):
+        flag = "--teacher" if recipe.guest_teacher else "--cached-teacher"
+        raise ValueError(f"{flag}: nothing is learnt from a teacher, see --distillation")
     if recipe.cached_teacher and recipe.augmentation.resized:
         raise ValueError(
             f"--cached-teacher: --augment {recipe.augmentation} shows a part of a picture, and the "

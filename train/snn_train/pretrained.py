@@ -74,18 +74,13 @@ class Pretrained:
             raise ModelError(
                 "bad_checkpoint", f"{path}: is trained in integers already, expected a t1.pt"
             )
-        try:
+        with checkpoint.fitting(path):
             experiment = Experiment.of(content)
             experiment.restore(1, 0, content["network"])
             history = [StageOutcome.from_dict(row) for row in content["history"]]
             if all(outcome.stage != "t1" for outcome in history):  # of a t1-refused.pt
                 history.append(StageOutcome.from_dict(content["metrics"]))
             last = [outcome.stage for outcome in history].index("t1")
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            problem = " ".join(str(error).split())[:200]
-            raise ModelError(
-                "bad_checkpoint", f"{path}: does not fit together: {problem}"
-            ) from error
         return cls(path, content, experiment, history[: last + 1])
 
     def continued(

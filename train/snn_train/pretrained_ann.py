@@ -67,15 +67,10 @@ class PretrainedAnn:
             raise ModelError(
                 "bad_checkpoint", f"{path}: is at T={at}, --ann needs an ann.pt (or use --from)"
             )
-        try:
+        with checkpoint.fitting(path):
             experiment = Experiment.of(content)
             experiment.restore(0, 0, content["network"])
             outcome = StageOutcome.from_dict(content["metrics"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            problem = " ".join(str(error).split())[:200]
-            raise ModelError(
-                "bad_checkpoint", f"{path}: does not fit together: {problem}"
-            ) from error
         before = experiment.recipe
         fields = {name: getattr(before, name) for name in ("network", "width", "hidden")}
         return cls(

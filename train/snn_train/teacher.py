@@ -65,15 +65,10 @@ class Guest:
     def kept(cls, path: Path) -> "Guest":
         """Return what `keep` wrote. Raises: ModelError: as `load` does."""
         content = checkpoint.load(path)
-        try:
+        with checkpoint.fitting(path):
             experiment = Experiment.of(content)
             bits = content.get("bits", 0)  # older files have none
             experiment.restore(content["timesteps"], bits, content["network"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            problem = " ".join(str(error).split())[:200]
-            raise ModelError(
-                "bad_checkpoint", f"{path}: does not fit together: {problem}"
-            ) from error
         return cls(path, content, experiment)
 
     def keep(self, directory: Path, team: Team) -> None:
