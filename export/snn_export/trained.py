@@ -97,15 +97,10 @@ def load(path: Path, *, dense: bool = False) -> Trained:
     timesteps = content.get("timesteps")
     if timesteps != (0 if dense else 1):
         raise ModelError("bad_checkpoint", f"{path}: {_unfit(timesteps, dense)}")
-    try:
+    with checkpoint.fitting(path):
         experiment = Experiment.of(content)
         network = experiment.restore(timesteps, content.get("bits", 0), content["network"])
         metrics, history = content["metrics"], content["history"]
-    except KeyError as error:
-        raise ModelError("bad_checkpoint", f"{path}: has no {error.args[0]!r}") from error
-    except (TypeError, ValueError, RuntimeError) as error:
-        problem = " ".join(str(error).split())[:200]
-        raise ModelError("bad_checkpoint", f"{path}: does not fit together: {problem}") from error
     _check_finite(network)
     return Trained(network.eval(), experiment, metrics, history)
 

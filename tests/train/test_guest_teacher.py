@@ -183,7 +183,7 @@ def test_whom_it_cannot_teach_is_refused_before_anything_is_written(
         (["--teacher", file, "--recipe", "iir"], 2, "--teacher: nothing is learnt from a"),
         (["--teacher", file, "--from", first / "t1.pt", "--largest-drop", 1], 2, "no effect"),
         (["--teacher", tmp_path / "int.pt"], 5, "trained in integers, expected an ann.pt or"),
-        (["--teacher", tmp_path / "torn.pt"], 5, "does not fit together"),
+        (["--teacher", tmp_path / "torn.pt"], 5, "torn.pt: has no 'labels'"),
         (["--teacher", tmp_path / "nothing.pt"], 5, "nothing.pt: no such file"),
     ):
         answer = train_snn("--data", "tiny", *flags, "--out", tmp_path / "refused")

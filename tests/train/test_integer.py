@@ -365,7 +365,7 @@ def test_files_and_data_that_do_not_fit_are_refused(
     refused(begun(t1), 5, "is trained in integers already")
     del content["history"]
     checkpoint.save(t1, content)
-    refused(begun(t1), 5, "does not fit together: 'history'")
+    refused(begun(t1), 5, "has no 'history'")
 
 
 @pytest.mark.parametrize(

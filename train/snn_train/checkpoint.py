@@ -52,7 +52,9 @@ def fitting(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except KeyError as error:
+        raise refuse(path, f"has no {error.args[0]!r}") from error
+    except (TypeError, ValueError, RuntimeError) as error:
         problem = " ".join(str(error).split())[:200]
         raise refuse(path, f"does not fit together: {problem}") from error
 
