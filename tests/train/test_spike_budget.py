@@ -167,6 +167,19 @@ def test_the_wanted_rate_falls_from_where_the_stage_began() -> None:
     assert wanted == sorted(wanted, reverse=True)
 
 
+@pytest.mark.parametrize("share", [0.6, 1.0, 1.5])
+def test_a_network_that_begins_at_its_target_is_left_there(share: float) -> None:
+    """Where augmented pictures make other spikes than those of validation, as in T = 1 that is
+    trained on with `cutout`."""
+    budget, steps = SpikeBudget.of(0.08, CPU), 500
+    for done in range(steps):
+        budget.observe(torch.tensor(0.08 * share), done, steps)
+        assert abs(float(budget.strength())) < 0.03
+        if done % 5 == 0:
+            budget.correct(0.08)
+    assert float(budget.wanted) == pytest.approx(0.08)
+
+
 @pytest.mark.parametrize("rate", [0.0, math.nan, math.inf])
 def test_a_rate_that_is_none_leaves_the_strength_finite(rate: float) -> None:
     budget = SpikeBudget.of(0.1, CPU)

@@ -6,9 +6,11 @@ in the same time.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import torch
@@ -32,8 +34,10 @@ from snn_train.validation import evaluate
 WIDTHS = (0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
 """Of the recipe's own, where it is free."""
 ENOUGH = 1 / 3
-STEPS = 2
-"""Measured in each stage, after one that is not: torch prepares, or compiles, its kernels in it."""
+STEPS, MOST, WHILE = 2, 20, 0.25
+"""Steps measured in each stage, at least and at most, and for how many seconds at least; after one
+that is not, in which torch prepares, or compiles, its kernels. On an H200 the next two took twice
+as long as those of the run."""
 EVALUATED = 500
 """Pictures of validation that are measured, at most."""
 GAIN = 1.5
@@ -134,18 +138,29 @@ class _Probe:
         teacher = self._teacher(stage)
         run.network.train()
         student, teacher = as_called(run.network, teacher, stage, run.team, compiled)
-        seconds, all_steps = [], 1 + STEPS
-        batches = chain.from_iterable(self.split.epoch(run) for _ in range(all_steps))
-        for done in range(all_steps):
-            begun = time.monotonic()
-            step_in_parts(run, student, teacher, next(batches), done, all_steps)
-            seconds.append(self._since(begun))
-        some = min(EVALUATED, len(self.split.held_out_labels))
-        begun = time.monotonic()
-        evaluate(run.network, self.split.held_out[:some], self.split.held_out_labels[:some], run)
-        validation = self._since(begun) * len(self.split.held_out_labels) / some
+        batches = chain.from_iterable(self.split.epoch(run) for _ in count())
+
+        def step() -> None:
+            step_in_parts(run, student, teacher, next(batches), 0, 1)
+
+        def validate() -> None:
+            evaluate(run.network, self.split.held_out[:some], labels[:some], run)
+
+        labels = self.split.held_out_labels
+        some = min(EVALUATED, len(labels))
+        step()
+        seconds, validation = self._each(step, STEPS), self._each(validate, 1)
         self.run.micro_batch = run.micro_batch
-        return sum(seconds[1:]) / STEPS * self.split.steps, validation
+        return seconds * self.split.steps, validation * len(labels) / some
+
+    def _each(self, work: Callable[[], None], least: int) -> float:
+        """The median of the seconds that a piece of work takes."""
+        seconds: list[float] = []
+        while len(seconds) < least or (len(seconds) < MOST and sum(seconds) < WHILE):
+            begun = time.monotonic()
+            work()
+            seconds.append(self._since(begun))
+        return median(seconds)
 
     def _teacher(self, stage: Stage) -> nn.Module | None:
         """What answers in every step of the stage; a run's own is not trained yet."""

@@ -19,8 +19,10 @@ g is not chosen but controlled, from the rate r̄ of the last training batches:
     g = sinh(l + DAMPING e)                      l ← l + GAIN e / steps of the stage
 
 sinh is linear around 0 and exponential beyond: g finds its order of magnitude as soon as its value,
-and is negative, a reward for spikes, where the network is sparser than wanted. r̄ carries a slow
-correction by what validation measures, since normalisations differ between training and use.
+and is negative, a reward for spikes, where the network is sparser than wanted. r̄ and r₀ carry a
+slow correction by what validation measures, since normalisations differ between training and use,
+and pictures with holes make fewer spikes. Were r₀ without it, a network that begins at its target
+would be driven below it first.
 """
 
 import math
@@ -100,7 +102,7 @@ class SpikeBudget:
     rate: Tensor
     """r̄, before its correction."""
     first: Tensor
-    """r₀."""
+    """r₀, before its correction."""
     wanted: Tensor
     """w of the last step."""
     correction: float = 1.0
@@ -132,7 +134,8 @@ class SpikeBudget:
             self.first = self.rate = rate.clamp(min=1e-4)
         self.rate = MEMORY * self.rate + (1 - MEMORY) * rate
         left = max(0.0, 1 - done / steps / TRANSITION)
-        self.wanted = self.target * (self.first / self.target) ** left
+        begun = self.first * self.correction
+        self.wanted = self.target * (begun / self.target) ** left
         self.level = (self.level + GAIN / steps * self._error()).clamp(-LIMIT, LIMIT)
 
     def price(self) -> Tensor:
