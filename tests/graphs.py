@@ -140,6 +140,22 @@ def spiking_graphs(draw: st.DrawFn, exact: bool = True) -> SpikingGraph:
     return on_the_edge(graph, pictures(image, 3), rng, positions=draw(st.booleans()))
 
 
+def packed(graph: SpikingGraph) -> SpikingGraph:
+    """The same with other weights, of −7 to 7, which a file holds two to a byte."""
+
+    def small(weight: Weights) -> Weights:
+        return (weight % 15 - 7).astype(np.int8)
+
+    def narrow(node: Node) -> Node:
+        if not isinstance(node, Population):
+            return node
+        projections = tuple(replace(p, weight=small(p.weight)) for p in node.projections)
+        return replace(node, projections=projections)
+
+    readout = replace(graph.readout, weight=small(graph.readout.weight))
+    return replace(graph, nodes=tuple(map(narrow, graph.nodes)), readout=readout, packed=True)
+
+
 def on_the_edge(
     graph: SpikingGraph,
     images: npt.NDArray[np.uint8],

@@ -63,9 +63,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs="?",
         help="the file to write; not needed with a model.onnx and --triton or --calibrate",
     )
-    parser.add_argument(
-        "--weights", choices=("int8", "float32"), default="int8", help="default int8: exact"
-    )
+    weights = "default int8: exact; int4: as exact, of 4 bits, half the file (ONNX opset 21)"
+    choices = ("int8", "int4", "float32")
+    parser.add_argument("--weights", choices=choices, default="int8", help=weights)
     bits = "of the integers: 8 unless they were trained, see train-snn --int-bits"
     parser.add_argument("--int-bits", type=int, choices=BITS, help=bits)
     dense = "the ANN of stage 0 (ann.pt), in INT8 calibrated on --data (default: the run's own)"
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         return _say(args, {}, _placed(args, args.checkpoint))
     check_target(args.model, args.checkpoint, *_named_files(args))
     # Here, so that --help and a mistyped flag neither wait for torch nor need it.
-    from snn_export.exporting import check_bits, export, read_data
+    from snn_export.exporting import check_bits, check_packing, export, read_data
     from snn_export.importers import Foreign
     from snn_export.labels import labels_of, renamed, repeated
     from snn_train.threads import compute_with
@@ -110,6 +110,8 @@ def run(args: argparse.Namespace) -> int:
             f"{', '.join(map(str, places))}"
         )
     check_bits(network, args.int_bits, f"--int-bits {args.int_bits}: {args.checkpoint}")
+    bits = args.int_bits or network.bits or 8
+    check_packing(args.weights, bits, "--weights int4", "--int-bits 4")
     own_names = args.labels and not isinstance(network, Foreign)
     data = read_data(args.data, network, _shown) if args.data else None
     for note in data.notes if data else ():

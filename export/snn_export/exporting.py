@@ -25,7 +25,7 @@ from snn_train import data as data_sets
 from snn_train.choices import BITS, takes_size
 from snn_train.data.folders import FileProgress
 
-Weights: TypeAlias = Literal["int8", "float32"]
+Weights: TypeAlias = Literal["int8", "int4", "float32"]
 
 
 def export(
@@ -43,7 +43,8 @@ def export(
     Args:
         network: A checkpoint of train-snn at T = 1, or what `import_network` returned.
         path: The file to write.
-        weights: `int8` computes the same bits on every machine.
+        weights: `int8` computes the same bits on every machine. So does `int4`, for integers of 4
+            bits, which makes half the file.
         bits: Of the integers, 8, 6 or 4; None for those it was trained in, else 8.
         labels: Names of the classes, instead of those it was trained with.
         data: Pictures to measure accuracy and spike rates on, as `train-snn --data` names them;
@@ -64,13 +65,14 @@ def export(
     check_target(path, *_files(network))
     origin = trained.load(Path(network)) if isinstance(network, str | Path) else network
     check_bits(origin, bits)
+    check_packing(weights, bits or origin.bits or 8)
     folded = origin.fold()
     names = folded.labels if labels is None else tuple(labels)
     folded = replace(folded, bits=bits or folded.bits, labels=names)
     data = read_data(data, origin) if isinstance(data, str) else data
     if weights == "float32":
         return _proven(origin, to_float32(folded), path, data, threads)
-    graph = to_int8(folded)
+    graph = replace(to_int8(folded), packed=weights == "int4")
     return _proven(origin, graph, path, data, threads, narrowed(folded, graph))
 
 
@@ -85,7 +87,7 @@ def _check_values(
             "import_network returned",
         )
     if weights not in get_args(Weights):
-        raise UsageError("bad_value", f"weights is {weights!r}, expected int8 or float32")
+        raise UsageError("bad_value", f"weights is {weights!r}, expected int8, int4 or float32")
     if bits is not None and weights == "float32":
         raise UsageError("bad_value", f"bits is {bits}, but float32 weights are no integers")
     if isinstance(labels, str):
@@ -114,6 +116,15 @@ def check_bits(origin: Origin, bits: int | None, what: str = "") -> None:
         raise UsageError("bad_value", f"bits is {bits!r}, expected 8, 6 or 4")
     if origin.bits not in (0, bits):
         raise UsageError("bad_value", f"{what} was trained in {origin.bits} bits")
+
+
+def check_packing(
+    weights: str, bits: int, what: str = "weights is 'int4'", how: str = "bits=4"
+) -> None:
+    """Refuse int4 weights of other integers. Raises: UsageError: `bad_value`."""
+    if weights == "int4" and bits != 4:
+        problem = f"{what}, but the integers have {bits} bits; expected {how}, or training in 4"
+        raise UsageError("bad_value", problem)
 
 
 def read_data(

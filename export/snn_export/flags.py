@@ -77,6 +77,11 @@ RULES = (
         lambda args: args.weights != "float32",
         "is for integers, and --weights float32 are none",
     ),
+    Rule(
+        ("weights",),
+        lambda args: (args.weights, args.triton_device) != ("int4", "tensorrt"),
+        "int4 is not for --triton-device tensorrt: trtexec is not known to take it",
+    ),
 )
 
 

@@ -88,7 +88,7 @@ def summary(
     return {
         "file_bytes": size,
         "parameters": graph.parameters,
-        "weights": "int8" if graph.exact else "float32",
+        "weights": _weights(graph),
         "weight_bits": graph.weight_bits,
         "narrowed": {},
         "digest": graph.digest(),
@@ -109,6 +109,13 @@ def imported(origin: Foreign, parity: Parity) -> dict[str, Any]:
         "notes": list(origin.notes),
         "parity": vars(parity),
     }
+
+
+def _weights(graph: SpikingGraph) -> str:
+    """How the file holds them."""
+    if graph.packed:
+        return "int4"
+    return "int8" if graph.exact else "float32"
 
 
 def _row(graph: SpikingGraph, node: Population, accuracy: Accuracy | None) -> dict[str, Any]:

@@ -88,6 +88,8 @@ def _stuck_lines(facts: dict[str, Any]) -> list[str]:
 
 
 def _weights(facts: dict[str, Any]) -> str:
+    if facts["weights"] == "int4":
+        return "int4, two to a byte"
     narrow = facts["weight_bits"] < 8
     return f"int8 that fit {facts['weight_bits']} bits" if narrow else str(facts["weights"])
 

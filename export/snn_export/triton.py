@@ -22,6 +22,7 @@ from snn_runtime.errors import ResourceError, UsageError
 from snn_runtime.files import write_atomic
 from snn_runtime.graph import INPUT, OUTPUT, SpikingGraph
 from snn_runtime.model_file import read_file
+from snn_runtime.text import printable
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """Of a model: a folder's name, and a part of Triton's URLs."""
@@ -52,11 +53,17 @@ def write_repository(
         The model's folder.
 
     Raises:
-        UsageError: `bad_flag`: a name that is no folder's.
+        UsageError: `bad_flag`: a name that is no folder's, weights that TensorRT may not take.
         ModelError: The file is damaged, or no spiking network of export-snn.
         ResourceError: A file cannot be written.
     """
     graph, content = read_file(model).graph, model.read_bytes()
+    if graph.packed and device == "tensorrt":
+        raise UsageError(
+            "bad_flag",
+            f"{printable(str(model))}: its weights are int4, which trtexec is not known to take in "
+            "a convolution; export it with --weights int8",
+        )
     folder = model_folder(model, directory, name)
     script = plan_script(graph, batch).encode() if device == "tensorrt" else None
     _remove_stale(folder, content, script)

@@ -8,7 +8,7 @@ from snn_runtime import errors
 from snn_runtime.graph import activations, soundness, values
 from snn_runtime.graph.nodes import SCHEMA
 from snn_runtime.model_file import gate
-from snn_runtime.onnx_build.messages import IR_VERSION, OPSET
+from snn_runtime.onnx_build.messages import IR_VERSIONS, OPSET, PACKED_OPSET
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -68,7 +68,8 @@ def test_every_variable_is_listed() -> None:
 def test_the_operators_and_limits_of_a_model_file() -> None:
     table = rows("model-onnx.md")
     assert set(table["operators"].split(", ")) == set(gate.OPERATIONS)
-    assert table["opset, IR version"] == f"{OPSET}, {IR_VERSION}"
+    packed = f"{PACKED_OPSET}, {IR_VERSIONS[PACKED_OPSET]} where weights are packed"
+    assert table["opset, IR version"] == f"{OPSET}, {IR_VERSIONS[OPSET]}; {packed}"
     assert re.findall(r"(\d) where", table["schema"])[-1] == str(SCHEMA)
     assert table["size, nodes, parameters"] == (
         f"at most {gate.MAX_BYTES >> 20} MiB, {gate.MAX_NODES:,}, "

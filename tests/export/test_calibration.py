@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
+from typing import Any
 
 import networks
 import numpy as np
@@ -184,15 +185,16 @@ def test_export_calibrates_the_file(tmp_path: Path) -> None:
     assert facts["calibration_error"]["after"] == pytest.approx(error, abs=1e-5)
 
 
+@pytest.mark.parametrize("how", [{}, {"weights": "int4", "bits": 4}])
 def test_a_file_that_exists_is_calibrated(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], how: Any
 ) -> None:
     """In its place or beside it, as export does it with the same pictures. No logit moves."""
     described = replace(networks.experiment(), labels=tuple("0123456789"))
     networks.save(described, networks.network(described), tmp_path / "t1.pt")
     plain, whole = tmp_path / "plain.onnx", tmp_path / "whole.onnx"
-    export(tmp_path / "t1.pt", plain)
-    export(tmp_path / "t1.pt", whole, data="digits")
+    export(tmp_path / "t1.pt", plain, **how)
+    export(tmp_path / "t1.pt", whole, data="digits", **how)
     before = load(plain, threads=1)
     command = ["--calibrate", str(plain), "--data", "digits", "--format", "json"]
     copied = [*command[:2], str(tmp_path / "copy.onnx"), *command[2:]]
@@ -203,6 +205,7 @@ def test_a_file_that_exists_is_calibrated(
     assert plain.read_bytes() == (tmp_path / "copy.onnx").read_bytes()
     after, expected = load(plain, threads=1), load(whole, threads=1)
     assert after.graph.calibration == expected.graph.calibration
+    assert after.graph.packed is before.graph.packed is bool(how)
     told, all_told = (json.loads(each.graph.provenance) for each in (after, expected))
     assert told == all_told
     assert facts["confidence"] == told["confidence"]

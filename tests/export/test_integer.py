@@ -209,6 +209,23 @@ def test_an_integer_checkpoint_says_its_bits_itself(
     assert_equal(described, trained.network, load_model(target).graph)
 
 
+def test_int4_weights_are_the_same_network_in_half_the_file(
+    t1: Path, int4: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, half = t1.with_name("byte.onnx"), t1.with_name("half.onnx")
+    for checkpoint, flags in ((int4, ()), (t1, ("--int-bits", 4))):
+        assert export(checkpoint, one, *flags, "--format", "json") == 0
+        digest = json.loads(capsys.readouterr().out)["digest"]
+        assert export(checkpoint, half, *flags, "--weights", "int4", "--format", "json") == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert (facts["digest"], facts["weights"], facts["weight_bits"]) == (digest, "int4", 4)
+        weights = sum(layer["weights"] for layer in facts["layers"])
+        assert weights // 2 <= one.stat().st_size - half.stat().st_size
+    assert export(int4, half, "--weights", "int4") == 0
+    assert "int4, two to a byte" in capsys.readouterr().out
+    assert load_model(half).graph.packed
+
+
 def test_bits_that_contradict_are_refused(
     t1: Path, int4: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,6 +237,14 @@ def test_bits_that_contradict_are_refused(
             "--weights float32 are none",
         ),
         ((t1, target, "--int-bits", 5), "--int-bits: invalid choice"),
+        (
+            (t1, target, "--weights", "int4"),
+            "--weights int4, but the integers have 8 bits; expected --int-bits 4",
+        ),
+        (
+            (t1, target, "--weights", "int4", "--int-bits", 6),
+            "--weights int4, but the integers have 6 bits",
+        ),
     ):
         assert export(*arguments) == 2
         err = capsys.readouterr().err

@@ -116,8 +116,12 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
         export(foreign, tmp_path / "m.onnx", bits=5)
     with pytest.raises(UsageError, match="bits is 6, but float32 weights are no integers"):
         export(foreign, tmp_path / "m.onnx", bits=6, weights="float32")
-    with pytest.raises(UsageError, match="weights is 'int4', expected int8 or float32"):
-        export(foreign, tmp_path / "m.onnx", weights="int4")  # type: ignore[arg-type]
+    with pytest.raises(
+        UsageError, match="weights is 'int4', but the integers have 8 bits; expected"
+    ):
+        export(foreign, tmp_path / "m.onnx", weights="int4")
+    with pytest.raises(UsageError, match="weights is 'int2', expected int8, int4 or float32"):
+        export(foreign, tmp_path / "m.onnx", weights="int2")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import onnxruntime as ort
 import pytest
 from commands import refusal
 from google.protobuf import text_format
-from graphs import example
+from graphs import example, packed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,6 +142,16 @@ def test_any_name_and_batch(name: str, batch: int) -> None:
     assert f":{batch}x" in plan_script(EXAMPLE, batch)
 
 
+def test_tensorrt_gets_no_int4_weights(model: Path, tmp_path: Path) -> None:
+    """Its parser has them for products only, by its documentation."""
+    half = tmp_path / "half.onnx"
+    write(packed(EXAMPLE), half)
+    with pytest.raises(UsageError, match="weights are int4, which trtexec is not known to take"):
+        write_repository(half, tmp_path / "models", device="tensorrt")
+    assert not (tmp_path / "models").exists()
+    write_repository(half, tmp_path / "models", device="cuda")
+
+
 def test_a_repository_holds_several_models(model: Path, tmp_path: Path) -> None:
     for name in ("one", "two", "one"):
         write_repository(model, tmp_path, name=name)
@@ -194,6 +204,19 @@ def test_of_a_file_that_was_exported(
         (["ann.pt", "m.onnx", "--dense", "--triton", "r"], "--triton"),
         (["m.onnx", "--triton", "r", "--triton-batch", "0"], "--triton-batch"),
         (["m.onnx", "--triton", "r", "--data", "digits"], "--data changes nothing"),
+        (
+            [
+                "t1.pt",
+                "m.onnx",
+                "--weights",
+                "int4",
+                "--triton",
+                "r",
+                "--triton-device",
+                "tensorrt",
+            ],
+            "--weights int4 is not for --triton-device tensorrt",
+        ),
         (["m.onnx", "--triton", "r", "--labels", "a,b"], "--labels changes nothing"),
         (["m.onnx", "--triton", "r", "--int-bits", "4"], "--int-bits changes nothing"),
     ],

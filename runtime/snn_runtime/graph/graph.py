@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snn_runtime.calibration import UNCALIBRATED, Calibration
+from snn_runtime.errors import ModelError
 from snn_runtime.graph.annotations import check_provenance
 from snn_runtime.graph.ends import Image, Readout
 from snn_runtime.graph.nodes import Node
@@ -27,6 +28,8 @@ from snn_runtime.graph.values import FloatArray, Shape, Weights
 
 INT16_BOUND = 2**15 - 1
 """Currents within ± this fit 16-bit accumulators without spilling."""
+PACKED_BITS, PACKED_SCHEMA = 4, 6
+"""What a weight has where a byte holds two, and the version of model.onnx that can."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +49,8 @@ class SpikingGraph:
     """A JSON object: how it was trained, accuracy, spike rates. No part of the computation."""
     calibration: Calibration = UNCALIBRATED
     """What makes probabilities of its logits."""
+    packed: bool = False
+    """Whether its file holds weights two to a byte. No part of the computation."""
     shapes: dict[str, Shape] = field(init=False)
     """Per example: `(C, H, W)` or `(O,)` for every node and the image."""
     bounds: dict[str, int] = field(init=False)
@@ -57,6 +62,9 @@ class SpikingGraph:
         object.__setattr__(self, "shapes", shapes)
         object.__setattr__(self, "bounds", bounds)
         check_calibration(self.calibration, len(self.labels), self.channels)
+        if self.packed and self.weight_bits != PACKED_BITS:
+            problem = f"weights need {self.weight_bits} bits, two to a byte have {PACKED_BITS}"
+            raise ModelError("bad_graph", problem)
 
     @property
     def populations(self) -> tuple[Population, ...]:
@@ -75,12 +83,13 @@ class SpikingGraph:
     @property
     def schema(self) -> int:
         """The version of model.onnx that a reader of the graph must know."""
-        return max(part.schema for part in (self.image, *self.nodes, self.calibration))
+        parts = (self.image, *self.nodes, self.calibration)
+        return max(PACKED_SCHEMA * self.packed, *(part.schema for part in parts))
 
     @property
     def weight_bits(self) -> int:
         """4, 6 or 8 bits hold every weight, counted from the weights themselves: 4 bits are −7 to
-        7, 6 are −31 to 31. In the file they take 8 all the same. 32 for float32 weights."""
+        7, 6 are −31 to 31. In the file they take 8 unless they are packed. 32 for float32."""
         if not self.exact:
             return 32
         weights = [array for array in self._arrays if array.dtype == np.int8]

@@ -18,7 +18,7 @@ from snn_runtime.graph.projection import Projection
 from snn_runtime.graph.values import INPUT, Numbers, Shape, check_events, refuse, source_shape
 
 T = TypeVar("T")
-SCHEMA = 5
+SCHEMA = 6
 """Latest version of model.onnx, which has all that stands here."""
 
 

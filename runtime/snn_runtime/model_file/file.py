@@ -25,7 +25,7 @@ from snn_runtime.graph.reference import run
 from snn_runtime.labels import MAX_LABELS
 from snn_runtime.model_file import gate
 from snn_runtime.model_file.reader import Tensors, to_graph
-from snn_runtime.model_file.writer import NAME, emit
+from snn_runtime.model_file.writer import NAME, emit, opset_of
 from snn_runtime.onnx_build.operators import Array, Operators
 from snn_runtime.proof.golden import golden_hash, golden_images, is_cheap
 from snn_runtime.text import printable
@@ -135,7 +135,7 @@ class Rewriting(Operators):
     twice, to compare them with themselves, would be half of the loading time."""
 
     def __init__(self, graph: SpikingGraph, read: Mapping[str, Array]) -> None:
-        super().__init__(NAME, str(graph.schema))
+        super().__init__(NAME, str(graph.schema), opset_of(graph))
         self._read = read
         self.same: set[str] = set()
         """Names of the constants left out."""

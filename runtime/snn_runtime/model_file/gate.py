@@ -14,7 +14,7 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto
 from snn_runtime import door
 from snn_runtime.errors import InputError, ModelError
 from snn_runtime.model_file.wire import check_wire
-from snn_runtime.onnx_build.messages import IR_VERSION, OPSET
+from snn_runtime.onnx_build.messages import IR_VERSIONS
 
 MAX_BYTES = 512 * 2**20
 MAX_NODES = 4096
@@ -132,17 +132,20 @@ def _check_versions(model: ModelProto) -> None:
     if domains:
         raise ModelError("forbidden", f"uses operations of the custom domain {domains[0]!r:.80}")
     opset = max(entry.version for entry in model.opset_import)
-    for what, version, supported in (
-        ("IR version", model.ir_version, IR_VERSION),
-        ("opset", opset, OPSET),
-    ):
-        if version > supported:
-            raise ModelError(
-                "needs_newer_runtime",
-                f"needs a newer runtime: {what} {version}, this one reads {supported}",
-            )
-        if version < supported:
-            raise ModelError("forbidden", f"has {what} {version}, expected {supported}")
+    _check_version("opset", opset, max(IR_VERSIONS), *IR_VERSIONS)
+    newest, expected = max(IR_VERSIONS.values()), IR_VERSIONS[opset]
+    _check_version("IR version", model.ir_version, newest, expected)
+
+
+def _check_version(what: str, version: int, newest: int, *expected: int) -> None:
+    if version > newest:
+        raise ModelError(
+            "needs_newer_runtime",
+            f"needs a newer runtime: {what} {version}, this one reads {newest}",
+        )
+    if version not in expected:
+        wanted = " or ".join(map(str, expected))
+        raise ModelError("forbidden", f"has {what} {version}, expected {wanted}")
 
 
 def _check_parts(model: ModelProto) -> None:

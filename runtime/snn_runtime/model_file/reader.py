@@ -30,6 +30,7 @@ from snn_runtime.graph import (
     SpikingGraph,
 )
 from snn_runtime.onnx_build.float32 import CENTRED, OFFSET
+from snn_runtime.onnx_build.messages import packed_size, unpacked
 
 Array: TypeAlias = npt.NDArray[Any]
 _Block: TypeAlias = Mapping[str, NodeProto]
@@ -38,6 +39,7 @@ _Block: TypeAlias = Mapping[str, NodeProto]
 _ELEMENTWISE: dict[str, Literal["add", "and", "iand"]] = {"Add": "add", "Mul": "and", "Sub": "iand"}
 _DTYPES: dict[int, np.dtype[Any]] = {
     TensorProto.INT8: np.dtype("<i1"),
+    TensorProto.INT4: np.dtype("<i1"),
     TensorProto.FLOAT: np.dtype("<f4"),
 }
 
@@ -67,7 +69,9 @@ def to_graph(
             nodes.append(_node(name, block, tensors))
     if not readout:
         raise _refuse("no operation makes the output 'logits'")
-    graph = SpikingGraph(image, tuple(nodes), readout, labels, provenance, calibration)
+    graph = SpikingGraph(
+        image, tuple(nodes), readout, labels, provenance, calibration, tensors.packed
+    )
     tensors.check_windows(graph)
     return graph
 
@@ -83,6 +87,8 @@ class Tensors:
         self._protos = {tensor.name: tensor for tensor in proto.initializer}
         if len(self._protos) != len(proto.initializer):
             raise _refuse("two tensors have the same name")
+        self.packed = any(tensor.data_type == TensorProto.INT4 for tensor in proto.initializer)
+        """Whether weights are stored two to a byte."""
         self._windows: dict[str, tuple[int, ...]] = {}
         self.read: dict[str, Array] = {}
         """The arrays that were used: views of the file's bytes."""
@@ -91,12 +97,15 @@ class Tensors:
         tensor = self._protos.pop(name, None)
         if tensor is None:
             raise _refuse(f"tensor {name!r:.80} is missing or used twice")
-        dtype = _DTYPES.get(tensor.data_type)
-        if dtype is None:
-            raise _refuse(f"tensor {name!r:.80} is neither int8 nor float32")
         shape, data = tuple(tensor.dims), tensor.raw_data
-        if len(data) != math.prod(shape) * dtype.itemsize:
+        packed, dtype = tensor.data_type == TensorProto.INT4, _DTYPES.get(tensor.data_type)
+        if dtype is None:
+            raise _refuse(f"tensor {name!r:.80} is neither int8, int4 nor float32")
+        size = packed_size(shape) if packed else math.prod(shape) * dtype.itemsize
+        if len(data) != size:
             raise _refuse(f"tensor {name!r:.80} of shape {shape} has {len(data):,} bytes")
+        if packed:
+            return unpacked(data, shape)
         array = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="), copy=False)
         self.read[name] = array = array.reshape(shape)
         return array

@@ -2,8 +2,9 @@
 
     DequantizeLinear(w, 1) → Conv | Gemm              a projection, a sum pool, the readout
 
-float32 weights are stored as they are. Nothing is computed here: the reader compares files with
-what this module writes, so every name and every byte is part of the format.
+Those of a packed graph are INT4, which ONNX has since opset 21. float32 weights are stored as they
+are. Nothing is computed here: the reader compares files with what this module writes, so every name
+and every byte is part of the format.
 """
 
 import numpy as np
@@ -13,6 +14,7 @@ from onnx import ModelProto
 from snn_runtime.graph import Projection, SpikingGraph, Weights
 from snn_runtime.onnx_build import Operators, Value
 from snn_runtime.onnx_build.float32 import Float32
+from snn_runtime.onnx_build.messages import OPSET, PACKED_OPSET
 
 NAME = "spiking_graph"
 
@@ -25,11 +27,16 @@ def emit(graph: SpikingGraph, op: Operators | None = None) -> ModelProto:
     return stored.op.model(stored.logits())
 
 
+def opset_of(graph: SpikingGraph) -> int:
+    """The version of ONNX's operators that a graph is written with."""
+    return PACKED_OPSET if graph.packed else OPSET
+
+
 class Stored(Float32):
     """A graph as files hold it."""
 
     def __init__(self, graph: SpikingGraph, op: Operators | None = None) -> None:
-        op = op or Operators(NAME, str(graph.schema))
+        op = op or Operators(NAME, str(graph.schema), opset_of(graph))
         if graph.exact:
             self.one = op.constant("/one", np.float32(1))
         super().__init__(graph, op)
@@ -43,5 +50,6 @@ class Stored(Float32):
     def weight(self, prefix: str, weight: Weights, dtype: npt.DTypeLike) -> Value:
         if not self.graph.exact:
             return super().weight(prefix, weight, dtype)
-        stored = self.op.constant(f"{prefix}/weight", weight)
+        put = self.op.packed if self.graph.packed else self.op.constant
+        stored = put(f"{prefix}/weight", weight)
         return self.op.dequantize(f"{prefix}/weight_float", stored, self.one)

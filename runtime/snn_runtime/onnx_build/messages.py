@@ -4,6 +4,7 @@ A reader compares files with what the writer makes, and engines are built from t
 nothing here may change with the onnx library.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
@@ -21,8 +22,9 @@ from onnx import (
     ValueInfoProto,
 )
 
-OPSET = 17
-IR_VERSION = 8
+OPSET, PACKED_OPSET = 17, 21
+"""Of the operators; the second where weights are stored two to a byte."""
+IR_VERSIONS = {OPSET: 8, PACKED_OPSET: 10}
 PRODUCER = "iir-snn"
 
 BATCH = -1
@@ -43,13 +45,13 @@ _ELEMENTS = {
 }
 
 
-def model(name: str, version: str) -> ModelProto:
+def model(name: str, version: str, operators: int = OPSET) -> ModelProto:
     """Return a model without operators; `version` is its producer's, left out if empty."""
     return ModelProto(
-        ir_version=IR_VERSION,
+        ir_version=IR_VERSIONS[operators],
         producer_name=PRODUCER,
         producer_version=version or None,
-        opset_import=[opset("", OPSET)],
+        opset_import=[opset("", operators)],
         graph=GraphProto(name=name),
     )
 
@@ -84,6 +86,26 @@ def value(name: str, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> ValueInfoP
 def element(dtype: npt.DTypeLike) -> int:
     """Return ONNX's number for a type."""
     return _ELEMENTS[np.dtype(dtype)]
+
+
+def packed(array: npt.NDArray[np.int8]) -> bytes:
+    """Return the bytes of an INT4 tensor of numbers from −8 to 7: two to a byte, the first in its
+    lower half."""
+    halves = array.reshape(-1).view(np.uint8) & 15
+    halves = np.append(halves, np.zeros(halves.size % 2, np.uint8))
+    return (halves[::2] | halves[1::2] << 4).tobytes()
+
+
+def unpacked(data: bytes, shape: tuple[int, ...]) -> npt.NDArray[np.int8]:
+    """The inverse of `packed`, for as many bytes as `packed_size` of the shape."""
+    pairs = np.frombuffer(data, np.int8)
+    numbers = np.stack([pairs << 4 >> 4, pairs >> 4], axis=-1).reshape(-1)
+    return numbers[: math.prod(shape)].reshape(shape)
+
+
+def packed_size(shape: tuple[int, ...]) -> int:
+    """Bytes of an INT4 tensor."""
+    return -(-math.prod(shape) // 2)
 
 
 def _dimension(size: int) -> TensorShapeProto.Dimension:

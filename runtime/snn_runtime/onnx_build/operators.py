@@ -45,9 +45,10 @@ class Value:
 class Operators:
     """A graph under construction."""
 
-    def __init__(self, name: str, version: str = "") -> None:
-        """Begin a graph called `name`; `version` is that of the model's producer."""
-        self._model = messages.model(name, version)
+    def __init__(self, name: str, version: str = "", opset: int = messages.OPSET) -> None:
+        """Begin a graph called `name`; `version` is that of the model's producer, `opset` that of
+        the operators."""
+        self._model = messages.model(name, version, opset)
         # The model's own graph, and not one that is given to it, which would copy all weights.
         self._graph = self._model.graph
         self._made: dict[str, NodeProto | TensorProto] = {}
@@ -68,13 +69,21 @@ class Operators:
         self._graph.value_info.append(_described(value))
 
     def constant(self, name: str, array: Array) -> Value:
-        data = self.data(name, array)
+        return self._stored(name, array, self.data(name, array), messages.element(array.dtype))
+
+    def packed(self, name: str, array: Array) -> Value:
+        """A constant of numbers from −8 to 7, as INT4."""
+        return self._stored(
+            name, array, messages.packed(np.asarray(array, np.int8)), TensorProto.INT4
+        )
+
+    def _stored(self, name: str, array: Array, data: bytes, element: int) -> Value:
         if name in self._made:
             assert self._made[name].raw_data == data, f"two constants are called {name}"
         else:
             # add() and not append(), which would copy the weights once more.
             tensor = self._graph.initializer.add(name=name, dims=array.shape, raw_data=data)
-            tensor.data_type = messages.element(array.dtype)
+            tensor.data_type = element
             self._made[name] = tensor
         return Value(name, array.dtype, array.shape)
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 import pytest
-from graphs import example, pictures, spiking_graphs
+from graphs import example, packed, pictures, spiking_graphs
 from hypothesis import given, settings
 
 from snn_runtime.graph import INPUT, OUTPUT, READOUT, Population, SpikingGraph, reference
@@ -44,8 +44,8 @@ RUNTIMES = [onnx_runtime, openvino]
 
 
 @pytest.mark.parametrize("run", RUNTIMES)
-@given(graph=spiking_graphs())
-@settings(max_examples=15)
+@given(graph=spiking_graphs() | spiking_graphs().map(packed))
+@settings(max_examples=20)
 def test_the_file_gives_the_same_logits(
     run: Callable[[bytes, Any], Any], graph: SpikingGraph
 ) -> None:

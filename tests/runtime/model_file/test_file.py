@@ -9,12 +9,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from graphs import example, example_of_levels, pictures, spiking_graphs
+from graphs import example, example_of_levels, packed, pictures, spiking_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import numpy_helper
 
 from snn_runtime.calibration import UNCALIBRATED, Calibration
-from snn_runtime.errors import ResourceError
+from snn_runtime.errors import ModelError, ResourceError
 from snn_runtime.graph import Population, SpikingGraph, reference
 from snn_runtime.model import BUNDLED
 from snn_runtime.model_file import gate, read, read_file, to_bytes, write
@@ -24,13 +25,13 @@ from snn_runtime.model_file.writer import emit
 from snn_runtime.proof.golden import golden_hash, golden_images
 
 CALIBRATED = Calibration(0.8, 0.0125)
-any_graph = st.booleans().flatmap(lambda exact: spiking_graphs(exact))
+any_graph = st.one_of(spiking_graphs(), spiking_graphs(exact=False), spiking_graphs().map(packed))
 
 
 def assert_identical(one: SpikingGraph, other: SpikingGraph) -> None:
     assert one.digest() == other.digest()
     assert (one.image, one.labels, one.provenance) == (other.image, other.labels, other.provenance)
-    assert one.calibration == other.calibration
+    assert (one.calibration, one.packed) == (other.calibration, other.packed)
     assert one.shapes == other.shapes
     assert one.bounds == other.bounds
     for a, b in zip(one.nodes, other.nodes, strict=True):
@@ -68,6 +69,8 @@ def test_the_bytes_of_a_file_are_for_ever() -> None:
     ]
     levels = hashlib.sha256(to_bytes(example_of_levels())).hexdigest()
     assert levels == "3f5abe9f3de75dff1a30134016e90a17a71a0e6725965f3e65be46995d62f846"
+    pairs = hashlib.sha256(to_bytes(packed(example()))).hexdigest()
+    assert pairs == "1887b5cce3e764b1285b6221aa6a7870898b60e8ce51494750d6741ca18ff4dd"
     bundled = resources.files("snn_runtime").joinpath(BUNDLED).read_bytes()
     file = read_file(bundled)
     assert to_bytes(file.graph, golden=file.golden) == bundled
@@ -132,6 +135,29 @@ def test_what_the_file_says() -> None:
     assert ("Add", "conv3/current") in operations
     weights = {t.name: t.data_type for t in model.graph.initializer if t.name.endswith("/weight")}
     assert set(weights.values()) == {onnx.TensorProto.INT8}
+
+
+def test_two_weights_to_a_byte() -> None:
+    """Nothing but their place in the file differs, and the version of ONNX that has it."""
+    halves = packed(example())
+    bytes_each = replace(halves, packed=False)
+    small, large = (onnx.load_from_string(to_bytes(graph)) for graph in (halves, bytes_each))
+    assert halves.digest() == bytes_each.digest() and halves.schema == 6
+    assert (small.ir_version, small.opset_import[0].version) == (10, 21)
+    assert [(n.op_type, n.name) for n in small.graph.node] == [
+        (n.op_type, n.name) for n in large.graph.node
+    ]
+    for one, other in zip(small.graph.initializer, large.graph.initializer, strict=True):
+        np.testing.assert_array_equal(
+            numpy_helper.to_array(one).astype(np.float32), numpy_helper.to_array(other)
+        )
+        if other.data_type == onnx.TensorProto.INT8:
+            assert one.data_type == onnx.TensorProto.INT4
+            assert len(one.raw_data) == (len(other.raw_data) + 1) // 2
+    with pytest.raises(ModelError, match="weights need 8 bits, two to a byte have 4"):
+        replace(example(), packed=True)
+    with pytest.raises(ModelError, match="weights need 32 bits"):
+        replace(example(exact=False), packed=True)
 
 
 def test_what_a_file_says_of_levels() -> None:

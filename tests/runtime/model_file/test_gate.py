@@ -15,16 +15,17 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from graphs import example, example_of_levels
+from graphs import example, example_of_levels, packed
 from hypothesis import example as instance
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from snn_runtime.calibration import Calibration
 from snn_runtime.errors import ModelError, SnnError, VerifyError
 from snn_runtime.graph import Builder, Image
 from snn_runtime.model_file import gate, read, to_bytes, wire, write
+from snn_runtime.onnx_build import messages
 
 Edit = Callable[[ModelProto], Any]
 VALID = to_bytes(example())
@@ -272,11 +273,11 @@ EDITS: dict[str, tuple[Edit, str]] = {
     ),
     "string tensor": (
         lambda m: setattr(tensor(m, "conv1/weight"), "data_type", TensorProto.STRING),
-        "neither int8 nor float32",
+        "neither int8, int4 nor float32",
     ),
     "int64 tensor": (
         lambda m: setattr(tensor(m, "conv1/threshold"), "data_type", TensorProto.INT64),
-        "neither int8 nor float32",
+        "neither int8, int4 nor float32",
     ),
     "thresholds by position behind spikes": (
         reshaped("conv2/threshold", 1, 4, 8, 8),
@@ -296,7 +297,7 @@ EDITS: dict[str, tuple[Edit, str]] = {
     ),
     "unknown type": (
         lambda m: setattr(tensor(m, "conv1/weight"), "data_type", 2**31 - 1),
-        "neither int8 nor float32",
+        "neither int8, int4 nor float32",
     ),
     "float data beside": (
         lambda m: tensor(m, "conv1/threshold").float_data.append(1),
@@ -360,14 +361,17 @@ EDITS: dict[str, tuple[Edit, str]] = {
     ),
     "external, in an attribute": (external_in_attribute, "holds tensors in attributes"),
     "opset 99": (opset(99), "needs a newer runtime: opset 99"),
-    "opset 18": (opset(18), "needs a newer runtime: opset 18, this one reads 17"),
+    "opset 18": (opset(18), "has opset 18, expected 17 or 21"),
+    "opset 21 without need": (opset(21), "has IR version 8, expected 10"),
+    "opset 22": (opset(22), "needs a newer runtime: opset 22, this one reads 21"),
     "opset 1": (opset(1), "has opset 1, expected 17"),
     "opset -1": (opset(-1), "has opset -1, expected 17"),
     "no opset": (lambda m: m.ClearField("opset_import"), "no ONNX file"),
     "two opsets": (lambda m: m.opset_import.add(version=17), "unexpected opset_import"),
     "IR 99": (lambda m: setattr(m, "ir_version", 99), "needs a newer runtime: IR version 99"),
     "IR 3": (lambda m: setattr(m, "ir_version", 3), "has IR version 3, expected 8"),
-    "schema 6": (set_metadata("schema", "6"), "needs a newer runtime: schema 6"),
+    "schema 7": (set_metadata("schema", "7"), "needs a newer runtime: schema 7"),
+    "schema 6 without need": (set_metadata("schema", "6"), "unexpected"),
     "schema 5 without need": (set_metadata("schema", "5"), "unexpected"),
     "schema 4 without need": (set_metadata("schema", "4"), "unexpected"),
     "schema 3 without need": (set_metadata("schema", "3"), "unexpected"),
@@ -515,6 +519,70 @@ def test_edits_of_a_calibration(case: str) -> None:
 def test_edits_of_levels(case: str) -> None:
     edit, message = LEVELS[case]
     assert re.search(message, str(refusal(edited(edit, to_bytes(example_of_levels())))))
+
+
+def stored_as(kind: int) -> Edit:
+    """A weight of another type, its numbers the same."""
+
+    def edit(model: ModelProto) -> None:
+        chosen = tensor(model, "conv1/weight")
+        array = np.asarray(numpy_helper.to_array(chosen), np.int8)
+        data = array.tobytes() if kind == TensorProto.INT8 else messages.packed(array)
+        chosen.data_type, chosen.raw_data = kind, data
+
+    return edit
+
+
+def last_byte(change: Callable[[int], int]) -> Edit:
+    """Of a weight that leaves half of it free."""
+
+    def edit(model: ModelProto) -> None:
+        chosen = tensor(model, "conv1/weight")
+        assert int(np.prod(chosen.dims)) % 2 == 1
+        chosen.raw_data = chosen.raw_data[:-1] + bytes([change(chosen.raw_data[-1])])
+
+    return edit
+
+
+def as_of_bytes(model: ModelProto) -> None:
+    model.ir_version, model.opset_import[0].version = 8, 17
+
+
+PACKINGS: dict[str, tuple[Edit, str]] = {
+    "one of them a byte each": (stored_as(TensorProto.INT8), "unexpected initializer"),
+    "UINT4": (lambda m: setattr(tensor(m, "conv1/weight"), "data_type", 21), "neither int8, int4"),
+    "a byte too few": (
+        lambda m: setattr(tensor(m, "conv1/weight"), "raw_data", b"\0"),
+        "has 1 bytes",
+    ),
+    "the free half of a byte": (last_byte(lambda byte: byte | 16), "unexpected initializer"),
+    "−8": (last_byte(lambda byte: 8), "weights need 6 bits, two to a byte have 4"),
+    "another weight": (last_byte(lambda byte: (byte + 1) % 8), "self-test failed"),
+    "opset 17": (opset(17), "has IR version 10, expected 8"),
+    "opset 17, IR 8": (
+        as_of_bytes,
+        "unexpected opset_import|unexpected ir_version",
+    ),
+    "schema 5": (set_metadata("schema", "5"), "unexpected"),
+}
+
+
+@pytest.mark.parametrize("case", PACKINGS)
+def test_edits_of_packed_weights(case: str) -> None:
+    edit, message = PACKINGS[case]
+    builder = Builder(Image(3, 3, (0, 0, 0)))
+    first = (np.arange(27).reshape(1, 3, 3, 3) % 15 - 7).astype(np.int8)
+    builder.neurons("conv1", first, np.full(1, 0.5, np.float32))
+    one, none = np.ones(2, np.float32), np.zeros(2, np.float32)
+    graph = builder.graph(np.ones((2, 1), np.int8), one, none, ("a", "b"))
+    valid = to_bytes(replace(graph, packed=True))
+    assert re.search(message, str(refusal(edited(edit, valid)))), refusal(edited(edit, valid))
+
+
+def test_packed_weights_in_a_file_of_bytes_are_refused() -> None:
+    small = to_bytes(replace(packed(example()), packed=False))
+    message = str(refusal(edited(stored_as(TensorProto.INT4), small)))
+    assert "unexpected" in message
 
 
 @pytest.mark.parametrize("case", EDITS)

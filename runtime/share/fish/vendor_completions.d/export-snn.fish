@@ -1,7 +1,7 @@
 # Made of the parser of export-snn by "make shell": change that, not this.
 complete -c export-snn -s h -l help -d 'show this help message and exit'
 complete -c export-snn -l version -d 'show the version and exit'
-complete -c export-snn -l weights -r -a 'int8 float32' -f -d 'default int8: exact'
+complete -c export-snn -l weights -r -a 'int8 int4 float32' -f -d 'default int8: exact; int4: as exact, of 4 bits, half the file (ONNX opset 21)'
 complete -c export-snn -l int-bits -r -a '8 6 4' -f -d 'of the integers: 8 unless they were trained, see train-snn --int-bits'
 complete -c export-snn -l dense -d 'the ANN of stage 0 (ann.pt), in INT8 calibrated on --data (default: the run\'s own)'
 complete -c export-snn -l calibrate -d 'the first file is a model.onnx: fit its probabilities on --data'
