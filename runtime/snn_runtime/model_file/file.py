@@ -131,8 +131,8 @@ def _from_bytes(data: bytes) -> ModelFile:
 
 
 class Rewriting(Operators):
-    """Leaves out constants that are the file's own bytes, read where they lie. Copying weights
-    twice, to compare them with themselves, would be half of the loading time."""
+    """Leaves out constants that were read from the file, each number from bits of its own. Copying
+    weights twice, to compare them with themselves, would be half of the loading time."""
 
     def __init__(self, graph: SpikingGraph, read: Mapping[str, Array]) -> None:
         super().__init__(NAME, str(graph.schema), opset_of(graph))
@@ -141,11 +141,17 @@ class Rewriting(Operators):
         """Names of the constants left out."""
 
     def data(self, name: str, array: Array) -> bytes:
+        return b"" if self._was_read(name, array) else super().data(name, array)
+
+    def packed_data(self, name: str, array: Array) -> bytes:
+        return b"" if self._was_read(name, array) else super().packed_data(name, array)
+
+    def _was_read(self, name: str, array: Array) -> bool:
         read = self._read.get(name)
         if read is None or read.nbytes != array.nbytes or not np.may_share_memory(read, array):
-            return super().data(name, array)
+            return False
         self.same.add(name)
-        return b""
+        return True
 
 
 def _recognised(model: ModelProto, metadata: Mapping[str, str], tensors: Tensors) -> ModelFile:

@@ -91,7 +91,7 @@ class Tensors:
         """Whether weights are stored two to a byte."""
         self._windows: dict[str, tuple[int, ...]] = {}
         self.read: dict[str, Array] = {}
-        """The arrays that were used: views of the file's bytes."""
+        """The arrays that were used: views of the file's bytes, or of what was unpacked of them."""
 
     def use(self, name: str) -> Array:
         tensor = self._protos.pop(name, None)
@@ -104,10 +104,11 @@ class Tensors:
         size = packed_size(shape) if packed else math.prod(shape) * dtype.itemsize
         if len(data) != size:
             raise _refuse(f"tensor {name!r:.80} of shape {shape} has {len(data):,} bytes")
-        if packed:
-            return unpacked(data, shape)
-        array = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="), copy=False)
-        self.read[name] = array = array.reshape(shape)
+        if packed and math.prod(shape) % 2 and data[-1] >> 4:
+            raise _refuse(f"tensor {name!r:.80} has a number too many")
+        whole = np.frombuffer(data, np.uint8 if packed else dtype)
+        array = unpacked(whole) if packed else whole.astype(dtype.newbyteorder("="), copy=False)
+        self.read[name] = array = array[: math.prod(shape)].reshape(shape)
         return array
 
     def use_window(self, name: str) -> int:

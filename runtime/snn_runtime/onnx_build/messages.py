@@ -88,6 +88,11 @@ def element(dtype: npt.DTypeLike) -> int:
     return _ELEMENTS[np.dtype(dtype)]
 
 
+_HALVES = np.arange(256, dtype=np.uint8).view(np.int8)
+_PAIRS = np.stack([_HALVES << 4 >> 4, _HALVES >> 4], axis=-1).view(np.uint16)[:, 0]
+"""The two numbers of every byte, side by side in memory."""
+
+
 def packed(array: npt.NDArray[np.int8]) -> bytes:
     """Return the bytes of an INT4 tensor of numbers from −8 to 7: two to a byte, the first in its
     lower half."""
@@ -96,11 +101,10 @@ def packed(array: npt.NDArray[np.int8]) -> bytes:
     return (halves[::2] | halves[1::2] << 4).tobytes()
 
 
-def unpacked(data: bytes, shape: tuple[int, ...]) -> npt.NDArray[np.int8]:
-    """The inverse of `packed`, for as many bytes as `packed_size` of the shape."""
-    pairs = np.frombuffer(data, np.int8)
-    numbers = np.stack([pairs << 4 >> 4, pairs >> 4], axis=-1).reshape(-1)
-    return numbers[: math.prod(shape)].reshape(shape)
+def unpacked(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
+    """The inverse of `packed`: two numbers of every byte."""
+    numbers: npt.NDArray[np.int8] = _PAIRS[data].view(np.int8)
+    return numbers
 
 
 def packed_size(shape: tuple[int, ...]) -> int:

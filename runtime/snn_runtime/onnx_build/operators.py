@@ -73,9 +73,7 @@ class Operators:
 
     def packed(self, name: str, array: Array) -> Value:
         """A constant of numbers from −8 to 7, as INT4."""
-        return self._stored(
-            name, array, messages.packed(np.asarray(array, np.int8)), TensorProto.INT4
-        )
+        return self._stored(name, array, self.packed_data(name, array), TensorProto.INT4)
 
     def _stored(self, name: str, array: Array, data: bytes, element: int) -> Value:
         if name in self._made:
@@ -90,6 +88,10 @@ class Operators:
     def data(self, name: str, array: Array) -> bytes:
         """The bytes of a constant."""
         return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+    def packed_data(self, name: str, array: Array) -> bytes:
+        """The bytes of one of INT4."""
+        return messages.packed(np.asarray(array, np.int8))
 
     def node(
         self, op: str, made: Value, *inputs: Value, domain: str = "", **attributes: Attribute

@@ -76,16 +76,16 @@ def test_the_bytes_of_a_file_are_for_ever() -> None:
     assert to_bytes(file.graph, golden=file.golden) == bundled
 
 
-@pytest.mark.parametrize("exact", [True, False])
-def test_weights_are_not_copied_to_be_compared_with_themselves(exact: bool) -> None:
-    model = gate.parse(to_bytes(example(exact)))
+@pytest.mark.parametrize("written", [example(), example(exact=False), packed(example())])
+def test_weights_are_not_copied_to_be_compared_with_themselves(written: SpikingGraph) -> None:
+    model = gate.parse(to_bytes(written))
     tensors = Tensors(model.graph)
     graph = to_graph(model.graph, tensors, ("a", "b", "c"), "crop", "{}", UNCALIBRATED)
     rewriting = Rewriting(graph, tensors.read)
     emit(graph, rewriting)
     copied = {t.name for t in model.graph.initializer} - rewriting.same
     # Of these the graph holds no array.
-    assert copied == {"image/offset", "pool3/weight"} | ({"/one"} if exact else set())
+    assert copied == {"image/offset", "pool3/weight"} | ({"/one"} if written.exact else set())
 
 
 @given(any_graph)

@@ -555,7 +555,7 @@ PACKINGS: dict[str, tuple[Edit, str]] = {
         lambda m: setattr(tensor(m, "conv1/weight"), "raw_data", b"\0"),
         "has 1 bytes",
     ),
-    "the free half of a byte": (last_byte(lambda byte: byte | 16), "unexpected initializer"),
+    "the free half of a byte": (last_byte(lambda byte: byte | 16), "has a number too many"),
     "−8": (last_byte(lambda byte: 8), "weights need 6 bits, two to a byte have 4"),
     "another weight": (last_byte(lambda byte: (byte + 1) % 8), "self-test failed"),
     "opset 17": (opset(17), "has IR version 10, expected 8"),
