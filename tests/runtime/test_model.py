@@ -257,7 +257,7 @@ def in_floats(graph: SpikingGraph) -> SpikingGraph:
         return replace(node, projections=tuple(projections))
 
     readout = replace(graph.readout, weight=graph.readout.weight.astype(np.float32))
-    return replace(graph, nodes=tuple(map(floats, graph.nodes)), readout=readout)
+    return replace(graph, nodes=tuple(map(floats, graph.nodes)), readout=readout, packed=False)
 
 
 def test_the_bundled_model_labels_the_bundled_photographs() -> None:

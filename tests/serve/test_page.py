@@ -46,7 +46,7 @@ def test_pictures_are_labelled(
         expect(answers.locator("h3")).to_have_text(["dog.jpg: dog", "cat.jpg: cat"])
         expect(answers.nth(1).locator("ul li").first).to_have_text("cat99.8 %")
         expect(answers.first.locator(".about")).to_contain_text("ms in the server")
-        expect(page.get_by_role("status")).to_have_text("dog.jpg: dog, 99.3 %")
+        expect(page.get_by_role("status")).to_have_text("dog.jpg: dog, 99.5 %")
         rates = server.json("/predict?spikes=true", (PHOTOS / "dog.jpg").read_bytes())["layers"]
         pictures = page.get_by_role("img", name="neurons fired")
         expect(pictures).to_have_count(len(rates))

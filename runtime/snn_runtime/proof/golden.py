@@ -22,7 +22,7 @@ BLOCKS = (1, 4, 8, 16)
 """Pixels a side of the uniformly coloured squares in the golden images."""
 DRAWS = 2
 """Images for each size of block."""
-CHEAP = 4 * 10**9
+CHEAP = 6 * 10**9
 """Multiply-adds on all golden images, as `soundness.work_of` counts them."""
 PER_NEURON = 64
 """Multiply-adds that take as long as showing, packing and hashing one neuron's spike."""
