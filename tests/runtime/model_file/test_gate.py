@@ -28,7 +28,8 @@ from snn_runtime.model_file import gate, read, to_bytes, wire, write
 from snn_runtime.onnx_build import messages
 
 Edit = Callable[[ModelProto], Any]
-VALID = to_bytes(example())
+VALID, HALVES = to_bytes(example()), to_bytes(packed(example()))
+"""Files of int8 and of int4 weights."""
 
 
 def edited(edit: Edit, valid: bytes = VALID) -> bytes:
@@ -640,33 +641,35 @@ def test_any_truncation(size: int) -> None:
     refusal(VALID[:size])
 
 
-def assert_harmless(data: bytes) -> None:
+def assert_harmless(data: bytes, valid: bytes) -> None:
     """Refused, or what computes is untouched."""
     try:
         graph = read(data)
     except SnnError:
         return
-    assert graph.digest() == example().digest()
+    assert graph.digest() == read(valid).digest()
     assert to_bytes(graph)
 
 
-@given(st.data())
+@pytest.mark.parametrize("valid", [VALID, HALVES], ids=["int8", "int4"])
+@given(data=st.data())
 @settings(max_examples=600)
-def test_any_flipped_byte(data: st.DataObject) -> None:
-    position = data.draw(st.integers(0, len(VALID) - 1))
-    flipped = bytearray(VALID)
+def test_any_flipped_byte(data: st.DataObject, valid: bytes) -> None:
+    position = data.draw(st.integers(0, len(valid) - 1))
+    flipped = bytearray(valid)
     flipped[position] ^= data.draw(st.integers(1, 255))
-    assert_harmless(bytes(flipped))
+    assert_harmless(bytes(flipped), valid)
 
 
-@given(st.data())
+@pytest.mark.parametrize("valid", [VALID, HALVES], ids=["int8", "int4"])
+@given(data=st.data())
 @settings(max_examples=200)
-def test_any_splice(data: st.DataObject) -> None:
+def test_any_splice(data: st.DataObject, valid: bytes) -> None:
     """A piece of the file is cut out, repeated or overwritten."""
-    start = data.draw(st.integers(0, len(VALID)))
-    end = data.draw(st.integers(start, min(len(VALID), start + 300)))
-    middle = data.draw(st.sampled_from([b"", VALID[start:end] * 2, bytes(end - start)]))
-    assert_harmless(VALID[:start] + middle + VALID[end:])
+    start = data.draw(st.integers(0, len(valid)))
+    end = data.draw(st.integers(start, min(len(valid), start + 300)))
+    middle = data.draw(st.sampled_from([b"", valid[start:end] * 2, bytes(end - start)]))
+    assert_harmless(valid[:start] + middle + valid[end:], valid)
 
 
 SCALARS: tuple[object, ...] = (0, 1, -1, 2**31 - 1, 2**62, 1.5, "", "x", "conv1", b"", b"x", "\x00")
@@ -714,20 +717,21 @@ def edits_of(message: Any) -> Iterator[Callable[[Any], None]]:
                 yield lambda m, name=name, new=new: setattr(m, name, new)  # type: ignore[misc]
 
 
-def test_any_changed_field() -> None:
+@pytest.mark.parametrize("valid", [VALID, HALVES], ids=["int8", "int4"])
+def test_any_changed_field(valid: bytes) -> None:
     """Every field of every kind of message in the file, one at a time."""
-    original = ModelProto.FromString(VALID)
+    original = ModelProto.FromString(valid)
     tried = 0
     for path in places(original):
         for edit in edits_of(at(original, path)):
-            model = ModelProto.FromString(VALID)
+            model = ModelProto.FromString(valid)
             try:
                 edit(at(model, path))
             except (TypeError, ValueError, IndexError):
                 continue  # the field takes no such value
             data = model.SerializeToString()
-            if data != VALID:
-                assert_harmless(data)
+            if data != valid:
+                assert_harmless(data, valid)
                 tried += 1
     assert tried > 1000
 
