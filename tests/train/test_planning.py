@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,7 @@ from train.budgets import TINY, Clock, Told, train
 from snn_train import api, checkpoint, probe, training
 from snn_train.data import DataSet
 from snn_train.pace import recent
-from snn_train.parallel import Machine
+from snn_train.parallel import ALONE, Machine
 from snn_train.records import TIMES, EpochRecord
 from snn_train.state import Run
 from snn_train.time_budget import AIM, PICTURES, TimeBudget, shared
@@ -298,3 +299,26 @@ def test_probing_leaves_the_run_its_random_numbers(clock: Clock, tmp_path: Path)
     assert first.time_budget is not None
     again = train(tmp_path / "b", Told(), budget=100)
     assert_same(left_by(first), left_by(again))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected", "times"),
+    [
+        ([0.06, 0.06, *[0.03] * 20], 0.03, 7),  # a GPU's first steps, as on an H200
+        ([5.0, 7.0], 6.0, 2),
+        ([0.0] * 20, 0.0, 20),
+    ],
+)
+def test_a_step_is_measured_until_its_time_is_known(
+    monkeypatch: pytest.MonkeyPatch, seconds: list[float], expected: float, times: int
+) -> None:
+    left, now = iter(seconds), [100.0]
+
+    def work() -> None:
+        now[0] += next(left)
+
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    measuring = object.__new__(probe._Probe)
+    measuring.device, measuring.run = torch.device("cpu"), SimpleNamespace(team=ALONE)  # type: ignore[assignment]  # all that is asked of it
+    assert measuring._each(work, 2) == pytest.approx(expected)
+    assert len(seconds) - len(list(left)) == times
