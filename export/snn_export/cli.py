@@ -110,8 +110,7 @@ def run(args: argparse.Namespace) -> int:
             f"{', '.join(map(str, places))}"
         )
     check_bits(network, args.int_bits, f"--int-bits {args.int_bits}: {args.checkpoint}")
-    bits = args.int_bits or network.bits or 8
-    check_packing(args.weights, bits, "--weights int4", "--int-bits 4")
+    check_packing(network, args.weights, args.int_bits, "--weights int4", "--int-bits 4")
     own_names = args.labels and not isinstance(network, Foreign)
     data = read_data(args.data, network, _shown) if args.data else None
     for note in data.notes if data else ():

@@ -20,6 +20,7 @@ from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import InputError, UsageError
 from snn_runtime.files import check_target
 from snn_runtime.graph import SpikingGraph
+from snn_runtime.graph.graph import PACKED_BITS
 from snn_runtime.model_file import write
 from snn_train import data as data_sets
 from snn_train.choices import BITS, takes_size
@@ -65,7 +66,7 @@ def export(
     check_target(path, *_files(network))
     origin = trained.load(Path(network)) if isinstance(network, str | Path) else network
     check_bits(origin, bits)
-    check_packing(weights, bits or origin.bits or 8)
+    check_packing(origin, weights, bits)
     folded = origin.fold()
     names = folded.labels if labels is None else tuple(labels)
     folded = replace(folded, bits=bits or folded.bits, labels=names)
@@ -119,10 +120,15 @@ def check_bits(origin: Origin, bits: int | None, what: str = "") -> None:
 
 
 def check_packing(
-    weights: str, bits: int, what: str = "weights is 'int4'", how: str = "bits=4"
+    origin: Origin,
+    weights: str,
+    bits: int | None,
+    what: str = "weights is 'int4'",
+    how: str = "bits=4",
 ) -> None:
     """Refuse int4 weights of other integers. Raises: UsageError: `bad_value`."""
-    if weights == "int4" and bits != 4:
+    bits = bits or origin.bits or 8
+    if weights == "int4" and bits != PACKED_BITS:
         problem = f"{what}, but the integers have {bits} bits; expected {how}, or training in 4"
         raise UsageError("bad_value", problem)
 

@@ -140,18 +140,12 @@ class Rewriting(Operators):
         self.same: set[str] = set()
         """Names of the constants left out."""
 
-    def data(self, name: str, array: Array) -> bytes:
-        return b"" if self._was_read(name, array) else super().data(name, array)
-
-    def packed_data(self, name: str, array: Array) -> bytes:
-        return b"" if self._was_read(name, array) else super().packed_data(name, array)
-
-    def _was_read(self, name: str, array: Array) -> bool:
+    def data(self, name: str, array: Array, element: int) -> bytes:
         read = self._read.get(name)
         if read is None or read.nbytes != array.nbytes or not np.may_share_memory(read, array):
-            return False
+            return super().data(name, array, element)
         self.same.add(name)
-        return True
+        return b""
 
 
 def _recognised(model: ModelProto, metadata: Mapping[str, str], tensors: Tensors) -> ModelFile:

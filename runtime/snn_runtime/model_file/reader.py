@@ -30,7 +30,7 @@ from snn_runtime.graph import (
     SpikingGraph,
 )
 from snn_runtime.onnx_build.float32 import CENTRED, OFFSET
-from snn_runtime.onnx_build.messages import packed_size, unpacked
+from snn_runtime.onnx_build.messages import unpacked
 
 Array: TypeAlias = npt.NDArray[Any]
 _Block: TypeAlias = Mapping[str, NodeProto]
@@ -101,14 +101,14 @@ class Tensors:
         packed, dtype = tensor.data_type == TensorProto.INT4, _DTYPES.get(tensor.data_type)
         if dtype is None:
             raise _refuse(f"tensor {name!r:.80} is neither int8, int4 nor float32")
-        size = packed_size(shape) if packed else math.prod(shape) * dtype.itemsize
-        if len(data) != size:
+        count = math.prod(shape)
+        if len(data) != ((count + 1) // 2 if packed else count * dtype.itemsize):
             raise _refuse(f"tensor {name!r:.80} of shape {shape} has {len(data):,} bytes")
-        if packed and math.prod(shape) % 2 and data[-1] >> 4:
+        if packed and count % 2 and data[-1] >> 4:
             raise _refuse(f"tensor {name!r:.80} has a number too many")
         whole = np.frombuffer(data, np.uint8 if packed else dtype)
         array = unpacked(whole) if packed else whole.astype(dtype.newbyteorder("="), copy=False)
-        self.read[name] = array = array[: math.prod(shape)].reshape(shape)
+        self.read[name] = array = array[:count].reshape(shape)
         return array
 
     def use_window(self, name: str) -> int:

@@ -4,7 +4,6 @@ A reader compares files with what the writer makes, and engines are built from t
 nothing here may change with the onnx library.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
@@ -105,11 +104,6 @@ def unpacked(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
     """The inverse of `packed`: two numbers of every byte."""
     numbers: npt.NDArray[np.int8] = _PAIRS[data].view(np.int8)
     return numbers
-
-
-def packed_size(shape: tuple[int, ...]) -> int:
-    """Bytes of an INT4 tensor."""
-    return -(-math.prod(shape) // 2)
 
 
 def _dimension(size: int) -> TensorShapeProto.Dimension:

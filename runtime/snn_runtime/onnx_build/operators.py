@@ -69,13 +69,14 @@ class Operators:
         self._graph.value_info.append(_described(value))
 
     def constant(self, name: str, array: Array) -> Value:
-        return self._stored(name, array, self.data(name, array), messages.element(array.dtype))
+        return self._stored(name, array, messages.element(array.dtype))
 
     def packed(self, name: str, array: Array) -> Value:
         """A constant of numbers from −8 to 7, as INT4."""
-        return self._stored(name, array, self.packed_data(name, array), TensorProto.INT4)
+        return self._stored(name, array, TensorProto.INT4)
 
-    def _stored(self, name: str, array: Array, data: bytes, element: int) -> Value:
+    def _stored(self, name: str, array: Array, element: int) -> Value:
+        data = self.data(name, array, element)
         if name in self._made:
             assert self._made[name].raw_data == data, f"two constants are called {name}"
         else:
@@ -85,13 +86,11 @@ class Operators:
             self._made[name] = tensor
         return Value(name, array.dtype, array.shape)
 
-    def data(self, name: str, array: Array) -> bytes:
-        """The bytes of a constant."""
+    def data(self, name: str, array: Array, element: int) -> bytes:
+        """The bytes of a constant of ONNX's type `element`."""
+        if element == TensorProto.INT4:
+            return messages.packed(np.asarray(array, np.int8))
         return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-
-    def packed_data(self, name: str, array: Array) -> bytes:
-        """The bytes of one of INT4."""
-        return messages.packed(np.asarray(array, np.int8))
 
     def node(
         self, op: str, made: Value, *inputs: Value, domain: str = "", **attributes: Attribute
