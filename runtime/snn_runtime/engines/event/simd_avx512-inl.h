@@ -84,7 +84,9 @@ struct ByteProducts {
 #if defined(__AVX512VNNI__)
 
 // append_set_bits where bytes can be compressed, as they can by most processors with VNNI: all 64
-// numbers at once, of which mostly fewer than 16 are left to be widened.
+// numbers at once, of which mostly fewer than 16 are left to be widened. Compressing waits for what its
+// register held before, so that is a zero of its own and not the shifted numbers of the last word: 2.9
+// and 5.6 us for the 2,048 words of a map (Z5, see tuning.h).
 __attribute__((target("avx512vbmi2"))) static inline uint32_t *append_set_bits_vbmi2(
     uint32_t *to, const uint64_t *mask, int64_t words, uint32_t base) {
   const __m512i all = _mm512_setr_epi64(0x0706050403020100, 0x0f0e0d0c0b0a0908, 0x1716151413121110,
@@ -92,14 +94,16 @@ __attribute__((target("avx512vbmi2"))) static inline uint32_t *append_set_bits_v
                                         0x3736353433323130, 0x3f3e3d3c3b3a3938);
   for (int64_t w = 0; w < words; w++, base += 64) {
     const int count = __builtin_popcountll(mask[w]);
-    __m512i bytes = _mm512_maskz_compress_epi8(mask[w], all);
-    int i = 0;
-    do {
+    __m512i bytes = _mm512_setzero_si512();
+    asm("" : "+v"(bytes));  // or the compiler masks with zeros instead
+    bytes = _mm512_mask_compress_epi8(bytes, mask[w], all);
+    for (int i = 0;;) {
       const __m512i numbers = _mm512_maskz_cvtepu8_epi32(0xffff, load<__m128i>(&bytes));
       store(to + i, bit_cast<VecU32>(numbers) + base);
-      bytes = _mm512_maskz_alignr_epi64(0xff, bytes, bytes, 2);
       i += 16;
-    } while (i < count);
+      if (i >= count) break;
+      bytes = _mm512_maskz_alignr_epi64(0xff, bytes, bytes, 2);
+    }
     to += count;
   }
   return to;
