@@ -76,6 +76,7 @@ ROLLING: dict[str, Callable[[], SpikingGraph]] = {
     "rolls_bytes": lambda: rolling(32, 29, 64, 3, (1, 1), "signed", "all"),
     "rolls_a_shortcut": lambda: residual(8, 65, "half_bytes", "dense", "lowest"),
     "rolls_levels": lambda: rolling(8, 18, 65, 3, (1, 1), "half_bytes", "mixed", levels=2),
+    "scatters_pairs": lambda: rolling(8, 70, 128, 3, (1, 1), "half_byte_ends", "all", levels=3),
     "rolls_bytes_of_levels": lambda: rolling(32, 9, 64, 3, (1, 1), "signed", "all", levels=2),
     "rolls_a_shortcut_of_levels": lambda: residual(
         8, 65, "half_bytes", "dense", "lowest", levels=2

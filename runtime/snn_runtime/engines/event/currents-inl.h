@@ -47,15 +47,12 @@ SNN_INLINE void add_row(const Strip<Acc> &strip, const uint32_t *row, Acc &sum) 
 template <class Acc, Residency Where>
 SNN_INLINE void add_chunk(const Strip<Acc> &strip, const uint32_t *rows, const uint32_t *end,
                           Acc &sum) {
-  if (Acc::kVectors >= kTwoRowsMinVectors) {
-    for (; rows + 1 < end; rows += 2) {
-      add_row<Acc, Where>(strip, rows, sum);
-      add_row<Acc, Where>(strip, rows + 1, sum);
-    }
-    if (rows < end) add_row<Acc, Where>(strip, rows, sum);
-  } else {
-    for (; rows < end; rows++) add_row<Acc, Where>(strip, rows, sum);
+  constexpr int kTurn = Acc::kVectors >= kLongRowVectors ? kLongRowsATurn : kRowsATurn;
+  for (; rows + kTurn <= end; rows += kTurn) {
+    SNN_UNROLL(4)
+    for (int i = 0; i < kTurn; i++) add_row<Acc, Where>(strip, rows + i, sum);
   }
+  for (; rows < end; rows++) add_row<Acc, Where>(strip, rows, sum);
 }
 
 // sums[channel] = Σ of `count` rows. They must fit 16 bits.

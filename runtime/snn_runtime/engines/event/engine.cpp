@@ -94,6 +94,7 @@ Workspace make_workspace(const Plan &plan) {
     if (offsets.events >= 0) {
       buffer.events = reinterpret_cast<uint32_t *>(at(offsets.events));
       buffer.begins = buffer.events + value.shape.height * (value.max_row_events + kListPadding);
+      if (value.pairs) buffer.pairs = buffer.begins + value.shape.height * (value.shape.width + 1);
     }
     space.buffers.push_back(buffer);
   }

@@ -21,11 +21,15 @@ namespace snn {
 //                    |     |  |        |
 //           events   e0 e1    e2 e3 e4   (kListPadding)
 //           pixel    x = 0 |1 | x = 2
+//
+//   pairs   [row][x]: how many of a pixel's events come first that come again at its end, two spikes
+//           of one channel; 0 also where a pixel's spikes are listed as they come
 struct ValueBuffer {
   uint64_t *mask = nullptr;
   int32_t *counts = nullptr;
   uint32_t *events = nullptr;
   uint32_t *begins = nullptr;
+  uint32_t *pairs = nullptr;  // of a value that has them, see Value
 };
 
 // One image on its way through the network.

@@ -50,7 +50,9 @@ class MemoryPlanner {
     const Shape &shape = value.shape;
     masks_[v].size = shape.pixels() * shape.words() * 8;
     counts_[v].size = shape.pixels() * shape.channels * 4;
-    lists_[v].size = shape.height * (value.max_row_events + kListPadding + shape.width + 1) * 4;
+    const int64_t pairs = value.pairs ? shape.width : 0;
+    lists_[v].size =
+        shape.height * (value.max_row_events + kListPadding + shape.width + 1 + pairs) * 4;
   }
 
   // What a step reads and writes.
@@ -112,7 +114,7 @@ class MemoryPlanner {
 
   Plan &plan_;
   std::vector<Buffer> masks_, counts_,
-      lists_;  // one a value; a list is its events and where they begin
+      lists_;  // one a value; a list is its events, where they begin, and pairs
   int32_t phase_ = 0;
 };
 

@@ -52,6 +52,11 @@ class Packer {
                                                : Residency::kL1;
     layer.far = bytes > kFarBytes;
     layer.rolls = rolls(layer, small);
+    layer.may_scatter = small && layer.rolls && may_scatter(layer);
+    if (layer.may_scatter) {
+      Value &from = plan_.values[layer.spike_inputs[0].value];
+      from.pairs = from.form == Form::kBits && from.shape.levels > 1;
+    }
     choose_products(layer);
     const int64_t widest = tile_width(layer, small), channels = layer.shape.level_words() * 64;
     for (int64_t channel = 0; channel < channels;) {
@@ -88,6 +93,14 @@ class Packer {
            width > 0 && width <= layer.shape.level_words() * 64 &&
            layer.rolled_pixels() <= kMaxRollSums / width &&
            std::min(layer.shape.height, layer.shape.width) >= side;
+  }
+
+  // Whether a layer that rolls has what scatter-inl.h is written for. Several threads roll a part of
+  // the map each.
+  bool may_scatter(const Layer &layer) const {
+    const Geometry &g = layer.spike_inputs[0];
+    return plan_.threads == 1 && g.kernel_height == 3 && g.padding_y == 1 && g.padding_x == 1 &&
+           layer.shape.pixels() <= kPairsMaxPixels;
   }
 
   // What is traded is said in tuning.h.

@@ -294,7 +294,8 @@ class Planner {
     plan_.max_currents = std::max(plan_.max_currents, layer.block_pixels * layer.tiles[0].width);
     plan_.max_patch_bytes = std::max(plan_.max_patch_bytes, layer.block_pixels * layer.patch_bytes);
     if (layer.rolls) {
-      const int64_t pixels = std::max(layer.rolled_pixels(), kScatterMaxPixels);
+      const int64_t whole = layer.may_scatter ? layer.shape.pixels() : 0;
+      const int64_t pixels = std::max(layer.rolled_pixels(), whole);
       plan_.max_currents = std::max(plan_.max_currents, pixels * layer.tiles[0].width);
     }
     int64_t lines = 0;

@@ -52,6 +52,7 @@ struct Value {
   int64_t kernel = 1;            // of a pool
   std::vector<Term> terms;       // of a sum
   bool needs_events = false;     // a projection reads its events
+  bool pairs = false;            // and adds a neuron's second spike by doubling, see scatter-inl.h
   int64_t max_row_events = 0;    // events of one row of pixels at most
 
   // Its rows can be had as soon as those of this value are there, if it is not stored itself.
@@ -157,6 +158,7 @@ struct Layer {
   Array<int32_t> image_initial;   // [class][channel] initial value of the sums over the image
   Array<int32_t> image_levels;    // [level - 1][channel] what they exceed where higher levels fire
   bool rolls = false;             // input-stationary, see roll-inl.h; else its rows are gathered
+  bool may_scatter = false;       // and a whole map of it may, see scatter-inl.h
   bool grouped = false;  // tiles read different source channels, so each gathers its own events
   Residency residency = Residency::kL1;
   bool far = false;  // weights are too many to be read again soon, so tiles are cut for that

@@ -126,6 +126,56 @@ inline uint32_t *append_spikes(uint32_t *to, const Shape &shape, const uint64_t 
   return to;
 }
 
+constexpr int64_t kWordsAtOnce = 8;  // of 64 channels
+
+// Whether pairs are worth lists of their own in a row of pixels, judged by some of these.
+bool lists_pairs(const Shape &shape, const uint64_t *masks) {
+  const int64_t words = shape.level_words();
+  int64_t spikes = 0, pairs = 0;
+  for (int64_t x = 0; x < shape.width; x += kPixelsPerSample) {
+    const uint64_t *level = masks + x * shape.words();
+    for (int64_t k = 0; k < shape.levels; k++, level += words) {
+      int64_t count = 0;
+      for (int64_t w = 0; w < words; w++) count += __builtin_popcountll(level[w]);
+      spikes += count;
+      if (k % 2 == 1) pairs += count;
+    }
+  }
+  return pairs * kSpikesOfPair > spikes;
+}
+
+// Appends the channels of a pixel that send two spikes more than those that stand here already.
+inline uint32_t *append_pairs(uint32_t *to, const Shape &shape, const uint64_t *mask,
+                              uint32_t first) {
+  const int64_t words = shape.level_words();
+  for (int64_t level = 1; level < shape.levels; level += 2)
+    to = append_set_bits(to, mask + level * words, words, first);
+  return to;
+}
+
+// Appends the channels of a pixel that send an odd number of spikes.
+inline uint32_t *append_odd(uint32_t *to, const Shape &shape, const uint64_t *mask,
+                            uint32_t first) {
+  const int64_t words = shape.level_words();
+  for (int64_t begin = 0; begin < words; begin += kWordsAtOnce) {
+    uint64_t odd[kWordsAtOnce] = {};
+    const int64_t count = min(kWordsAtOnce, words - begin);
+    for (int64_t level = 0; level < shape.levels; level++) {
+      for (int64_t w = 0; w < count; w++) odd[w] ^= mask[level * words + begin + w];
+    }
+    to = append_set_bits(to, odd, count, first + static_cast<uint32_t>(begin) * 64);
+  }
+  return to;
+}
+
+// Appends the events of a pixel: pairs, what is left, and the pairs again. Returns how many pairs.
+inline uint32_t append_in_pairs(uint32_t *&to, const Shape &shape, const uint64_t *mask,
+                                uint32_t first) {
+  uint32_t *const begin = to, *const end = append_pairs(begin, shape, mask, first);
+  to = append_pairs(append_odd(end, shape, mask, first), shape, mask, first);
+  return static_cast<uint32_t>(end - begin);
+}
+
 // Lists the events of one row of pixels. A count of n is n events.
 void compress_events(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
   const Value &value = plan.values[index];
@@ -134,12 +184,18 @@ void compress_events(const Plan &plan, int32_t index, int64_t row, Workspace &sp
   uint32_t *begins = buffer.begins + row * (width + 1);
   uint32_t *const events = buffer.events + row * (value.max_row_events + kListPadding),
                   *to = events;
+  const uint64_t *const masks = buffer.mask + row * width * value.shape.words();
+  const bool in_pairs = buffer.pairs && lists_pairs(value.shape, masks);
   for (int64_t x = 0; x < width; x++) {
     const uint32_t first = static_cast<uint32_t>(x * channels);
     begins[x] = static_cast<uint32_t>(to - events);
     if (value.form == Form::kBits) {
-      const uint64_t *mask = buffer.mask + (row * width + x) * value.shape.words();
-      to = append_spikes(to, value.shape, mask, first);
+      const uint64_t *mask = masks + x * value.shape.words();
+      if (buffer.pairs) buffer.pairs[row * width + x] = 0;
+      if (in_pairs)
+        buffer.pairs[row * width + x] = append_in_pairs(to, value.shape, mask, first);
+      else
+        to = append_spikes(to, value.shape, mask, first);
     } else if (value.form == Form::kSum) {
       for (const Term &term : value.terms) {
         const Shape &base = plan.values[term.base].shape;

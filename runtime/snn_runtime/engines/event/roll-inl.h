@@ -47,7 +47,7 @@ SNN_INLINE void add_cell(const Acc &cell, int64_t count, int32_t *sums) {
 
 // One row of a source, and what its events meet.
 struct InputRow {
-  const uint32_t *begins, *events;
+  const uint32_t *begins, *events, *pairs;
   int64_t width, channels;
   int64_t event_bytes;  // of the weight rows of one source channel
   int64_t padding;
@@ -226,6 +226,7 @@ void roll_tile(const Plan &plan, const Layer &layer, const Tile &tile, Workspace
   for (int64_t y = max(0, first - g.padding_y); y < end; y++) {
     const InputRow input = {buffer.begins + y * (source.shape.width + 1),
                             buffer.events + y * (source.max_row_events + kListPadding),
+                            nullptr,
                             source.shape.width,
                             source.shape.channels,
                             event_bytes,

@@ -9,6 +9,12 @@
 //   cells         2 x 2    2 x 3    3 x 3
 //
 // The sums of the whole map stay in L1. All pixels fire at the end.
+//
+// Where a cell holds one pixel's events, a neuron's second spike need not add its row again:
+//
+//     Σ s_c w_c = 2 Σ_{c in pairs} w_c + Σ_{c odd} w_c        pairs: ⌊s_c / 2⌋ times c
+//
+// so the rows of pairs are added first and the cells doubled, modulo 256 as all that they hold.
 #ifndef SNN_EVENT_SCATTER_INL_H
 #define SNN_EVENT_SCATTER_INL_H
 
@@ -18,19 +24,15 @@ namespace snn {
 namespace SNN_ISA {
 namespace {
 
-// Adds the events of pixel x of a row to `Rows` x `Columns` cells, and these to the sums of the output
-// pixels, which begin with that above on the left. Its weights are `weights`; those of the others
-// lie before them.
+// `Rows` x `Columns` cells, of the output pixels around an input pixel.
 template <class Acc, int Rows, int Columns>
-SNN_NOINLINE void scatter_pixel(const InputRow &input, int64_t x, const int8_t *weights,
-                                int16_t *sums) {
-  const uint32_t first_channel = static_cast<uint32_t>(x * input.channels);
-  const uint32_t *event = input.events + input.begins[x];
-  const uint32_t *const last = input.events + input.begins[x + 1];
-  while (event < last) {
-    Acc cells[Rows][Columns];
-    const int64_t count = min(last - event, input.limit);
-    for (const uint32_t *const stop = event + count; event < stop; event++) {
+struct Neighbours {
+  Acc cells[Rows][Columns];
+
+  // Adds the events up to `stop`, their channels counted from the pixel's first one.
+  SNN_INLINE void add(const InputRow &input, uint32_t first_channel, const int8_t *weights,
+                      const uint32_t *&event, const uint32_t *stop) {
+    for (; event < stop; event++) {
       const int8_t *const row = weights + (*event - first_channel) * input.event_bytes;
       SNN_UNROLL(3)
       for (int r = 0; r < Rows; r++) {
@@ -40,31 +42,67 @@ SNN_NOINLINE void scatter_pixel(const InputRow &input, int64_t x, const int8_t *
         }
       }
     }
+  }
+  SNN_INLINE void twice() {
+    SNN_UNROLL(3)
+    for (int r = 0; r < Rows; r++) {
+      SNN_UNROLL(3)
+      for (int c = 0; c < Columns; c++) cells[r][c].twice();
+    }
+  }
+  // Adds all to the sums, of which `across` are a row.
+  SNN_INLINE void empty(int64_t count, int64_t across, int16_t *sums) const {
     SNN_UNROLL(3)
     for (int r = 0; r < Rows; r++) {
       SNN_UNROLL(3)
       for (int c = 0; c < Columns; c++) {
-        add_cell(cells[r][c], count, sums + (r * input.width + c) * Acc::kWidth);
+        add_cell(cells[r][c], count, sums + (r * across + c) * Acc::kWidth);
       }
     }
   }
+};
+
+// Adds the events of pixel x of a row to the sums of `Rows` x `Columns` output pixels, which begin with
+// that above on the left. Its weights are `weights`; those of the others lie before them. A cell holds
+// 15 rows at least, so a pair always has room.
+template <class Acc, int Rows, int Columns>
+SNN_NOINLINE void scatter_pixel(const InputRow &input, int64_t x, const int8_t *weights,
+                                int16_t *sums) {
+  const uint32_t first_channel = static_cast<uint32_t>(x * input.channels);
+  const uint32_t *event = input.events + input.begins[x];
+  int64_t pairs = input.pairs ? input.pairs[x] : 0;
+  const uint32_t *const last = input.events + input.begins[x + 1] - pairs;  // they come again there
+  while (event < last) {
+    Neighbours<Acc, Rows, Columns> around;
+    int64_t count = 0;
+    if (pairs > 0) {
+      const int64_t some = min(pairs, input.limit / 2);
+      around.add(input, first_channel, weights, event, event + some);
+      around.twice();
+      pairs -= some;
+      count = 2 * some;
+    }
+    if (pairs == 0) {
+      const int64_t some = min(last - event, input.limit - count);
+      around.add(input, first_channel, weights, event, event + some);
+      count += some;
+    }
+    around.empty(count, input.width, sums);
+  }
 }
 
-// Whether scattering is possible, of the whole map at once, and faster: where on average a cell cannot
-// hold the events of two pixels.
+// Whether the whole map is to be scattered: where on average a cell cannot hold the events of two
+// pixels, and of a larger map if many of them are pairs.
 bool scatters(const Layer &layer, const Tile &tile, const Workspace &space, int64_t first,
               int64_t last) {
-  const Geometry &g = layer.spike_inputs[0];
-  const int64_t width = layer.shape.width, height = layer.shape.height;
-  if (g.kernel_height != 3 || g.padding_y != 1 || g.padding_x != 1 || first > 0 || last < height ||
-      min(width, height) < 2 || width * height > kScatterMaxPixels) {
-    return false;
-  }
-  int64_t events = 0;
-  for (int64_t y = 0; y < height; y++) {
-    events += space.buffers[g.value].begins[y * (width + 1) + width];
-  }
-  return 2 * events > tile.cell_limit * width * height;
+  const int64_t width = layer.shape.width, height = layer.shape.height, pixels = width * height;
+  if (!layer.may_scatter || first > 0 || last < height) return false;
+  const ValueBuffer &buffer = space.buffers[layer.spike_inputs[0].value];
+  int64_t events = 0, pairs = 0;
+  for (int64_t y = 0; y < height; y++) events += buffer.begins[y * (width + 1) + width];
+  for (int64_t pixel = 0; buffer.pairs && pixel < pixels; pixel++) pairs += buffer.pairs[pixel];
+  return 2 * events > tile.cell_limit * pixels &&
+         (pixels <= kScatterMaxPixels || pairs * kSpikesOfPair > events);
 }
 
 template <class Acc>
@@ -79,6 +117,7 @@ void scatter_tile(const Plan &plan, const Layer &layer, const Tile &tile, Worksp
   for (int64_t y = 0; y < height; y++) {
     const InputRow input = {buffer.begins + y * (width + 1),
                             buffer.events + y * (source.max_row_events + kListPadding),
+                            buffer.pairs ? buffer.pairs + y * width : nullptr,
                             width,
                             source.shape.channels,
                             kRollColumns * kRollColumns * Acc::kRowBytes,
@@ -105,8 +144,8 @@ void roll(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &spa
           Scratch &scratch, int64_t first, int64_t last) {
   const bool fits16 = layer.max_pixel_events <= tile.event_limit ||
                       most_pixel_events(plan, layer, space, first, last) <= tile.event_limit;
-  if constexpr (Rows == 3) {
-    if (fits16 && tile.bits == 4 && scatters(layer, tile, space, first, last)) {
+  if constexpr (Rows == 3 && Acc::kWidth > Acc::kRowBytes) {  // of 4 bits
+    if (fits16 && scatters(layer, tile, space, first, last)) {
       return scatter_tile<Acc>(plan, layer, tile, space, scratch);
     }
   }

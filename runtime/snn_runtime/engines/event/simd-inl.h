@@ -98,6 +98,14 @@ struct NibbleSums {
       shifted[v] += bit_cast<VecU8>(pair >> 4);
     }
   }
+  // Each row counts twice.
+  SNN_INLINE void twice() {
+    SNN_UNROLL(8)
+    for (int v = 0; v < N; v++) {
+      bytes[v] += bytes[v];
+      shifted[v] += shifted[v];
+    }
+  }
   // The sums in the upper bytes of 16-bit lanes, zeros below: four vectors for each, channels in
   // order.
   SNN_INLINE void split(VecU16 *sums) const {

@@ -457,7 +457,7 @@ void test_fits_cells(Random &random) {
       most = std::max(most, count[x] + count[x + 1] + count[x + 2]);
     }
     for (int64_t limit = most - 1; limit <= most + 1; limit++) {
-      const InputRow row = {begins.data(), nullptr, width, 1, 0, 1, limit};
+      const InputRow row = {begins.data(), nullptr, nullptr, width, 1, 0, 1, limit};
       expect("fits_cells", limit - most, row.fits_cells(), limit >= most);
     }
   }

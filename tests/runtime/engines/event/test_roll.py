@@ -57,7 +57,29 @@ def test_sums_of_bytes_at_their_limit(inputs: int, kind: str) -> None:
     """Every neuron fires and every weight is the lowest or the highest: 15 or 18 of them fit a
     byte, so that a limit one too high is wrong everywhere. One thread scatters the whole map,
     two roll a part of it each."""
-    assert_exact(rolling(8, inputs, 64, 3, (1, 1), kind, "all"), threads=(1, 2))
+    assert_exact(rolling(8, inputs, 128, 3, (1, 1), kind, "all"), threads=(1, 2))
+
+
+@pytest.mark.parametrize("levels", [2, 3, 4])
+@pytest.mark.parametrize("inputs", [3, 7, 8, 15, 16, 65])
+@pytest.mark.parametrize("kind", ["lowest", "highest", "half_byte_ends"])
+def test_pairs_of_spikes_at_the_limit_of_a_byte(inputs: int, kind: str, levels: int) -> None:
+    """Rows of neurons that fire twice are added once and doubled, as many as fit a byte then."""
+    for side in (8, 15):
+        graph = rolling(side, inputs, 128, 3, (1, 1), kind, "all", levels=levels)
+        assert_exact(graph, threads=(1, 2))
+
+
+@settings(max_examples=25)
+@given(st.data())
+def test_random_spikes_of_several_levels(data: st.DataObject) -> None:
+    """Some pixels' spikes are listed in pairs and others' are not; 520 channels are nine words."""
+    draw = data.draw
+    inputs, side = draw(st.sampled_from([20, 64, 130, 520])), draw(st.sampled_from([8, 12, 15]))
+    levels, firing = draw(st.integers(2, 5)), draw(st.sampled_from(["dense", "mixed", "sparse"]))
+    kind = draw(st.sampled_from(["half_bytes", "half_byte_ends"]))
+    graph = rolling(side, inputs, 128, 3, (1, 1), kind, firing, levels=levels)
+    assert_exact(graph, threads=(1, 2))
 
 
 @pytest.mark.parametrize("inputs", [28, 29, 30, 86, 87])
