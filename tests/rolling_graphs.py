@@ -68,7 +68,7 @@ def residual(
 
 
 ROLLING: dict[str, Callable[[], SpikingGraph]] = {
-    "rolls_half_bytes": lambda: rolling(8, 40, 64, 3, (1, 1), "half_bytes", "dense"),
+    "rolls_half_bytes": lambda: rolling(16, 40, 128, 3, (1, 1), "half_bytes", "dense"),
     "rolls_ends": lambda: rolling(9, 33, 130, 3, (2, 0), "half_byte_ends", "all"),
     "rolls_lowest": lambda: rolling(8, 19, 64, 2, (1, 2), "lowest", "all"),
     "rolls_highest": lambda: rolling(8, 18, 65, 5, (4, 1), "highest", "mixed"),
@@ -76,7 +76,7 @@ ROLLING: dict[str, Callable[[], SpikingGraph]] = {
     "rolls_bytes": lambda: rolling(32, 29, 64, 3, (1, 1), "signed", "all"),
     "rolls_a_shortcut": lambda: residual(8, 65, "half_bytes", "dense", "lowest"),
     "rolls_levels": lambda: rolling(8, 18, 65, 3, (1, 1), "half_bytes", "mixed", levels=2),
-    "scatters_pairs": lambda: rolling(8, 70, 128, 3, (1, 1), "half_byte_ends", "all", levels=3),
+    "scatters_pairs": lambda: rolling(16, 70, 128, 3, (1, 1), "half_byte_ends", "all", levels=3),
     "rolls_bytes_of_levels": lambda: rolling(32, 9, 64, 3, (1, 1), "signed", "all", levels=2),
     "rolls_a_shortcut_of_levels": lambda: residual(
         8, 65, "half_bytes", "dense", "lowest", levels=2

@@ -64,10 +64,10 @@ SNN_INLINE void add_rows(const Strip<Acc> &strip, const uint32_t *rows, int64_t 
   int64_t left = count;
   for (; left > kChunk; left -= kChunk, rows += kChunk) {
     add_chunk<Acc, Where>(strip, rows, rows + kChunk, sum);
-    sum.widen();
+    sum.widen(kChunk);
   }
   add_chunk<Acc, Where>(strip, rows, rows + left, sum);
-  sum.finish(count, sums);
+  sum.finish(left, sums);
 }
 
 // sums[channel] += Σ of `count` rows of a tile, strip by strip, as many rows at a time as 16 bits

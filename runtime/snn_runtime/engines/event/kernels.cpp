@@ -103,6 +103,7 @@ const Kernels SNN_KERNELS(SNN_ISA) = {
     SNN_ISA::kMaxTileWidth,
     SNN_ISA::kRollWidth4,
     SNN_ISA::kRollWidth8,
+    SNN_ISA::kRollMinSide4,
     SNN_ISA::kRollMinSide8,
     SNN_ISA::kInterleaved,
     SNN_ISA::ByteProducts::kMaxSum,

@@ -64,11 +64,11 @@ constexpr int kElementsAtOnce = 16;  // of the image that are copied into a patc
 struct Kernels {
   const char *name;
   int64_t vector_bytes;  // of a register; also the channels whose image weights are packed together
-  int64_t max_tile_width;            // channels
-  int64_t roll_width4, roll_width8;  // channels of a tile that rolls; 0: such tiles do not
-  int64_t roll_min_side8;            // of a map whose tiles of 8 bits roll
-  bool interleaved;                  // whether lane_offset permutes rows
-  int64_t byte_sum, byte_bias;       // kMaxSum and kBias of ByteProducts
+  int64_t max_tile_width;                  // channels
+  int64_t roll_width4, roll_width8;        // channels of a tile that rolls; 0: such tiles do not
+  int64_t roll_min_side4, roll_min_side8;  // of a map whose tiles roll
+  bool interleaved;                        // whether lane_offset permutes rows
+  int64_t byte_sum, byte_bias;             // kMaxSum and kBias of ByteProducts
   void (*execute)(const Plan &, const Phase &, int64_t unit, Workspace &, Scratch &);
   void (*run_fused)(const Plan &, const Layer &, int64_t band, Workspace &);  // its units are done
   void (*count_spikes)(const Layer &, int64_t band, const Workspace &, Scratch &);

@@ -87,7 +87,7 @@ class Packer {
     const Geometry &g = layer.spike_inputs[0];
     const int64_t width = roll_width(layer, small);
     const int64_t side = small && width == plan_.kernels->roll_width4
-                             ? kRollMinSide4
+                             ? plan_.kernels->roll_min_side4
                              : plan_.kernels->roll_min_side8;
     return g.kernel_width == 3 && g.stride_y == 1 && g.stride_x == 1 && g.groups == 1 &&
            width > 0 && width <= layer.shape.level_words() * 64 &&
@@ -108,7 +108,10 @@ class Packer {
     if (layer.rolls) return roll_width(layer, small);
     if (layer.grouped) return kGroupedTileWidth;
     const int64_t pixels = layer.shape.pixels(), wanted = kUnitsPerThread * plan_.threads;
-    const int64_t far_width = small ? kFarTileWidth4 : kFarTileWidth8;
+    // Where the registers hold the widest tile, two rows of half of it are what is read ahead.
+    const bool halves =
+        layer.residency == Residency::kBeyondL2 && plan_.kernels->max_tile_width == kWidestTile;
+    const int64_t far_width = small && !halves ? kFarTileWidth4 : kFarTileWidth8;
     const bool far = layer.far, few = pixels < kFarTileMinPixels;
     int64_t width = far && few ? kWidestTile : plan_.kernels->max_tile_width;
     if (!layer.image_inputs.empty()) width = std::min(width, kImageTileWidth);

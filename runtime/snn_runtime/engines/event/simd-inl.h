@@ -7,7 +7,7 @@
 //   kMaxTileWidth    channels whose sums the registers hold
 //   kRollWidth4, 8   channels of a tile that rolls, of 4 and 8 bits; 0: such tiles do not
 //   kRollRows4, 8    output rows that such a tile adds an event to at once
-//   kRollMinSide8    of a map from which on tiles of 8 bits roll
+//   kRollMinSide4, 8 of a map from which on tiles of 4 and 8 bits roll
 //   kImagePixels     output pixels whose sums over the image the registers hold
 //   greater_mask     bit i: a[i] > b[i], for lanes of 16 and of 32 bits
 //   nonnegative_mask bit i: number i of four vectors of 32 bits, one after the other, is not negative
@@ -64,7 +64,7 @@ struct Accumulator8 {
       odd[v] += bit_cast<VecU16>(bit_cast<VecI16>(pair) >> 8);
     }
   }
-  void widen() {}
+  void widen(int64_t) {}
   // `sums`: two vectors for each, channels in order.
   SNN_INLINE void finish(int64_t rows, VecI16 *sums) const {
     const uint16_t bias = static_cast<uint16_t>(128 * static_cast<uint64_t>(rows));
@@ -106,51 +106,54 @@ struct NibbleSums {
       shifted[v] += shifted[v];
     }
   }
-  // The sums in the upper bytes of 16-bit lanes, zeros below: four vectors for each, channels in
-  // order.
-  SNN_INLINE void split(VecU16 *sums) const {
+  // The sums of the weights themselves, which must be -128 to 127: four vectors for each, channels in
+  // order. First goes what n rows added to their nibbles, 8·n to S1 and 136·n = 16·8·n + 8·n to the
+  // others. Each sum is found in the upper byte of its lane, and shifted down with its sign.
+  SNN_INLINE void finish(int64_t rows, VecI16 *sums) const {
+    const uint8_t once = static_cast<uint8_t>(8 * static_cast<uint64_t>(rows));
+    const uint8_t both = static_cast<uint8_t>(17 * once);
+    const VecU16 of_f = VecU16{} + static_cast<uint16_t>(both << 8 | both);
+    const VecU16 of_s = VecU16{} + static_cast<uint16_t>(once << 8 | both);
     SNN_UNROLL(8)
     for (int v = 0; v < N; v++) {
-      const VecU16 f = bit_cast<VecU16>(bytes[v]), s = bit_cast<VecU16>(shifted[v]);
-      const VecU16 h1 = s & 0xff00, l1 = (f - (h1 << 4)) & 0xff00;
-      const VecU16 h0 = (s << 8) - (l1 << 4), l0 = (f << 8) - (h0 << 4);
+      const VecU16 f = bit_cast<VecU16>(bytes[v] - bit_cast<VecU8>(of_f));
+      const VecU16 s = bit_cast<VecU16>(shifted[v] - bit_cast<VecU8>(of_s));
+      const VecI16 h1 = upper(s), l1 = upper(f - times16(h1));
+      const VecI16 h0 = upper((s << 8) - times16(l1)), l0 = upper((f << 8) - times16(h0));
       sums[4 * v] = l0;
       sums[4 * v + 1] = l1;
       sums[4 * v + 2] = h0;
       sums[4 * v + 3] = h1;
     }
   }
-  // The sums of the weights themselves, which must be -128 to 127.
-  SNN_INLINE void finish(int64_t rows, VecI16 *sums) const {
-    VecU16 upper[4 * N];
-    split(upper);
-    const uint16_t bias = static_cast<uint16_t>(static_cast<uint64_t>(rows) << 11);  // 256 · 8
-    SNN_UNROLL(32)
-    for (int v = 0; v < 4 * N; v++) sums[v] = bit_cast<VecI16>(upper[v] - bias) >> 8;
-  }
+
+ private:
+  static SNN_INLINE VecI16 upper(VecU16 lanes) { return bit_cast<VecI16>(lanes) >> 8; }
+  // In upper bytes.
+  static SNN_INLINE VecU16 times16(VecI16 sums) { return bit_cast<VecU16>(sums) << 12; }
 };
 
-// Any number of rows of 4-bit weights, in 16 bits: the sums of 16 nibbles surely fit a byte.
+// Any number of rows of 4-bit weights, in 16 bits: those of 16 are -128 to 112.
 template <int N>
 struct Accumulator4 {
   static constexpr int kVectors = N, kRowBytes = N * kVectorBytes, kWidth = 2 * N * kVectorBytes;
   static constexpr int64_t kRowsBeforeWidening = 16;
   NibbleSums<N> nibbles;
-  VecU16 sums16[4 * N] = {};
+  VecI16 sums16[4 * N] = {};
   SNN_INLINE void add(const int8_t *row) { nibbles.add(row); }
-  SNN_INLINE void widen() {
-    VecU16 upper[4 * N];
-    nibbles.split(upper);
+  // `rows` since the last time.
+  SNN_INLINE void widen(int64_t rows) {
+    VecI16 own[4 * N];
+    nibbles.finish(rows, own);
     SNN_UNROLL(32)
-    for (int v = 0; v < 4 * N; v++) sums16[v] += upper[v] >> 8;
+    for (int v = 0; v < 4 * N; v++) sums16[v] += own[v];
     nibbles = NibbleSums<N>();
   }
-  // `sums`: four vectors for each, channels in order.
+  // `sums`: four vectors for each, channels in order; `rows` since they were widened.
   SNN_INLINE void finish(int64_t rows, VecI16 *sums) {
-    widen();
-    const uint16_t bias = static_cast<uint16_t>(8 * static_cast<uint64_t>(rows));
+    widen(rows);
     SNN_UNROLL(32)
-    for (int v = 0; v < 4 * N; v++) sums[v] = bit_cast<VecI16>(sums16[v] - bias);
+    for (int v = 0; v < 4 * N; v++) sums[v] = sums16[v];
   }
 };
 

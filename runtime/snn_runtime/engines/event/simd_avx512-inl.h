@@ -11,7 +11,7 @@ constexpr int kVectorBytes = 64;
 constexpr int kMaxTileWidth = 512;
 constexpr int kRollWidth4 = 128, kRollWidth8 = 64;
 constexpr int kRollRows4 = 3, kRollRows8 = 3;
-constexpr int kRollMinSide8 = 16;
+constexpr int kRollMinSide4 = 16, kRollMinSide8 = 16;
 constexpr int kImagePixels = 4;
 
 }  // namespace SNN_ISA

@@ -9,7 +9,7 @@ constexpr int kVectorBytes = 16;
 constexpr int kMaxTileWidth = 64;
 constexpr int kRollWidth4 = 64, kRollWidth8 = 0;
 constexpr int kRollRows4 = 1, kRollRows8 = 1;
-constexpr int kRollMinSide8 = 0;
+constexpr int kRollMinSide4 = 0, kRollMinSide8 = 0;
 constexpr int kImagePixels = 2;
 
 }  // namespace SNN_ISA

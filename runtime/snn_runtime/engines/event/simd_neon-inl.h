@@ -11,7 +11,7 @@ constexpr int kVectorBytes = 16;
 constexpr int kMaxTileWidth = 128;
 constexpr int kRollWidth4 = 64, kRollWidth8 = 64;
 constexpr int kRollRows4 = 2, kRollRows8 = 1;
-constexpr int kRollMinSide8 = 32;
+constexpr int kRollMinSide4 = 8, kRollMinSide8 = 32;
 constexpr int kImagePixels = 2;
 
 }  // namespace SNN_ISA
@@ -99,7 +99,7 @@ struct Accumulator8 {
       high[v] = vaddw_high_s8(high[v], bytes);
     }
   }
-  void widen() {}
+  void widen(int64_t) {}
   void finish(int64_t, VecI16 *sums) const {
     for (int v = 0; v < N; v++) {
       sums[2 * v] = bit_cast<VecI16>(low[v]);

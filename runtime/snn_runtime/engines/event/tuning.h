@@ -66,11 +66,11 @@ constexpr uint32_t kPrefetchRowsBeyondL2 = 48;
 // third of the time (Z3); of others it is no difference.
 constexpr int kPrefetchL1MaxBytes = 128;
 
-// Sides of a map from which on a layer of 4-bit weights rolls, see roll-inl.h. In smaller ones most
-// of the work is reading weights. VGG16, 10 %, Z3: 1.1 to 1.35 times as fast a
-// layer from 8 on, 0.8 times at 4. For 8 bits see kRollMinSide8 in each simd_*-inl.h: 1.2 times at
-// 32 and nothing below on AVX2; on AVX-512 16 is by the measurements of a prototype on Zen 5.
-constexpr int64_t kRollMinSide4 = 8;
+// Sides of a map from which on a layer rolls, kRollMinSide4 and 8 in each simd_*-inl.h. In smaller ones
+// most of the work is reading weights. VGG16, 10 %, 4-bit weights, AVX2 (Z3): 1.1 to 1.35 times as fast a
+// layer from 8 on, 0.8 times at 4; 8-bit ones 1.2 times at 32 and nothing below. On AVX-512 with 4 bits
+// VGG16 was the same at 8x8 either way, and the bundled network's layer of 256 to 512 channels there took
+// 16.9 us gathered and 20.3 us scattered (Z5); with 8 bits 16 is by the measurements of a prototype.
 // Pixels of a map up to which a layer that could roll scatters, see scatter-inl.h. VGG16 with 4-bit
 // weights at 8x8, Z3: 0.92 of the time with 10 and 15 % spikes; with 5 %, or on photographs, it
 // was up to a tenth slower where cells hold two pixels. At 4x4 see docs/measurements. Maps between 8x8 and 16x16 were not timed.
@@ -79,7 +79,7 @@ constexpr int64_t kScatterMaxPixels = 128;
 // spikes, one of so many, pairs have lists of their own. The bundled network's layer of 128 to 128
 // channels at 16x16, 40 % of its input second spikes: 18.6 against 22.3 us; the next one, 14 %, gained
 // nothing by either (Z5).
-constexpr int64_t kPairsMaxPixels = 256;
+constexpr int64_t kPairsMaxPixels = 288;
 constexpr int64_t kSpikesOfPair = 4;
 constexpr int64_t kPixelsPerSample = 4;  // one of so many is counted for that
 // Sums that a rolling tile may keep: 64 MiB of them. Tall kernels need more on wide maps, and their rows
@@ -95,7 +95,8 @@ constexpr int64_t kMaxRollSums = int64_t{1} << 24;
 constexpr int64_t kGroupedTileWidth = 64;  // of a grouped convolution
 constexpr int64_t kImageTileWidth = 128;   // of layers that read the image; not recorded
 constexpr int64_t kFarTileWidth8 = 256;    // of 8-bit weights that do not fit L2
-constexpr int64_t kFarTileWidth4 = 512;    // of 4-bit ones: the same bytes
+constexpr int64_t kFarTileWidth4 = 512;  // of 4-bit ones: the same bytes, but half of it beyond L2
+                                         // on AVX-512: 0.97 of VGG16's time at 10 and 5 % (Z5)
 constexpr int64_t kFarTileMinPixels = 10;  // smaller maps have the widest tile; not recorded
 // Rows wider than the registers are added in strips, so many rows at a time: strips that are read soon
 // after each other come as fast as one run of memory. 8 rows at a time and 32 were slower, and so were

@@ -16,6 +16,7 @@ constexpr Kernels kLayout = {"",
                              kMaxTileWidth,
                              kRollWidth4,
                              kRollWidth8,
+                             kRollMinSide4,
                              kRollMinSide8,
                              kInterleaved,
                              ByteProducts::kMaxSum,
@@ -171,12 +172,16 @@ template <class Acc, int Bits>
 void check_sums(const char *what, const Rows<Acc, Bits> &rows, int64_t different, int64_t count,
                 const std::vector<int64_t> &expected) {
   Acc sum;
-  for (int64_t r = 0; r < count; r++) {
-    if (r && r % Acc::kRowsBeforeWidening == 0) sum.widen();
+  int64_t since = 0;
+  for (int64_t r = 0; r < count; r++, since++) {
+    if (since == Acc::kRowsBeforeWidening) {
+      sum.widen(since);
+      since = 0;
+    }
     sum.add(rows.row(r % different));
   }
   VecI16 vectors[2 * Acc::kWidth / kVectorBytes];
-  sum.finish(count, vectors);
+  sum.finish(since, vectors);
   int16_t sums[Acc::kWidth];
   memcpy(sums, vectors, sizeof sums);
   for (int c = 0; c < Acc::kWidth; c++) expect(what, c, sums[c], expected[c]);
