@@ -108,7 +108,6 @@ class Packer {
     if (layer.rolls) return roll_width(layer, small);
     if (layer.grouped) return kGroupedTileWidth;
     const int64_t pixels = layer.shape.pixels(), wanted = kUnitsPerThread * plan_.threads;
-    // Where the registers hold the widest tile, two rows of half of it are what is read ahead.
     const bool halves =
         layer.residency == Residency::kBeyondL2 && plan_.kernels->max_tile_width == kWidestTile;
     const int64_t far_width = small && !halves ? kFarTileWidth4 : kFarTileWidth8;

@@ -112,12 +112,13 @@ struct NibbleSums {
   SNN_INLINE void finish(int64_t rows, VecI16 *sums) const {
     const uint8_t once = static_cast<uint8_t>(8 * static_cast<uint64_t>(rows));
     const uint8_t both = static_cast<uint8_t>(17 * once);
-    const VecU16 of_f = VecU16{} + static_cast<uint16_t>(both << 8 | both);
-    const VecU16 of_s = VecU16{} + static_cast<uint16_t>(once << 8 | both);
+    const uint16_t to_f = static_cast<uint16_t>(both << 8 | both);
+    const uint16_t to_s = static_cast<uint16_t>(once << 8 | both);
+    const VecU8 of_f = bit_cast<VecU8>(VecU16{} + to_f), of_s = bit_cast<VecU8>(VecU16{} + to_s);
     SNN_UNROLL(8)
     for (int v = 0; v < N; v++) {
-      const VecU16 f = bit_cast<VecU16>(bytes[v] - bit_cast<VecU8>(of_f));
-      const VecU16 s = bit_cast<VecU16>(shifted[v] - bit_cast<VecU8>(of_s));
+      const VecU16 f = bit_cast<VecU16>(bytes[v] - of_f);
+      const VecU16 s = bit_cast<VecU16>(shifted[v] - of_s);
       const VecI16 h1 = upper(s), l1 = upper(f - times16(h1));
       const VecI16 h0 = upper((s << 8) - times16(l1)), l0 = upper((f << 8) - times16(h0));
       sums[4 * v] = l0;
