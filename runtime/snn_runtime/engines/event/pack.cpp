@@ -55,7 +55,8 @@ class Packer {
     layer.may_scatter = small && layer.rolls && may_scatter(layer);
     if (layer.may_scatter) {
       Value &from = plan_.values[layer.spike_inputs[0].value];
-      from.pairs = from.form == Form::kBits && from.shape.levels > 1;
+      // Several threads mostly roll a part of the map each.
+      from.pairs = plan_.threads == 1 && from.form == Form::kBits && from.shape.levels > 1;
     }
     choose_products(layer);
     const int64_t widest = tile_width(layer, small), channels = layer.shape.level_words() * 64;
@@ -95,11 +96,10 @@ class Packer {
            std::min(layer.shape.height, layer.shape.width) >= side;
   }
 
-  // Whether a layer that rolls has what scatter-inl.h is written for. Several threads roll a part of
-  // the map each.
+  // Whether a layer that rolls has what scatter-inl.h is written for.
   bool may_scatter(const Layer &layer) const {
     const Geometry &g = layer.spike_inputs[0];
-    return plan_.threads == 1 && g.kernel_height == 3 && g.padding_y == 1 && g.padding_x == 1 &&
+    return g.kernel_height == 3 && g.padding_y == 1 && g.padding_x == 1 &&
            layer.shape.pixels() <= kPairsMaxPixels;
   }
 

@@ -184,7 +184,8 @@ void compress_events(const Plan &plan, int32_t index, int64_t row, Workspace &sp
   uint32_t *begins = buffer.begins + row * (width + 1);
   uint32_t *const events = buffer.events + row * (value.max_row_events + kListPadding),
                   *to = events;
-  const uint64_t *const masks = buffer.mask + row * width * value.shape.words();
+  const uint64_t *const masks =
+      value.form == Form::kBits ? buffer.mask + row * width * value.shape.words() : nullptr;
   const bool in_pairs = buffer.pairs && lists_pairs(value.shape, masks);
   for (int64_t x = 0; x < width; x++) {
     const uint32_t first = static_cast<uint32_t>(x * channels);
