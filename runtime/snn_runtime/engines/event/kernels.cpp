@@ -105,6 +105,7 @@ const Kernels SNN_KERNELS(SNN_ISA) = {
     SNN_ISA::kRollWidth8,
     SNN_ISA::kRollMinSide4,
     SNN_ISA::kRollMinSide8,
+    SNN_ISA::kScatters,
     SNN_ISA::kInterleaved,
     SNN_ISA::ByteProducts::kMaxSum,
     SNN_ISA::ByteProducts::kBias,

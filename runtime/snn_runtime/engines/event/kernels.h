@@ -67,6 +67,7 @@ struct Kernels {
   int64_t max_tile_width;                  // channels
   int64_t roll_width4, roll_width8;        // channels of a tile that rolls; 0: such tiles do not
   int64_t roll_min_side4, roll_min_side8;  // of a map whose tiles roll
+  bool scatters;                           // whether there is what scatter-inl.h says, of 4 bits
   bool interleaved;                        // whether lane_offset permutes rows
   int64_t byte_sum, byte_bias;             // kMaxSum and kBias of ByteProducts
   void (*execute)(const Plan &, const Phase &, int64_t unit, Workspace &, Scratch &);

@@ -99,8 +99,8 @@ class Packer {
   // Whether a layer that rolls has what scatter-inl.h is written for.
   bool may_scatter(const Layer &layer) const {
     const Geometry &g = layer.spike_inputs[0];
-    return g.kernel_height == 3 && g.padding_y == 1 && g.padding_x == 1 &&
-           layer.shape.pixels() <= kPairsMaxPixels;
+    return plan_.kernels->scatters && g.kernel_height == 3 && g.padding_y == 1 &&
+           g.padding_x == 1 && layer.shape.pixels() <= kPairsMaxPixels;
   }
 
   // What is traded is said in tuning.h.

@@ -117,13 +117,19 @@ void compute(const Plan &plan, int32_t index, int64_t row, Workspace &space) {
   return or_pool(plan, index, row, space);
 }
 
+// Appends the events of every `step`th level of a pixel's mask, from `level` on.
+inline uint32_t *append_levels(uint32_t *to, const Shape &shape, const uint64_t *mask,
+                               uint32_t first, int64_t level, int64_t step) {
+  const int64_t words = shape.level_words();
+  for (; level < shape.levels; level += step)
+    to = append_set_bits(to, mask + level * words, words, first);
+  return to;
+}
+
 // Appends the events of a pixel's mask, level by level.
 inline uint32_t *append_spikes(uint32_t *to, const Shape &shape, const uint64_t *mask,
                                uint32_t first) {
-  const int64_t words = shape.level_words();
-  for (int64_t level = 0; level < shape.levels; level++, mask += words)
-    to = append_set_bits(to, mask, words, first);
-  return to;
+  return append_levels(to, shape, mask, first, 0, 1);
 }
 
 constexpr int64_t kWordsAtOnce = 8;  // of 64 channels
@@ -147,10 +153,7 @@ bool lists_pairs(const Shape &shape, const uint64_t *masks) {
 // Appends the channels of a pixel that send two spikes more than those that stand here already.
 inline uint32_t *append_pairs(uint32_t *to, const Shape &shape, const uint64_t *mask,
                               uint32_t first) {
-  const int64_t words = shape.level_words();
-  for (int64_t level = 1; level < shape.levels; level += 2)
-    to = append_set_bits(to, mask + level * words, words, first);
-  return to;
+  return append_levels(to, shape, mask, first, 1, 2);
 }
 
 // Appends the channels of a pixel that send an odd number of spikes.

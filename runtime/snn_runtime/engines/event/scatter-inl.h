@@ -24,6 +24,8 @@ namespace snn {
 namespace SNN_ISA {
 namespace {
 
+constexpr bool kScatters = kRollRows4 == 3;  // where nine cells are held
+
 // `Rows` x `Columns` cells, of the output pixels around an input pixel.
 template <class Acc, int Rows, int Columns>
 struct Neighbours {
@@ -144,7 +146,7 @@ void roll(const Plan &plan, const Layer &layer, const Tile &tile, Workspace &spa
           Scratch &scratch, int64_t first, int64_t last) {
   const bool fits16 = layer.max_pixel_events <= tile.event_limit ||
                       most_pixel_events(plan, layer, space, first, last) <= tile.event_limit;
-  if constexpr (Rows == 3 && Acc::kWidth > Acc::kRowBytes) {  // of 4 bits
+  if constexpr (kScatters && Acc::kWidth > Acc::kRowBytes) {  // of 4 bits
     if (fits16 && scatters(layer, tile, space, first, last)) {
       return scatter_tile<Acc>(plan, layer, tile, space, scratch);
     }

@@ -71,6 +71,7 @@ constexpr int kPrefetchL1MaxBytes = 128;
 // layer from 8 on, 0.8 times at 4; 8-bit ones 1.2 times at 32 and nothing below. On AVX-512 with 4 bits
 // VGG16 was the same at 8x8 either way, and the bundled network's layer of 256 to 512 channels there took
 // 16.9 us gathered and 20.3 us scattered (Z5); with 8 bits 16 is by the measurements of a prototype.
+
 // Pixels of a map up to which a layer that could roll scatters, see scatter-inl.h. VGG16 with 4-bit
 // weights at 8x8, Z3: 0.92 of the time with 10 and 15 % spikes; with 5 %, or on photographs, it
 // was up to a tenth slower where cells hold two pixels. At 4x4 see docs/measurements. Maps between 8x8 and 16x16 were not timed.
