@@ -109,3 +109,13 @@ def test_in_bfloat16_the_update_is_orthogonal_all_the_same() -> None:
     taken = (before * (2 / before.norm()) - weight.detach()) / 0.1
     assert weight.dtype == torch.float32
     torch.testing.assert_close(taken, exact, rtol=0, atol=0.05)
+
+
+def test_in_bfloat16_small_singular_values_grow_as_they_should() -> None:
+    """Whose squares are lost in the rounding of X Xᵀ."""
+    generator = torch.Generator().manual_seed(10)
+    left, _, right = torch.linalg.svd(torch.randn(96, 864, generator=generator), False)
+    matrix = (left * torch.logspace(0, -4, 96)) @ right
+    exact = orthogonalised(matrix[None].double())[0]
+    rounded = orthogonalised(matrix[None].bfloat16())[0].double()
+    assert float((rounded - exact).norm() / exact.norm()) < 0.05

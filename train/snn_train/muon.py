@@ -82,13 +82,24 @@ def _of_one_shape(weights: list[Tensor]) -> list[list[Tensor]]:
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """Return matrices `(N, O, I)`, each with all its singular values brought near 1."""
+    """Return matrices `(N, O, I)`, each with all its singular values brought near 1.
+
+    A step is X ← (a 1 + b G + c G²) X of G = X Xᵀ. Kernels have many times as many weights as there
+    are channels, so X itself is read twice, for G and at the end, and the steps change G alone:
+
+        F = a 1 + b G + c G²        Q ← F Q        G ← F G F        X ← Q X
+    """
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     norms = torch.linalg.vector_norm(matrices, dim=(1, 2), keepdim=True)
     x: Tensor = (matrices.mT if tall else matrices) / (norms + 1e-7)
-    for _ in range(STEPS):
-        gram = torch.bmm(x, x.mT)
+    gram, product = torch.bmm(x, x.mT), None
+    for step in range(STEPS):
         factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        x = torch.baddbmm(x, factor, x, beta=a)
+        factor.diagonal(dim1=1, dim2=2).add_(a)
+        product = factor if product is None else torch.bmm(factor, product)
+        if step + 1 < STEPS:
+            gram = torch.bmm(torch.bmm(factor, gram), factor)
+    assert product is not None
+    x = torch.bmm(product, x)
     return x.mT.contiguous() if tall else x
