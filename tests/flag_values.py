@@ -16,7 +16,7 @@ VALUES = {
         "augment": "cutout=2", "ema": "0.9", "largest_drop": "0.3", "seed": "3",
         "spike_rate": "0.2", "regulariser": "hoyer", "int_bits": "6", "begin_with": "t1.pt",
         "device": "cuda:7", "threads": "3", "precision": "bfloat16", "micro_batch": "5",
-        "compile": "", "budget": "30m", "rate_limits": "0.001,0.7",
+        "compile": "", "no_compile": "", "budget": "30m", "rate_limits": "0.001,0.7",
         "class_weights": "balanced", "fine_tune": "0.5", "ann": "ann.pt", "cached_teacher": "",
         "teacher": "ann.pt",
     },

@@ -116,6 +116,7 @@ NAMED: dict[str, dict[str, str]] = {
         "fine_tune": "test_the_command_teaches_a_trained_network_other_classes",
         "ann": "test_the_command_takes_an_ann",
         "teacher": "test_the_command_takes_a_teacher",
+        "no_compile": "test_without_a_compiler_none_is_used",
         "compile": "test_the_steps_are_compiled_where_that_is_asked",
         "device": "test_a_gpu_that_is_not_there_is_refused",
         "precision": "test_a_precision_ends_up_in_the_checkpoint",

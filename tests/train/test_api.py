@@ -96,6 +96,31 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(
         snn_train.resume(tmp_path / "run", width=0.2)
 
 
+def test_a_run_goes_on_compiled_as_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[torch.nn.Module] = []
+
+    def compiled(module: torch.nn.Module) -> torch.nn.Module:
+        calls.append(module)
+        return module
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    machine = snn_train.Machine(threads=1, compiled=True)
+    out, changes = tmp_path / "run", TINY | {"epochs": (1, 1), "distillation": 0.0}
+    with pytest.raises(snn_train.Stopped):
+        snn_train.train("digits", out=out, machine=machine, progress=AfterOne(), **changes)
+    for wanted, expected in ((None, 1), (False, 0), (None, 0), (True, 1), (None, 1)):
+        calls.clear()
+        again = snn_train.Machine(threads=1, compiled=wanted)
+        with pytest.raises(snn_train.Stopped):
+            snn_train.resume(out, machine=again, progress=AfterOne())
+        assert len(calls) == expected
+    assert len(calls) == 1
+    snn_train.resume(out, machine=ONE_THREAD)
+    assert len(calls) == 3  # the rest of the ANN, and T = 1
+
+
 def test_a_run_may_begin_with_another(run: snn_train.Run, tmp_path: Path) -> None:
     first = run.checkpoint("t1")
     compiled = snn_train.Machine(threads=1, compiled=True)

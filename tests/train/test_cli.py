@@ -141,6 +141,19 @@ def test_the_steps_are_compiled_where_that_is_asked(
     assert answer.code == 3 and "torch.compile is asked" in answer.err
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of torch about itself
+def test_without_a_compiler_none_is_used(
+    train_snn: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "/nowhere/g++"))
+    answer = train_snn("--data", "digits", *TINY, "--out", tmp_path / "run", "--compile")
+    assert answer.code == 6 and answer.err.startswith("train-snn: error: --compile:")
+    for part in ("/nowhere/g++", "--resume and --no-compile", "[cannot_compile]"):
+        assert part in answer.err
+    assert train_snn("--resume", tmp_path / "run", "--no-compile").code == 0
+
+
 @pytest.mark.parametrize("device", ["cuda", "cuda:3"])
 def test_a_gpu_that_is_not_there_is_refused(
     train_snn: Command, monkeypatch: pytest.MonkeyPatch, device: str

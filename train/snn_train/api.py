@@ -89,7 +89,7 @@ def train(
         experiment = _experiment(begun, recipe, loaded, command, changes, fast)
         _check_machine(machine, team, experiment.recipe, experiment.recipe.stages, "this run")
         directory = _free_folder(out, loaded, experiment.recipe)
-        place = Place(device, team, machine.micro_batch, machine.compiled, guest)
+        place = Place(device, team, machine.micro_batch, bool(machine.compiled), guest)
         if hours:
             free = isinstance(recipe, str) and not begun and "width" not in changes
             experiment = planned(experiment, loaded, hours, free, place, done(begun, loaded))
@@ -144,6 +144,7 @@ def _finish(run: Run, data: DataSet, progress: Progress, machine: Machine, team:
     run.team, run.threads = team, torch.get_num_threads()
     run.test_pictures = len(data.test_labels)
     run.micro_batch = machine.micro_batch or run.micro_batch
+    run.compiled = run.compiled if machine.compiled is None else machine.compiled
     team.wait()  # until all have read what is to be resumed
     if team.leads:
         sweep_temporary(run.directory)
@@ -158,7 +159,7 @@ def _finish(run: Run, data: DataSet, progress: Progress, machine: Machine, team:
     run.save()
     judge_first(run, data)
     try:
-        logits = train_run(run, data, progress, progress.stop, machine.compiled)
+        logits = train_run(run, data, progress, progress.stop, run.compiled)
         if team.leads and run.finished:
             progress.reviewed(review(run, data, logits))
     finally:

@@ -120,7 +120,8 @@ def machine(args: argparse.Namespace) -> "Machine":
     """Return where and how to compute."""
     from snn_train.parallel import Machine
 
-    return Machine(args.device, args.threads, args.micro_batch, args.compile)
+    compiled = True if args.compile else False if args.no_compile else None
+    return Machine(args.device, args.threads, args.micro_batch, compiled)
 
 
 def _numbers(flag: str, text: str | None) -> tuple[int, ...] | None:

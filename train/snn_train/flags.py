@@ -99,6 +99,11 @@ RULES = (
         ("fine_tune",), lambda args: begins(args) or args.ann, "is for what --from or --ann brings"
     ),
     Rule(("ann",), lambda args: not begins(args), "and --from: choose one"),
+    Rule(
+        ("no_compile",),
+        lambda args: args.resume is not None and not args.compile,
+        "is for --resume, without --compile",
+    ),
     Rule(OF_THE_ANN, lambda args: not args.ann, "cannot change the network of --ann"),
 )
 
@@ -130,6 +135,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     part = "pictures computed at once, if a batch does not fit into memory (default: found out)"
     machine.add_argument("--micro-batch", type=whole_number(2), metavar="N", help=part)
     machine.add_argument("--compile", action="store_true", help="torch.compile the steps")
+    plain = "no longer: for --resume of a run that began with --compile"
+    machine.add_argument("--no-compile", action="store_true", help=plain)
     return parser.read(argv)
 
 

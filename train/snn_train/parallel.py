@@ -33,8 +33,8 @@ class Machine:
     """Threads of the processor; None takes all available, or what a resumed run began with."""
     micro_batch: int | None = None
     """Images computed at once; None halves a batch when memory runs out."""
-    compiled: bool = False
-    """Let torch.compile make the steps faster."""
+    compiled: bool | None = None
+    """Whether torch.compile makes the steps faster; None: where a resumed run began so."""
 
 
 AUTOMATIC = Machine()
@@ -111,6 +111,7 @@ def joined(machine: Machine) -> Iterator[tuple[Team, torch.device]]:
 
     Raises:
         ResourceError: `peer_lost`: another process of the team ended.
+        DeviceError: `cannot_compile`: torch.compile has what it needs for this device not here.
         SnnError: as `join`.
     """
     team, device = join(machine.device)
@@ -118,6 +119,13 @@ def joined(machine: Machine) -> Iterator[tuple[Team, torch.device]]:
         compute_with(machine.threads)
         yield team, device
     except RuntimeError as error:  # gloo and NCCL have no class of their own in every version
+        if _is_of_compiling(error):
+            raise DeviceError(
+                "cannot_compile",
+                f"--compile: {str(error).splitlines()[0]}; expected a C++ compiler for a "
+                "processor, Triton for a GPU; leave it out, or go on with --resume and "
+                "--no-compile",
+            ) from error
         if team.size == 1 or isinstance(error, SnnError) or " by peer" not in str(error):
             raise
         raise ResourceError(
@@ -127,6 +135,11 @@ def joined(machine: Machine) -> Iterator[tuple[Team, torch.device]]:
         ) from error
     finally:
         leave(team)
+
+
+def _is_of_compiling(error: RuntimeError) -> bool:
+    """Known by name: torch._dynamo, whose errors these are, is loaded only where it compiles."""
+    return any(each.__name__ == "TorchDynamoException" for each in type(error).__mro__)
 
 
 def join(name: str) -> tuple[Team, torch.device]:

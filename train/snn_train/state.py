@@ -69,8 +69,7 @@ class Run:
     position: Position = field(default_factory=Position)
     records: list[EpochRecord] = field(default_factory=list)
     """One an epoch, as in metrics.jsonl."""
-    outcomes: list[StageOutcome] = field(default_factory=list)
-    """One a finished stage."""
+    outcomes: list[StageOutcome] = field(default_factory=list)  # one a finished stage
     spike_budget: SpikeBudget | None = None
     """Where the recipe has a spike rate to end at."""
     average: SpikingNetwork | None = None  # where the recipe has `ema`
@@ -78,13 +77,13 @@ class Run:
     """Pictures that a process computes at once; None for its whole part of a batch."""
     threads: int | None = None
     """That torch computes with; None where nothing was recorded."""
+    compiled: bool = False  # its steps, by torch.compile
     team: Team = ALONE
     unhealthy: Best | None = None
     """The most accurate state of a stage that has had no healthy one yet."""
     failed_saves: int = 0  # in a row
     time_budget: TimeBudget | None = None
-    test_pictures: int = 0
-    """0 where nobody has counted."""
+    test_pictures: int = 0  # where nobody has counted
 
     @property
     def judged(self) -> SpikingNetwork:
@@ -136,6 +135,7 @@ class Run:
             "average": self.average.state_dict() if self.average else None,
             "micro_batch": self.micro_batch,
             "threads": self.threads,
+            "compiled": self.compiled,
             "time_budget": self.time_budget.state() if self.time_budget else None,
         }
         checkpoint.save(latest, content)
@@ -236,8 +236,8 @@ def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> 
         ) from error
     return Run(
         experiment, directory, network, optimiser, best, position, records, outcomes, budget,
-        average, content.get("micro_batch"), content.get("threads"), unhealthy=unhealthy,
-        time_budget=hours,
+        average, content.get("micro_batch"), content.get("threads"),
+        content.get("compiled", False), unhealthy=unhealthy, time_budget=hours,
     )  # fmt: skip
 
 
