@@ -20,23 +20,24 @@ OF_PICTURES = {
 }
 OF_A_MODEL = {"model", "backend", "device", "precision", "threads"}
 OF_TRITON = {"triton_name", "triton_device", "triton_batch"}
+OF_RESUMED = {"resume", "no_compile"}
 DERIVED = {"pictures", "command"}
 """What snn-infer keeps beside its flags."""
 MODES: list[tuple[str, set[str]]] = [
-    ("train-snn --data digits", {"resume", "fine_tune", "image_size", "fit"}),
-    ("train-snn --data cifar10", {"resume", "fine_tune", "image_size", "fit"}),
-    ("train-snn --data mnist:folder", {"resume", "fine_tune", "image_size", "fit"}),
-    ("train-snn --data imagefolder:photos", {"resume", "fine_tune"}),
-    ("train-snn --data imagenet:photos", {"resume", "fine_tune"}),
-    ("train-snn --data imagefolder:photos --from bundled", {*OF_THE_FILE, "resume", "ann"}),
-    ("train-snn --data imagefolder:photos --ann ann.pt", {*OF_THE_ANN, "resume", "begin_with"}),
+    ("train-snn --data digits", {*OF_RESUMED, "fine_tune", "image_size", "fit"}),
+    ("train-snn --data cifar10", {*OF_RESUMED, "fine_tune", "image_size", "fit"}),
+    ("train-snn --data mnist:folder", {*OF_RESUMED, "fine_tune", "image_size", "fit"}),
+    ("train-snn --data imagefolder:photos", {*OF_RESUMED, "fine_tune"}),
+    ("train-snn --data imagenet:photos", {*OF_RESUMED, "fine_tune"}),
+    ("train-snn --data imagefolder:photos --from bundled", {*OF_THE_FILE, *OF_RESUMED, "ann"}),
+    ("train-snn --data imagefolder:photos --ann ann.pt", {*OF_THE_ANN, *OF_RESUMED, "begin_with"}),
     (
         "train-snn --data digits --int-bits 4 --from t1.pt",
-        {*OF_THE_FILE, "resume", "ann"},
+        {*OF_THE_FILE, *OF_RESUMED, "ann"},
     ),
     (
         "train-snn --data digits --int-bits 4 --from t1.pt --spiking-learning-rate 0.01",
-        {*OF_THE_FILE, "resume", "ann", "learning_rate", "optimiser"},
+        {*OF_THE_FILE, *OF_RESUMED, "ann", "learning_rate", "optimiser"},
     ),
     ("train-snn --resume begun", {*OF_A_BEGINNING}),
     ("export-snn t1.pt m.onnx", {"calibrate", *OF_TRITON}),
