@@ -16,6 +16,7 @@ from snn_train.data import DataSet
 from snn_train.experiment import Experiment, digest
 from snn_train.few import default
 from snn_train.folder import check_free
+from snn_train.guest import Guests
 from snn_train.lock import locked, new_folder
 from snn_train.mistakes import review
 from snn_train.parallel import AUTOMATIC, Machine, Team, joined
@@ -30,7 +31,6 @@ from snn_train.recipe import Recipe
 from snn_train.stage import Stage
 from snn_train.stages import judge_first
 from snn_train.state import Run
-from snn_train.teacher import Guest
 from snn_train.threads import compute_with, crowded
 from snn_train.time_budget import TimeBudget
 from snn_train.training import train_run
@@ -43,7 +43,7 @@ def train(
     *,
     begin_with: str | Path | None = None,
     ann: str | Path | None = None,
-    teacher: str | Path | None = None,
+    teacher: str | Path | Sequence[str | Path] | None = None,
     budget: str | float | TimeBudget | None = None,
     image_size: tuple[int, int] | None = None,
     fit: Fit | None = None,
@@ -60,7 +60,7 @@ def train(
         out: the run's folder; `runs/<data>` where none is given.
         begin_with: a T = 1 network: a run's `t1.pt`, a `model.onnx` or `bundled`, see `pretrained`.
         ann: stage 0, trained: an `ann.pt`, or a state dict of torchvision, see `pretrained_ann`.
-        teacher: a checkpoint of another run, whose network teaches in place of the first stage.
+        teacher: networks of other runs, one or more, that teach in place of the first stage.
         budget: seconds to end in, or `30m`; plans epochs, and the width of a recipe by name.
         image_size, fit: of images in folders: height and width in pixels, and how to get there.
         machine: device, threads and the like.
@@ -84,12 +84,12 @@ def train(
         progress = reporter(progress, team)
         begun = trained(begin_with, ann)
         loaded, fast = pictures(begun, data, image_size, fit, progress), fastest(device, team)
-        guest = None if teacher is None else Guest.load(Path(teacher), loaded)
-        changes |= {"guest_teacher": guest is not None}
+        guests = None if teacher is None else Guests.load(teacher, loaded)
+        changes |= {"guest_teacher": guests is not None}
         experiment = _experiment(begun, recipe, loaded, command, changes, fast)
         _check_machine(machine, team, experiment.recipe, experiment.recipe.stages, "this run")
         directory = _free_folder(out, loaded, experiment.recipe)
-        place = Place(device, team, machine.micro_batch, bool(machine.compiled), guest)
+        place = Place(device, team, machine.micro_batch, bool(machine.compiled), guests)
         if hours:
             free = isinstance(recipe, str) and not begun and "width" not in changes
             experiment = planned(experiment, loaded, hours, free, place, done(begun, loaded))
@@ -213,9 +213,9 @@ def _start(
     place: Place,
     hours: TimeBudget | None,
 ) -> Run:
-    """A run at its beginning, with its teacher beside it if that is a guest."""
-    if place.guest:
-        place.guest.keep(directory, place.team)
+    """A run at its beginning, with its teachers beside it if they are guests."""
+    if place.guests:
+        place.guests.keep(directory, place.team)
     if begun:
         run = begun.start(experiment, data, directory, place.device, place.team)
     else:

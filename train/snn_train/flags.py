@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from snn_runtime.flags import Parser, Rule, number, whole_number
+from snn_runtime.flags import Further, Parser, Rule, number, whole_number
 from snn_runtime.machine.cores import MOST
 from snn_train import duration
 from snn_train.choices import (
@@ -199,8 +199,10 @@ def _add_training(group: Any) -> None:
     group.add_argument(
         "--distillation", type=SHARE, help="share of the loss from the teacher, 0 to 1"
     )
-    guest = "a network of another run that teaches every stage, in place of the run's own ANN"
-    group.add_argument("--teacher", type=Path, metavar="FILE", help=guest)
+    guest = "networks of other runs that teach every stage together, in place of the run's own ANN"
+    group.add_argument(
+        "--teacher", type=Path, nargs="+", action=Further, metavar="FILE", help=guest
+    )
     once = "the teacher answers to each picture once a stage, as it is: saves a quarter of a step"
     group.add_argument("--cached-teacher", action="store_const", const=True, help=once)
     percentile = number("above 0, up to 100", lambda value: 0 < value <= 100)

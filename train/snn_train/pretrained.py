@@ -60,7 +60,7 @@ class Pretrained:
         Raises:
             ModelError: no network of train-snn at T = 1, or one whose parts do not fit.
         """
-        if str(path) == "bundled" or path.suffix == ".onnx":
+        if is_model_file(path):
             from snn_train import exported  # here, since it loads onnx
 
             content = exported.load(str(path))
@@ -219,6 +219,11 @@ def _counts(given: Sequence[int] | None, usual: Sequence[int]) -> Sequence[int]:
         shown = ",".join(map(str, given))
         raise ValueError(f"--epochs {shown}: expected {numbers}, of T=1 and integers as trained")
     return given
+
+
+def is_model_file(path: Path) -> bool:
+    """Whether `path` is a file that export-snn writes, or names the one that is bundled."""
+    return str(path) == "bundled" or path.suffix == ".onnx"
 
 
 def check_size(data: DataSet, size: tuple[int, int], path: Path) -> None:

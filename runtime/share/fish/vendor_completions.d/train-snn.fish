@@ -30,7 +30,7 @@ complete -c train-snn -l weight-decay -r -f
 complete -c train-snn -l label-smoothing -r -f
 complete -c train-snn -l class-weights -r -a 'none balanced' -f -d 'balanced: rare classes count as much as others (default for imagefolder), or none'
 complete -c train-snn -l distillation -r -f -d 'share of the loss from the teacher, 0 to 1'
-complete -c train-snn -l teacher -r -F -d 'a network of another run that teaches every stage, in place of the run\'s own ANN'
+complete -c train-snn -l teacher -r -F -d 'networks of other runs that teach every stage together, in place of the run\'s own ANN'
 complete -c train-snn -l cached-teacher -d 'the teacher answers to each picture once a stage, as it is: saves a quarter of a step'
 complete -c train-snn -l percentile -r -f -d 'of the currents, first threshold'
 complete -c train-snn -l augment -r -f -d 'e.g. flip,shift=4,cutout=8; flip,resized; none; see docs'
