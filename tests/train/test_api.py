@@ -123,9 +123,6 @@ def test_a_run_goes_on_compiled_as_it_began(
 
 def test_a_run_may_begin_with_another(run: snn_train.Run, tmp_path: Path) -> None:
     first = run.checkpoint("t1")
-    compiled = snn_train.Machine(threads=1, compiled=True)
-    with pytest.raises(UsageError, match="--compile is for floating point, there is none in"):
-        snn_train.train("digits", out=tmp_path, begin_with=first, int_bits=4, machine=compiled)
     for begun in ({"begin_with": first}, {"ann": run.checkpoint("ann")}):
         for changes in ({"recipe": run.recipe}, {"recipe": "iir"}, {"width": 0.5}):
             settings: dict[str, Any] = begun | changes

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import torch
 from refusals import refused
 from same import assert_same
 from torch import Tensor
+from train.tiny import Recorder
 
 from snn_train import api, checkpoint, integer
 from snn_train.calibrate import set_thresholds
@@ -125,6 +127,46 @@ def test_bfloat16_does_not_touch_the_sums() -> None:
     expected = made(images)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(made(images), expected)
+
+
+def test_gradients_are_computed_as_autocast_says() -> None:
+    _, made, images = networks("iir-bn", "vgg5", 8)
+    found = []
+    for lower in (False, True):
+        made.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=lower):
+            made(images).square().sum().backward()
+        found.append([layer.synapse.weight.grad for layer in made.populations()])
+    for exact, near in zip(*found, strict=True):
+        assert exact is not None and near is not None and near.dtype == torch.float32
+        assert 0 < float((near - exact).norm()) <= 0.03 * float(exact.norm())
+
+
+@pytest.mark.filterwarnings(  # of torch about itself
+    "ignore:.*autograd.function.Function.*should not be instantiated:DeprecationWarning",
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning",
+)
+def test_what_is_compiled_learns_the_same_from_the_same_integers(
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced as for torch.compile, then run by torch: the C++ compiler would take a minute."""
+    calls, heard, real = [], (Recorder(), Recorder()), torch.compile
+
+    def traced(what: Any) -> Any:
+        calls.append(what)
+        return partial(real, backend="aot_eager")(what)
+
+    chosen: Any = {"stages": STAGES, "levels": 3, "dropout": 0.0, "rate_limits": (0.0, 15.0)}
+    train_run(new_run(tmp_path / "plain", **chosen), tiny_data, heard[0], never)
+    monkeypatch.setattr(torch, "compile", traced)
+    made = new_run(tmp_path / "compiled", **chosen)
+    train_run(made, tiny_data, heard[1], never, compiled=True)
+    assert len(calls) == 5 and calls[3] is integer.fire  # three stages, and the teacher of two
+    assert heard[1].losses == pytest.approx(heard[0].losses, rel=0.02)
+    assert isinstance(made.network, IntegerNetwork) and made.network.fire is not integer.fire
+    pictures = made.experiment.normalisation(torch.as_tensor(tiny_data.test_images))
+    eager = in_integers(made.network, 4, made.experiment.normalisation).eval()
+    assert torch.equal(made.network.eval()(pictures), eager(pictures))
 
 
 def test_statistics_stay_as_they_are_in_training() -> None:

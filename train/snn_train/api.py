@@ -28,7 +28,6 @@ from snn_train.pretrained_ann import PretrainedAnn
 from snn_train.probe import Place, planned
 from snn_train.progress import Progress, reporter
 from snn_train.recipe import Recipe
-from snn_train.stage import Stage
 from snn_train.stages import judge_first
 from snn_train.state import Run
 from snn_train.threads import compute_with, crowded
@@ -87,7 +86,7 @@ def train(
         guests = None if teacher is None else Guests.load(teacher, loaded)
         changes |= {"guest_teacher": guests is not None}
         experiment = _experiment(begun, recipe, loaded, command, changes, fast)
-        _check_machine(machine, team, experiment.recipe, experiment.recipe.stages, "this run")
+        _check_team(team, experiment.recipe)
         directory = _free_folder(out, loaded, experiment.recipe)
         place = Place(device, team, machine.micro_batch, bool(machine.compiled), guests)
         if hours:
@@ -125,8 +124,7 @@ def resume(
     with joined(machine) as (team, device), locked(directory, team):
         progress = reporter(progress, team)
         run = state.resume(directory, device, team)
-        left = run.recipe.stages[run.position.stage :]
-        _check_machine(machine, team, run.recipe, left, f"what is left in {directory}")
+        _check_team(team, run.recipe)
         compute_with(machine.threads, run.threads)
         remedy.apply(run, changes)
         data = data_of(run.experiment.data, run.experiment, progress)
@@ -170,16 +168,12 @@ def _finish(run: Run, data: DataSet, progress: Progress, machine: Machine, team:
     return run
 
 
-def _check_machine(
-    machine: Machine, team: Team, recipe: Recipe, stages: Sequence[Stage], where: str
-) -> None:
+def _check_team(team: Team, recipe: Recipe) -> None:
     if recipe.batch_size % team.size:
         raise UsageError(
             "bad_flag",
             f"--batch-size {recipe.batch_size}: {team.size} processes cannot share it evenly",
         )
-    if machine.compiled and all(stage.bits for stage in stages):
-        raise UsageError("bad_flag", f"--compile is for floating point, there is none in {where}")
 
 
 def _experiment(

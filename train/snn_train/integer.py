@@ -29,6 +29,8 @@ from snn_train.choices import BITS
 from snn_train.data.normalisation import Normalisation
 from snn_train.layout import Architecture
 from snn_train.network import BatchNorm, Layer, SpikingNetwork, broadcast
+from snn_train.neuron import fire_beyond
+from snn_train.projection import project
 
 FURTHEST = 2**24
 """Thresholds are held within ± this, which no current reaches: float32 counts no further."""
@@ -80,10 +82,21 @@ class IntegerNetwork(SpikingNetwork):
             for layer in self.populations()
         }
         """Side of the square over which a population's spikes are counted."""
+        self.gradients = torch.float32
+        """What those of convolutions are computed in, as autocast says where it is called."""
+        self.fire = fire
+
+    def compiled(self) -> nn.Module:
+        """Itself, with its firing compiled. Weights are rounded as before, since export does it."""
+        self.fire = torch.compile(fire)
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits `(B, classes)` for normalised images `(B, 3, H, W)`."""
-        with torch.autocast(images.device.type, enabled=False):  # bfloat16 counts to 256
+        kind = images.device.type
+        lower = torch.is_autocast_enabled(kind)
+        self.gradients = torch.get_autocast_dtype(kind) if lower else torch.float32
+        with torch.autocast(kind, enabled=False):  # bfloat16 counts to 256
             sent = {"image": self.pixels(images)}
             for layer in self.populations():
                 name = layer.plan.name
@@ -101,18 +114,18 @@ class IntegerNetwork(SpikingNetwork):
 
     def spikes(self, layer: Layer, sent: dict[str, Tensor]) -> Tensor:
         """Where `layer` fires, before any counting; max pooling of the currents is done."""
-        grid = self.grid(layer)
-        current = _project(layer.synapse, grid.weights[0], sent[layer.plan.source])
+        grid, how = self.grid(layer), self.gradients
+        current = project(layer.synapse, grid.weights[0], sent[layer.plan.source], how)
         if layer.plan.shortcut:
             values = sent[layer.plan.shortcut]
-            current = current + _project(layer.shortcut, grid.weights[1], values)
-        current = layer.largest(current)
-        unit = broadcast(grid.unit.float(), current)
-        first, *others = (current - broadcast(t, current) for t in grid.threshold.float())
-        layer.neuron.record(first / unit + 1)
-        spikes = layer.neuron.fire_beyond(first, unit)
-        for excess in others:
-            spikes = spikes + layer.neuron.fire_beyond(excess, unit)
+            current = current + project(layer.shortcut, grid.weights[1], values, how)
+        neuron, current = layer.neuron, layer.largest(current)
+        recorded = neuron.membranes is not None
+        spikes, membrane = self.fire(
+            current, grid.threshold.float(), grid.unit.float(), neuron.surrogate, recorded
+        )
+        if membrane is not None:
+            neuron.record(membrane)
         return spikes
 
     def pixels(self, images: Tensor) -> Tensor:
@@ -160,6 +173,25 @@ class IntegerNetwork(SpikingNetwork):
         return 1 / torch.tensor(self.deviation, dtype=torch.float64, device=device).view(1, 3, 1, 1)
 
 
+def fire(
+    current: Tensor, thresholds: Tensor, unit: Tensor, surrogate: str, recorded: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return the spikes of integer currents `(B, O, …)`, and the membranes I/θ if they are wanted.
+
+    Args:
+        thresholds: t, `(K, O)`.
+        unit: q θ, `(O,)`.
+        surrogate: a key of `SURROGATES`.
+        recorded: whether membranes are wanted.
+    """
+    width = broadcast(unit, current)
+    first, *others = (current - broadcast(t, current) for t in thresholds)
+    spikes = fire_beyond(first, width, surrogate)
+    for excess in others:
+        spikes = spikes + fire_beyond(excess, width, surrogate)
+    return spikes, first / width + 1 if recorded else None
+
+
 def in_integers(network: SpikingNetwork, bits: int, pixels: Normalisation) -> IntegerNetwork:
     """Return the integer network that begins where the T = 1 `network` ended."""
     integers = IntegerNetwork(network.architecture, bits, pixels)
@@ -186,20 +218,6 @@ def _fold(
         weight = weight * gain.view(-1, *[1] * (weight.dim() - 1))
         constant = norm.shift.double() + gain * (constant - norm.running_mean.double())
     return weight * factor, constant
-
-
-def _project(synapse: nn.Conv2d | nn.Linear | None, weight: Tensor, values: Tensor) -> Tensor:
-    """The integer current `(B, O, …)` of one projection; an identity where there is no synapse."""
-    weight = weight.float()
-    if synapse is None:
-        return values * weight.view(1, -1, 1, 1)
-    if isinstance(synapse, nn.Linear):
-        return F.linear(values.flatten(1), weight)
-    assert not isinstance(synapse.padding, str)
-    if synapse.kernel_size == (1, 1):  # strided beforehand: see Layer
-        rows, columns = synapse.stride
-        return F.conv2d(values[:, :, ::rows, ::columns], weight)
-    return F.conv2d(values, weight, None, synapse.stride, synapse.padding)
 
 
 def _on_grid(weight: Tensor, scale: Tensor) -> Tensor:

@@ -206,6 +206,11 @@ class SpikingNetwork(nn.Module):
         spikes = layer.drop(layer.neuron(drive))
         return layer.pool(spikes.flatten(0, 1))
 
+    def compiled(self) -> nn.Module:
+        """What computes the same, compiled; the parameters are its own."""
+        whole: nn.Module = torch.compile(self)  # type: ignore[assignment]  # a module of the same kind
+        return whole
+
     def normalised_weights(self) -> list[Tensor]:
         """Weights whose norm has no effect, because a normalisation follows."""
         return [weight for layer in self.populations() for weight in layer.normalised_weights()]

@@ -90,6 +90,20 @@ class _FireBeyond(torch.autograd.Function):
         return ctx.surrogate(u).mul_(gradients[0]), None, None
 
 
+def fire_beyond(excess: Tensor, unit: Tensor, surrogate: str) -> Tensor:
+    """Return the spikes of one level at T = 1 of integer currents, `(B, C, …)`.
+
+    Args:
+        excess: how far each is above the largest integer that stays silent. Compared with ½, so
+            that sums which a device adds up a little off an integer are judged as that integer.
+        unit: the neuron's threshold in the same units; broadcasts to `excess`.
+        surrogate: a key of `SURROGATES`.
+    """
+    u = excess / unit
+    spikes: Tensor = _FireBeyond.apply(u, excess.detach(), SURROGATES[surrogate])  # type: ignore[no-untyped-call]  # torch leaves apply untyped
+    return spikes
+
+
 class Neuron(nn.Module):
     """A population of neurons with trainable thresholds. At T = 1 that is all there is to it; what
     happens from one timestep to the next is a subclass's own, in `over_time`.
@@ -142,18 +156,6 @@ class Neuron(nn.Module):
         """θ of every level, `(K, C)` in float64."""
         first = self.threshold.double()
         return torch.stack([first, *(first * (1 + rise.double()) for rise in self.rises())])
-
-    def fire_beyond(self, excess: Tensor, unit: Tensor) -> Tensor:
-        """Return the spikes of one level at T = 1 of integer currents, `(B, C, …)`.
-
-        Args:
-            excess: how far each is above the largest integer that stays silent. Compared with ½, so
-                that sums which a device adds up a little off an integer are judged as that integer.
-            unit: the neuron's threshold in the same units; broadcasts to `excess`.
-        """
-        u = excess / unit
-        spikes: Tensor = _FireBeyond.apply(u, excess.detach(), SURROGATES[self.surrogate])  # type: ignore[no-untyped-call]  # torch leaves apply untyped
-        return spikes
 
     def record(self, membrane: Tensor) -> None:
         """Keep U of a timestep, if membranes are recorded."""

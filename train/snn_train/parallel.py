@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from snn_runtime.errors import DeviceError, ResourceError, SnnError, UsageError
-from snn_train.stage import Stage
 from snn_train.threads import compute_with
 
 
@@ -80,18 +79,6 @@ class Team:
 
 
 ALONE = Team()
-
-
-def as_called(
-    student: nn.Module, teacher: nn.Module | None, stage: Stage, team: Team, compiled: bool
-) -> tuple[nn.Module, nn.Module | None]:
-    """Return both as a step of the stage calls them: compiled if wanted, but for integers, whose
-    rounding has to stay export's; and the student distributed."""
-    if compiled and not stage.bits:
-        student = torch.compile(student)  # type: ignore[assignment]  # a module of the same kind
-        teacher = torch.compile(teacher) if teacher is not None else None  # type: ignore[assignment]  # likewise
-    # At T = 1 nothing reaches a leak, and in the ANN no threshold.
-    return distribute(student, team, unused_parameters=stage.timesteps < 2), teacher
 
 
 def distribute(model: nn.Module, team: Team, unused_parameters: bool) -> nn.Module:

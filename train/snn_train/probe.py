@@ -24,10 +24,10 @@ from snn_train.duration import show
 from snn_train.experiment import Experiment
 from snn_train.guest import Guests
 from snn_train.pace import EpochTime, end_of_stage
-from snn_train.parallel import Team, as_called
+from snn_train.parallel import Team
 from snn_train.planning import with_epochs
 from snn_train.stage import Stage
-from snn_train.step import step_in_parts
+from snn_train.step import as_called, step_in_parts
 from snn_train.time_budget import AIM, PICTURES, TimeBudget, factor, shared
 from snn_train.validation import evaluate
 

@@ -26,9 +26,12 @@ from torch.nn.parallel import DistributedDataParallel
 from snn_runtime.errors import ResourceError
 from snn_train import average
 from snn_train.batches import Batch
+from snn_train.network import SpikingNetwork
+from snn_train.parallel import Team, distribute
 from snn_train.recipe import Recipe
 from snn_train.schedule import learning_rate
 from snn_train.spike_budget import start_recording
+from snn_train.stage import Stage
 from snn_train.state import Run
 
 TEMPERATURE = 2.0
@@ -83,6 +86,18 @@ def step(
     if run.average is not None and recipe.ema is not None:
         average.follow(run.average, network, recipe.ema, done)
     return measured
+
+
+def as_called(
+    network: SpikingNetwork, teacher: nn.Module | None, stage: Stage, team: Team, compiled: bool
+) -> tuple[nn.Module, nn.Module | None]:
+    """Return both as a step calls them: compiled if that is wanted, the student distributed."""
+    student: nn.Module = network
+    if compiled:
+        student = network.compiled()
+        teacher = torch.compile(teacher) if teacher is not None else None  # type: ignore[assignment]  # a module of the same kind
+    # At T = 1 nothing reaches a leak, and in the ANN no threshold.
+    return distribute(student, team, unused_parameters=stage.timesteps < 2), teacher
 
 
 def seed_devices(seed: int) -> None:

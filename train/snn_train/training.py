@@ -17,13 +17,12 @@ from snn_train import stages
 from snn_train.batches import Batch, Split
 from snn_train.data import DataSet
 from snn_train.pace import epochs_left, pace, seconds_left
-from snn_train.parallel import as_called
 from snn_train.planning import adjust
 from snn_train.progress import Progress
 from snn_train.records import EpochRecord
 from snn_train.saving import insist, save_and_go_on, write_metrics
 from snn_train.state import Position, Run
-from snn_train.step import step_in_parts
+from snn_train.step import as_called, step_in_parts
 from snn_train.teacher import lessons, load_teacher
 from snn_train.validation import epoch_record, evaluate, keep_if_best, stage_problem
 
