@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "reference" / "schemas"
 PHOTOS = ROOT / "runtime" / "photos"
 # A run with a budget and all kinds of stages.
-TINY = """train-snn --data digits --network vgg5 --width 0.1 --timesteps 1 --epochs 1,1,1
+TINY = """train-snn --data digits --network vgg5 --width 0.1 --timesteps 1 --epochs 1,1,20
 --int-bits 4 --spike-rate 0.15 --rate-limits 0,1 --largest-drop 1 --threads 1 --format json
 --out run"""
 NETWORK = """
