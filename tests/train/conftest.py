@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,24 @@ def new_run(tiny_data: DataSet) -> Callable[..., state.Run]:
         return state.start(experiment, directory, torch.device("cpu"))
 
     return make
+
+
+@pytest.fixture
+def only_traced(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Any]]:
+    """Lets what is compiled from then on be traced as for torch.compile, but run by torch, since
+    the C++ compiler would take a minute; returns the list of what comes to be compiled."""
+
+    def begin() -> list[Any]:
+        real, calls = torch.compile, list[Any]()
+
+        def traced(what: Any) -> Any:
+            calls.append(what)
+            return partial(real, backend="aot_eager")(what)
+
+        monkeypatch.setattr(torch, "compile", traced)
+        return calls
+
+    return begin
 
 
 @dataclass

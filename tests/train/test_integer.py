@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,18 +146,12 @@ def test_gradients_are_computed_as_autocast_says() -> None:
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning",
 )
 def test_what_is_compiled_learns_the_same_from_the_same_integers(
-    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, only_traced: Callable[[], list[Any]]
 ) -> None:
-    """Traced as for torch.compile, then run by torch: the C++ compiler would take a minute."""
-    calls, heard, real = [], (Recorder(), Recorder()), torch.compile
-
-    def traced(what: Any) -> Any:
-        calls.append(what)
-        return partial(real, backend="aot_eager")(what)
-
+    heard = Recorder(), Recorder()
     chosen: Any = {"stages": STAGES, "levels": 3, "dropout": 0.0, "rate_limits": (0.0, 15.0)}
     train_run(new_run(tmp_path / "plain", **chosen), tiny_data, heard[0], never)
-    monkeypatch.setattr(torch, "compile", traced)
+    calls = only_traced()
     made = new_run(tmp_path / "compiled", **chosen)
     train_run(made, tiny_data, heard[1], never, compiled=True)
     assert len(calls) == 5 and calls[3] is integer.fire  # three stages, and the teacher of two

@@ -4,7 +4,6 @@ import copy
 import inspect
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -206,19 +205,11 @@ def test_what_is_kept_is_the_average(
     "ignore:.*autograd.function.Function.*should not be instantiated:DeprecationWarning"
 )
 def test_compiled_steps_learn_the_same(
-    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, only_traced: Callable[[], list[Any]]
 ) -> None:
-    """Traced as for torch.compile, then run by torch: the C++ compiler would take a minute."""
     plain, compiled = Recorder(), Recorder()
-    calls = []
-    real = torch.compile
-
-    def traced(module: Any) -> Any:
-        calls.append(module)
-        return partial(real, backend="aot_eager")(module)
-
     train_run(new_run(tmp_path / "plain", dropout=0.0), tiny_data, plain, never)
-    monkeypatch.setattr(torch, "compile", traced)
+    calls = only_traced()
     run = new_run(tmp_path / "compiled", dropout=0.0, spike_rate=None)
     train_run(run, tiny_data, compiled, never, compiled=True)
     assert len(calls) == 5  # three stages, and the teacher of two

@@ -1,8 +1,8 @@
 """Networks of other runs as the teacher of this one: one alone, or several that answer as one.
 
 Several answer with the mean of their logits, which is the geometric mean of their probabilities.
-Networks that differ err on different pictures, so their mean is right more often than the best of
-them (Hansen and Salamon 1990; as teachers: Hinton et al. 2015, section 3).
+Networks that differ err on different pictures, so their mean can be right more often than the best
+of them (Hansen and Salamon 1990; as teachers: Hinton et al. 2015, section 3).
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from snn_train.data import DataSet
 from snn_train.data.normalisation import Normalisation
 from snn_train.experiment import Experiment
 from snn_train.parallel import Team
-from snn_train.pretrained import check_size, is_model_file
+from snn_train.pretrained import check_size, read
 from snn_train.recipe import TEACHER
 
 MEMBERS = "members"
@@ -45,13 +45,7 @@ class Guest:
             ModelError: none of these, one in integers, or one whose parts do not fit.
             InputError: it knows other classes than the data's, or pictures of another size.
         """
-        if is_model_file(path):
-            from snn_train import exported  # here, since it loads onnx
-
-            content = exported.load(str(path))
-        else:
-            content = checkpoint.load(path)
-        guest = cls.of(path, content)
+        guest = cls.of(path, read(path))
         if guest.content.get("bits"):
             problem = "is trained in integers, expected an ann.pt or a t1.pt as teacher"
             raise ModelError("bad_checkpoint", f"{path}: {problem}")

@@ -60,12 +60,9 @@ class Pretrained:
         Raises:
             ModelError: no network of train-snn at T = 1, or one whose parts do not fit.
         """
-        if is_model_file(path):
-            from snn_train import exported  # here, since it loads onnx
-
-            content = exported.load(str(path))
+        content = read(path)
+        if _is_model_file(path):
             return cls(path, content, Experiment.of(content), [], exported=True)
-        content = checkpoint.load(path)
         at = content.get("timesteps")
         if at != 1:
             hint = " (or use --ann)" if at == 0 else ""
@@ -221,8 +218,20 @@ def _counts(given: Sequence[int] | None, usual: Sequence[int]) -> Sequence[int]:
     return given
 
 
-def is_model_file(path: Path) -> bool:
-    """Whether `path` is a file that export-snn writes, or names the one that is bundled."""
+def read(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint holds, or one of the network in a model file, or the bundled one.
+
+    Raises:
+        ModelError: none of these, or a model file from which there is no way back.
+    """
+    if not _is_model_file(path):
+        return checkpoint.load(path)
+    from snn_train import exported  # here, since it loads onnx
+
+    return exported.load(str(path))
+
+
+def _is_model_file(path: Path) -> bool:
     return str(path) == "bundled" or path.suffix == ".onnx"
 
 

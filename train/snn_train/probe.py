@@ -137,7 +137,7 @@ class _Probe:
         run.team, run.micro_batch = self.run.team, self.run.micro_batch
         teacher = self._teacher(stage)
         run.network.train()
-        student, teacher = as_called(run.network, teacher, stage, run.team, compiled)
+        student, teacher = as_called(run.network, teacher, run.team, compiled)
         batches = chain.from_iterable(self.split.epoch(run) for _ in count())
 
         def step() -> None:

@@ -31,7 +31,6 @@ from snn_train.parallel import Team, distribute
 from snn_train.recipe import Recipe
 from snn_train.schedule import learning_rate
 from snn_train.spike_budget import start_recording
-from snn_train.stage import Stage
 from snn_train.state import Run
 
 TEMPERATURE = 2.0
@@ -89,7 +88,7 @@ def step(
 
 
 def as_called(
-    network: SpikingNetwork, teacher: nn.Module | None, stage: Stage, team: Team, compiled: bool
+    network: SpikingNetwork, teacher: nn.Module | None, team: Team, compiled: bool
 ) -> tuple[nn.Module, nn.Module | None]:
     """Return both as a step calls them: compiled if that is wanted, the student distributed."""
     student: nn.Module = network
@@ -97,7 +96,7 @@ def as_called(
         student = network.compiled()
         teacher = torch.compile(teacher) if teacher is not None else None  # type: ignore[assignment]  # a module of the same kind
     # At T = 1 nothing reaches a leak, and in the ANN no threshold.
-    return distribute(student, team, unused_parameters=stage.timesteps < 2), teacher
+    return distribute(student, team, unused_parameters=network.timesteps < 2), teacher
 
 
 def seed_devices(seed: int) -> None:

@@ -76,7 +76,7 @@ def train_run(
 
 def _models(run: Run, compiled: bool) -> tuple[nn.Module, nn.Module | None]:
     """The student and the teacher of a stage, as a step calls them."""
-    return as_called(run.network, load_teacher(run), run.stage, run.team, compiled)
+    return as_called(run.network, load_teacher(run), run.team, compiled)
 
 
 @dataclass
