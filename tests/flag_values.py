@@ -18,7 +18,7 @@ VALUES = {
         "device": "cuda:7", "threads": "3", "precision": "bfloat16", "micro_batch": "5",
         "compile": "", "no_compile": "", "budget": "30m", "rate_limits": "0.001,0.7",
         "class_weights": "balanced", "fine_tune": "0.5", "ann": "ann.pt", "cached_teacher": "",
-        "teacher": "ann.pt",
+        "teacher": "ann.pt", "validation": "0.2",
     },
     "export-snn": {
         "weights": "float32", "int_bits": "4", "dense": "", "data": "digits",

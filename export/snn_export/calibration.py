@@ -110,19 +110,20 @@ def held_out(facts: Mapping[str, Any], data: DataSet) -> tuple[torch.Tensor, str
         facts: its provenance.
     """
     settings = facts.get("settings", {})
-    fraction, seed = settings.get("validation", FRACTION), settings.get("split_seed")
+    fraction, share = settings.get("validation", FRACTION), settings.get("split_share", 1.0)
+    seed = settings.get("split_seed")
     if seed is None:
         seed = settings.get("seed", 0)
     known = facts.get("data_digest")
     if data.held_out is not None:
         note = "pictures of the folder that selects"
     elif known is not None and known != digest(data):
-        fraction, note = 1.0, "training pictures, which are not those it was trained on"
+        fraction, share, note = 1.0, 1.0, "training pictures, which are not those it was trained on"
     elif settings:
         note = "validation pictures of its training"
     else:
         note = "training pictures; nobody knows whether it was trained on them"
-    return data.split(fraction, seed)[1], note
+    return data.split(fraction, seed, share)[1], note
 
 
 @dataclass(frozen=True)

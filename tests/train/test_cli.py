@@ -79,6 +79,7 @@ def photos(root: Path, height: int = 24, width: int = 32) -> Path:
         (["--percentile", "99"], ["settings", "percentile"], 99.0),
         (["--largest-drop", "0.5"], ["settings", "largest_drop"], 0.5),
         (["--rate-limits", "0,0.75"], ["settings", "rate_limits"], (0.0, 0.75)),
+        (["--validation", "0.2"], ["settings", "validation"], 0.2),
         (["--seed", "11"], ["settings", "seed"], 11),
         (["--ema", "0.9"], ["settings", "ema"], 0.9),
         (["--class-weights", "balanced"], ["settings", "class_weights"], "balanced"),
@@ -337,6 +338,15 @@ def test_a_run_that_diverges_exits_with_8_and_says_how_to_go_on(
     assert [line.split()[0] for line in table] == ["stage", "ann"]
     assert f"; its best state is in {tmp_path}/t2-refused.pt; to go on: train-snn --resume" in last
     assert last.startswith("train-snn: error: stage t2 failed 4 times") and "it is lost" in last
+
+
+def test_where_a_folder_selects_no_share_does(train_snn: Command, tmp_path: Path) -> None:
+    root = photos(tmp_path / "photos")
+    shutil.copytree(root / "test", root / "val")
+    flags = ("--data", f"imagefolder:{root}", "--image-size", "8x8", "--validation", "0.2")
+    answer = train_snn(*flags, "--out", tmp_path / "run")
+    assert answer.code == 2 and "--validation: 20 pictures of " in answer.err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["$x_$ {y} 100%", os.fsdecode(b"of \xe9t\xe9\n")])

@@ -22,7 +22,9 @@ from snn_train.batches import Split
 from snn_train.calibrate import renormalise
 from snn_train.data import DataSet
 from snn_train.data.augmentation import Augmentation
+from snn_train.data.selecting import held_out_of
 from snn_train.defaults import default_recipe
+from snn_train.experiment import digest
 from snn_train.few import LEAST_SEEN, for_few
 from snn_train.network import SpikingNetwork
 from snn_train.optimiser import make_optimiser, method
@@ -71,6 +73,17 @@ def other_data(tiny_data: DataSet) -> DataSet:
     """The same pictures under three other names."""
     labels = torch.arange(40) % 3
     return replace(tiny_data, labels=("a", "b", "c"), train_labels=labels, test_labels=labels[:12])
+
+
+@pytest.fixture
+def many(tiny_data: DataSet) -> DataSet:
+    """Ten times as many pictures, each its own."""
+    drawn = np.random.default_rng(3).integers(0, 256, (400, 8, 8, 3), np.uint8)
+    return replace(
+        tiny_data,
+        train_images=torch.from_numpy(drawn),
+        train_labels=tiny_data.train_labels.repeat(10),
+    )
 
 
 def pictures() -> npt.NDArray[np.uint8]:
@@ -246,18 +259,58 @@ def test_what_selects_is_never_what_was_learnt(
     for int_bits in (0, 4):
         changes: dict[str, Any] = {} if int_bits else {"seed": 5}
         made = begun.continued(tiny_data, "", int_bits=int_bits, **changes)
-        assert made.recipe.split == (0.1, 3) and made.recipe.seed == (3 if int_bits else 5)
+        assert made.recipe.split == (0.1, 3, 1.0) and made.recipe.seed == (3 if int_bits else 5)
     selecting = tiny_data.split(0.1, 3)[1]
     run = begun.start(made, tiny_data, tmp_path, CPU, ALONE)
     held = in_memory(Split(run, tiny_data).held_out)
     assert torch.equal(held, in_memory(tiny_data.train_images)[selecting])
     facts = {"settings": made.recipe.settings(), "data_digest": made.data_digest}
     assert torch.equal(held_out(facts, tiny_data)[0], selecting)
-    assert begun.continued(other_data, "", seed=5).recipe.split == (0.1, 5)  # none was seen
+    assert begun.continued(other_data, "", seed=5).recipe.split == (0.1, 5, 1.0)  # none was seen
     exported_ = Pretrained.load(model(tmp_path / "first" / "t1.pt"))
-    assert exported_.continued(tiny_data, "", seed=5).recipe.split == (0.1, 3)
-    with pytest.raises(ValueError, match="validation: what selects was chosen by the run whose"):
+    assert exported_.continued(tiny_data, "", seed=5).recipe.split == (0.1, 3, 1.0)
+    with pytest.raises(ValueError, match="validation 0.3: .* held out 0.1 of these .* at most 0.1"):
         begun.continued(tiny_data, "", validation=0.3)
+    with pytest.raises(ValueError, match="split_share: what selects was chosen by the run whose"):
+        begun.continued(tiny_data, "", split_share=0.3)
+
+
+@pytest.mark.parametrize("int_bits", [0, 4])
+def test_of_what_selected_a_part_may_still_select(
+    t1: Callable[..., Path], many: DataSet, other_data: DataSet, tmp_path: Path, int_bits: int
+) -> None:
+    begun = Pretrained.load(t1(seed=3))
+    begun = replace(begun, experiment=replace(begun.experiment, data_digest=digest(many)))
+    made = begun.continued(many, "", int_bits=int_bits, validation=0.04)
+    assert made.recipe.split == (0.1, 3, 0.4)
+    trained, selecting = many.split(*made.recipe.split)
+    before = many.split(0.1, 3)[1]
+    assert (len(trained), len(selecting), len(before)) == (384, 16, 40)
+    assert {*selecting.tolist()} < {*before.tolist()}
+    run = begun.start(made, many, tmp_path, CPU, ALONE)
+    split = Split(run, many)
+    assert torch.equal(in_memory(split.held_out), in_memory(many.train_images)[selecting])
+    assert torch.equal(in_memory(split.images), in_memory(many.train_images)[trained])
+    facts = {"settings": made.recipe.settings(), "data_digest": made.data_digest}
+    assert torch.equal(held_out(facts, many)[0], selecting)
+    assert len(held_out(facts, other_data)[0]) == len(other_data.train_labels)
+
+    again = replace(begun, experiment=made)  # as a file that this run has written
+    assert again.continued(many, "", int_bits=int_bits).recipe.split == (0.1, 3, 0.4)
+    last = again.continued(many, "", int_bits=int_bits, validation=0.02).recipe.split
+    assert last == (0.1, 3, 0.2) and {*many.split(*last)[1].tolist()} < {*selecting.tolist()}
+    with pytest.raises(ValueError, match="held out 0.04 of these .* at most 0.04"):
+        again.continued(many, "", int_bits=int_bits, validation=0.05)
+    elsewhere = again.continued(other_data, "", int_bits=int_bits, validation=0.05).recipe
+    assert elsewhere.split == (0.05, elsewhere.seed, 1.0)  # no picture of it was seen
+
+
+def test_at_most_five_thousand_pictures_select(other_data: DataSet) -> None:
+    """A tenth is more than that of a million; a part is counted from what was held out."""
+    labels = torch.arange(100_000) % 2
+    large = replace(other_data, train_labels=labels)
+    assert held_out_of(100_000, 0.1) == 0.05 and len(large.split(0.1, 0)[1]) == 5000
+    assert len(large.split(0.1, 0, 0.2)[1]) == 1000
 
 
 @pytest.mark.parametrize("bits", [0, 4])

@@ -107,7 +107,7 @@ def test_an_ann_has_no_thresholds_of_its_own(
         tiny_data, "", levels=after, epochs=(1,), rate_limits=(0.0, 15.0), largest_drop=1.0, seed=5,
         batch_size=12,
     )  # fmt: skip
-    assert experiment.recipe.split == (0.1, 3)  # its seed chose what selects
+    assert experiment.recipe.split == (0.1, 3, 1.0)  # its seed chose what selects
     run = begun.start(experiment, tiny_data, tmp_path, CPU, ALONE)
     train_run(run, tiny_data, Progress(), lambda: False)
     assert len(run.network.populations()[0].neuron.steps) == after - 1

@@ -10,7 +10,15 @@ from snn_runtime.errors import ModelError, UsageError
 from snn_runtime.files import sweep_temporary
 from snn_runtime.image import Fit
 from snn_train import remedy, state
-from snn_train.beginning import check_unchanged, data_of, done, pictures, refused, trained
+from snn_train.beginning import (
+    check_selected,
+    check_unchanged,
+    data_of,
+    done,
+    pictures,
+    refused,
+    trained,
+)
 from snn_train.choices import Precision, RecipeName
 from snn_train.data import DataSet
 from snn_train.experiment import Experiment, digest
@@ -149,7 +157,7 @@ def _finish(run: Run, data: DataSet, progress: Progress, machine: Machine, team:
     progress.begin(run)
     recipe = run.recipe
     balanced, kept = recipe.class_weights == "balanced", recipe.split_seed is not None
-    cautions = data.cautions(*recipe.split, balanced, kept)
+    cautions = data.cautions(recipe.split, balanced, kept)
     for line in (*data.notes, *cautions):
         progress.note(line)
     if run.time_budget and not run.finished:
@@ -192,6 +200,7 @@ def _experiment(
     if changes.get("precision", "auto" if by_name else None) == "auto":
         changes = changes | {"precision": fast}
     with refused():
+        check_selected(data, changes)
         if begun:
             check_unchanged(begun, recipe, changes)
             return begun.continued(data, command, fast=fast, **changes)

@@ -37,6 +37,15 @@ def check_unchanged(
         raise ValueError(f"{name}: that of {begun.path} is taken, change single values of a recipe")
 
 
+def check_selected(data: DataSet, changes: Collection[str]) -> None:
+    """Raises: ValueError: a share of what is trained on is to select, where a folder does."""
+    if "validation" in changes and data.held_out is not None:
+        raise ValueError(
+            f"--validation: {len(data.held_out):,} pictures of {data.name} select, in a folder of "
+            "their own; move pictures between the folders instead"
+        )
+
+
 def done(begun: Pretrained | PretrainedAnn | None, data: DataSet) -> int:
     """How many stages of the run are trained already."""
     return int(isinstance(begun, PretrainedAnn) and begun.is_done(data))

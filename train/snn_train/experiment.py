@@ -1,7 +1,7 @@
 """What is trained on what: fixed for a whole run, and described in every checkpoint of it."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from snn_train.data import DataSet
 from snn_train.data.augmentation import check_augmentation
 from snn_train.data.normalisation import Normalisation
 from snn_train.data.on_disk import fingerprint
+from snn_train.data.selecting import held_out_of
 from snn_train.integer import IntegerNetwork
 from snn_train.layout import Architecture, plan
 from snn_train.network import SpikingNetwork
@@ -33,7 +34,9 @@ class Experiment:
     normalisation: Normalisation
     command: str
 
-    def keeping_split(self, after: "Experiment", changes: Collection[str]) -> "Experiment":
+    def keeping_split(
+        self, after: "Experiment", data: DataSet, changes: Mapping[str, Any]
+    ) -> "Experiment":
         """Return that of a run that goes on with this one's network: on the same pictures it must
         not select by what has been learnt already.
 
@@ -41,11 +44,16 @@ class Experiment:
             ValueError: the changes choose other pictures to select by.
         """
         if self.data_digest != after.data_digest:
-            return after
-        for name in {"validation", "split_seed"} & {*changes}:
+            return replace(after, recipe=replace(after.recipe, split_seed=None, split_share=1.0))
+        for name in {"split_seed", "split_share"} & {*changes}:
             raise ValueError(f"{name}: what selects was chosen by the run whose network it is")
-        fraction, seed = self.recipe.split
-        return replace(after, recipe=replace(after.recipe, validation=fraction, split_seed=seed))
+        fraction, seed, share = self.recipe.split
+        if "validation" in changes:
+            share = _share(
+                changes["validation"], held_out_of(len(data.train_labels), fraction), share
+            )
+        recipe = replace(after.recipe, validation=fraction, split_seed=seed, split_share=share)
+        return replace(after, recipe=recipe)
 
     @property
     def architecture(self) -> Architecture:
@@ -142,6 +150,20 @@ class Experiment:
                 f"its network has {network}, expected {asdict(experiment.architecture)}"
             )
         return experiment
+
+
+def _share(wanted: float, before: float, share: float) -> float:
+    """Return which share of a run's held-out pictures, `share` of `before` of all, are `wanted`.
+
+    Raises:
+        ValueError: they are more than that, and its network has learnt the others.
+    """
+    if wanted > round(before * share, 9):
+        raise ValueError(
+            f"--validation {wanted:g}: the run whose network it is held out {before * share:g} of "
+            f"these pictures and learnt the others; expected at most {before * share:g}"
+        )
+    return min(round(wanted / before, 9), share)
 
 
 def _layers(weights: Mapping[str, Any]) -> int:

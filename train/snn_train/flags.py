@@ -61,12 +61,13 @@ OF_A_BEGINNING = ("data", "out", "network", "recipe", "width", "hidden", "surrog
                   "levels", "image_size", "fit", "timesteps", "epochs", "batch_size", "optimiser",
                   "weight_decay", "label_smoothing", "distillation", "cached_teacher", "augment",
                   "ema", "seed", "regulariser", "int_bits", "begin_with", "precision",
-                  "class_weights", "fine_tune", "ann", "teacher", "budget")  # fmt: skip
+                  "class_weights", "fine_tune", "ann", "teacher", "budget",
+                  "validation")  # fmt: skip
 """Flags that the checkpoint of a run has fixed when it goes on."""
 OF_A_RECIPE = ("network", "width", "hidden", "surrogate", "dropout", "levels", "batch_size",
                "optimiser", "weight_decay", "label_smoothing", "distillation", "seed",
                "cached_teacher", "precision", "regulariser", "ema", "int_bits", "class_weights",
-               "fine_tune")  # fmt: skip
+               "fine_tune", "validation")  # fmt: skip
 """Flags that are fields of a recipe; so are `REMEDIES`."""
 
 RULES = (
@@ -216,6 +217,9 @@ def _add_training(group: Any) -> None:
     group.add_argument("--largest-drop", type=SHARE, help="accuracy a stage may lose (0.1)")
     rates = "share of each layer's neurons that may fire (default 0.005,0.6)"
     group.add_argument("--rate-limits", type=limits, metavar="LOW,HIGH", help=rates)
+    part = number("above 0, below 1", lambda value: 0 < value < 1)
+    selects = "share of the training pictures that select the best epoch (default 0.1)"
+    group.add_argument("--validation", type=part, metavar="SHARE", help=selects)
     group.add_argument("--seed", type=whole_number(0, 2**63 - 1))
 
 

@@ -116,7 +116,7 @@ class Pretrained:
             labels=data.labels,
             command=f"{self.experiment.command} && {command}",
         )
-        return self.experiment.keeping_split(made, changes)
+        return self.experiment.keeping_split(made, data, changes)
 
     def _in_integers(
         self, data: DataSet, bits: int, epochs: Sequence[int] | None, changes: dict[str, Any]

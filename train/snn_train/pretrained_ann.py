@@ -120,7 +120,7 @@ class PretrainedAnn:
             recipe = recipe.change(epochs=epochs, **changes)
         before = f"{self.experiment.command} && " if self.experiment else ""
         made = Experiment.on(data, recipe, self.normalisation, f"{before}{command}")
-        return self.experiment.keeping_split(made, changes) if self.experiment else made
+        return self.experiment.keeping_split(made, data, changes) if self.experiment else made
 
     def start(
         self, experiment: Experiment, data: DataSet, directory: Path, device: torch.device,

@@ -81,6 +81,8 @@ class Recipe:
     split_seed: int | None = None
     """Chooses the pictures that select, where a run goes on with what another has trained on the
     same data; None: `seed` does."""
+    split_share: float = 1.0
+    """Of the pictures that selected in that run, those that still do; the others are learnt."""
     least_epochs: int = 1
     """Of a stage that nobody gives a number: few pictures need many."""
 
@@ -132,9 +134,10 @@ class Recipe:
         return replace(self, **fields)
 
     @property
-    def split(self) -> tuple[float, int]:
-        """Fraction and seed of the pictures that are held out to select."""
-        return self.validation, self.seed if self.split_seed is None else self.split_seed
+    def split(self) -> tuple[float, int, float]:
+        """Fraction and seed of the pictures held out to select, and the share of them that does."""
+        seed = self.seed if self.split_seed is None else self.split_seed
+        return self.validation, seed, self.split_share
 
     @property
     def integer_epochs(self) -> int:

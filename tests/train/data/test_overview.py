@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from bad_inputs.pictures import encoded, picture
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from snn_runtime.errors import InputError
@@ -86,22 +88,48 @@ def test_copies_never_select_what_was_learnt_from_them(root: Path, kind: str) ->
 
 @pytest.mark.parametrize(("copies", "held_out"), [([0] * 6, 1), ([0, 0, 2, 2, 4, 4], 2)])
 def test_a_class_is_divided_however_many_copies_it_has(copies: list[int], held_out: int) -> None:
-    chosen = drawn(torch.zeros(6, dtype=torch.int64), 1, 0.1, 0, torch.tensor(copies))
+    chosen = drawn(torch.zeros(6, dtype=torch.int64), 1, 0.1, 0, torch.tensor(copies), 1.0)
     assert int(chosen.sum()) == held_out
 
 
+@settings(deadline=None)
+@given(st.data(), st.integers(0, 99), st.floats(0.05, 0.9))
+def test_a_smaller_share_is_a_part_of_a_larger(
+    data: st.DataObject, seed: int, fraction: float
+) -> None:
+    sizes = data.draw(st.lists(st.integers(8, 40), min_size=1, max_size=3))
+    labels = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    copies = None
+    if data.draw(st.booleans()):  # each points to one before it in its class, or to itself
+        starts = [sum(sizes[:label]) for label in labels.tolist()]
+        firsts = [data.draw(st.integers(start, own)) for own, start in enumerate(starts)]
+        copies = torch.tensor([firsts[first] for first in firsts])
+    whole = drawn(labels, len(sizes), fraction, seed, copies, 1.0)
+    before = whole
+    for share in (0.9, 0.7, 0.5, 0.35, 0.2, 0.1):
+        chosen = drawn(labels, len(sizes), fraction, seed, copies, share)
+        assert not (chosen & ~before).any()
+        held, known = labels[chosen].bincount(), labels[whole].bincount()
+        assert (held >= 1).all() and len(held) == len(sizes)
+        if copies is None:
+            assert held.tolist() == [max(1, round(share * count)) for count in known.tolist()]
+        else:  # a copy stays on the side of its picture
+            assert not {*copies[whole & ~chosen].tolist()} & {*copies[chosen].tolist()}
+        before = chosen
+
+
 def test_what_to_bear_in_mind(root: Path) -> None:
-    unbalanced, few = read(root).cautions(0.1, 0, True)
+    unbalanced, few = read(root).cautions((0.1, 0, 1.0), True)
     assert unbalanced.startswith("unbalanced: ant has 3.0 times the pictures of bee; ")
     assert "--class-weights none" in unbalanced and few.startswith("8 pictures select")
     (root / "valid").rename(root / "away")
-    unbalanced, few = read(root).cautions(0.5, 7, False)
+    unbalanced, few = read(root).cautions((0.5, 7, 1.0), False)
     assert "--class-weights balanced" in unbalanced
     assert few.startswith("20 of those to train on, the same share of each class by --seed 7, sel")
-    kept = read(root).cautions(0.5, 7, False, kept=True)[1]
+    kept = read(root).cautions((0.5, 7, 1.0), False, kept=True)[1]
     assert "the same share of each class as in the run before, sel" in kept
     published = replace(read(root), test_names=())
-    assert published.cautions(0.1, 0, True) == []
+    assert published.cautions((0.1, 0, 1.0), True) == []
 
 
 @pytest.mark.parametrize(
@@ -123,12 +151,12 @@ def test_too_few_pictures_of_a_class_are_refused(
     with pytest.raises(InputError, match=expected):
         read(tmp_path)
     fill(tmp_path / folder / "bee" / "more", 3 - count, 4)
-    read(tmp_path).cautions(0.1, 0, True)
+    read(tmp_path).cautions((0.1, 0, 1.0), True)
     if folder:  # which selects, so that one is enough
         (tmp_path / "train" / "bee" / "more").rename(tmp_path / "away")
         for name in ("ant", "bee"):
             fill(tmp_path / "valid" / name, 2, 5)
-        assert len(read(tmp_path).cautions(0.1, 0, True)) == 2
+        assert len(read(tmp_path).cautions((0.1, 0, 1.0), True)) == 2
 
 
 def test_a_photographs_size_is_that_of_its_file(tmp_path: Path) -> None:

@@ -71,28 +71,29 @@ class DataSet:
         assert isinstance(self.train_images, Tensor)  # nobody decodes a million files for this
         return Normalisation.of(self.train_images)
 
-    def split(self, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    def split(self, fraction: float, seed: int, share: float = 1.0) -> tuple[Tensor, Tensor]:
         """Return indices (to train on, to validate on) of the training set.
 
-        The validation images are those of a folder of their own, or else `fraction` of it, at most
-        5,000, the same of every class.
+        The latter are those of a folder of their own, or else `share` of `fraction` of all, which
+        is at most 5,000, the same of every class.
         """
         count = len(self.train_labels)
         if self.held_out is not None:
             chosen = torch.zeros(count, dtype=torch.bool)
             chosen[self.held_out] = True
             return (~chosen).nonzero()[:, 0], self.held_out
-        fraction = min(fraction, 5000 / count)
-        chosen = drawn(self.train_labels, len(self.labels), fraction, seed, self.copies)
+        chosen = drawn(self.train_labels, len(self.labels), fraction, seed, self.copies, share)
         return (~chosen).nonzero()[:, 0], chosen.nonzero()[:, 0]
 
-    def cautions(self, fraction: float, seed: int, balanced: bool, kept: bool = False) -> list[str]:
-        """Return what to bear in mind of pictures from folders: few that select, classes that are
-        rare. `balanced`: they count alike in the loss; `kept`: another run chose what selects."""
+    def cautions(
+        self, split: tuple[float, int, float], balanced: bool, kept: bool = False
+    ) -> list[str]:
+        """What to bear in mind of pictures from folders: few that select, classes that are rare.
+        `balanced`: they count alike in the loss; `kept`: another run chose what selects."""
         if not self.test_names:
             return []
-        trained, held_out = self.split(fraction, seed)
-        how = "as in the run before" if kept else f"by --seed {seed}"
+        trained, held_out = self.split(*split)
+        how = "as in the run before" if kept else f"by --seed {split[1]}"
         how = f"the same share of each class {how}" if self.held_out is None else ""
         counted = selection(len(held_out), how, len(self.test_labels))
         lines = (weighting(self.labels, self.train_labels[trained], balanced), counted)

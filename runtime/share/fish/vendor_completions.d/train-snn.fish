@@ -37,6 +37,7 @@ complete -c train-snn -l augment -r -f -d 'e.g. flip,shift=4,cutout=8; flip,resi
 complete -c train-snn -l ema -r -f -d 'measure and keep a moving average of the weights, e.g. 0.999'
 complete -c train-snn -l largest-drop -r -f -d 'accuracy a stage may lose (0.1)'
 complete -c train-snn -l rate-limits -r -f -d 'share of each layer\'s neurons that may fire (default 0.005,0.6)'
+complete -c train-snn -l validation -r -f -d 'share of the training pictures that select the best epoch (default 0.1)'
 complete -c train-snn -l seed -r -f
 complete -c train-snn -l spike-rate -r -f -d 'MAC-weighted share of spikes to end at, e.g. 0.08'
 complete -c train-snn -l regulariser -r -a 'synaptic hoyer' -f -d 'what drives the rate there (default synaptic)'
