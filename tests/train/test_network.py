@@ -184,12 +184,13 @@ def test_dropout_masks_are_the_same_at_every_timestep() -> None:
     architecture = Architecture("vgg5", "iir", 0.1, dropout=0.4)
     layer = SpikingNetwork(architecture, 3).populations()[0].train()
     torch.manual_seed(0)
-    dropped = layer.drop(torch.ones(3, 50, 6, 4, 4))
+    dropped = layer.drop(torch.ones(3, 50, 6, 4, 4), torch.ones(1, 50, 6, 4, 4))
     assert torch.equal(dropped[0], dropped[1]) and torch.equal(dropped[0], dropped[2])
     assert not torch.equal(dropped[0, 0], dropped[0, 1])  # but not for every image
     assert sorted(set(dropped.flatten().tolist())) == pytest.approx([0, 1 / 0.6])
     assert float((dropped == 0).float().mean()) == pytest.approx(0.4, abs=0.03)
-    assert bool((layer.eval().drop(torch.ones(3, 2, 6, 4, 4)) == 1).all())
+    values = torch.ones(3, 2, 6, 4, 4)
+    assert torch.equal(layer.eval().drop(values, values[:1]), values)
 
 
 def test_gradients_reach_every_parameter() -> None:

@@ -138,11 +138,11 @@ class Layer(nn.Module):
             return F.avg_pool2d(spikes, self.plan.pool)
         return spikes
 
-    def drop(self, spikes: Tensor) -> Tensor:
-        """Dropout on `(T, B, …)` with one mask for all T (as in the authors' code)."""
+    def drop(self, values: Tensor, one: Tensor) -> Tensor:
+        """Dropout with a mask like `one`, the same for all T (as in the authors' code)."""
         if not self.training or self.dropout == 0:
-            return spikes
-        return spikes * F.dropout(torch.ones_like(spikes[:1]), self.dropout)
+            return values
+        return values * F.dropout(torch.ones_like(one), self.dropout)
 
 
 class SpikingNetwork(nn.Module):
@@ -196,15 +196,16 @@ class SpikingNetwork(nn.Module):
         """What `layer` sends, `(T·B, …)`, given what came before it, `(T·B, …)` or the images."""
         source = sent[layer.plan.source]
         shortcut = sent[layer.plan.shortcut] if layer.plan.shortcut else None
-        if self.timesteps == 0:
-            active = F.relu(layer.current(source, shortcut, None))
-            return layer.pool(layer.drop(active[None])[0])
-        drive = layer.current(source, shortcut, layer.neuron.threshold.reciprocal())
+        gain = layer.neuron.threshold.reciprocal() if self.timesteps else None
+        drive = layer.current(source, shortcut, gain)
+        if self.timesteps < 2:  # without an axis for T, with which a step takes far longer
+            values = layer.neuron.at_once(drive) if self.timesteps else F.relu(drive)
+            return layer.pool(layer.drop(values, values))
         drive = drive.view(-1, len(sent["image"]), *drive.shape[1:])
         if len(drive) < self.timesteps:  # the image's current, the same at every timestep
             drive = drive.expand(self.timesteps, *drive.shape[1:])
-        spikes = layer.drop(layer.neuron(drive))
-        return layer.pool(spikes.flatten(0, 1))
+        spikes = layer.neuron(drive)
+        return layer.pool(layer.drop(spikes, spikes[:1]).flatten(0, 1))
 
     def compiled(self) -> nn.Module:
         """What computes the same, compiled; the parameters are its own."""

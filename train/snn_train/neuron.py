@@ -131,13 +131,15 @@ class Neuron(nn.Module):
 
     def forward(self, drive: Tensor) -> Tensor:
         """Return spikes `(T, B, C, …)` for drives I/θ of the same shape."""
-        if len(drive) > 1:
-            return self.over_time(drive)
-        self.record(drive[0])
-        return self.spikes(drive[0])[None]
+        return self.over_time(drive) if len(drive) > 1 else self.at_once(drive[0])[None]
+
+    def at_once(self, drive: Tensor) -> Tensor:
+        """Return the spikes at T = 1, `(B, C, …)`, for drives I/θ of the same shape."""
+        self.record(drive)
+        return self.spikes(drive)
 
     def over_time(self, drive: Tensor) -> Tensor:
-        """The same for T > 1; `record` gets each timestep's U."""
+        """Return those of each timestep, `(T, B, C, …)`, T > 1; `record` gets each one's U."""
         raise NotImplementedError
 
     def spikes(self, membrane: Tensor) -> Tensor:
