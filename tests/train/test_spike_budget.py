@@ -204,7 +204,7 @@ def test_states_are_judged_by_the_budget_first(new_run: NewRun, tmp_path: Path) 
     names = [layer.plan.name for layer in run.network.populations()]
 
     def offer(rate: float, accuracy: float) -> bool:
-        return keep_if_best(run, accuracy, dict.fromkeys(names, rate), 0)
+        return keep_if_best(run, accuracy, dict.fromkeys(names, rate), 0, run.best.accuracy)
 
     run.position.stage = len(run.experiment.recipe.stages) - 1
     assert offer(0.3, 0.9)

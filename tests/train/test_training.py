@@ -29,7 +29,7 @@ from snn_train.stage import Stage
 from snn_train.stages import RETRIES
 from snn_train.state import Run, resume
 from snn_train.training import StageTrainer, Stopped, train_run
-from snn_train.validation import evaluate
+from snn_train.validation import evaluate, within_chance
 
 NewRun = Callable[..., Run]
 STEPS = 15
@@ -217,11 +217,15 @@ def test_a_stages_checkpoint_says_what_was_reached(
         pictures, labels = tiny_data.test_images, tiny_data.test_labels
         accuracy, rates = evaluate(network, pictures, labels, made)
         assert (accuracy, rates) == (outcome.test, outcome.test_rates)
-        best = max(r.validation for r in made.records if r.stage == outcome.stage)
+        measured = [r.validation for r in made.records if r.stage == outcome.stage]
         _, held_out = tiny_data.split(made.recipe.validation, made.recipe.seed)
         pictures, labels = tiny_data.train_images[held_out], tiny_data.train_labels[held_out]
         assert outcome.validation == evaluate(network, pictures, labels, made)[0]
-        assert outcome.validation >= best  # settling the normalisations may add to it
+        highest = kept = 0.0
+        for share in measured:
+            if share >= within_chance(highest, len(held_out)):
+                highest, kept = max(highest, share), share
+        assert outcome.validation >= kept  # settling the normalisations may add to it
         assert (outcome.spike_rate is None) == (outcome.stage == "ann")
 
 

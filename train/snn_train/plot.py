@@ -77,7 +77,7 @@ def _draw(figure: Any, run: Run, colours: Any) -> None:
     _line(accuracy, run.records, _percent("training"), color=PALE, label="training")
     _line(accuracy, run.records, _percent("validation"), color=INK, label="validation")
     accuracy.set_ylabel("accuracy, %")
-    _mark_best(accuracy, run)
+    _mark_kept(accuracy, run)
     _draw_spikes(spikes, run, colours)
     spikes.set(xlabel="epoch", ylabel="spikes, %", ylim=(0, None))
     spikes.set_xlim(0.5, len(run.records) + 0.5)
@@ -150,9 +150,14 @@ def _mark_stages(axis: Any, records: Sequence[EpochRecord]) -> None:
             axis.axvline(at + 0.5, color=RED, linewidth=0.9, linestyle=(0, (4, 3)))
 
 
-def _mark_best(axis: Any, run: Run) -> None:
-    """A dot at the last stage's best validation accuracy, which the legend says."""
-    last = [(i, r) for i, r in enumerate(run.records, 1) if r.stage == run.records[-1].stage]
-    at, best = max(last, key=lambda pair: pair[1].validation)
-    share, label = 100 * best.validation, f"best epoch of {best.stage}: {best.validation:.1%}"
-    axis.plot([at], [share], "o", color=INK, markersize=5, linestyle="", label=label)
+def _mark_kept(axis: Any, run: Run) -> None:
+    """A dot at the epoch whose state the last stage keeps, which the legend says."""
+    last = run.records[-1].stage
+    epochs = [i for i, r in enumerate(run.records, 1) if r.stage == last]
+    kept = [i for i in epochs if run.records[i - 1].epoch == run.best.epoch + 1]
+    if not kept:  # none is fit to be kept yet
+        return
+    record = run.records[kept[-1] - 1]
+    label = f"kept of {last}: epoch {record.epoch}, {record.validation:.1%}"
+    share = 100 * record.validation
+    axis.plot(kept[-1:], [share], "o", color=INK, markersize=5, linestyle="", label=label)

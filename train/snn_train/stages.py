@@ -111,7 +111,7 @@ def _settle(run: Run, split: Split) -> None:
     parts = torch.split(order, split.batch_size)[: min(SETTLING_BATCHES, split.steps)]
     settle(run.network, batches(run, split.images, parts))
     accuracy, rates = evaluate(run.network, split.held_out, split.held_out_labels, run)
-    if not keep_if_best(run, accuracy, rates, run.best.epoch):
+    if not keep_if_best(run, accuracy, rates, run.best.epoch, run.best.accuracy):
         run.network.load_state_dict(run.best.weights)
 
 

@@ -49,12 +49,13 @@ class Position:
 
 @dataclass
 class Best:
-    """The best healthy state of the stage so far, by validation accuracy."""
+    """The best healthy state of the stage so far, by validation accuracy, but for chance."""
 
     accuracy: float
     epoch: int
     rates: dict[str, float]
     weights: dict[str, Tensor]
+    highest: float = 0.0  # accuracy of all that were as near to the budget
 
 
 @dataclass
@@ -75,8 +76,7 @@ class Run:
     average: SpikingNetwork | None = None  # where the recipe has `ema`
     micro_batch: int | None = None
     """Pictures that a process computes at once; None for its whole part of a batch."""
-    threads: int | None = None
-    """That torch computes with; None where nothing was recorded."""
+    threads: int | None = None  # that torch computes with, where it was recorded
     compiled: bool = False  # its steps, by torch.compile
     team: Team = ALONE
     unhealthy: Best | None = None

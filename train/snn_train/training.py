@@ -24,7 +24,13 @@ from snn_train.saving import insist, save_and_go_on, write_metrics
 from snn_train.state import Position, Run
 from snn_train.step import as_called, step_in_parts
 from snn_train.teacher import lessons, load_teacher
-from snn_train.validation import epoch_record, evaluate, keep_if_best, stage_problem
+from snn_train.validation import (
+    epoch_record,
+    evaluate,
+    keep_if_best,
+    stage_problem,
+    within_chance,
+)
 
 SAVE_EVERY = 60.0
 """Seconds of training that a power cut may cost."""
@@ -107,7 +113,8 @@ class StageTrainer:
             if run.active_budget and record.spike_rate is not None:
                 run.active_budget.correct(record.spike_rate)
             at = run.position
-            keep_if_best(run, record.validation, record.rates, at.epoch)
+            least = within_chance(run.best.highest, len(split.held_out_labels))
+            keep_if_best(run, record.validation, record.rates, at.epoch, least)
             run.position = Position(at.stage, at.attempt, at.epoch + 1)
             self._adjust()
             left = round(seconds_left(run, split), 1)

@@ -85,18 +85,33 @@ def epoch_record(
     )
 
 
-def keep_if_best(run: Run, accuracy: float, rates: dict[str, float], epoch: int) -> bool:
+def within_chance(highest: float, count: int) -> float:
+    """Return the least accuracy on `count` pictures that is hardly to be told from `highest`.
+
+    It is one standard error below (Breiman et al. 1984, section 3.4.3), of a share with one right
+    and one wrong picture added: ten right of ten are no certainty. The highest of many epochs is
+    lucky, the more so the fewer pictures select, and a schedule that ends at zero makes the later
+    of two equal epochs the better.
+    """
+    share = (highest * count + 1) / (count + 2)
+    return highest - math.sqrt(share * (1 - share) / count)
+
+
+def keep_if_best(
+    run: Run, accuracy: float, rates: dict[str, float], epoch: int, least: float
+) -> bool:
     """Make the network's weights the stage's best state if they are healthy and no worse: nearer
-    to the budget, or as near and as accurate. Until one is, the most accurate of the others is kept
-    in case it is usable all the same."""
+    to the budget, or as near and at `least` so accurate. Until one is, the most accurate of the
+    others is kept in case it is usable all the same."""
     limits = run.recipe.rate_limits
     finite = all(bool(weight.isfinite().all()) for weight in run.judged.state_dict().values())
     healthy = finite and not health_problem(run.stage.timesteps, rates, accuracy, limits)
     distance, before = _distance(run, rates), _distance(run, run.best.rates)
-    no_worse = accuracy >= run.best.accuracy if distance == before else distance < before
-    better = healthy and no_worse
+    as_near = distance == before
+    better = healthy and (accuracy >= least if as_near else distance < before)
     if better:
-        run.best = Best(accuracy, epoch, rates, copy_weights(run.judged))
+        highest = max(accuracy, run.best.highest) if as_near else accuracy
+        run.best = Best(accuracy, epoch, rates, copy_weights(run.judged), highest)
         run.unhealthy = None
     elif finite and not healthy and run.best.epoch < 0:
         if accuracy >= (run.unhealthy.accuracy if run.unhealthy else 0.0):
