@@ -86,7 +86,7 @@ def epoch_record(
 
 
 def within_chance(highest: float, count: int) -> float:
-    """Return the least accuracy on `count` pictures that is hardly to be told from `highest`.
+    """Return the least accuracy on `count` pictures that counts as much as `highest`.
 
     It is one standard error below (Breiman et al. 1984, section 3.4.3), of a share with one right
     and one wrong picture added: ten right of ten are no certainty. The highest of many epochs is
@@ -101,7 +101,7 @@ def keep_if_best(
     run: Run, accuracy: float, rates: dict[str, float], epoch: int, least: float
 ) -> bool:
     """Make the network's weights the stage's best state if they are healthy and no worse: nearer
-    to the budget, or as near and at `least` so accurate. Until one is, the most accurate of the
+    to the budget, or as near and `least` accurate or more. Until one is, the most accurate of the
     others is kept in case it is usable all the same."""
     limits = run.recipe.rate_limits
     finite = all(bool(weight.isfinite().all()) for weight in run.judged.state_dict().values())
