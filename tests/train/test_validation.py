@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snn_train.state import Run
+from snn_train.state import Best, Run
 from snn_train.validation import keep_if_best, within_chance
 
 NewRun = Callable[..., Run]
@@ -39,3 +39,7 @@ def test_a_standard_error_is_that_of_shares(right: int, count: int) -> None:
     assert least < right / count
     drawn = np.random.default_rng(0).binomial(count, share, 100_000) / count
     assert float(drawn.std()) == pytest.approx(right / count - least, rel=0.02)
+
+
+def test_a_state_of_before_there_was_a_highest_is_the_highest() -> None:
+    assert Best(0.9, 3, {}, {}).highest == 0.9

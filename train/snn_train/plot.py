@@ -151,13 +151,12 @@ def _mark_stages(axis: Any, records: Sequence[EpochRecord]) -> None:
 
 
 def _mark_kept(axis: Any, run: Run) -> None:
-    """A dot at the epoch whose state the last stage keeps, which the legend says."""
-    last = run.records[-1].stage
-    epochs = [i for i, r in enumerate(run.records, 1) if r.stage == last]
-    kept = [i for i in epochs if run.records[i - 1].epoch == run.best.epoch + 1]
-    if not kept:  # none is fit to be kept yet
+    """A dot at the epoch whose state the last stage keeps, which the legend says. Of several tries
+    it is the one whose accuracy is nearest: settling may have added to it."""
+    last, number = run.records[-1].stage, run.best.epoch + 1
+    tries = [(i, r) for i, r in enumerate(run.records, 1) if (r.stage, r.epoch) == (last, number)]
+    if not tries:  # none is fit to be kept yet
         return
-    record = run.records[kept[-1] - 1]
-    label = f"kept of {last}: epoch {record.epoch}, {record.validation:.1%}"
-    share = 100 * record.validation
-    axis.plot(kept[-1:], [share], "o", color=INK, markersize=5, linestyle="", label=label)
+    at, kept = min(tries, key=lambda pair: abs(pair[1].validation - run.best.accuracy))
+    share, label = 100 * kept.validation, f"kept of {last}: epoch {number}, {kept.validation:.1%}"
+    axis.plot([at], [share], "o", color=INK, markersize=5, linestyle="", label=label)

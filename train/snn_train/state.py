@@ -57,6 +57,9 @@ class Best:
     weights: dict[str, Tensor]
     highest: float = 0.0  # accuracy of all that were as near to the budget
 
+    def __post_init__(self) -> None:
+        self.highest = max(self.highest, self.accuracy)  # older runs have none
+
 
 @dataclass
 class Run:
@@ -71,16 +74,13 @@ class Run:
     records: list[EpochRecord] = field(default_factory=list)
     """One an epoch, as in metrics.jsonl."""
     outcomes: list[StageOutcome] = field(default_factory=list)  # one a finished stage
-    spike_budget: SpikeBudget | None = None
-    """Where the recipe has a spike rate to end at."""
+    spike_budget: SpikeBudget | None = None  # where the recipe has a spike rate to end at
     average: SpikingNetwork | None = None  # where the recipe has `ema`
-    micro_batch: int | None = None
-    """Pictures that a process computes at once; None for its whole part of a batch."""
+    micro_batch: int | None = None  # pictures a process computes at once; None: its whole part
     threads: int | None = None  # that torch computes with, where it was recorded
     compiled: bool = False  # its steps, by torch.compile
     team: Team = ALONE
-    unhealthy: Best | None = None
-    """The most accurate state of a stage that has had no healthy one yet."""
+    unhealthy: Best | None = None  # the most accurate state while a stage has no healthy one
     failed_saves: int = 0  # in a row
     time_budget: TimeBudget | None = None
     test_pictures: int = 0  # where nobody has counted

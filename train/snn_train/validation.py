@@ -7,6 +7,7 @@ from torch import Tensor
 
 from snn_train.choices import RATE_LIMITS
 from snn_train.data.on_disk import Images
+from snn_train.data.overview import standard_error
 from snn_train.network import SpikingNetwork
 from snn_train.records import EpochRecord
 from snn_train.state import Best, Run, copy_weights
@@ -93,8 +94,7 @@ def within_chance(highest: float, count: int) -> float:
     lucky, the more so the fewer pictures select, and a schedule that ends at zero makes the later
     of two equal epochs the better.
     """
-    share = (highest * count + 1) / (count + 2)
-    return highest - math.sqrt(share * (1 - share) / count)
+    return highest - standard_error((highest * count + 1) / (count + 2), count)
 
 
 def keep_if_best(
@@ -110,7 +110,7 @@ def keep_if_best(
     as_near = distance == before
     better = healthy and (accuracy >= least if as_near else distance < before)
     if better:
-        highest = max(accuracy, run.best.highest) if as_near else accuracy
+        highest = run.best.highest if as_near else accuracy
         run.best = Best(accuracy, epoch, rates, copy_weights(run.judged), highest)
         run.unhealthy = None
     elif finite and not healthy and run.best.epoch < 0:

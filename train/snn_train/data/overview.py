@@ -77,7 +77,12 @@ def selection(count: int, drawn: str, testing: int) -> str:
 
 def uncertainty(share: float, count: int) -> float:
     """How far the true share may be from one that was measured on so many pictures."""
-    return 1.96 * math.sqrt(share * (1 - share) / count)
+    return 1.96 * standard_error(share, count)
+
+
+def standard_error(share: float, count: int) -> float:
+    """Of a share of so many pictures, each right or wrong by itself."""
+    return math.sqrt(share * (1 - share) / count)
 
 
 def _size(size: Size) -> str:

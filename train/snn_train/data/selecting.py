@@ -33,7 +33,7 @@ def drawn(
         count = max(1, round(fraction * len(members)))
         order = members[torch.randperm(len(members), generator=generator)]
         held = order[:count] if copies is None else _together(order, count, copies)
-        chosen[held if share == 1 else _first(held, share, copies)] = True
+        chosen[_first(held, share, copies)] = True
     return chosen
 
 
