@@ -18,6 +18,8 @@ from snn_serve.refusal import Refusal, bad_request
 
 PATIENCE = 2.0
 """Seconds before a body's rate counts."""
+NESTED = 1000
+"""Lists and objects beyond one a comma: more than any request needs."""
 DIGITS = 18
 """Of a number that a client may write: no limit needs more, and Python reads no thousands."""
 
@@ -97,9 +99,14 @@ def number_of(text: str) -> int | None:
 def parsed_json(data: bytes) -> dict[str, Any]:
     """Return a JSON object.
 
+    Reading it holds up all other requests, and lists in lists take Python longest by far. More of
+    them than of what they may hold are refused unread: `[[1,2],[3,4]]` has no more `[` than commas.
+
     Raises:
         Refusal: 400.
     """
+    if data.count(b"[") + data.count(b"{") > data.count(b",") + NESTED:
+        raise bad_request("the JSON nests too deep")
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -193,6 +193,15 @@ def test_a_small_body_takes_little_memory(model: Model, data: list[Any]) -> None
         tracemalloc.stop()
 
 
+def test_lists_in_lists_are_refused_unread(model: Model) -> None:
+    """Sixteen megabytes of them would hold up all requests for seconds."""
+    deep = "[" * 400 + "]" * 400
+    sent = body(data=["data"]).replace(b'"data"]', f"{','.join([deep] * 4)}]".encode())
+    assert json.loads(sent)
+    with pytest.raises(Refusal, match="nests too deep"):
+        read(sent, None, model.graph.image)
+
+
 def test_a_picture_among_others_that_is_none(server: Running) -> None:
     sent = body(datatype="BYTES", shape=[1], data=["aaaa"])
     assert server.ask("/v2/models/default/infer", sent)[0] == 422
