@@ -185,7 +185,8 @@ def fire(
         recorded: whether membranes are wanted.
     """
     width = broadcast(unit, current)
-    first, *others = (current - broadcast(t, current) for t in thresholds)
+    # Added with their sign turned: a difference would turn that of every gradient.
+    first, *others = (current + broadcast(-t, current) for t in thresholds)
     spikes = fire_beyond(first, width, surrogate)
     for excess in others:
         spikes = spikes + fire_beyond(excess, width, surrogate)

@@ -101,7 +101,7 @@ def fire_beyond(excess: Tensor, unit: Tensor, surrogate: str) -> Tensor:
         unit: the neuron's threshold in the same units; broadcasts to `excess`.
         surrogate: a key of `SURROGATES`.
     """
-    u = excess / unit
+    u = excess * unit.reciprocal()  # a quotient's gradient takes three times as long
     spikes: Tensor = _FireBeyond.apply(u, excess.detach(), SURROGATES[surrogate])  # type: ignore[no-untyped-call]  # torch leaves apply untyped
     return spikes
 
@@ -147,9 +147,9 @@ class Neuron(nn.Module):
     def spikes(self, membrane: Tensor) -> Tensor:
         """Return Σ_k [U > 1 + r_k] for membranes `(B, C, …)` in units of the first threshold."""
         spikes = fire(membrane, self.surrogate)
-        for rise in self.rises():
-            column = rise.to(membrane.dtype).view(-1, *[1] * (membrane.dim() - 2))
-            spikes = spikes + fire(membrane - column, self.surrogate)
+        for rise in self.rises():  # added with its sign turned, or that of every gradient would be
+            column = -rise.to(membrane.dtype).view(-1, *[1] * (membrane.dim() - 2))
+            spikes = spikes + fire(membrane + column, self.surrogate)
         return spikes
 
     def rises(self) -> list[Tensor]:
