@@ -15,6 +15,7 @@
 //   ByteProducts     the same of four bytes. kBias is subtracted from the image's, so that they have
 //                    a sign where weights have one. Where kMaxSum is INT16_MAX, a sum has two halves
 //                    of 16 bits until `total` adds them; 0: there is no such instruction
+//   lower_bytes      the lower byte of each lane of 16 bits, with its sign; two shifts if not defined
 //   append_set_bits  appends base + i for every set bit i of a mask of so many words and returns
 //                    the end; may write 16 numbers too far
 //
@@ -77,12 +78,21 @@ struct Accumulator8 {
 };
 #endif
 
+#if !defined(SNN_OWN_LOWER_BYTES)
+static SNN_INLINE VecI16 lower_bytes(VecU8 bytes) {
+  return bit_cast<VecI16>(bit_cast<VecU16>(bytes) << 8) >> 8;
+}
+#endif
+
 // Sums of rows of 4-bit weights, N vectors wide, in bytes, modulo 256. A nibble holds a weight plus
 // 8, see nibble_offset. A pair of bytes is 256·(16·h1 + l1) + 16·h0 + l0; shifted by 4 bits its bytes
-// are h1 and 16·l1 + h0, so that no mask is needed. Over rows:
+// are h1 and 16·l1 + h0, so that no mask is needed. Over rows, the upper byte first:
 //
-//     F1 = Σ (16·h1 + l1),  F0 = Σ (16·h0 + l0),  S1 = Σ h1,  S0 = Σ (16·l1 + h0)
-//     Σ h1 = S1,  Σ l1 = F1 − 16·Σ h1,  Σ h0 = S0 − 16·Σ l1,  Σ l0 = F0 − 16·Σ h0
+//     F = Σ (16·h1 + l1) | Σ (16·h0 + l0)         S = Σ h1 | Σ (16·l1 + h0)
+//
+// In bytes again, modulo 256, for 16·16 is none:
+//
+//     L = F − 16·S = Σ l1 | Σ l0                  H = S − (0 | 16·Σ l1) = Σ h1 | Σ h0
 //
 // One load, one shift and two additions for two vectors of weights.
 template <int N>
@@ -107,31 +117,24 @@ struct NibbleSums {
     }
   }
   // The sums of the weights themselves, which must be -128 to 127: four vectors for each, channels in
-  // order. First goes what n rows added to their nibbles, 8·n to S1 and 136·n = 16·8·n + 8·n to the
-  // others. Each sum is found in the upper byte of its lane, and shifted down with its sign.
+  // order. Every row has added 8 to each of them.
   SNN_INLINE void finish(int64_t rows, VecI16 *sums) const {
-    const uint8_t once = static_cast<uint8_t>(8 * static_cast<uint64_t>(rows));
-    const uint8_t both = static_cast<uint8_t>(17 * once);
-    const uint16_t to_f = static_cast<uint16_t>(both << 8 | both);
-    const uint16_t to_s = static_cast<uint16_t>(once << 8 | both);
-    const VecU8 of_f = bit_cast<VecU8>(VecU16{} + to_f), of_s = bit_cast<VecU8>(VecU16{} + to_s);
+    const VecU8 offsets = VecU8{} + static_cast<uint8_t>(8 * static_cast<uint64_t>(rows));
     SNN_UNROLL(8)
     for (int v = 0; v < N; v++) {
-      const VecU16 f = bit_cast<VecU16>(bytes[v] - of_f);
-      const VecU16 s = bit_cast<VecU16>(shifted[v] - of_s);
-      const VecI16 h1 = upper(s), l1 = upper(f - times16(h1));
-      const VecI16 h0 = upper((s << 8) - times16(l1)), l0 = upper((f << 8) - times16(h0));
-      sums[4 * v] = l0;
-      sums[4 * v + 1] = l1;
-      sums[4 * v + 2] = h0;
-      sums[4 * v + 3] = h1;
+      const VecU16 times16 = (bit_cast<VecU16>(shifted[v]) << 4) & 0xf0f0;
+      const VecU8 low = bytes[v] - bit_cast<VecU8>(times16);
+      const VecU16 l1_times16 = (bit_cast<VecU16>(low) >> 4) & 0xf0f0;
+      const VecU8 high = shifted[v] - bit_cast<VecU8>(l1_times16);
+      sums[4 * v] = lower_bytes(low - offsets);
+      sums[4 * v + 1] = upper_bytes(low - offsets);
+      sums[4 * v + 2] = lower_bytes(high - offsets);
+      sums[4 * v + 3] = upper_bytes(high - offsets);
     }
   }
 
  private:
-  static SNN_INLINE VecI16 upper(VecU16 lanes) { return bit_cast<VecI16>(lanes) >> 8; }
-  // In upper bytes.
-  static SNN_INLINE VecU16 times16(VecI16 sums) { return bit_cast<VecU16>(sums) << 12; }
+  static SNN_INLINE VecI16 upper_bytes(VecU8 bytes) { return bit_cast<VecI16>(bytes) >> 8; }
 };
 
 // Any number of rows of 4-bit weights, in 16 bits: those of 16 are -128 to 112.

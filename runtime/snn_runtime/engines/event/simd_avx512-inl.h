@@ -47,6 +47,12 @@ static inline uint64_t nonnegative_mask(const VecI32 *sums) {
   return ~negative;
 }
 
+// By a multiplier, for the shifters are busy. On AVX2 its constant is a register too many.
+#define SNN_OWN_LOWER_BYTES
+static SNN_INLINE VecI16 lower_bytes(VecU8 bytes) {
+  return bit_cast<VecI16>(_mm512_maddubs_epi16(_mm512_set1_epi16(1), bit_cast<__m512i>(bytes)));
+}
+
 struct WordProducts {
   using Element = int16_t;
   static constexpr int kBias = 0;
