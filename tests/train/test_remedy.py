@@ -220,6 +220,18 @@ def test_a_network_that_guesses_is_not_let_pass(
     assert remedy.command(run, poor, fell).endswith("--largest-drop 0.251")
 
 
+def test_a_network_that_guesses_and_fires_too_often_is_not_let_pass(
+    new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    """Its steps were too large."""
+    run = new_run(tmp_path, largest_drop=1.0)
+    run.position = Position(1)
+    often = "conv1 fires at 90.00%, expected 0.5% to 60%"
+    guessing, fair = (Best(a, 1, {"conv1": 0.9, "conv2": 0.2}, {}) for a in (0.5, 0.9))
+    assert "--spiking-learning-rate" in remedy.command(run, guessing, often)
+    assert remedy.command(run, fair, often).endswith("--rate-limits 0.005,0.9")
+
+
 def test_a_budget_that_is_missed(new_run: Callable[..., Run], tmp_path: Path) -> None:
     changes: dict[str, Any] = dict.fromkeys(REMEDIES) | {"spike_rate": 0.31}
     with pytest.raises(UsageError, match="--spike-rate: .* was begun without a budget"):

@@ -2,6 +2,7 @@
 
 gate                          flag
 a layer fires too rarely      --rate-limits LOW,HIGH: the stage passes on as it is
+or too often
 accuracy fell too far         --largest-drop SHARE: likewise
 spikes are off the budget     --spike-rate SHARE: likewise
 a silent layer, and guesses   --percentile P: the ANN's next stage begins again, thresholds lower
@@ -38,7 +39,8 @@ def command(run: Run, state: Best, problem: str) -> str:
     recipe, flags = run.recipe, list[str]()
     if "not finite" not in problem:
         flags = _lower_thresholds(run, state)
-        if "fell" not in problem or not _guesses(run, state):
+        silent = "fires at" in problem and _silent(state)  # which a lower rate does not mend
+        if silent or not _guesses(run, state):
             flags = flags or _relaxed(run, state)
     if not flags:
         failed = peak(recipe, run.stage)
@@ -52,7 +54,7 @@ def reason(state: Best, problem: str) -> str:
     """Return what a gate's complaint comes from, in brackets, where that is known."""
     if "not finite" in problem:
         return " (the steps were too large)"
-    if "fires at" in problem and min(state.rates.values()) <= SILENT:
+    if "fires at" in problem and _silent(state):
         return " (a silent layer: its thresholds are too high, and nothing behind it learns)"
     return ""
 
@@ -60,10 +62,15 @@ def reason(state: Best, problem: str) -> str:
 def _lower_thresholds(run: Run, state: Best) -> list[str]:
     """The flag with which thresholds are set again, where they have silenced a layer and the
     network guesses: to let that pass would be no remedy. Empty where it is none."""
-    if not (_follows_ann(run) and min(state.rates.values()) <= SILENT and _guesses(run, state)):
+    if not (_follows_ann(run) and _silent(state) and _guesses(run, state)):
         return []
     tried = run.recipe.percentile
     return [f"--percentile {PERCENTILE if tried > PERCENTILE else max(tried - LOWER, LOWER):g}"]
+
+
+def _silent(state: Best) -> bool:
+    """Whether a layer sends next to nothing."""
+    return min(state.rates.values()) <= SILENT
 
 
 def _guesses(run: Run, state: Best) -> bool:
