@@ -349,6 +349,17 @@ def test_where_a_folder_selects_no_share_does(train_snn: Command, tmp_path: Path
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_is_no_class_of_its_pictures(
+    train_snn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = photos(tmp_path / "photos", 8, 8)
+    monkeypatch.chdir(root)
+    for flags in ((), ("--out", root / "runs")):
+        answer = train_snn("--data", "imagefolder:.", "--image-size", "8x8", *flags)
+        assert answer.code == 2 and "lies in imagefolder:., whose folders are its" in answer.err
+    assert not (root / "runs").exists()
+
+
 @pytest.mark.parametrize("name", ["$x_$ {y} 100%", os.fsdecode(b"of \xe9t\xe9\n")])
 def test_a_data_folder_of_any_name_can_be_drawn(
     train_snn: Command, tmp_path: Path, name: str

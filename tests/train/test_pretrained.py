@@ -17,7 +17,7 @@ from snn_runtime.errors import ModelError
 from snn_runtime.graph.reference import run as interpret
 from snn_runtime.image import prepare
 from snn_runtime.model_file import read_file
-from snn_train import checkpoint, exported
+from snn_train import checkpoint, exported, pretrained
 from snn_train.batches import Split
 from snn_train.calibrate import renormalise
 from snn_train.data import DataSet
@@ -25,7 +25,7 @@ from snn_train.data.augmentation import Augmentation
 from snn_train.data.selecting import held_out_of
 from snn_train.defaults import default_recipe
 from snn_train.experiment import digest
-from snn_train.few import LEAST_SEEN, for_few
+from snn_train.few import LEAST_SEEN, default, for_few
 from snn_train.network import SpikingNetwork
 from snn_train.optimiser import make_optimiser, method
 from snn_train.parallel import ALONE
@@ -387,6 +387,27 @@ def test_the_rate_of_a_file_is_for_the_optimiser_of_its_spiking_stages(
         assert (method(recipe, 1)[0], peak(recipe, recipe.stages[0])) == ("adam", 2e-5)
     with pytest.raises(ValueError, match="--optimiser sgd: needs --learning-rate, .* for adam"):
         begun.continued(tiny_data, "", int_bits=4, optimiser="sgd")
+
+
+def test_normalisations_are_measured_on_all_classes(
+    t1: Callable[..., Path], tiny_data: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of pictures in the order of their classes, a few more than are measured."""
+    labels = torch.arange(800) // 400
+    shades = (50 + 150 * labels).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 8, 8, 3).contiguous()
+    data = replace(tiny_data, train_images=shades, train_labels=labels)
+    begun = Pretrained.load(model(t1(width=0.3)))
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(pretrained, "renormalise", lambda _, images: seen.append(images))
+    begun._weights(data)
+    dark = seen[0].mean((1, 2, 3)) < seen[0].mean()
+    assert len(dark) == pretrained.MEASURED and int(dark.sum()) == pretrained.MEASURED // 2
+
+
+def test_the_drop_that_may_be_is_that_of_the_pictures_that_select(many: DataSet) -> None:
+    data = replace(many, name="imagefolder:photos")
+    drops = [default("iir-bn", data, share).largest_drop for share in (None, 0.02, 0.5)]
+    assert drops[1] > drops[0] > drops[2]
 
 
 def test_few_pictures_are_seen_often_in_small_batches() -> None:

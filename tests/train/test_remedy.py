@@ -1,5 +1,6 @@
 """A stage that fails for good leaves its best state and names a command, and the command works."""
 
+import json
 import math
 import re
 import shlex
@@ -185,6 +186,10 @@ def test_a_loss_that_is_not_finite(
     words, refused = failed("t2", "--largest-drop", "1")
     assert words[2] == "--spiking-learning-rate" and float(words[3]) < 1e-3
     assert refused["metrics"]["rates"] and math.isfinite(refused["metrics"]["validation"])
+    again = train_snn(*words[:2])  # without the flag its steps are taken again
+    assert again.code == 8 and shlex.join(words) in again.err
+    lines = (Path(words[1]) / "metrics.jsonl").read_text().splitlines()
+    assert {json.loads(line)["stage"] for line in lines} == {"ann"}
     goes_on(train_snn, words)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snn_train.state import Best, Run
-from snn_train.validation import keep_if_best, within_chance
+from snn_train.records import StageOutcome
+from snn_train.state import Best, Position, Run
+from snn_train.validation import keep_if_best, stage_problem, within_chance
 
 NewRun = Callable[..., Run]
 
@@ -43,3 +44,19 @@ def test_a_standard_error_is_that_of_shares(right: int, count: int) -> None:
 
 def test_a_state_of_before_there_was_a_highest_is_the_highest() -> None:
     assert Best(0.9, 3, {}, {}).highest == 0.9
+
+
+def test_a_stage_passes_on_by_the_highest_accuracy(new_run: NewRun, tmp_path: Path) -> None:
+    """What is kept may be lower, by no more than chance."""
+    run = new_run(tmp_path, largest_drop=0.2)
+    ann = StageOutcome(
+        stage="ann", timesteps=0, validation=0.9, test=None, spike_rate=None, rates={}, epochs=1,
+        seconds=1.0,
+    )  # fmt: skip
+    run.outcomes.append(ann)
+    run.position = Position(1)
+    rates = {layer.plan.name: 0.2 for layer in run.network.populations()}
+    run.best = Best(0.65, 3, rates, {}, highest=0.75)
+    assert stage_problem(run) == ""
+    run.best = Best(0.65, 3, rates, {}, highest=0.69)
+    assert stage_problem(run).startswith("accuracy fell from 90.00% to 69.00%")

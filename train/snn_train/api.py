@@ -23,7 +23,7 @@ from snn_train.choices import Precision, RecipeName
 from snn_train.data import DataSet
 from snn_train.experiment import Experiment, digest
 from snn_train.few import default
-from snn_train.folder import check_free
+from snn_train.folder import check_free, check_outside
 from snn_train.guest import Guests
 from snn_train.lock import locked, new_folder
 from snn_train.mistakes import review
@@ -204,7 +204,11 @@ def _experiment(
         if begun:
             check_unchanged(begun, recipe, changes)
             return begun.continued(data, command, fast=fast, **changes)
-        chosen = recipe if isinstance(recipe, Recipe) else default(recipe, data)
+        chosen = (
+            recipe
+            if isinstance(recipe, Recipe)
+            else default(recipe, data, changes.get("validation"))
+        )
         return Experiment.on(data, chosen.change(**changes), data.normalisation(), command)
 
 
@@ -230,6 +234,7 @@ def _start(
 def _free_folder(out: str | Path | None, data: DataSet, recipe: Recipe) -> Path:
     """Where a run is going to be. Raises: UsageError: it would take the place of another."""
     directory = Path(out) if out else _usual_folder(data, recipe)
+    check_outside(directory, data.name)
     check_free(directory, recipe)
     return directory
 

@@ -44,7 +44,7 @@ def load(name: str) -> dict[str, Any]:
         experiment = Experiment(
             recipe,
             facts["data"],
-            str(facts.get("data_digest") or ""),  # the bundled network does not know it
+            str(facts.get("data_digest") or ""),
             graph.labels,
             (graph.image.height, graph.image.width),
             graph.image.fit,

@@ -22,9 +22,18 @@ STEPS = 8
 SMALLEST_BATCH = 16
 
 
-def default(name: RecipeName, data: DataSet) -> Recipe:
-    """Return a recipe's defaults for the pictures of `data`. Raises: ValueError: unknown name."""
+def default(name: RecipeName, data: DataSet, validation: float | None = None) -> Recipe:
+    """Return a recipe's defaults for the pictures of `data`.
+
+    Args:
+        validation: the share of them that selects; None: as many as usual.
+
+    Raises:
+        ValueError: unknown name.
+    """
     recipe = default_recipe(name, data.name, min(data.train_images.shape[1:3]))
+    if validation is not None:
+        recipe = replace(recipe, validation=validation)
     if not data.name.startswith("imagefolder"):
         return recipe
     trained, selecting = data.split(*recipe.split)

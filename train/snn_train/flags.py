@@ -179,9 +179,8 @@ def _add_network(group: Any) -> None:
 def _add_training(group: Any) -> None:
     spiking = "of the spiking stages (default 1; iir 5,4,3,2,1)"
     group.add_argument("--timesteps", metavar="LIST", help=spiking)
-    group.add_argument(
-        "--epochs", metavar="LIST", help="the ANN's, then each stage's; the last one repeats"
-    )
+    epochs = "the ANN's, then each stage's; the last one repeats, but for integers"
+    group.add_argument("--epochs", metavar="LIST", help=epochs)
     budget = "in place of --epochs (and --width): end within this time, e.g. 30m, 3h, 1h30m"
     group.add_argument("--budget", type=duration.of_flag, metavar="TIME", help=budget)
     # Two, because normalisation needs more than one picture.

@@ -39,6 +39,24 @@ def check_free(directory: Path, recipe: Recipe) -> None:
             )
 
 
+def check_outside(directory: Path, data: str) -> None:
+    """Refuse a folder inside that of the pictures, where the next run would take it for a class.
+
+    Args:
+        data: as `--data` names it.
+
+    Raises:
+        UsageError: `bad_flag`.
+    """
+    kind, _, place = data.partition(":")
+    if kind == "imagefolder" and directory.resolve().is_relative_to(Path(place).resolve()):
+        raise UsageError(
+            "bad_flag",
+            f"--out {directory}: lies in {data}, whose folders are its classes; expected a folder "
+            "elsewhere",
+        )
+
+
 def make(directory: Path) -> None:
     """Raises: ResourceError: `unwritable`."""
     try:

@@ -148,7 +148,7 @@ class Pretrained:
     ) -> Recipe:
         before = self.experiment.recipe
         network = {name: getattr(before, name) for name in NETWORK_FIELDS}
-        recipe = default(before.name, data)
+        recipe = default(before.name, data, changes.get("validation"))
         usual = (recipe.stages[-1].epochs, *([recipe.integer_epochs] if bits else []))
         counts = _counts(epochs, usual)
         later = changes.keys() & {"distillation", "cached_teacher", "largest_drop"}
@@ -192,7 +192,7 @@ class Pretrained:
             return weights
         network = self.experiment.restore(1, 0, weights)
         count = len(data.train_labels)
-        chosen = torch.arange(0, count, max(1, count // MEASURED))[:MEASURED]
+        chosen = torch.linspace(0, count - 1, min(count, MEASURED)).long()  # of all classes
         renormalise(network, self.experiment.normalisation(data.train_images[chosen]))
         return dict(network.state_dict())
 

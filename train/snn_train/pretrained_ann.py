@@ -103,7 +103,8 @@ class PretrainedAnn:
         """
         if self.experiment:
             check_size(data, self.size, self.path)
-        recipe = replace(default(self.recipe, data), precision=fast, **self.fields)
+        usual = default(self.recipe, data, changes.get("validation"))
+        recipe = replace(usual, precision=fast, **self.fields)
         if self.is_done(data):
             assert self.outcome is not None
             if "fine_tune" in changes:

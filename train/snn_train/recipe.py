@@ -105,7 +105,7 @@ class Recipe:
 
         Args:
             timesteps: of the spiking stages, descending, e.g. `(5, 3, 1)`.
-            epochs: the ANN's, then each stage's; the last one repeats.
+            epochs: the ANN's, then each stage's; the last one repeats, but for a stage in integers.
             int_bits: 8, 6 or 4: a last stage in integers of so many bits; 0: none.
             fields: any of the fields above.
 

@@ -96,8 +96,8 @@ def _relaxed(run: Run, state: Best) -> list[str]:
         high = max(high, math.ceil(max(state.rates.values()) * 1e4) / 1e4)
         flags.append(f"--rate-limits {low:g},{high:g}")
     before = run.outcomes[-1].validation if run.stage.timesteps and run.outcomes else None
-    if before is not None and state.accuracy < before - recipe.largest_drop:
-        flags.append(f"--largest-drop {math.ceil((before - state.accuracy) * 1e3 + 1e-6) / 1e3:g}")
+    if before is not None and state.highest < before - recipe.largest_drop:
+        flags.append(f"--largest-drop {math.ceil((before - state.highest) * 1e3 + 1e-6) / 1e3:g}")
     if run.active_budget:
         rate = round(run.network.spike_rate(state.rates), 4)
         if run.active_budget.problem(rate):

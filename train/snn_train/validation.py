@@ -133,9 +133,10 @@ def stage_problem(run: Run) -> str:
         last = run.records[-1]
         wrong = health_problem(run.stage.timesteps, last.rates, last.validation, limits)
         return wrong or "weights are not finite"
-    now, drop = run.best.accuracy, run.recipe.largest_drop
-    problem = health_problem(run.stage.timesteps, run.best.rates, now, limits)
+    problem = health_problem(run.stage.timesteps, run.best.rates, run.best.accuracy, limits)
     before = run.outcomes[-1].validation if run.stage.timesteps and run.outcomes else 0.0
+    # The highest: what is kept is as accurate, but for chance.
+    now, drop = run.best.highest, run.recipe.largest_drop
     if not problem and now < before - drop:
         problem = f"accuracy fell from {before:.2%} to {now:.2%}, budget is {drop:.0%}"
     if run.active_budget and not problem:

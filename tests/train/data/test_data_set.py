@@ -75,6 +75,9 @@ def test_the_split_is_disjoint_complete_fair_and_depends_on_the_seed() -> None:
     assert int(counts.min()) >= 14 and int(counts.max()) <= 15
     assert torch.equal(data.split(0.1, seed=3)[1], held_out)
     assert not torch.equal(data.split(0.1, seed=4)[1], held_out)
+    few, most = data.split(0.9999, seed=3)
+    assert sorted(data.train_labels[few].tolist()) == list(range(len(data.labels)))
+    assert len(few) + len(most) == len(data.train_labels)
 
 
 @pytest.mark.parametrize(

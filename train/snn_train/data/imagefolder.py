@@ -114,14 +114,14 @@ def read(root: Path, progress: FileProgress, size: tuple[int, int] | None, fit: 
 
 _SPLIT = (
     "there is no test folder beside train: a fifth of every class in {folder} is the test set, "
-    "chosen by what the pictures hold, always the same whatever --seed is"
+    "the same whatever --seed is, but not with another --image-size or with more pictures"
 )
 _USES = "one tests, one selects the best epoch, the others are trained on"
 
 
 def _split(whole: Pictures, places: Classes) -> list[Pictures]:
     """Return a part to train on and one to test on. Of each class the fifth with the lowest digests
-    tests: a seed of its own that pictures keep when others come, and copies stay on one side.
+    tests: a seed of its own that most pictures keep when others come, and copies stay on one side.
 
     Raises:
         InputError: `bad_data`: a class has too few pictures that are no copies.

@@ -21,7 +21,7 @@ def drawn(
 
     Args:
         labels: int64 `(N,)`, at least two of each class.
-        fraction: of each class, at least one picture, and of all `MOST`.
+        fraction: of each class, at least one picture, all if it is 1, and of all classes `MOST`.
         copies: int64 `(N,)`, the first picture that each is the same as; None: all differ.
         share: of them, at least one picture of each class; a smaller one is a part of a larger.
     """
@@ -30,7 +30,8 @@ def drawn(
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     for label in range(classes):
         members = (labels == label).nonzero()[:, 0]
-        count = max(1, round(fraction * len(members)))
+        most = len(members) - (fraction < 1)  # or nothing is left to be learnt
+        count = min(max(1, round(fraction * len(members))), most)
         order = members[torch.randperm(len(members), generator=generator)]
         held = order[:count] if copies is None else _together(order, count, copies)
         chosen[_first(held, share, copies)] = True

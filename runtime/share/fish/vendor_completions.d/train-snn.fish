@@ -20,7 +20,7 @@ complete -c train-snn -l levels -r -f -d 'thresholds of a neuron: the most spike
 complete -c train-snn -l image-size -r -f -d 'imagefolder, imagenet: e.g. 32x32'
 complete -c train-snn -l fit -r -a 'crop stretch' -f -d 'default crop'
 complete -c train-snn -l timesteps -r -f -d 'of the spiking stages (default 1; iir 5,4,3,2,1)'
-complete -c train-snn -l epochs -r -f -d 'the ANN\'s, then each stage\'s; the last one repeats'
+complete -c train-snn -l epochs -r -f -d 'the ANN\'s, then each stage\'s; the last one repeats, but for integers'
 complete -c train-snn -l budget -r -f -d 'in place of --epochs (and --width): end within this time, e.g. 30m, 3h, 1h30m'
 complete -c train-snn -l batch-size -r -f
 complete -c train-snn -l optimiser -r -a 'adam adamw muon sgd' -f
