@@ -6,6 +6,7 @@ cli ─► server ─► gate ─► routes ─┬─ bodies ─► decoders ─
         │                        └─ page/, metrics                           ┘
         ├─ listening               how it stops to listen, and loses nobody
         ├─ connections, outgoing   deadlines and numbers of connections; what they send
+        ├─ parser, timers          requests that ask for another protocol; deadlines
         ├─ admission, rates        what is refused by its head alone
         ├─ hook                    answers that are posted
         ├─ hangup                  SIGHUP while it starts

@@ -18,6 +18,7 @@ from snn_serve.rates import Rates
 from snn_serve.refusal import Refusal
 
 _INFER = re.compile(r"/v2/models/([a-z0-9_-]+)(?:/versions/1)?/infer")
+_END = b"\r\n\r\n"
 _MODEL = re.compile(r"(?:.*&)?model=([a-z0-9_-]+)(?:&.*)?")
 
 
@@ -29,12 +30,18 @@ class Admission:
         self._metrics = metrics
 
     def refusal(
-        self, peer: str, target: str, given: Sequence[tuple[bytes, bytes]], keep: bool
+        self,
+        peer: str,
+        method: bytes,
+        target: str,
+        given: Sequence[tuple[bytes, bytes]],
+        keep: bool,
     ) -> bytes | None:
         """Return the whole answer to a request that is refused, and count it; else None.
 
         Args:
             peer: the address of the connection.
+            method: in capitals.
             target: path and query.
             given: the headers, names in lower case.
             keep: whether the connection is kept.
@@ -48,7 +55,10 @@ class Admission:
         except Refusal as refusal:
             self._metrics.answered(route_of(path), refusal.status, 0.0)
             named = next((value for name, value in given if name == b"x-request-id"), b"")
-            return written(refusal, keep, request_id_of(named.decode("latin-1")))
+            answer = written(refusal, keep, request_id_of(named.decode("latin-1")))
+            if method == b"HEAD":  # the client takes what follows the head for its next answer
+                return answer[: answer.index(_END) + len(_END)]
+            return answer
 
     def _check_room(self, path: str, query: str, given: Sequence[tuple[bytes, bytes]]) -> None:
         """Raises: Refusal: 503: the queue of the model that is meant is full, or memory is."""

@@ -133,6 +133,8 @@ class Batcher:
     def _hold(self, count: int) -> None:
         self._waiting += count
         self._waiting_shown.set(self._waiting)
+        if self._waiting < self._places:  # a server without requests is ready to be sent some
+            self._full_since = None
 
     async def observe(self, images: Pictures, *, distances: bool = True) -> Seen:
         """Return `Model.observe` of images of the network's size, uint8 `[N, H, W, 3]`; without

@@ -19,7 +19,8 @@ from snn_serve.refusal import Refusal, bad_request
 PATIENCE = 2.0
 """Seconds before a body's rate counts."""
 NESTED = 1000
-"""Lists and objects beyond one a comma: more than any request needs."""
+"""Lists and objects in JSON without tensors, and beyond one a comma: more than any request needs.
+"""
 DIGITS = 18
 """Of a number that a client may write: no limit needs more, and Python reads no thousands."""
 
@@ -96,17 +97,23 @@ def number_of(text: str) -> int | None:
     return int(digits or "0")
 
 
-def parsed_json(data: bytes) -> dict[str, Any]:
+def parsed_json(data: bytes, lists: int = 0) -> dict[str, Any]:
     """Return a JSON object.
 
-    Reading it holds up all other requests, and lists in lists take Python longest by far. More of
-    them than of what they may hold are refused unread: `[[1,2],[3,4]]` has no more `[` than commas.
+    Reading it holds up all other requests, and lists take Python longest by far. More of them than
+    tensors need are refused unread, and more than of what they may hold: `[[1,2],[3,4]]` has no
+    more `[` than commas.
+
+    Args:
+        lists: those that tensors need, at most.
 
     Raises:
         Refusal: 400.
     """
-    if data.count(b"[") + data.count(b"{") > data.count(b",") + NESTED:
-        raise bad_request("the JSON nests too deep")
+    if _lists(data) > NESTED:
+        bare = _without_strings(data)
+        if _lists(bare) > NESTED + min(lists, bare.count(b",")):
+            raise bad_request("the JSON has too many lists, or nests too deep")
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -114,6 +121,19 @@ def parsed_json(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise bad_request("the body is no JSON object")
     return value
+
+
+def _lists(data: bytes) -> int:
+    return data.count(b"[") + data.count(b"{")
+
+
+def _without_strings(data: bytes) -> bytes:
+    """What JSON holds beside strings; all of it, where it has many: a tensor of numbers has none.
+
+    Split at quotes, when those in strings are gone. A pattern may take quadratic time.
+    """
+    plain = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return data if plain.count(b'"') > NESTED else b"".join(plain.split(b'"')[::2])
 
 
 def from_base64(text: object) -> bytes:

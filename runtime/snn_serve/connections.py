@@ -2,17 +2,17 @@
 nobody reads, a thousand clients that say nothing; and requests that are refused by their heads."""
 
 import asyncio
-import select
-from asyncio.events import TimerHandle
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from snn_serve.admission import Admission
 from snn_serve.limits import Limits
 from snn_serve.outgoing import Outgoing
+from snn_serve.parser import Parser
+from snn_serve.timers import Timers
 
 FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n"
@@ -23,6 +23,9 @@ LINGER = 1.0
 
 A socket that is closed with bytes unread resets the connection, and the client may lose what it has
 not read yet. So the rest is read, and dropped."""
+PIPELINED = 8
+"""Requests that may wait for the answer of one before them: one read can hold thousands, of which
+each takes memory. Clients ask again for what comes after the last answer of a connection."""
 
 
 class Guests:
@@ -42,15 +45,20 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, guests: Guests, **given: Any) -> None:
         super().__init__(**given)
+        self.parser = Parser(self)
         self._guests, self._limits = guests, guests.limits
         self._counted = False
         self._began = False
         """Whether a request has ever begun here."""
         self._awaits_head = True
         self._head_bytes = 0
+        self._idle_bytes = 0
+        """What came after a head, and was no body: extensions of chunks, and trailers."""
         self._refused = False
         """Whether the request that is coming has been refused by its head."""
-        self._timers: dict[str, TimerHandle] = {}
+        self._running: RequestResponseCycle | None = None
+        """The request that is being answered; `cycle` is the newest one."""
+        self._timers = Timers(self.loop)
         self._out: Outgoing
 
     def connection_made(self, transport: Any) -> None:
@@ -64,7 +72,7 @@ class Connection(HttpToolsProtocol):
         self._guests.count += 1
         self._counted = True
         self._rest()
-        self._after("head", self._limits.header_seconds, self._out.close)
+        self._timers.after("head", self._limits.header_seconds, self._out.close)
 
     def _make_room(self) -> None:
         """Close for the sake of another. Clients ask again where a connection ends between two
@@ -80,7 +88,7 @@ class Connection(HttpToolsProtocol):
             self._out.abort()
             return
         self._guests.told.add(self)
-        self._stop("head")
+        self._timers.stop("head")
         self._awaits_head = False
         self._out.write(FULL)
         self._out.close()
@@ -105,10 +113,14 @@ class Connection(HttpToolsProtocol):
             return
         if self._awaits_head:
             self._head_bytes += len(data)
+        else:
+            self._idle_bytes += len(data)
         super().data_received(data)
+        if not self._awaits_head and self._idle_bytes > self._limits.header_bytes:
+            self._out.abort()
         if self._awaits_head and self._head_bytes:
             if "head" not in self._timers:
-                self._after("head", self._limits.header_seconds, self._out.close)
+                self._timers.after("head", self._limits.header_seconds, self._out.close)
             if self._head_bytes > self._limits.header_bytes:
                 self._out.abort()
 
@@ -116,13 +128,28 @@ class Connection(HttpToolsProtocol):
         self._began, self._refused = True, False
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._awaits_head:  # else a trailer, which nobody reads
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self._awaits_head = False
-        self._stop("head")
+        if self.parser.should_upgrade():
+            return  # it comes again
+        self._awaits_head, self._idle_bytes = False, 0
+        self._timers.stop("head")
         self._guests.idle.pop(self, None)
+        if self._answering and len(self.pipeline) >= PIPELINED:
+            self.cycle.keep_alive = False
+        if self._out.is_closing() or (self._answering and not self.cycle.keep_alive):
+            self._refused = True  # and not answered: the one before it is the last
+            return
         keep = self.parser.should_keep_alive() and not self._guests.leaving()
         answer = self._guests.admission.refusal(
-            self.client[0] if self.client else "", self.url.decode("latin-1"), self.headers, keep
+            self.client[0] if self.client else "",
+            self.parser.get_method(),
+            self.url.decode("latin-1"),
+            self.headers,
+            keep,
         )
         if answer is None:
             super().on_headers_complete()
@@ -136,24 +163,42 @@ class Connection(HttpToolsProtocol):
             self._out.close()
         self.on_response_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        if self._answering and self._awaits_head:  # what is no HTTP came behind a whole request
+            self.cycle.keep_alive = False
+        else:
+            super().send_400_response(msg)
+
     def on_body(self, body: bytes) -> None:
+        self._idle_bytes = 0
         if not self._refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._awaits_head, self._head_bytes = True, 0
-        self._stop("rest")
+        self._timers.stop("rest")
         if not self._refused:
             super().on_message_complete()
         self._rest()
         if self._out.lingering:
             self._out.transport.close()
+        elif not (self._answering or self._out.is_closing()):  # its bytes have stopped the timer
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._rest()
-        if not self._awaits_head and not self._out.is_closing():
-            self._after("rest", LINGER, self._out.abort)
+        if not self._awaits_head and not self._answering and not self._out.is_closing():
+            self._timers.after("rest", LINGER, self._out.abort)
 
     def _close(self) -> None:
         """Close, or linger where the client is still sending."""
@@ -165,7 +210,7 @@ class Connection(HttpToolsProtocol):
             with suppress(OSError):  # the client has gone meanwhile
                 self._out.transport.write_eof()
         self.flow.resume_reading()
-        self._after("rest", LINGER, self._out.abort)
+        self._timers.after("rest", LINGER, self._out.abort)
         if self._counted:
             self._guests.idle[self] = None
 
@@ -176,7 +221,7 @@ class Connection(HttpToolsProtocol):
             return
         if self._answering:
             super().shutdown()
-        elif self._awaits_head and (self._head_bytes or self._has_more):
+        elif self._awaits_head and (self._head_bytes or self._out.has_more):
             return  # its answer is the last, for the server is leaving
         elif self._began:
             self._out.close()
@@ -184,32 +229,20 @@ class Connection(HttpToolsProtocol):
             self._forget()
             self._refuse()
 
-    @property
-    def _has_more(self) -> bool:
-        """Whether the kernel holds bytes that have not been read, or the client's end."""
-        look = select.poll()
-        look.register(self._out.get_extra_info("socket"), select.POLLIN)
-        return bool(look.poll(0))
-
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._after("send", self._limits.send_seconds, self._out.abort)
+        self._timers.after("send", self._limits.send_seconds, self._out.abort)
 
     def resume_writing(self) -> None:
-        self._stop("send")
+        self._timers.stop("send")
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for name in list(self._timers):
-            self._stop(name)
+        self._timers.end()
         self._forget()
         self._guests.told.discard(self)
         super().connection_lost(exc)
-
-    def _after(self, name: str, seconds: float, action: Callable[[], None]) -> None:
-        self._stop(name)
-        self._timers[name] = self.loop.call_later(seconds, action)
-
-    def _stop(self, name: str) -> None:
-        if name in self._timers:
-            self._timers.pop(name).cancel()
+        if self._running is not None:  # uvicorn tells the newest request alone
+            self._running.disconnected = True
+            self._running.message_event.set()
+        self.pipeline.clear()

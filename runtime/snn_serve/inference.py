@@ -69,11 +69,12 @@ def metadata(name: str, model: Model) -> dict[str, Any]:
     }
 
 
-def read(body: bytes, header_length: str | None, image: Image) -> Asked:
+def read(body: bytes, header_length: str | None, image: Image, most: int) -> Asked:
     """Return what a request asks for.
 
     Args:
         header_length: bytes of JSON, before those of binary tensors; None is all.
+        most: images that may be asked about at once.
 
     Raises:
         Refusal: 400.
@@ -81,7 +82,8 @@ def read(body: bytes, header_length: str | None, image: Image) -> Asked:
     split = len(body) if header_length is None else number_of(header_length)
     if split is None or split > len(body):
         raise bad_request(f"{HEADER}: expected a number of bytes of the body")
-    fields = parsed_json(body[:split])
+    numbers = most * image.height * image.width * 3  # each of which may be in a list of its own
+    fields = parsed_json(body[:split], numbers)
     name, inputs = fields.get("id"), fields.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise bad_request(f"inputs: expected one, {INPUT}")
@@ -107,10 +109,12 @@ def _input(
     if kind == "BYTES":
         if len(shape) != 1:
             raise bad_request(f"{INPUT}.shape: expected [N] of BYTES")
-        pictures = _elements(binary) if size else tuple(map(from_base64, data or ()))
-        if len(pictures) != shape[0]:
-            raise bad_request(f"{INPUT}: {len(pictures)} elements came, shape says {shape[0]}")
-        return None, pictures
+        if size:
+            return None, _elements(binary, shape[0])
+        assert isinstance(data, list)
+        if len(data) != shape[0]:  # none is decoded before that is known
+            raise bad_request(f"{INPUT}: {len(data)} elements came, shape says {shape[0]}")
+        return None, tuple(map(from_base64, data))
     if kind != "UINT8" or shape[1:] != [image.height, image.width, 3]:
         raise bad_request(
             f"{INPUT}: expected UINT8 of shape [N, {image.height}, {image.width}, 3], or BYTES"
@@ -152,15 +156,19 @@ def _flat(data: list[Any], size: int) -> list[Any]:
     return data
 
 
-def _elements(binary: bytes) -> tuple[bytes, ...]:
+def _elements(binary: bytes, count: int) -> tuple[bytes, ...]:
     """Each has its length before it, four bytes, little-endian."""
+    if 4 * count > len(binary):
+        raise bad_request(f"{INPUT}: {len(binary)} bytes are no {count} elements")
     found, place = [], 0
-    while place < len(binary):
+    for _ in range(count):
         start = place + 4
         place = start + int.from_bytes(binary[place:start], "little")
         if start > len(binary) or place > len(binary):
             raise bad_request(f"{INPUT}: an element is longer than the body")
         found.append(binary[start:place])
+    if place != len(binary):
+        raise bad_request(f"{INPUT}: more elements came, shape says {count}")
     return tuple(found)
 
 

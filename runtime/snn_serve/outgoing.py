@@ -1,6 +1,7 @@
 """What a connection sends, in few pieces."""
 
 import asyncio
+import select
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,13 @@ class Outgoing:
         if self._pieces:
             data, self._pieces = b"".join(self._pieces), []
             self.transport.write(data)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the kernel holds bytes that have not been read, or the client's end."""
+        look = select.poll()
+        look.register(self.transport.get_extra_info("socket"), select.POLLIN)
+        return bool(look.poll(0))
 
     def is_closing(self) -> bool:
         return self.lingering or self.transport.is_closing()

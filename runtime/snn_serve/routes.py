@@ -55,7 +55,7 @@ class Routes:
         camera: Callable[[], Latest] | None = None,
     ) -> None:
         self._models, self._decoders = models, decoders
-        self._bodies, self._metrics = bodies, metrics
+        self._bodies, self._metrics, self._queue = bodies, metrics, limits.queue
         self._tell = tell
         """Told every answer, by the name of its model."""
         self.stream = Stream(camera, self._answer, limits.camera_rate)
@@ -119,7 +119,7 @@ class Routes:
             body = await self._bodies.read(request, room)
             batcher = self._named(request)
             length = request.headers.get(inference.HEADER)
-            asked = inference.read(body, length, batcher.model.graph.image)
+            asked = inference.read(body, length, batcher.model.graph.image, self._queue)
             with batcher.admitted(asked.count):
                 images = asked.images
                 if images is None:

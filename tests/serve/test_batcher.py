@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from serving import PATIENCE
 
+from snn_serve import batcher as batcher_module
 from snn_serve.batcher import Batcher
 from snn_serve.limits import Limits
 from snn_serve.metrics import Metrics
@@ -60,6 +61,24 @@ def test_no_more_wait_than_are_answered_in_time() -> None:
         with ExitStack() as stack:
             for _ in range(64):
                 stack.enter_context(batcher.admitted(1))
+        await batcher.close()
+
+    asyncio.run(crowded())
+
+
+def test_a_queue_with_free_places_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where nobody asks after the last refusal, because a proxy sends none to the unready."""
+    monkeypatch.setattr(batcher_module, "FULL_FOR", 0.0)
+
+    async def crowded() -> None:
+        model: Any = SimpleNamespace()
+        batcher = Batcher("m", model, Limits(queue=2), Metrics())
+        with batcher.admitted(1):
+            with batcher.admitted(1):
+                with pytest.raises(Refusal, match="more pictures wait than may"):
+                    batcher.check_room()
+                assert not batcher.ready
+            assert batcher.ready
         await batcher.close()
 
     asyncio.run(crowded())

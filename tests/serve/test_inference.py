@@ -15,10 +15,13 @@ from serving import PHOTOS, Running, running
 import snn_runtime
 from snn_runtime.model import Model
 from snn_runtime.model_file import write
+from snn_serve.bodies import NESTED
 from snn_serve.inference import read
+from snn_serve.limits import Limits
 from snn_serve.refusal import Refusal
 
 OUTPUTS = ("logits", "probabilities", "labels", "unsure", "unfamiliar")
+MOST = Limits().queue
 NAMES = ("cat.jpg", "dog.jpg", "moose.jpg")
 
 
@@ -166,7 +169,7 @@ def test_numbers_are_nested_as_the_shape_or_flat_or_otherwise(model: Model) -> N
     ways = (pictures, pictures.ravel(), pictures.reshape(3, -1), pictures[:, np.newaxis])
     for way in ways:
         sent = body(shape=[3, 32, 32, 3], data=way.tolist())
-        asked = read(sent, None, model.graph.image).images
+        asked = read(sent, None, model.graph.image, MOST).images
         assert asked is not None and asked.dtype == np.uint8 and np.array_equal(asked, pictures)
 
 
@@ -187,19 +190,69 @@ def test_a_small_body_takes_little_memory(model: Model, data: list[Any]) -> None
     tracemalloc.start()
     try:
         with pytest.raises(Refusal, match="expected 3072 whole numbers"):
-            read(sent, None, model.graph.image)
+            read(sent, None, model.graph.image, MOST)
         assert tracemalloc.get_traced_memory()[1] < 2**20 + 10 * len(sent)
     finally:
         tracemalloc.stop()
 
 
-def test_lists_in_lists_are_refused_unread(model: Model) -> None:
+DEEP = "[" * 400 + "]" * 400
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("x", ",".join([DEEP] * 4)),
+        ("," * 5000, ",".join([DEEP] * 4)),
+        ('\\",' * 5000 + "\\\\", ",".join([DEEP] * 4)),
+        ("x", ",".join(["[]"] * (NESTED + MOST * 3072))),
+        ("x", ",".join(["{}"] * (NESTED + MOST * 3072))),
+        ("x", ",".join(['{"":[]}'] * (NESTED + 1))),
+    ],
+)
+def test_more_lists_than_are_needed_are_refused_unread(
+    model: Model, monkeypatch: pytest.MonkeyPatch, name: str, data: str
+) -> None:
     """Sixteen megabytes of them would hold up all requests for seconds."""
-    deep = "[" * 400 + "]" * 400
-    sent = body(data=["data"]).replace(b'"data"]', f"{','.join([deep] * 4)}]".encode())
+    sent = f'{{"id": "{name}", "inputs": [{{"data": [{data}]}}]}}'.encode()
     assert json.loads(sent)
-    with pytest.raises(Refusal, match="nests too deep"):
-        read(sent, None, model.graph.image)
+    monkeypatch.setattr(json, "loads", None)
+    with pytest.raises(Refusal, match="too many lists"):
+        read(sent, None, model.graph.image, MOST)
+
+
+@pytest.mark.parametrize("end", ["", '\\"', "\\\\", '\\\\\\"'])
+def test_what_is_in_a_text_is_no_list(model: Model, end: str) -> None:
+    text = "[{" * 2 * NESTED + end
+    sent = body().replace(b'{"inputs"', f'{{"id": "{text}", "inputs"'.encode())
+    assert read(sent, None, model.graph.image, MOST).id == json.loads(f'"{text}"')
+
+
+def test_as_many_lists_as_a_full_queue_needs(model: Model) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (MOST, 32, 32, 3), np.uint8)
+    for way in (pictures, pictures.reshape(-1, 3), pictures.reshape(-1, 1)):
+        sent = body(shape=list(pictures.shape), data=way.tolist())
+        assert np.array_equal(read(sent, None, model.graph.image, MOST).images, pictures)  # type: ignore[arg-type]
+
+
+def test_elements_are_counted_before_they_are_read(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixteen megabytes of empty ones would hold up all requests for a second."""
+    monkeypatch.setattr("snn_serve.inference.from_base64", None)
+    with pytest.raises(Refusal, match="3 elements came, shape says 2"):
+        read(body(datatype="BYTES", shape=[2], data=[""] * 3), None, model.graph.image, MOST)
+    for count, binary, said in (
+        (2, bytes(8) + b"\xff" * 4, "more elements came, shape says 2"),  # which are not looked at
+        (2, bytes(12), "more elements came, shape says 2"),
+        (4, bytes(12), "12 bytes are no 4 elements"),
+        (2, bytes(4) + b"\5\0\0\0abcd", "longer than the body"),
+        (2, b"\5\0\0\0abcde", "longer than the body"),
+    ):
+        size = {"binary_data_size": len(binary)}
+        head = body(datatype="BYTES", shape=[count], data=None, parameters=size)
+        with pytest.raises(Refusal, match=said):
+            read(head + binary, str(len(head)), model.graph.image, MOST)
 
 
 def test_a_picture_among_others_that_is_none(server: Running) -> None:

@@ -99,6 +99,21 @@ def test_answers_to_a_camera(model: Path) -> None:
         assert server.end() == 0
 
 
+def test_who_asks_ahead_and_leaves_is_not_listening(model: Path) -> None:
+    camera = Camera()
+    with (
+        serving(cam=camera.page) as web,
+        running("--model", model, "--camera", f"{web.url}/cam") as server,
+    ):
+        with server.socket() as connection, connection.makefile("rb") as answer:
+            ask = "GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            connection.sendall((ask.format("/stream") + ask.format("/v2") * 2).encode())
+            while not answer.readline().startswith(b"data: "):
+                pass
+            assert camera.here == 1
+        until(lambda: camera.here == 0)
+
+
 def test_streams_end_when_the_server_does(model: Path) -> None:
     camera = Camera()
     with (
