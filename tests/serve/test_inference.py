@@ -223,7 +223,7 @@ def test_more_lists_than_are_needed_are_refused_unread(
 
 @pytest.mark.parametrize("end", ["", '\\"', "\\\\", '\\\\\\"'])
 def test_what_is_in_a_text_is_no_list(model: Model, end: str) -> None:
-    text = "[{" * 2 * NESTED + end
+    text = "[{" * 5 * NESTED + end
     sent = body().replace(b'{"inputs"', f'{{"id": "{text}", "inputs"'.encode())
     assert read(sent, None, model.graph.image, MOST).id == json.loads(f'"{text}"')
 

@@ -41,6 +41,8 @@ def retry(run: Run, problem: str, split: Split) -> str:
     """
     stage, attempt = run.stage, run.position.attempt
     if attempt == RETRIES:
+        if "not finite" in problem:  # nor is what is left; whoever goes on begins the stage again
+            _go_back(run, attempt)
         state = _keep_refused(run, split)
         why = remedy.reason(state, problem)
         raise DivergedError(
@@ -49,12 +51,17 @@ def retry(run: Run, problem: str, split: Split) -> str:
             f"best state is in {refused_file(run)}; to go on: "
             f"{remedy.command(run, state, problem)}",
         )
+    _go_back(run, attempt + 1)
+    return f"{stage.name}: {problem}; back to its best state, learning rate halved"
+
+
+def _go_back(run: Run, attempt: int) -> None:
+    """Begin the stage again from its best state."""
     run.network.load_state_dict(run.best.weights)
     run.begin_average()
     run.optimiser = make_optimiser(run.network, run.recipe)
-    run.position = Position(run.position.stage, attempt + 1)
+    run.position = Position(run.position.stage, attempt)
     save_and_go_on(run)
-    return f"{stage.name}: {problem}; back to its best state, learning rate halved"
 
 
 def _keep_refused(run: Run, split: Split) -> Best:

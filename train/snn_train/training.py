@@ -107,8 +107,6 @@ class StageTrainer:
         while run.position.epoch < run.stage.epochs:
             loss, training = self.train_epoch()
             if not math.isfinite(loss):
-                at = run.position  # whoever goes on with the run takes the epoch's steps again
-                run.position = Position(at.stage, at.attempt, at.epoch)
                 return "loss is not finite"
             record = self._measured(loss, training)
             run.records.append(record)
