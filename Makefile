@@ -20,7 +20,7 @@ RUNTIME_TESTS := $(addprefix tests/runtime/, engines/test_lifetime.py engines/on
   test_classify.py test_command.py test_files.py test_model.py test_text.py)
 BIN := $(VENV)/bin
 ENGINE := runtime/snn_runtime/engines/event
-CPP := $(wildcard $(foreach folder,$(ENGINE) tests/runtime/engines/event,$(folder)/*.cpp $(folder)/*.h))
+CPP := $(wildcard $(foreach folder,$(ENGINE) tests/runtime/engines/event train/snn_train/events,$(folder)/*.cpp $(folder)/*.h))
 ARCHES ?= amd64 arm64
 IMAGE ?= iir-snn
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)

@@ -1,6 +1,7 @@
-"""Runs clang-tidy on the event engine: each source with the flags that it is compiled with.
+"""Runs clang-tidy on the C++ of the project: each source with the flags that it is compiled with.
 
-    python runtime/event_lint.py      the engine and its test drivers; .clang-tidy holds the checks
+    python runtime/event_lint.py      the engine, its test drivers, and what trains by events;
+                                      .clang-tidy holds the checks
 
 Every finding is an error. Part of `make lint`.
 """
@@ -13,7 +14,9 @@ from pathlib import Path
 
 from event_build import FLAGS, SOURCES, BuildError, Unit, find_compiler, units
 
-TESTS = Path(__file__).parents[1] / "tests" / "runtime" / "engines" / "event"
+ROOT = Path(__file__).parents[1]
+TESTS = ROOT / "tests" / "runtime" / "engines" / "event"
+TRAINING = ROOT / "train" / "snn_train" / "events"
 CLANG_TIDY = Path(sys.executable).with_name("clang-tidy")
 
 
@@ -33,8 +36,11 @@ def findings(unit: Unit) -> str:
 def main() -> int:
     """Return 1 if there is a finding."""
     tests = [Unit(path, path.stem, ("-DSNN_ISA=baseline",)) for path in sorted(TESTS.glob("*.cpp"))]
+    native = ("-march=native",)
+    training = [Unit(path, path.stem, native) for path in sorted(TRAINING.glob("*.cpp"))]
+    checked = [*units(find_compiler()), *tests, *training]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        found = [text for text in pool.map(findings, [*units(find_compiler()), *tests]) if text]
+        found = [text for text in pool.map(findings, checked) if text]
     print(*found, sep="\n", end="")
     return bool(found)
 

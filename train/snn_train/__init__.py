@@ -7,7 +7,7 @@ run.outcomes[-1].test, run.checkpoint("t1")
 
 The modules, as a run goes through them:
 
-what       recipe, defaults (of both recipes), stage, families, layout, network, neuron,
+what       recipe, defaults (of both recipes), stage, families, layout, network, layer, neuron,
            integer, projection (integer sums and their gradients), experiment
 loop       training (stages, epochs), step (one step), schedule (its learning rate), optimiser,
            muon, teacher, guest (one of another run), spike_budget, average, batches
@@ -17,6 +17,7 @@ beginning  beginning (with what), pretrained (T = 1), exported, pretrained_ann, 
 state      state (what an interruption must not lose), records, saving, folder, lock, checkpoint,
            torch_zip
 data       data: a folder of its own
+events     events, a folder of its own: convolutions that do the work of the spikes there are
 machine    parallel (processes), threads, precision
 time       pace, time_budget, probe (before a run), planning (while it goes on), duration
 command    api, cli, flags, flag_values, choices, progress, report, plot, mistakes, signals

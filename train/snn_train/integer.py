@@ -27,8 +27,9 @@ from torch import Tensor, nn
 
 from snn_train.choices import BITS
 from snn_train.data.normalisation import Normalisation
+from snn_train.layer import BatchNorm, Layer, broadcast
 from snn_train.layout import Architecture
-from snn_train.network import BatchNorm, Layer, SpikingNetwork, broadcast
+from snn_train.network import SpikingNetwork
 from snn_train.neuron import fire_beyond
 from snn_train.projection import project
 
@@ -87,7 +88,9 @@ class IntegerNetwork(SpikingNetwork):
         self.fire = fire
 
     def compiled(self) -> nn.Module:
-        """Itself, with its firing compiled. Weights are rounded as before, since export does it."""
+        """Itself, with its firing compiled, and on a processor by events where those are few.
+        Weights are rounded as before, since export does it."""
+        self.train_by_events()
         self.fire = torch.compile(fire)
         return self
 
@@ -115,7 +118,8 @@ class IntegerNetwork(SpikingNetwork):
     def spikes(self, layer: Layer, sent: dict[str, Tensor]) -> Tensor:
         """Where `layer` fires, before any counting; max pooling of the currents is done."""
         grid, how = self.grid(layer), self.gradients
-        current = project(layer.synapse, grid.weights[0], sent[layer.plan.source], how)
+        by_events = layer.by_events and self.training
+        current = project(layer.synapse, grid.weights[0], sent[layer.plan.source], how, by_events)
         if layer.plan.shortcut:
             values = sent[layer.plan.shortcut]
             current = current + project(layer.shortcut, grid.weights[1], values, how)

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snn_train.events.convolution import currents, suits
+
 
 class _Convolved(torch.autograd.Function):
     """A convolution in float32, whose gradients are computed in another type."""
@@ -43,7 +45,11 @@ class _Convolved(torch.autograd.Function):
 
 
 def project(
-    synapse: nn.Conv2d | nn.Linear | None, weight: Tensor, values: Tensor, gradients: torch.dtype
+    synapse: nn.Conv2d | nn.Linear | None,
+    weight: Tensor,
+    values: Tensor,
+    gradients: torch.dtype,
+    by_events: bool = False,
 ) -> Tensor:
     """The integer current `(B, O, …)` of one projection; an identity where there is no synapse.
 
@@ -52,6 +58,7 @@ def project(
         weight: integers `(O, I, kh, kw)`, `(O, I)` or `(O, 1, 1, 1)`.
         values: integers `(B, I, …)`.
         gradients: what those of convolutions are computed in.
+        by_events: whether convolutions may be sums over the spikes there are.
     """
     weight = weight.float()
     if synapse is None:
@@ -64,6 +71,9 @@ def project(
         values, rows, columns = values[:, :, ::rows, ::columns], 1, 1
     columns = min(columns, values.shape[-1])  # see Layer, too
     geometry = (rows, columns), synapse.padding
+    spikes = values.to(gradients)  # which holds integers as small as these
+    if by_events and suits(spikes):
+        return currents(spikes, weight, *geometry, wide=True)
     if gradients == torch.float32:
         return F.conv2d(values, weight, None, *geometry)
     current: Tensor = _Convolved.apply(values, weight, *geometry, gradients)  # type: ignore[no-untyped-call]  # torch leaves apply untyped

@@ -1,0 +1,95 @@
+"""convolution.cpp in ctypes, compiled for the machine that trains.
+
+That takes seconds, once a process, so nothing is kept. Who compiles steps has a C++ compiler: what
+torch.compile writes for processors needs one, too.
+"""
+
+import ctypes
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from ctypes import POINTER, c_int32, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+
+from snn_runtime.errors import DeviceError
+
+SOURCE = Path(__file__).with_name("convolution.cpp")
+COMPILERS = ("c++", "g++", "clang++")
+"""Looked for in this order where $CXX names none."""
+FLAGS = (
+    *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast"),
+    *("-fPIC", "-shared", "-pthread", "-fvisibility=hidden", "-Wno-psabi"),
+)
+
+
+class Shape(ctypes.Structure):
+    """Shape of convolution.cpp: pictures, what they pass through, what comes out."""
+
+    _fields_ = [
+        (name, c_int32)
+        for name in (
+            *("pictures", "height", "width", "inputs", "outputs"),
+            *("kernel_height", "kernel_width", "stride_y", "stride_x", "padding_y", "padding_x"),
+            *("out_height", "out_width"),
+        )
+    ]
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """Compile and load the functions.
+
+    Raises:
+        DeviceError: `cannot_compile`: there is no C++ compiler, or it fails.
+    """
+    command = _compiler()
+    with tempfile.TemporaryDirectory(prefix="snn-train-") as folder:
+        made = Path(folder) / "convolution.so"
+        try:
+            done = subprocess.run(
+                [*command, *FLAGS, str(SOURCE), "-o", str(made)],
+                capture_output=True, text=True, errors="replace", check=False,
+            )  # fmt: skip
+            if done.returncode:
+                raise _refused(f"{command[0]} fails: {_first_error(done.stderr)}")
+            loaded = ctypes.CDLL(str(made))
+        except OSError as error:
+            raise _refused(f"{command[0]}: {error}") from error
+    _declare(loaded)
+    return loaded
+
+
+def _compiler() -> list[str]:
+    """$CXX, or the first of `COMPILERS` that is here."""
+    named = shlex.split(os.environ.get("CXX", ""))
+    for command in [named] if named else [[name] for name in COMPILERS]:
+        if shutil.which(command[0]):
+            return command
+    raise _refused(f"no C++ compiler ({shlex.join(named) or ', '.join(COMPILERS)})")
+
+
+def _first_error(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines()]
+    return next((line for line in lines if "error" in line), "no reason given")
+
+
+def _refused(problem: str) -> DeviceError:
+    return DeviceError(
+        "cannot_compile",
+        f"--compile: {problem}; install one or name it in CXX, or leave --compile out, or go on "
+        "with --resume and --no-compile",
+    )
+
+
+def _declare(loaded: ctypes.CDLL) -> None:
+    """Declare all signatures: by default ctypes cuts pointers to 32 bits."""
+    flag, shape, pointer = c_int32, POINTER(Shape), c_void_p
+    loaded.snn_count.restype = c_int64
+    loaded.snn_count.argtypes = [pointer, c_int64, c_int64, c_int64, flag]
+    loaded.snn_currents.restype = None
+    loaded.snn_currents.argtypes = [shape, pointer, pointer, pointer, flag, flag, c_int32]
+    loaded.snn_gradients.restype = None
+    loaded.snn_gradients.argtypes = [shape, pointer, pointer, pointer, flag, c_int32]
