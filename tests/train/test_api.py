@@ -16,9 +16,11 @@ from same import assert_same
 import snn_train
 from snn_runtime.errors import UsageError
 from snn_train import api, checkpoint
+from snn_train.beginning import pictures
 from snn_train.data.augmentation import Augmentation, augmentation
 from snn_train.optimiser import method
 from snn_train.parallel import Team
+from snn_train.pretrained import Pretrained
 from snn_train.schedule import peak
 
 TINY: dict[str, Any] = {"width": 0.1, "timesteps": (1,), "largest_drop": 1.0}
@@ -119,6 +121,15 @@ def test_a_run_goes_on_compiled_as_it_began(
     assert len(calls) == 1
     snn_train.resume(out, machine=ONE_THREAD)
     assert len(calls) == 3  # the rest of the ANN, and T = 1
+
+
+def test_it_is_said_that_what_selects_may_have_been_learnt(run: snn_train.Run) -> None:
+    begun = Pretrained.load(run.checkpoint("t1"))
+    grown = replace(begun, experiment=replace(begun.experiment, data_digest="of fewer"))
+    others = replace(grown, experiment=replace(grown.experiment, labels=("odd", "even")))
+    for given, noted in ((begun, False), (grown, True), (others, False)):
+        notes = pictures(given, "digits", None, None, snn_train.Progress()).notes
+        assert any("may have learnt what selects" in note for note in notes) == noted
 
 
 def test_a_run_may_begin_with_another(run: snn_train.Run, tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from snn_runtime.errors import UsageError
 from snn_runtime.image import Fit
 from snn_train.choices import OF_THE_ANN, OF_THE_FILE, takes_size
 from snn_train.data import DataSet, load
-from snn_train.experiment import Experiment
+from snn_train.experiment import Experiment, digest
 from snn_train.pretrained import Pretrained
 from snn_train.pretrained_ann import PretrainedAnn
 from snn_train.progress import Progress
@@ -58,7 +59,8 @@ def pictures(
     fit: Fit | None,
     progress: Progress,
 ) -> DataSet:
-    """The data as asked for; of another size where what a run begins with needs that.
+    """The data as asked for; of another size where what a run begins with needs that, with a note
+    where it may have learnt what selects.
 
     Raises: UsageError, InputError.
     """
@@ -66,10 +68,23 @@ def pictures(
         if size is not None or fit is not None:
             flag = "--fit" if size is None else "--image-size"
             raise UsageError("bad_flag", f"{flag}: {begun.path} has its own")
-        return data_of(spec, begun.experiment, progress)
+        data = data_of(spec, begun.experiment, progress)
+        return replace(data, notes=(*data.notes, *_unsure(begun.path, begun.experiment, data)))
     if isinstance(begun, PretrainedAnn) and takes_size(spec):
         size = size or begun.size
     return load(spec, progress.files, size, fit or "crop")
+
+
+def _unsure(path: Path, before: Experiment, data: DataSet) -> list[str]:
+    """A note where a network goes on with its classes, but not with the pictures that it knows: if
+    new ones are among them, others are drawn to select."""
+    known = before.labels == data.labels
+    if not known or data.held_out is not None or before.data_digest == digest(data):
+        return []
+    return [
+        f"these are not just the pictures that {path} was trained on: if it knows some of them, it "
+        "may have learnt what selects, and validation promises too much"
+    ]
 
 
 @contextmanager
