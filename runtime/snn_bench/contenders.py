@@ -11,7 +11,8 @@ from snn_bench.litert import installed
 from snn_bench.results import Network
 from snn_bench.timing import Call
 from snn_runtime.errors import UsageError
-from snn_runtime.machine.describe import gpu_here
+from snn_runtime.machine import gpu
+from snn_runtime.machine.system import System
 
 Engine = Literal["onnxruntime", "openvino", "litert"]
 Ready: TypeAlias = tuple[str, Call]
@@ -40,15 +41,15 @@ class Contender:
         return " ".join(filter(None, (self.kind, self.precision, self.engine, self.file)))
 
 
-def usual_backends() -> tuple[str, ...]:
+def usual_backends(system: System | None = None) -> tuple[str, ...]:
     """Those of the CPU, and those of a GPU where there is one."""
     from snn_runtime.engines.choice import BACKENDS, Choice
 
-    gpu = gpu_here()
+    on_gpus = gpu.present(system or System())
     return tuple(
         name if (name, place) in Choice(name).candidates else f"{name}@{place}"
         for name, place in BACKENDS
-        if gpu or place == "cpu"
+        if on_gpus or place == "cpu"
     )
 
 

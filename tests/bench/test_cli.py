@@ -26,8 +26,8 @@ from snn_bench.timing import Latency, Protocol, Ratio
 from snn_runtime import model_file as onnx_file
 from snn_runtime.errors import DeviceError, UsageError
 from snn_runtime.graph import Image
-from snn_runtime.machine import describe as machine
 from snn_runtime.machine.describe import this_machine
+from snn_runtime.machine.system import System
 
 QUICK = ["--rounds", "2", "--duration", "0.02", "--warm-up", "1", "--backends", "onnxruntime"]
 TINY = ["--topology", "vgg16", "--width", "0.05"]
@@ -170,15 +170,14 @@ def test_a_device_that_is_not_here_is_an_error_if_it_was_named(model: Path) -> N
         cli.run(cli.parse_args([*QUICK, *flags]))
 
 
-def test_without_a_list_a_gpu_s_backends_are_measured_where_there_is_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(machine, "DEVICES", tmp_path)
-    assert usual_backends() == ("event", "onnxruntime")
-    (tmp_path / "nvidia0").touch()
+def test_without_a_list_a_gpu_s_backends_are_measured_where_there_is_one(tmp_path: Path) -> None:
+    system = System(tmp_path)
+    assert usual_backends(system) == ("event", "onnxruntime")
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "nvidia0").touch()
     gpu = ("tensorrt", "onnxruntime@cuda", "onnxruntime@tensorrt")
-    assert usual_backends() == ("event", "onnxruntime", *gpu)
-    for name in usual_backends():
+    assert usual_backends(system) == ("event", "onnxruntime", *gpu)
+    for name in usual_backends(system):
         assert checked_backend(name) == name
 
 

@@ -25,6 +25,8 @@ from snn_bench.worker import Task
 from snn_runtime import model_file as onnx_file
 from snn_runtime.errors import DeviceError, ModelError, ResourceError
 from snn_runtime.machine import describe as machine
+from snn_runtime.machine import processor
+from snn_runtime.machine.system import System
 
 
 def test_percentiles_are_over_all_calls_of_all_rounds() -> None:
@@ -107,24 +109,45 @@ def test_the_machine_is_named() -> None:
     assert found.processor in found.describe()
 
 
-def test_its_family_and_caches_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_its_family_and_caches_are_named(tmp_path: Path) -> None:
     """A virtual machine's processor has a name that fits a dozen kinds of it."""
     info = "vendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC\n"
-    (tmp_path / "cpuinfo").write_text(f"{info}stepping\t: 3\nflags\t\t: fpu avx2\n")
+    cpu_info = tmp_path / "proc" / "cpuinfo"
+    cpu_info.parent.mkdir()
+    cpu_info.write_text(f"{info}stepping\t: 3\nflags\t\t: fpu avx2\n")
     for index, cache in enumerate(("1 Data 48K", "1 Instruction 32K", "2 Unified 1024K", "3 Odd")):
-        folder = tmp_path / "cpu0" / "cache" / f"index{index}"
+        folder = tmp_path / machine.CORES / "cpu0" / "cache" / f"index{index}"
         folder.mkdir(parents=True)
         for name, value in zip(("level", "type", "size"), cache.split(), strict=False):
             (folder / name).write_text(f"{value}\n")
-    monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr(machine, "CORES", tmp_path)
-    found = machine.this_machine()
+    found = machine.this_machine(System(tmp_path))
     assert found.processor == "AMD EPYC"
     assert found.family == "AuthenticAMD cpu family 25 model 1 stepping 3"
     assert found.caches == {"L1d": 48 << 10, "L1i": 32 << 10, "L2": 1 << 20}
     assert f"AMD EPYC ({found.family}; L1d 48 KiB, L1i 32 KiB, L2 1024 KiB), " in found.describe()
-    (tmp_path / "cpuinfo").write_text("processor\t: 0\n")
-    assert machine.this_machine().family == ""
+    cpu_info.write_text("processor\t: 0\n")
+    found = machine.this_machine(System(tmp_path, machine="riscv64"))
+    assert (found.processor, found.family, found.instruction_sets) == ("riscv64", "", ())
+
+
+@pytest.mark.parametrize(
+    ("board", "expected"),
+    [
+        ("", "Cortex-A72"),
+        ("Model\t\t: Raspberry Pi 4 Model B\n", "Cortex-A72, Raspberry Pi 4 Model B"),
+    ],
+)
+def test_a_core_of_arm_has_the_name_that_the_doctor_gives_it(
+    board: str, expected: str, tmp_path: Path
+) -> None:
+    (tmp_path / "proc").mkdir()
+    core = "CPU implementer\t: 0x41\nCPU variant\t: 0x0\nCPU part\t: 0xd08\nCPU revision\t: 3\n"
+    (tmp_path / "proc" / "cpuinfo").write_text(f"Features\t: asimd\n{core}{board}")
+    system = System(tmp_path, machine="aarch64")
+    found = machine.this_machine(system)
+    assert found.processor == expected == processor.model(system)
+    assert found.family == "0x41 CPU part 0xd08 CPU variant 0x0 CPU revision 3"
+    assert found.instruction_sets == ("asimd",)
 
 
 def task(folder: Path, *contenders: Contender, batch: int = 2) -> Task:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from snn_runtime.machine.describe import CPU_INFO, instruction_sets
+from snn_runtime.machine.processor import flags
 from snn_train import api, checkpoint, precision
 from snn_train.parallel import ALONE, Team
 from snn_train.precision import computes_bfloat16, fastest
@@ -53,12 +53,12 @@ def test_gpus(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], expe
     assert computes_bfloat16(torch.device("cuda", 1)) is expected
 
 
-@pytest.mark.skipif(not CPU_INFO.exists(), reason="no /proc/cpuinfo here")
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="no /proc/cpuinfo here")
 def test_this_processor() -> None:
     """As torch, which asks the processor itself where it is x86."""
-    assert instruction_sets()
+    assert flags()
     if platform.machine() == "x86_64":
-        asked = torch.cpu._is_avx512_bf16_supported() or "amx_bf16" in instruction_sets()
+        asked = torch.cpu._is_avx512_bf16_supported() or "amx_bf16" in flags()
         assert computes_bfloat16(CPU) == asked
 
 

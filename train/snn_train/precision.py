@@ -7,7 +7,7 @@ their updates and validation are in float32 either way.
 
 import torch
 
-from snn_runtime.machine.describe import instruction_sets
+from snn_runtime.machine.processor import flags as instruction_sets
 from snn_train.choices import Precision
 from snn_train.parallel import Team
 

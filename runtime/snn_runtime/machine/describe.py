@@ -2,23 +2,15 @@
 
 import os
 import platform
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
+from snn_runtime.machine import processor
 from snn_runtime.machine.cores import usable
+from snn_runtime.machine.system import System, Unknown
 
-CPU_INFO = Path("/proc/cpuinfo")
-CORES = Path("/sys/devices/system/cpu")
-DEVICES = Path("/dev")
-GPU_DEVICES = ("nvidia[0-9]*", "nvhost-gpu", "nvgpu")
-"""Files of NVIDIA's drivers for cards and for Jetson boards."""
-TELLING = (
-    "avx2 avx_vnni avx512f avx512bw avx512_vnni avx512_bf16 amx_int8 asimd asimddp i8mm sve"
-).split()
-"""Instruction sets that decide how fast small integers are multiplied and added."""
+CORES = "sys/devices/system/cpu"
 PACKAGES = ("iir-snn", "onnxruntime", "openvino", "ai-edge-litert", "numpy")
 
 
@@ -32,7 +24,7 @@ class Machine:
     caches: dict[str, int]
     """Bytes that one core sees, by name: `L1d`, `L1i`, `L2`, `L3`."""
     instruction_sets: tuple[str, ...]
-    """Those of `TELLING` that are here."""
+    """Those of `processor.TELLING` that are here."""
     cores: int
     """Logical processors this process may use."""
     system: str
@@ -54,30 +46,21 @@ class Machine:
         )
 
 
-def this_machine() -> Machine:
+def this_machine(system: System | None = None) -> Machine:
     """Describe the machine as it is now."""
+    system = system or System()
+    found = processor.flags(system)
     return Machine(
-        processor=_processor(),
-        family=_family(),
-        caches=_caches(),
-        instruction_sets=tuple(name for name in TELLING if name in instruction_sets()),
-        cores=usable(),
+        processor=_processor(system),
+        family=_family(system),
+        caches=_caches(system),
+        instruction_sets=tuple(name for name in processor.TELLING if name in found),
+        cores=usable(system),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         packages=_packages(),
         load=round(os.getloadavg()[0], 2),
     )
-
-
-def instruction_sets() -> frozenset[str]:
-    """What the processor says it can do; empty where the system does not tell."""
-    line = _cpu_info("flags|Features")
-    return frozenset(line.split())
-
-
-def gpu_here() -> bool:
-    """Whether an NVIDIA driver offers this system a GPU."""
-    return any(True for pattern in GPU_DEVICES for _ in DEVICES.glob(pattern))
 
 
 def choose_cores(threads: int, allowed: Sequence[int]) -> list[int]:
@@ -98,29 +81,36 @@ def choose_cores(threads: int, allowed: Sequence[int]) -> list[int]:
 
 def _siblings(core: int) -> str:
     try:
-        return (CORES / f"cpu{core}/topology/thread_siblings_list").read_text().strip()
-    except OSError:
+        return System().read(f"{CORES}/cpu{core}/topology/thread_siblings_list")
+    except Unknown:
         return str(core)
 
 
-def _processor() -> str:
-    return _cpu_info("model name|Model") or platform.processor() or platform.machine()
+def _processor(system: System) -> str:
+    try:
+        return processor.model(system)
+    except Unknown:
+        return system.machine
 
 
-def _family() -> str:
+def _family(system: System) -> str:
+    try:
+        info = system.read("proc/cpuinfo")
+    except Unknown:
+        return ""
     x86 = ("vendor_id", "cpu family", "model", "stepping")
     arm = ("CPU implementer", "CPU part", "CPU variant", "CPU revision")
     for names in (x86, arm):
-        values = [_cpu_info(name) for name in names]
+        values = [processor.entry(info, name) for name in names]
         if all(values):
             first, *rest = zip(names, values, strict=True)
             return " ".join([first[1], *(f"{name} {value}" for name, value in rest)])
     return ""
 
 
-def _caches() -> dict[str, int]:
+def _caches(system: System) -> dict[str, int]:
     found = {}
-    for folder in sorted((CORES / "cpu0" / "cache").glob("index[0-9]*")):
+    for folder in system.glob(f"{CORES}/cpu0/cache/index[0-9]*"):
         try:
             level, kind, size = (
                 (folder / name).read_text().strip() for name in ("level", "type", "size")
@@ -131,15 +121,6 @@ def _caches() -> dict[str, int]:
         if size.endswith("K") and size[:-1].isdecimal():
             found[f"L{level}{suffix}"] = int(size[:-1]) << 10
     return found
-
-
-def _cpu_info(keys: str) -> str:
-    try:
-        text = CPU_INFO.read_text()
-    except OSError:
-        return ""
-    match = re.search(rf"^(?:{keys})\s*: *(.*)$", text, re.MULTILINE)
-    return match[1].strip() if match else ""
 
 
 def _packages() -> dict[str, str]:

@@ -5,9 +5,10 @@ import site
 import sys
 from pathlib import Path
 
-from snn_runtime.machine.describe import GPU_DEVICES
 from snn_runtime.machine.system import System, Unknown
 
+DEVICES = ("nvidia[0-9]*", "nvhost-gpu", "nvgpu")
+"""Files of NVIDIA's drivers for cards and for Jetson boards."""
 SMI = ("nvidia-smi", "--format=csv,noheader,nounits")
 QUERIES = {
     "name": "name",
@@ -31,7 +32,7 @@ IN_PACKAGES = ("nvidia/*/lib", "tensorrt_libs")
 
 def present(system: System) -> bool:
     """Whether a driver offers this system a GPU."""
-    return any(system.glob(f"dev/{pattern}") for pattern in GPU_DEVICES)
+    return any(system.glob(f"dev/{pattern}") for pattern in DEVICES)
 
 
 def cards(system: System) -> list[dict[str, str]]:

@@ -4,7 +4,6 @@ import re
 
 from snn_runtime.machine.control_groups import folders
 from snn_runtime.machine.cores import quota, usable
-from snn_runtime.machine.describe import TELLING
 from snn_runtime.machine.system import System, Unknown
 
 KIB = 1024
@@ -23,26 +22,40 @@ ARM_PARTS = {
     "0x4e 0x004": "Carmel",
 }
 """ARM's kernel names processors by implementer and part only."""
+TELLING = (
+    "avx2 avx_vnni avx512f avx512bw avx512_vnni avx512_bf16 amx_int8 asimd asimddp i8mm sve"
+).split()
+"""Instruction sets that decide how fast small integers are multiplied and added."""
 
 
 def model(system: System) -> str:
+    """Its name; behind that of an ARM core the board, where the kernel tells it (Raspberry Pi)."""
     info = system.read("proc/cpuinfo")
-    name = _field(info, "model name")
+    name = entry(info, "model name")
     if name:
         return name
-    part = f"{_field(info, 'CPU implementer')} {_field(info, 'CPU part')}"
+    part = f"{entry(info, 'CPU implementer')} {entry(info, 'CPU part')}"
     if not part.strip():
         raise Unknown("/proc/cpuinfo names no processor")
-    return ARM_PARTS.get(part, f"ARM, implementer and part {part}")
+    core = ARM_PARTS.get(part, f"ARM, implementer and part {part}")
+    return ", ".join(filter(None, (core, entry(info, "Model"))))
 
 
 def instruction_sets(system: System) -> list[str]:
-    """Those that decide how fast small integers are multiplied and added."""
-    info = system.read("proc/cpuinfo")
-    flags = set((_field(info, "flags") or _field(info, "Features")).split())
-    if not flags:
+    """Those of `TELLING` that are here."""
+    found = flags(system)
+    if not found:
         raise Unknown("/proc/cpuinfo lists no instruction sets")
-    return [name for name in TELLING if name in flags]
+    return [name for name in TELLING if name in found]
+
+
+def flags(system: System | None = None) -> frozenset[str]:
+    """What the processor says it can do; empty where the system does not tell."""
+    try:
+        info = (system or System()).read("proc/cpuinfo")
+    except Unknown:
+        return frozenset()
+    return frozenset((entry(info, "flags") or entry(info, "Features")).split())
 
 
 def cores(system: System) -> int:
@@ -91,12 +104,13 @@ def memory_limit(system: System) -> int | None:
 
 
 def _memory(system: System, key: str) -> int:
-    value = _field(system.read("proc/meminfo"), key)
+    value = entry(system.read("proc/meminfo"), key)
     if not value:
         raise Unknown(f"/proc/meminfo has no {key}")
     return int(value.split()[0]) * KIB
 
 
-def _field(text: str, key: str) -> str:
+def entry(text: str, key: str) -> str:
+    """What the first line that begins with `key` says; empty where there is none."""
     found = re.search(rf"^{key}\s*: *(.*)$", text, re.MULTILINE)
     return found[1].strip() if found else ""

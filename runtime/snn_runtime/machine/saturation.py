@@ -4,19 +4,20 @@ x86 without VNNI multiplies uint8 by int8 and adds two products in 16 bits: 2 ·
 VNNI and ARM add in 32 bits.
 """
 
-import platform
 from collections.abc import Set
 from functools import cache
 
-from snn_runtime.machine.describe import instruction_sets
+from snn_runtime.machine.processor import flags
+from snn_runtime.machine.system import System
 
 _AVX512_VNNI = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"})
 
 
 @cache
-def saturates_here() -> bool:
+def saturates_here(system: System | None = None) -> bool:
     """Whether the processor at hand saturates."""
-    return saturates(platform.machine(), instruction_sets())
+    system = system or System()
+    return saturates(system.machine, flags(system))
 
 
 def saturates(machine: str, instructions: Set[str]) -> bool:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from snn_runtime.machine import describe
 from snn_runtime.machine.saturation import saturates, saturates_here
+from snn_runtime.machine.system import System
 
 WIDE = ("avx2", "avx512f", "avx512bw", "avx512dq", "avx512vl")
 
@@ -36,15 +36,10 @@ def test_which_processors_saturate(machine: str, present: tuple[str, ...], exact
     [(None, False), ("flags\t: avx2\n", False), ("flags\t\t: fpu avx_vnni\n", True)],
 )
 def test_an_unknown_processor_is_not_trusted(
-    content: str | None, exact: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    content: str | None, exact: bool, tmp_path: Path
 ) -> None:
-    info = tmp_path / "cpuinfo"
+    info = tmp_path / "proc" / "cpuinfo"
+    info.parent.mkdir()
     if content is not None:
         info.write_text(f"processor\t: 0\n{content}bogomips: 1\n")
-    monkeypatch.setattr(describe, "CPU_INFO", info)
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    saturates_here.cache_clear()
-    try:
-        assert saturates_here() is not exact
-    finally:
-        saturates_here.cache_clear()
+    assert saturates_here(System(tmp_path, machine="x86_64")) is not exact

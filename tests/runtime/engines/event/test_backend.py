@@ -36,7 +36,7 @@ from snn_runtime.graph import (
     reference,
 )
 from snn_runtime.graph.reference import channel_counts
-from snn_runtime.machine import cores, describe
+from snn_runtime.machine import cores, processor
 from snn_runtime.model import load
 from snn_runtime.model_file import write
 
@@ -238,7 +238,7 @@ def test_the_peak_is_of_instructions_that_are_here() -> None:
         "x86_64": ("avx512vnni", "avx512", "avxvnni", "avx2"),
         "aarch64": ("i8mm", "dotprod", "neon"),
     }.get(platform.machine(), ())
-    flags = describe.instruction_sets()
+    flags = processor.flags()
     written = {"avxvnni": "avx_vnni", "avx512vnni": "avx512_vnni", "avx512": "avx512bw",
                "dotprod": "asimddp", "neon": "asimd"}  # fmt: skip
     here = [way for way in known if written.get(way, way) in flags]
