@@ -7,9 +7,9 @@ import sys
 from importlib.metadata import distributions
 
 from snn_runtime.engines.event.library import LIBRARY
-from snn_runtime.installing import ORT_WHEELS
 from snn_runtime.machine.children import python_command
 from snn_runtime.machine.system import System, Unknown
+from snn_runtime.machine.wheels import ORT_WHEELS
 
 PACKAGES = (
     "iir-snn",

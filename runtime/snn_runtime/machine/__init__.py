@@ -3,5 +3,6 @@
 cores, control_groups              threads that compute, and the limits that bound them
 processor, gpu, jetson, describe   what is here; system: where such facts come from
 saturation                         whether sums of 8-bit products saturate here
+wheels                             what to type where a backend for GPUs is missing
 children, private                  child processes; folders that no other user writes to
 """

@@ -18,7 +18,7 @@ import onnxruntime as ort
 
 from snn_runtime.engines.onnxruntime.backend import QUIET
 from snn_runtime.errors import DeviceError
-from snn_runtime.installing import ORT_WHEELS, TENSORRT_10, install_line
+from snn_runtime.machine.wheels import ORT_WHEELS, TENSORRT_10, install_line
 
 CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
 EXTRAS = {CUDA: "cuda", TENSORRT: "onnxruntime-tensorrt"}

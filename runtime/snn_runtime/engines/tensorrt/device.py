@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_runtime.errors import DeviceError, ResourceError, SnnError
-from snn_runtime.installing import install_line, on_jetson
+from snn_runtime.machine import jetson
+from snn_runtime.machine.system import System
+from snn_runtime.machine.wheels import install_line
 
 MODULES = ("cuda.bindings.runtime", "cuda.cudart")
 """The runtime's module in cuda-python: from 12.6 on, and before."""
@@ -198,7 +200,7 @@ def _runtime() -> Any:
             continue
     how = (
         "pip install 'cuda-python<13' with JetPack 6, cuda-python with 7"
-        if on_jetson()
+        if jetson.here(System())
         else install_line("tensorrt")
     )
     raise DeviceError("backend_unavailable", f"backend tensorrt needs cuda-python: {how}")

@@ -17,7 +17,7 @@ from typing import Any
 from snn_runtime.engines.tensorrt.lowering import Form
 from snn_runtime.errors import DeviceError
 from snn_runtime.graph import INPUT
-from snn_runtime.installing import install_line
+from snn_runtime.machine.wheels import install_line
 
 MODULE = "tensorrt"
 OLDEST = (8, 6)

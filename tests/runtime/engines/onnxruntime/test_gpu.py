@@ -24,7 +24,6 @@ import pytest
 from graphs import example, pictures, spiking_graphs
 from hypothesis import given, settings
 
-from snn_runtime import installing
 from snn_runtime.engines import Backend
 from snn_runtime.engines.choice import Choice
 from snn_runtime.engines.onnxruntime import (
@@ -40,6 +39,8 @@ from snn_runtime.engines.onnxruntime.gpu import OrtCudaBackend, OrtTensorRtBacke
 from snn_runtime.engines.onnxruntime.providers import CPU, CUDA, TENSORRT
 from snn_runtime.errors import DeviceError, ResourceError, VerifyError
 from snn_runtime.graph import SpikingGraph, reference
+from snn_runtime.machine import jetson, wheels
+from snn_runtime.machine.system import System
 from snn_runtime.model import Model, load
 from snn_runtime.model_file import to_bytes
 from snn_runtime.proof import golden
@@ -328,7 +329,7 @@ def test_a_library_that_does_not_load_is_named(
         if driver == path.endswith("libcuda.so.1"):
             raise OSError(LOADER.format(missing))
 
-    monkeypatch.setattr(installing, "on_jetson", lambda: False)
+    monkeypatch.setattr(jetson, "here", lambda system: False)
     monkeypatch.setattr(ctypes, "CDLL", cdll)
     monkeypatch.setattr(Played, "failure", FELL_BACK if how == "raises" else "")
     monkeypatch.setattr(Played, "taken", False)
@@ -418,14 +419,14 @@ def test_the_wrong_wheel(
 ) -> None:
     monkeypatch.setattr(ort_providers, "installed_wheels", lambda: wheels)
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(installing, "on_jetson", lambda: False)
+    monkeypatch.setattr(jetson, "here", lambda system: False)
     monkeypatch.setattr(sys, "version_info", (3, 12))
     with pytest.raises(DeviceError, match=said):
         load(backend="onnxruntime", device="cuda")
 
 
 @pytest.mark.parametrize(
-    ("extra", "machine", "jetson", "python", "said"),
+    ("extra", "machine", "board", "python", "said"),
     [
         ("cuda", "x86_64", False, (3, 11), "--force-reinstall --no-deps onnxruntime-gpu=="),
         ("cuda", "aarch64", False, (3, 12), "--force-reinstall --no-deps onnxruntime-gpu=="),
@@ -451,15 +452,28 @@ def test_the_wrong_wheel(
 def test_what_to_type(
     extra: str,
     machine: str,
-    jetson: bool,
+    board: bool,
     python: tuple[int, int],
     said: str,
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: machine)
-    monkeypatch.setattr(installing, "on_jetson", lambda: jetson)
+    if board:
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "etc" / "nv_tegra_release").write_text("# R36 (release), REVISION: 4.3")
     monkeypatch.setattr(sys, "version_info", python)
-    assert said in installing.install_line(extra)
+    assert said in wheels.install_line(extra, System(tmp_path, machine=machine))
+
+
+@pytest.mark.parametrize("extra", ["cuda", "tensorrt"])
+def test_what_to_type_in_a_container_on_a_board(extra: str, tmp_path: Path) -> None:
+    """There only the device tree says that it is a Jetson."""
+    tree = tmp_path / "proc" / "device-tree"
+    tree.mkdir(parents=True)
+    system = System(tmp_path, machine="aarch64")
+    assert "Jet" not in wheels.install_line(extra, system)
+    (tree / "model").write_text("NVIDIA Jetson Orin Nano Developer Kit\0")
+    assert "Jet" in wheels.install_line(extra, system)
 
 
 def test_the_extra_pins_both_wheels_to_one_version() -> None:
@@ -467,7 +481,7 @@ def test_the_extra_pins_both_wheels_to_one_version() -> None:
     extra = re.search(r"^cuda = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert extra is not None
     pins = dict(re.findall(r'"([\w-]+)(?:\[[\w,]+\])?==([\d.]+)"', extra[1]))
-    assert pins == dict.fromkeys(("onnxruntime", "onnxruntime-gpu"), installing.ORT_GPU)
+    assert pins == dict.fromkeys(("onnxruntime", "onnxruntime-gpu"), wheels.ORT_GPU)
 
 
 @pytest.mark.parametrize(("device", "provider"), [("cuda", CUDA), ("tensorrt:1", TENSORRT)])

@@ -23,7 +23,7 @@ from snn_runtime.engines.tensorrt.backend import TensorRtBackend
 from snn_runtime.engines.tensorrt.device import MODULES
 from snn_runtime.errors import DeviceError, ResourceError, UsageError
 from snn_runtime.graph import SpikingGraph, reference
-from snn_runtime.installing import install_line
+from snn_runtime.machine.wheels import install_line
 from snn_runtime.model import Model
 from snn_runtime.proof.golden import golden_hash, golden_images
 
