@@ -1,4 +1,5 @@
-"""Files that are either the old one or the complete new one, whatever happens in between.
+"""Files that are either the old one or the complete new one, whatever happens in between, and the
+folder for those that can be made again.
 
 What is removed is ours, or stays: a temporary file has our mark in its name, is a plain file and
 belongs to this user.
@@ -114,6 +115,13 @@ def check_regular(path: Path) -> None:
 def _takes_files(folder: Path) -> bool:
     effective = os.access in os.supports_effective_ids
     return os.access(folder, os.W_OK | os.X_OK, effective_ids=effective)
+
+
+def cache_folder() -> Path | None:
+    """$XDG_CACHE_HOME/iir-snn, or ~/.cache/iir-snn; None where there is no home folder."""
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    # No HOME, and a user without a name: `~` would be a folder of that name, wherever this runs.
+    return None if folder.startswith("~") else Path(folder) / "iir-snn"
 
 
 def sweep_temporary(directory: Path) -> None:

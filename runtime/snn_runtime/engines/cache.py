@@ -213,12 +213,12 @@ def clear() -> str:
     """Remove the cache's files, and no others; return what that was, as half a sentence.
 
     Raises:
-        ResourceError: `unusable_cache`, where the directory is not this user's alone.
+        ResourceError: `unusable_cache`, where the directory is not this user's alone, or none.
     """
-    path = directory()
-    if not os.path.lexists(path):
-        return f"nothing is kept in {path}"
     try:
+        path = directory()
+        if not os.path.lexists(path):
+            return f"nothing is kept in {path}"
         check_private(path)
         kept = [
             *cache_files.engines(path),

@@ -7,6 +7,8 @@ import stat
 import time
 from pathlib import Path
 
+from snn_runtime.files import cache_folder
+
 LOG = logging.getLogger(__name__)
 
 SETTING = "IIR_SNN_CACHE"
@@ -20,12 +22,20 @@ class Unusable(Exception):
 
 
 def directory() -> Path:
-    """Where engines are kept."""
+    """Where engines are kept.
+
+    Raises:
+        Unusable: There is no home folder, and nothing names another.
+    """
     named = os.environ.get(SETTING)
     if named:
         return Path(named)
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(home) / "iir-snn"
+    folder = cache_folder()
+    if folder is None:
+        raise Unusable(
+            f"~/.cache/iir-snn: this user has no home: set HOME, XDG_CACHE_HOME or {SETTING}"
+        )
+    return folder
 
 
 def check_private(path: Path) -> None:

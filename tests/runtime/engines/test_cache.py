@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import pwd
 import resource
 import stat
 import subprocess
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from snn_runtime.engines import cache, cache_files
-from snn_runtime.engines.cache import Cache, clear
+from snn_runtime.engines.cache import Cache, clear, open_cache
 from snn_runtime.engines.cache_files import MAGIC
 from snn_runtime.engines.tensorrt import spec
 from snn_runtime.engines.tensorrt.backend import TensorRtBackend
@@ -315,6 +316,27 @@ def test_where_engines_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/h")
     assert directory() == Path("/h/.cache/iir-snn")
+
+
+def test_a_user_without_a_home_keeps_no_engines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No engines in a folder named `~` below the one that the command runs in."""
+
+    def nobody(number: int) -> pwd.struct_passwd:
+        raise KeyError(f"uid not found: {number}")
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in (SETTING, "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    said = f"~/.cache/iir-snn: this user has no home: set HOME, XDG_CACHE_HOME or {SETTING}"
+    assert open_cache() is None and caplog.messages == [f"engines are not kept: {said}"]
+    with pytest.raises(ResourceError, match=f"^cannot clear {said} "):
+        clear()
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv(SETTING, str(tmp_path / "kept"))
+    assert directory() == tmp_path / "kept"
 
 
 def test_clear(kept: Cache) -> None:
