@@ -27,8 +27,8 @@ from snn_export.maxima import largest
 from snn_export.unrounded import to_float32
 from snn_runtime.engines import Backend
 from snn_runtime.errors import VerifyError
-from snn_runtime.graph import INPUT, Numbers, Population, Projection, SpikingGraph, reference
-from snn_runtime.proof.agreement import UNIT_ROUNDOFF
+from snn_runtime.graph import INPUT, Numbers, Population, SpikingGraph, reference
+from snn_runtime.proof.agreement import gamma, magnitudes
 
 FEW = 16
 """Roundings that are no additions of the sum: bias, normalisation, decay, subtraction of θ."""
@@ -72,7 +72,8 @@ def compare(
         VerifyError: `parity`, naming the layer in which the two disagree.
     """
     theirs, logits = origin.run(torch.from_numpy(images))
-    differences = differing(origin, to_float32(origin.fold()), images, theirs)
+    unrounded = to_float32(origin.fold())
+    differences = differing(origin, unrounded, images, theirs)
     for layer, difference in differences.items():
         if difference.unexplained:
             raise VerifyError(
@@ -80,7 +81,7 @@ def compare(
                 f"{layer}: {difference.unexplained} neurons differ between {origin.framework} and "
                 "the exported graph, beyond what rounding explains",
             )
-    _check_logits(origin, images, theirs, logits.double().numpy())
+    _check_logits(origin, unrounded, images, theirs, logits.double().numpy())
     running = 0
     for watched, spikes in _pooled_spikes(origin, graph, engine.spikes(images)):
         wanted = theirs[watched.layer]
@@ -157,27 +158,24 @@ def _sent_by_original(
 
 def _rounding(node: Population, sent: dict[str, Numbers], constants: Array) -> Numbers:
     operations = sum(count for _, count in node.fan_in) + len(node.projections) + FEW
-    gamma = operations * UNIT_ROUNDOFF / (1 - operations * UNIT_ROUNDOFF)
     # What float32 loses of a mean, up to 2^-17, is that of 8 grey levels: γ is above 16 u.
-    magnitudes = {name: np.abs(sent[name]) + 8 * (name == INPUT) for name in node.sources}
-    return gamma * (_magnitude(node).compute(magnitudes) + constants)
+    sizes = {name: np.abs(sent[name]) + 8 * (name == INPUT) for name in node.sources}
+    return gamma(operations) * (magnitudes(node).compute(sizes) + constants)
 
 
 def _check_logits(
     origin: Foreign,
+    graph: SpikingGraph,
     images: npt.NDArray[np.uint8],
     theirs: Spikes,
     logits: Array,
 ) -> None:
-    graph = to_float32(origin.fold())
     sent = _sent_by_original(origin, graph, images, theirs)[graph.readout.source]
     flat = sent.reshape(len(images), -1)
     weight = graph.readout.weight.astype(np.float64)
     exported = flat @ weight.T + graph.readout.bias
-    operations = weight.shape[1] + FEW
-    gamma = operations * UNIT_ROUNDOFF / (1 - operations * UNIT_ROUNDOFF)
     constants = origin.lowered.constants["readout"] + np.abs(graph.readout.bias)
-    margin = gamma * (flat @ np.abs(weight).T + constants)
+    margin = gamma(weight.shape[1] + FEW) * (flat @ np.abs(weight).T + constants)
     wrong = np.abs(exported - logits.reshape(exported.shape)) > margin
     if wrong.any():
         raise VerifyError(
@@ -197,14 +195,6 @@ def _pooled_spikes(
             fired = largest(nodes[name], fired)
         found.append((watched, fired))
     return found
-
-
-def _magnitude(node: Population) -> Population:
-    return Population(node.name, tuple(_absolute(p) for p in node.projections), node.threshold)
-
-
-def _absolute(p: Projection) -> Projection:
-    return Projection(p.source, np.abs(p.weight), p.stride, p.padding, p.groups)
 
 
 def _column(values: Array, shape: tuple[int, ...]) -> Array:

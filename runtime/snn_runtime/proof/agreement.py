@@ -60,6 +60,18 @@ def logits_of(graph: SpikingGraph, spikes: Mapping[str, Spikes]) -> FloatArray:
     return graph.readout.logits(sent[graph.readout.source])
 
 
+def gamma(operations: int) -> float:
+    """γ = n u / (1 − n u): what a sum of n operations in float32 may be off, in any order."""
+    return operations * UNIT_ROUNDOFF / (1 - operations * UNIT_ROUNDOFF)
+
+
+def magnitudes(node: Population) -> Population:
+    """The same with |w|, whose currents are Σ |w| |sent| of magnitudes."""
+    return replace(
+        node, projections=tuple(replace(p, weight=np.abs(p.weight)) for p in node.projections)
+    )
+
+
 def _unexplained(node: Population, value: Numbers, theirs: Numbers, margin: Numbers) -> Numbers:
     """Where a spike more or less cannot come of rounding, bool."""
     wrong = np.zeros(value.shape, np.bool_)
@@ -72,8 +84,5 @@ def _unexplained(node: Population, value: Numbers, theirs: Numbers, margin: Numb
 def _margin(node: Population, sent: Mapping[str, Numbers]) -> Numbers:
     operations = sum(count for _, count in node.fan_in) + len(node.projections)
     operations += INPUT in node.sources
-    gamma = operations * UNIT_ROUNDOFF / (1 - operations * UNIT_ROUNDOFF)
-    magnitudes = replace(
-        node, projections=tuple(replace(p, weight=np.abs(p.weight)) for p in node.projections)
-    )
-    return gamma * magnitudes.compute({name: np.abs(values) for name, values in sent.items()})
+    sizes = {name: np.abs(values) for name, values in sent.items()}
+    return gamma(operations) * magnitudes(node).compute(sizes)

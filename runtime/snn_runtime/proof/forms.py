@@ -15,7 +15,7 @@ import numpy as np
 
 from snn_runtime.graph import FloatArray, SpikingGraph
 from snn_runtime.graph.reference import Spikes
-from snn_runtime.proof.agreement import UNIT_ROUNDOFF, logits_of, unexplained
+from snn_runtime.proof.agreement import gamma, logits_of, unexplained
 from snn_runtime.proof.golden import golden_hash, golden_images
 
 
@@ -63,8 +63,7 @@ def _tolerance(graph: SpikingGraph) -> FloatArray | float:
     if graph.exact:
         return 0.0
     readout = graph.readout
-    operations = (readout.weight.shape[1] + 2) * UNIT_ROUNDOFF
     bare = replace(readout, weight=np.abs(readout.weight), scale=np.abs(readout.scale))
     largest = bare.scale * bare.weight.sum(axis=1) * graph.largest_sent(readout.source)
     largest = largest + np.abs(bare.bias)
-    return np.asarray(2 * operations / (1 - operations) * largest, np.float32)
+    return np.asarray(2 * gamma(readout.weight.shape[1] + 2) * largest, np.float32)
