@@ -12,50 +12,22 @@
 
 #include "kernels.h"
 #include "plan.h"
+#include "processor.h"
 #include "thread_pool.h"
 #include "tuning.h"
-
-#if defined(__x86_64__)
-#include <cpuid.h>
-#elif defined(__aarch64__) && !defined(__APPLE__)
-#include <sys/auxv.h>
-#endif
 
 namespace {
 
 using namespace snn;
 
-// Features are asked of the processor itself where a compiler does not know their names.
-#if defined(__x86_64__)
-bool has_avx_vnni() {
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 4 & 1);
-}
-#elif defined(__aarch64__)
-bool has_dot_product() {
-#if !defined(__APPLE__)
-  return getauxval(AT_HWCAP) >> 20 & 1;  // HWCAP_ASIMDDP
-#else
-  return true;  // every processor that Apple makes so
-#endif
-}
-#endif
-
 // The instruction sets of this build that this processor has, best first.
 std::vector<const Kernels *> available_kernels() {
   std::vector<const Kernels *> kernels;
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-                    __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma") &&
-                    __builtin_cpu_supports("popcnt");
-  if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
-    if (__builtin_cpu_supports("avx512vnni")) kernels.push_back(&kernels_avx512vnni);
-    kernels.push_back(&kernels_avx512);
-  }
-  if (avx2 && has_avx_vnni()) kernels.push_back(&kernels_avxvnni);
-  if (avx2) kernels.push_back(&kernels_avx2);
+  if (has_avx512_vnni()) kernels.push_back(&kernels_avx512vnni);
+  if (has_avx512()) kernels.push_back(&kernels_avx512);
+  if (has_avx_vnni()) kernels.push_back(&kernels_avxvnni);
+  if (has_avx2()) kernels.push_back(&kernels_avx2);
   kernels.push_back(&kernels_baseline);
 #elif defined(__aarch64__)
   if (has_dot_product()) kernels.push_back(&kernels_dotprod);

@@ -17,14 +17,11 @@
 #include <vector>
 
 #include "engine.h"
-
-#if defined(__x86_64__)
-#include <cpuid.h>
-#elif defined(__aarch64__) && defined(__linux__)
-#include <sys/auxv.h>
-#endif
+#include "processor.h"
 
 namespace {
+
+using namespace snn;
 
 constexpr int64_t kSums = 12, kRepeats = 20'000;
 constexpr int kTrials = 40;
@@ -68,20 +65,12 @@ void avx2(int64_t repeats) {
       "vpaddd %%ymm2, %%ymm\\n, %%ymm\\n");
 }
 
-bool has_avx_vnni() {
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 4 & 1);
-}
-
 std::vector<Way> ways() {
-  __builtin_cpu_init();
   std::vector<Way> found;
-  const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
-  if (wide && __builtin_cpu_supports("avx512vnni")) found.push_back({"avx512vnni", 64, vnni});
-  if (wide) found.push_back({"avx512", 64, avx512});
-  if (!__builtin_cpu_supports("avx2")) return found;
+  if (has_avx512_vnni()) found.push_back({"avx512vnni", 64, vnni});
+  if (has_avx512()) found.push_back({"avx512", 64, avx512});
   if (has_avx_vnni()) found.push_back({"avxvnni", 32, avx_vnni});
-  found.push_back({"avx2", 32, avx2});
+  if (has_avx2()) found.push_back({"avx2", 32, avx2});
   return found;
 }
 
@@ -107,10 +96,9 @@ void neon(int64_t repeats) {
 }
 
 std::vector<Way> ways() {
-  constexpr uint64_t kDotprod = 1 << 20, kI8mm = 1 << 13;  // HWCAP_ASIMDDP, HWCAP2_I8MM
   std::vector<Way> found;
-  if (getauxval(AT_HWCAP2) & kI8mm) found.push_back({"i8mm", 32, i8mm});
-  if (getauxval(AT_HWCAP) & kDotprod) found.push_back({"dotprod", 16, dotprod});
+  if (has_i8mm()) found.push_back({"i8mm", 32, i8mm});
+  if (has_dot_product()) found.push_back({"dotprod", 16, dotprod});
   found.push_back({"neon", 8, neon});
   return found;
 }
