@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
 from snn_export import report, trained
@@ -72,7 +71,7 @@ def export(
     folded = replace(folded, bits=bits or folded.bits, labels=names)
     data = read_data(data, origin) if isinstance(data, str) else data
     if weights == "float32":
-        return _proven(origin, to_float32(folded), path, data, threads)
+        return _proven(origin, to_float32(folded), path, data, threads, {})
     graph = replace(to_int8(folded), packed=weights == "int4")
     return _proven(origin, graph, path, data, threads, narrowed(folded, graph))
 
@@ -181,7 +180,7 @@ def _proven(
     path: Path,
     data: data_sets.DataSet | None,
     threads: int | None,
-    narrow: Mapping[str, int] = MappingProxyType({}),
+    narrow: Mapping[str, int],
 ) -> Exported:
     """Write the file, or nothing."""
     engine = OrtBackend(graph, threads=threads)
@@ -200,6 +199,6 @@ def _proven(
     graph = replace(graph, provenance=json.dumps(provenance))
     write(graph, path)
     size = path.stat().st_size
-    facts = report.summary(origin, graph, size, proof, accuracy, confidence)
-    facts |= imported | {"narrowed": dict(narrow)}
+    facts = report.summary(origin, graph, size, proof, accuracy, confidence, narrowed=narrow)
+    facts |= imported
     return Exported(path, graph, proof, parity, accuracy, confidence, facts)

@@ -1,5 +1,6 @@
 """What export-snn says, as facts: one JSON object. `text` puts them on one screen."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,14 +84,20 @@ def summary(
     proof: Proof,
     accuracy: Accuracy | None,
     confidence: Confidence | None,
+    *,
+    narrowed: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Everything the report says, for `--format json`."""
+    """Everything the report says, for `--format json`.
+
+    Args:
+        narrowed: Channels by node that have coarser weights, see `quantise`.
+    """
     return {
         "file_bytes": size,
         "parameters": graph.parameters,
         "weights": _weights(graph),
         "weight_bits": graph.weight_bits,
-        "narrowed": {},
+        "narrowed": dict(narrowed),
         "digest": graph.digest(),
         "elsewhere": ELSEWHERE,
         "proof": vars(proof),
