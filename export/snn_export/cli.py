@@ -218,7 +218,7 @@ def read_network(args: argparse.Namespace) -> "Origin":
             raise UsageError("bad_flag", f"{args.checkpoint}: {file.format} has no {missing}")
     fit: Fit = args.fit or "crop"
     picture = Picture.of(labels_of(args.labels), args.image_size, args.mean, args.std, fit)
-    return file.network(picture, args.module, args.dt)
+    return file.network(picture, args.dt)
 
 
 def main() -> int:

@@ -27,25 +27,29 @@ class NetworkFile:
     format: str | None
     """One of `FORMATS`, or weights of a program that is still to tell; None: of train-snn."""
     content: Any = None
+    program: str | None = None
+    """`FILE.py:FUNCTION`, which builds the module that weights fit; there wherever it is needed."""
 
     @property
     def image_size(self) -> tuple[int, int] | None:
         """(height, width) of the images, where the file says it."""
         return importers.size_in(self.format, self.content) if self.format else None
 
-    def network(self, picture: Picture, program: str | None, timestep: float | None) -> Foreign:
+    def network(self, picture: Picture, timestep: float | None) -> Foreign:
         """Return the network that is in the file.
 
         Raises:
-            UsageError: `program` is wrong.
+            UsageError: The program is wrong.
             ModelError: the network is refused.
         """
         if self.format is None:
             raise UsageError(
                 "bad_value", f"{self.path}: is a checkpoint of train-snn, which export takes itself"
             )
-        found = importers.load(self.format, self.path, self.content, picture, program, timestep)
-        code = Path((program or "").rpartition(":")[0])
+        found = importers.load(
+            self.format, self.path, self.content, picture, self.program, timestep
+        )
+        code = Path((self.program or "").rpartition(":")[0])
         return replace(found, files=(self.path, *([code] if code.is_file() else [])))
 
 
@@ -73,7 +77,7 @@ def open_file(path: Path, framework: str | None = None, program: str | None = No
             f"{path}: holds weights of {found} and no program; add --module FILE.py:FUNCTION, your "
             "function that builds the network",
         )
-    return NetworkFile(path, found, content)
+    return NetworkFile(path, found, content, program)
 
 
 def import_network(
@@ -123,15 +127,15 @@ def import_network(
         size = _needed(image_size, type(source).__name__)
         return importers.from_module(source, Picture.of(names, size, means, deviations, fit))
     file = open_file(Path(source), framework, program)
-    _check_effect(file, program, timestep)
+    _check_effect(file, timestep)
     size = _needed(image_size or file.image_size, str(source))
     picture = Picture.of(names, size, means, deviations, fit)
-    return file.network(picture, program, timestep)
+    return file.network(picture, timestep)
 
 
-def _check_effect(file: NetworkFile, program: str | None, timestep: float | None) -> None:
+def _check_effect(file: NetworkFile, timestep: float | None) -> None:
     """Raises: UsageError: `bad_value`: an argument would change nothing."""
-    if program is not None and file.format in WITHOUT_PROGRAM:
+    if file.program is not None and file.format in WITHOUT_PROGRAM:
         raise UsageError(
             "bad_value",
             f"program is for weights of snntorch and spikingjelly, and {file.path} is of "

@@ -8,7 +8,7 @@ from snn_export.importers import iir_official, modules, nir_file, nir_graphs, to
 from snn_export.importers.foreign import Foreign
 from snn_export.importers.picture import Picture
 from snn_runtime import door
-from snn_runtime.errors import InputError, ModelError, UsageError
+from snn_runtime.errors import InputError, ModelError
 from snn_train import checkpoint, torch_zip
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -68,9 +68,10 @@ def load(
 
     Args:
         held: its `contents`.
+        builder: `FILE.py:FUNCTION`, for all formats but those of `WITHOUT_PROGRAM`.
 
     Raises:
-        UsageError: `builder` is missing or wrong.
+        UsageError: `builder` is wrong.
         ModelError: the file is refused.
     """
     if file_format == "nir":
@@ -79,8 +80,7 @@ def load(
         return nir_graphs.from_graph(held, picture, step, notes)
     if file_format == "iir-official":
         return iir_official.from_tensors(path, held, picture)
-    if builder is None:
-        raise UsageError("bad_flag", f"{file_format} needs --module FILE.py:FUNCTION")
+    assert builder is not None, "who opens a file refuses weights without a program"
     foreign = modules.load(path, held, picture, builder)
     if file_format in FORMATS and foreign.framework != file_format:
         raise ModelError(
