@@ -23,7 +23,7 @@ from snn_export.fold import Array
 from snn_export.importers.execute import Spikes
 from snn_export.importers.foreign import Foreign
 from snn_export.importers.lower import Watched
-from snn_export.maxima import largest
+from snn_export.pools import largest
 from snn_export.unrounded import to_float32
 from snn_runtime.engines import Backend
 from snn_runtime.errors import VerifyError

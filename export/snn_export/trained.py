@@ -18,8 +18,7 @@ from snn_export.fold import (
     fold_norm,
     fold_threshold,
 )
-from snn_export.importers.layers import Window
-from snn_export.importers.pooling import ored
+from snn_export.pools import Window, ored
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import INPUT, Image, Pool, SpikingGraph
 from snn_train import checkpoint

@@ -20,9 +20,9 @@ from snn_export.importers.layers import (
     Pooled,
     Scaled,
     Weighted,
-    Window,
     Windowed,
 )
+from snn_export.pools import Window
 from snn_runtime.graph import INPUT
 
 Spikes = dict[str, npt.NDArray[np.bool_] | npt.NDArray[np.uint8]]

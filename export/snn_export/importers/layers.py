@@ -18,6 +18,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from snn_export.fold import Array, Norm
+from snn_export.pools import Window
 from snn_runtime.errors import ModelError
 
 
@@ -57,34 +58,6 @@ class Pooled:
     kind: Literal["max", "average", "sum"]
     kernel: int
     """Side of the window and stride; 0 for the whole map."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """What a pool looks at: (rows, columns) each."""
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int] = (0, 0)
-    """Outside the map: nothing for a maximum, zeros for a mean or a sum."""
-    dilation: tuple[int, int] = (1, 1)
-
-    @classmethod
-    def tile(cls, side: int) -> "Window":
-        return cls((side, side), (side, side))
-
-    @property
-    def side(self) -> int:
-        """Side of square windows that tile the map; 0 for all others."""
-        return self.kernel[0] if self == Window.tile(self.kernel[0]) else 0
-
-    @property
-    def taps(self) -> Array:
-        """`[rows, columns]`: ones where the window looks."""
-        height, width = ((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
-        taps = np.zeros((height, width))
-        taps[:: self.dilation[0], :: self.dilation[1]] = 1
-        return taps
 
 
 @dataclass(frozen=True, eq=False)

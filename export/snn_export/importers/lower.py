@@ -29,7 +29,6 @@ from snn_export.importers.picture import Picture, colours
 from snn_export.importers.pooling import (
     check_maximum,
     mean_current,
-    ored,
     pooled_shape,
     seen,
     window_of,
@@ -49,6 +48,7 @@ from snn_export.importers.values import (
     shrunk,
     weighted,
 )
+from snn_export.pools import ored
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import INPUT, Elementwise, Pool, Weightless
 from snn_runtime.graph.annotations import RESERVED

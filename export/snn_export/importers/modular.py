@@ -12,12 +12,12 @@ from snn_export.importers.layers import (
     Normalised,
     Pooled,
     Weighted,
-    Window,
     Windowed,
     dilated,
     pair,
     unsupported,
 )
+from snn_export.pools import Window
 
 Kind: TypeAlias = Literal["max", "average", "sum"]
 

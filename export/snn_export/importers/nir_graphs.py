@@ -26,7 +26,6 @@ from snn_export.importers.layers import (
     Layers,
     Scaled,
     Weighted,
-    Window,
     dilated,
     pair,
     unsupported,
@@ -34,6 +33,7 @@ from snn_export.importers.layers import (
 from snn_export.importers.modular import padding_of, pool
 from snn_export.importers.nir_file import read, unguarded
 from snn_export.importers.picture import Picture
+from snn_export.pools import Window
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import INPUT
 

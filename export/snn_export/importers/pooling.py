@@ -12,19 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from snn_export.fold import Neurons, Synapse
-from snn_export.importers.layers import Pooled, Window, Windowed, unsupported
+from snn_export.fold import Synapse
+from snn_export.importers.layers import Pooled, Windowed, unsupported
 from snn_export.importers.values import Current, Signal, Value, shrunk
-from snn_runtime.graph import Pool, Shape
-
-
-def ored(name: str, node: str, window: Window, channels: int) -> Pool | Neurons:
-    """The node `name` that fires where any spike of a window of `node` does."""
-    if window.side:
-        return Pool(name, node, "max", window.side)
-    ones = np.broadcast_to(window.taps, (channels, 1, *window.taps.shape)).copy()
-    synapse = Synapse(node, ones, window.stride, window.padding, channels)
-    return Neurons(name, (synapse,), np.full(channels, 0.5))
+from snn_export.pools import Window
+from snn_runtime.graph import Shape
 
 
 def mean_current(name: str, value: Current, window: Window, scale: float) -> Current:

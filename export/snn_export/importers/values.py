@@ -19,7 +19,8 @@ from typing import TypeAlias
 import numpy as np
 
 from snn_export.fold import Array, Synapse, check_pooled_before_norm, fold_norm
-from snn_export.importers.layers import Normalised, Scaled, Weighted, Window, unsupported
+from snn_export.importers.layers import Normalised, Scaled, Weighted, unsupported
+from snn_export.pools import Window
 from snn_runtime.graph import INPUT, Shape
 
 
