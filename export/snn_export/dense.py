@@ -26,6 +26,7 @@ from snn_export.verify import Accuracy, evidence, judge
 from snn_runtime.errors import VerifyError
 from snn_runtime.files import check_target, write_atomic
 from snn_runtime.graph import INPUT, OUTPUT, READOUT, FloatArray
+from snn_runtime.graph.projection import reaching_taps
 from snn_runtime.model_file.dense import describe
 from snn_runtime.onnx_build import BATCH, ModelProto, Operators, Value
 from snn_runtime.onnx_build.float32 import flat, project
@@ -193,16 +194,11 @@ def multiply_adds(network: ModelProto) -> int:
             )
             size = [(n + 2 * p - k) // s + 1 for n, k, s, p in windows]
             if node.op_type == "Conv":
-                channels = shapes[node.input[1]][:2]
-                total += int(np.prod(channels) * np.prod([_taps(*window) for window in windows]))
+                out, inputs, *_ = shapes[node.input[1]]
+                rows, columns = (int(reaching_taps(*window).sum()) for window in windows)
+                total += out * inputs * rows * columns
         sizes[node.output[0]] = size
     return total
-
-
-def _taps(size: int, kernel: int, stride: int, padding: int) -> int:
-    """Of all windows along one axis, how many values they read."""
-    starts = range(-padding, size + padding - kernel + 1, stride)
-    return sum(min(start + kernel, size) - max(start, 0) for start in starts)
 
 
 def _spread(count: int) -> torch.Tensor:

@@ -31,6 +31,7 @@ from snn_runtime.graph import (
     SpikingGraph,
     Weights,
 )
+from snn_runtime.graph.projection import reaching_taps
 
 Events: TypeAlias = npt.NDArray[np.float64]
 """Fraction of the images for which a position sends anything, in the shape of its node."""
@@ -62,13 +63,6 @@ def limit_ns(layers: list[Traffic], bandwidth: Mapping[int, float]) -> float:
     """Nanoseconds a picture, for bandwidths in bytes a nanosecond by `weight_bytes`."""
     read = [layer for layer in layers if layer.row_bytes]
     return sum(layer.row_bytes / bandwidth[layer.weight_bytes] for layer in read)
-
-
-def reaching_taps(size: int, kernel: int, stride: int, padding: int) -> npt.NDArray[np.int64]:
-    """`[size]`: at how many outputs along one axis each input position is read."""
-    first = np.arange((size + 2 * padding - kernel) // stride + 1) * stride - padding
-    read = (first[:, None] + np.arange(kernel)).ravel()
-    return np.bincount(read[(read >= 0) & (read < size)], minlength=size)
 
 
 def _layer(node: Population, shapes: Mapping[str, Shape], events: Mapping[str, Events]) -> Traffic:

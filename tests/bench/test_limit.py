@@ -8,9 +8,10 @@ import pytest
 from graphs import example, pictures, spiking_graphs
 from hypothesis import given, settings
 
-from snn_bench.limit import Traffic, limit_ns, reaching_taps, traffic
+from snn_bench.limit import Traffic, limit_ns, traffic
 from snn_bench.propagation import propagate
 from snn_runtime.graph import INPUT, Population, SpikingGraph
+from snn_runtime.graph.projection import reaching_taps
 
 
 def counted(graph: SpikingGraph, node: Population, events: dict[str, np.ndarray]) -> int:

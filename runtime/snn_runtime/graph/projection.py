@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from snn_runtime.graph.values import (
     MAX_SIDE,
@@ -101,3 +102,10 @@ class Projection:
             raise refuse(user, f"padding {self.padding} is negative")
         if any(p >= k for p, k in zip(self.padding, kernel, strict=True)):
             raise refuse(user, f"padding {self.padding} reaches past the kernel {tuple(kernel)}")
+
+
+def reaching_taps(size: int, kernel: int, stride: int, padding: int) -> npt.NDArray[np.int64]:
+    """`[size]`: at how many outputs along one axis each input position is read."""
+    first = np.arange((size + 2 * padding - kernel) // stride + 1) * stride - padding
+    read = (first[:, None] + np.arange(kernel)).ravel()
+    return np.bincount(read[(read >= 0) & (read < size)], minlength=size)
