@@ -1,12 +1,12 @@
 """The flags of `snn-bench` that come in groups, and where each of them has an effect."""
 
 import argparse
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 from snn_runtime.flags import Parser, Rule, whole_number
+from snn_runtime.flags import number as fitting
 
 TWIN = "dnn"
 """What --against calls the dense twin; anything else is a file."""
@@ -23,17 +23,7 @@ def several(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
 
 def number(least: float, most: float) -> Callable[[str], float]:
     """Return a reader for a number above `least`, up to `most`."""
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not least < value <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number over {least:g} to {most:g}")
-        return value
-
-    return read
+    return fitting(f"over {least:g} to {most:g}", lambda value: least < value <= most)
 
 
 def _topology(text: str) -> str:

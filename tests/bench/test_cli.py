@@ -129,8 +129,8 @@ def test_a_sweep_is_drawn(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     ("arguments", "said"),
     [
         (["--topology", "vgg17"], "'vgg17' is none of vgg16, resnet20, vgg16-224"),
-        (["--topology", "vgg16", "--rates", "0"], "'0' is no number over 0 to 50"),
-        (["--topology", "vgg16", "--rates", "5,much"], "'much' is no number"),
+        (["--topology", "vgg16", "--rates", "0"], "'0' is not a number over 0 to 50"),
+        (["--topology", "vgg16", "--rates", "5,much"], "'much' is not a number"),
         (["--topology", "vgg16", "--model", "m.onnx"], "choose one"),
         (["--rates", "5"], "--rates is for synthetic networks"),
         (["--hidden", "0"], "--hidden is for synthetic networks"),
@@ -138,7 +138,7 @@ def test_a_sweep_is_drawn(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
         (["--topology", "vgg16", "--weight-bits", "5"], "choose from 8, 6, 4"),
         (["--plot", "x.png"], "add --topology"),
         (["--threads", "1,0"], "whole number from 1"),
-        (["--duration", "0"], "no number over 0"),
+        (["--duration", "0"], "not a number over 0"),
         (["--against", "dnn", "--plot", "x.png"], "or files to --against"),
     ],
 )
