@@ -9,7 +9,7 @@ from typing import Any
 
 from snn_bench.worker import Task
 from snn_runtime import errors
-from snn_runtime.errors import ResourceError, SnnError
+from snn_runtime.errors import ResourceError
 from snn_runtime.machine.children import child_environment, main_command
 
 COMMAND: Sequence[str] = main_command("snn_bench.worker")
@@ -52,7 +52,7 @@ def run_child(task: Task) -> dict[str, Any]:
         )
     result: dict[str, Any] = json.loads(answer.read_text())
     if "error" in result:
-        raise _raised(**result["error"])
+        raise errors.named(**result["error"])
     return result
 
 
@@ -63,9 +63,3 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _raised(kind: str, code: str, message: str) -> SnnError:
-    known = getattr(errors, kind, SnnError)
-    made: SnnError = known(code, message)
-    return made

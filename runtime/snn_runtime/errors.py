@@ -64,3 +64,9 @@ class VerifyError(SnnError, RuntimeError):
 
 class BusyError(SnnError, RuntimeError):
     exit_code = 75
+
+
+def named(kind: str, code: str, message: str) -> SnnError:
+    """The error that another process met, by the name of its class."""
+    made: SnnError = globals().get(kind, SnnError)(code, message)
+    return made

@@ -16,7 +16,6 @@ from dataclasses import asdict
 from typing import Any, TypeAlias
 
 from snn_runtime import errors
-from snn_runtime.errors import SnnError
 from snn_runtime.image.intake import GLANCE
 from snn_runtime.machine.children import child_environment, main_command
 from snn_runtime.video.wanted import Wanted
@@ -71,8 +70,7 @@ def frames(
             if each is not None and not each[1]:
                 if (kind := each[0].get("error")) is None:
                     return
-                error: SnnError = getattr(errors, kind)(each[0]["code"], each[0]["message"])
-                raise error
+                raise errors.named(kind, each[0]["code"], each[0]["message"])
             begun = True
             yield each
         raise Ended(f"its reader ended with {process.wait()}")
