@@ -21,6 +21,7 @@ from snn_export.fold import Array, Synapse
 from snn_export.importers.layers import Flattened, Layers, Scaled, Weighted, unsupported
 from snn_runtime.errors import UsageError
 from snn_runtime.graph import INPUT, Fit, Image
+from snn_runtime.graph.projection import ungrouped
 from snn_runtime.graph.values import MAX_SIDE
 
 GREY = (0.299, 0.587, 0.114)
@@ -104,15 +105,6 @@ def _three(values: tuple[float, ...], unit: float) -> tuple[float, float, float]
 def _mixing(channels: int) -> Array:
     """`[channels, 3]`: what each channel of the network takes of red, green and blue."""
     return np.array([GREY]) if channels == 1 else np.eye(3)
-
-
-def ungrouped(weight: Array, groups: int) -> Array:
-    """A grouped convolution as one of one group, zeros where there was no connection."""
-    out, inputs, *kernel = weight.shape
-    full = np.zeros((groups, out // groups, groups, inputs, *kernel))
-    for group, part in enumerate(np.split(weight, groups)):
-        full[group, :, group] = part
-    return full.reshape(out, groups * inputs, *kernel)
 
 
 def colours(network: Layers, picture: Picture) -> int:

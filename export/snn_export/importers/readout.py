@@ -4,10 +4,10 @@ import numpy as np
 
 from snn_export.fold import Array, FoldedReadout, Synapse
 from snn_export.importers.layers import unsupported
-from snn_export.importers.picture import ungrouped
 from snn_export.importers.values import Current, Signal, Value, as_current
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import INPUT, Shape
+from snn_runtime.graph.projection import ungrouped
 
 
 def readout(name: str, value: Value, classes: int, shapes: dict[str, Shape]) -> FoldedReadout:

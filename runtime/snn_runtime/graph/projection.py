@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -109,3 +110,12 @@ def reaching_taps(size: int, kernel: int, stride: int, padding: int) -> npt.NDAr
     first = np.arange((size + 2 * padding - kernel) // stride + 1) * stride - padding
     read = (first[:, None] + np.arange(kernel)).ravel()
     return np.bincount(read[(read >= 0) & (read < size)], minlength=size)
+
+
+def ungrouped(weight: npt.NDArray[Any], groups: int) -> npt.NDArray[Any]:
+    """A grouped convolution's weights in one group, zeros where there was no connection."""
+    out, inputs, *kernel = weight.shape
+    blocks = np.zeros((groups, out // groups, groups, inputs, *kernel), weight.dtype)
+    each = np.arange(groups)
+    blocks[each, :, each] = weight.reshape(groups, out // groups, inputs, *kernel)
+    return blocks.reshape(out, groups * inputs, *kernel)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from snn_runtime.graph import Projection, Shape, Weights
+from snn_runtime.graph.projection import ungrouped
 
 Pair = tuple[int, int]
 
@@ -68,21 +69,16 @@ def merge(
     return _framed(projections, sources, every, sizes[0], out)
 
 
-def ungrouped(projection: Projection) -> Projection:
-    """The same projection in one group: what lies outside the blocks is zero."""
-    groups = projection.groups
-    if groups == 1 or projection.weight.ndim == 2:
+def in_one_group(projection: Projection) -> Projection:
+    """The same projection in one group."""
+    if projection.groups == 1 or projection.weight.ndim == 2:
         return projection
-    out, inputs, *kernel = projection.weight.shape
-    blocks = np.zeros((groups, out // groups, groups, inputs, *kernel), projection.weight.dtype)
-    each = np.arange(groups)
-    blocks[each, :, each] = projection.weight.reshape(groups, out // groups, inputs, *kernel)
-    return replace(projection, weight=blocks.reshape(out, groups * inputs, *kernel), groups=1)
+    return replace(projection, weight=ungrouped(projection.weight, projection.groups), groups=1)
 
 
 def six_planes(projection: Projection) -> Projection:
     """For x and m beside each other, weights w and −w; as −127 ≤ w ≤ 127, −w is an int8 too."""
-    whole = ungrouped(projection)
+    whole = in_one_group(projection)
     return replace(whole, weight=np.concatenate([whole.weight, -whole.weight], axis=1))
 
 
@@ -116,7 +112,7 @@ def _framed(
         return None
     weight = np.zeros((out[0], channels, rows, columns), projections[0].weight.dtype)
     start = 0
-    for p in map(ungrouped, projections):
+    for p in map(in_one_group, projections):
         _, inputs, kh, kw = p.weight.shape
         y, x = top - p.padding[0], left - p.padding[1]
         weight[:, start : start + inputs, y : y + kh, x : x + kw] = p.weight

@@ -17,7 +17,7 @@ from snn_runtime import load
 from snn_runtime.engines.onnxruntime import backend as ort
 from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.engines.onnxruntime.integer import Integer
-from snn_runtime.engines.onnxruntime.merge import merge, ungrouped
+from snn_runtime.engines.onnxruntime.merge import in_one_group, merge
 from snn_runtime.engines.onnxruntime.operators import WeightType
 from snn_runtime.errors import UsageError
 from snn_runtime.graph import (
@@ -413,7 +413,7 @@ def test_a_strided_shortcut_keeps_every_second_pixel() -> None:
 
 def test_groups_become_blocks() -> None:
     weight = np.arange(8, dtype=np.int8).reshape(4, 2, 1, 1)
-    whole = ungrouped(Projection("x", weight, groups=2))
+    whole = in_one_group(Projection("x", weight, groups=2))
     assert whole.groups == 1
     expected = [[0, 1, 0, 0], [2, 3, 0, 0], [0, 0, 4, 5], [0, 0, 6, 7]]
     np.testing.assert_array_equal(whole.weight[:, :, 0, 0], expected)
