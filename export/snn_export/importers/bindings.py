@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, fx
 
-from snn_export.importers.layers import Flattened, Layer, unsupported
+from snn_export.importers.layers import Flattened, Layer, unsupported, unused
 from snn_export.importers.program import PICTURES, Run
 from snn_runtime.graph import INPUT
 
@@ -94,8 +94,4 @@ class Values:
 
     def fresh(self, name: str) -> str:
         """A name that no layer has."""
-        used = {layer.name for layer in self.layers} | {INPUT}
-        number, fresh = 2, name
-        while fresh in used:
-            fresh, number = f"{name}_{number}", number + 1
-        return fresh
+        return unused(name, {layer.name for layer in self.layers} | {INPUT})

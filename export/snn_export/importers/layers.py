@@ -11,7 +11,7 @@ A layer reads what another one, or the picture (`INPUT`), gives:
 a and v₀ are what one timestep makes of a neuron: its input's gain and the membrane it starts from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -127,6 +127,24 @@ def dilated(weight: Array, dilation: tuple[int, int]) -> Array:
     full = np.zeros((out, inputs, (height - 1) * down + 1, (width - 1) * right + 1))
     full[:, :, ::down, ::right] = weight
     return full
+
+
+def unused(name: str, used: Container[str], joint: str = "_") -> str:
+    """`name`, with the first number behind it that makes it another than those `used`."""
+    number, found = 2, name
+    while found in used:
+        found, number = f"{name}{joint}{number}", number + 1
+    return found
+
+
+def readout_notes(layers: Layers) -> list[str]:
+    """What a user has to know of logits that no layer computes but the last neurons' membranes."""
+    if not any(isinstance(la, Fired) and la.name == layers.output for la in layers.layers):
+        return []
+    return [
+        f"the last neurons, {layers.output}, became the readout: logits are their membranes, "
+        "because the spikes of one timestep would tie"
+    ]
 
 
 def unsupported(name: str, problem: str) -> ModelError:

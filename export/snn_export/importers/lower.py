@@ -24,6 +24,7 @@ from snn_export.importers.layers import (
     Weighted,
     Windowed,
     unsupported,
+    unused,
 )
 from snn_export.importers.picture import Picture, colours
 from snn_export.importers.pooling import (
@@ -232,8 +233,4 @@ class _Lowering:
     def _name(self, wanted: str) -> str:
         """A name the graph allows and nothing else has."""
         base = re.sub(r"[^A-Za-z0-9_.-]", "_", wanted).lstrip(".-")[:90] or "node"
-        used = RESERVED | {node.name for node in self.nodes}
-        name, number = base, 2
-        while name in used:
-            name, number = f"{base}_{number}", number + 1
-        return name
+        return unused(base, RESERVED | {node.name for node in self.nodes})

@@ -16,7 +16,7 @@ from snn_export.importers.builder import aside, built
 from snn_export.importers.copies import bare, copied, numbers
 from snn_export.importers.execute import Spikes
 from snn_export.importers.foreign import Foreign
-from snn_export.importers.layers import Fired
+from snn_export.importers.layers import Fired, readout_notes
 from snn_export.importers.picture import Picture
 from snn_export.importers.program import value_of
 from snn_export.importers.snntorch_neurons import FRAMEWORK as SNNTORCH
@@ -154,14 +154,8 @@ def _recorder(
 
 
 def _notes(traced: Traced, types: list[str]) -> tuple[str, ...]:
-    fired = {layer.name for layer in traced.layers.layers if isinstance(layer, Fired)}
-    output = traced.layers.output
     notes = [f"the module holds {each}, and was read and compared in float32" for each in types]
-    if output in fired:
-        notes.append(
-            f"the last neurons, {output}, became the readout: logits are their membranes, because "
-            "the spikes of one timestep would tie"
-        )
+    notes += readout_notes(traced.layers)
     if traced.head is not None:
         kinds = " and ".join(traced.head.kinds)
         notes.append(f"{kinds} behind the logits is left out: it keeps the order of the classes")

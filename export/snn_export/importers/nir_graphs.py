@@ -28,7 +28,9 @@ from snn_export.importers.layers import (
     Weighted,
     dilated,
     pair,
+    readout_notes,
     unsupported,
+    unused,
 )
 from snn_export.importers.modular import padding_of, pool
 from snn_export.importers.nir_file import read, unguarded
@@ -189,20 +191,12 @@ def _only(graph: Any, kind: str, what: str) -> str:
 def _distinct(name: str, graph: Any, layers: list[Layer]) -> str:
     """A name that no layer has, and no node that is still to be one."""
     used = {layer.name for layer in layers} | {INPUT, *graph.nodes}
-    number, distinct = 2, name
-    while distinct in used:
-        distinct, number = f"{name}.{number}", number + 1
-    return distinct
+    return unused(name, used, ".")
 
 
 def _notes(layers: Layers, timestep: float) -> tuple[str, ...]:
-    notes = [f"one Euler step of {timestep:g} s from the membrane at rest; at θ neurons are silent"]
-    if any(isinstance(la, Fired) and la.name == layers.output for la in layers.layers):
-        notes.append(
-            f"the last neurons, {layers.output}, became the readout: logits are their membranes, "
-            "because the spikes of one timestep would tie"
-        )
-    return tuple(notes)
+    step = f"one Euler step of {timestep:g} s from the membrane at rest; at θ neurons are silent"
+    return (step, *readout_notes(layers))
 
 
 def _array(values: Any) -> Array:

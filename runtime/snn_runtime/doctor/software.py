@@ -71,7 +71,8 @@ def packages(system: System) -> dict[str, str]:
 
 def wheel(system: System) -> str:
     """Which onnxruntime it is: both wheels install one package, the later over the earlier."""
-    found = [name for name in ORT_WHEELS if name in packages(system)]
+    installed = packages(system)
+    found = [name for name in ORT_WHEELS if name in installed]
     if not found:
         raise Unknown("no wheel of onnxruntime is installed")
     return " and ".join(found)
