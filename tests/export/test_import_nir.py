@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from snntorch.export_nir import export_to_nir as snntorch_to_nir
 from torch import nn
 
-from snn_export import cli
-from snn_export.importers import Picture, detect, nir_file, nir_graphs
+from snn_export import cli, importers
+from snn_export.importers import Foreign, Picture, detect, nir_file, nir_graphs
 from snn_export.importers.picture import Picture as Described
 from snn_export.parity import compare, differing
 from snn_export.quantise import to_int8
@@ -37,6 +37,10 @@ FLAGS = ("--labels", "a,b,c,d", "--mean", "0.5", "--std", "0.25")
 
 def picture(size: tuple[int, int] = (12, 12)) -> Picture:
     return Picture.of(LABELS, size, (0.5,), (0.25,))
+
+
+def read(path: Path, described: Picture, timestep: float | None = None) -> Foreign:
+    return importers.load("nir", path, importers.contents("nir", path), described, None, timestep)
 
 
 def lif(shape: tuple[int, ...], rng: np.random.Generator, **changes: Any) -> nir.LIF:
@@ -151,10 +155,10 @@ def test_a_file_reads_back_and_is_told_by_its_signature(tmp_path: Path) -> None:
     nir.write(tmp_path / "net.bin", a_graph())
     assert detect(tmp_path / "net.bin", None) == "nir"
     assert nir_graphs.input_size(nir_file.read(tmp_path / "net.bin")) == (12, 12)
-    read = to_int8(nir_graphs.load(tmp_path / "net.bin", picture()).fold())
+    loaded = to_int8(read(tmp_path / "net.bin", picture()).fold())
     made = to_int8(nir_graphs.from_graph(a_graph(), picture()).fold())
-    assert read.digest() == made.digest()
-    assert [node.name for node in read.populations] == ["lif_1", "if", "threshold"]
+    assert loaded.digest() == made.digest()
+    assert [node.name for node in loaded.populations] == ["lif_1", "if", "threshold"]
 
 
 def snntorch_network() -> nn.Module:
@@ -250,7 +254,7 @@ def spikes_of(network: nn.Module, images: torch.Tensor) -> list[np.ndarray[Any, 
 def test_what_a_framework_writes_fires_as_the_framework(framework: str, tmp_path: Path) -> None:
     path = tmp_path / "net.nir"
     network = exported_by(framework, path)
-    foreign = nir_graphs.load(path, picture())
+    foreign = read(path, picture())
     images = networks.pictures((12, 12), 6)
     spikes = spikes_of(network, picture().tensor(torch.from_numpy(images), 3))
     watched = [w.layer for w in foreign.lowered.watched]
@@ -263,10 +267,10 @@ def test_what_a_framework_writes_fires_as_the_framework(framework: str, tmp_path
 def test_spikingjelly_reads_the_same_spikes_from_its_file(tmp_path: Path) -> None:
     """Their importer, through nirtorch, against ours."""
     exported_by("spikingjelly", tmp_path / "net.nir")
-    foreign = nir_graphs.load(tmp_path / "net.nir", picture())
+    foreign = read(tmp_path / "net.nir", picture())
     images = networks.pictures((12, 12), 6)
-    read = spikingjelly.import_from_nir(tmp_path / "net.nir")
-    answer: Any = read(picture().tensor(torch.from_numpy(images), 3))
+    theirs = spikingjelly.import_from_nir(tmp_path / "net.nir")
+    answer: Any = theirs(picture().tensor(torch.from_numpy(images), 3))
     logits = answer[0] if isinstance(answer, tuple) else answer
     ours = foreign.logits(torch.from_numpy(images))
     np.testing.assert_allclose(logits.detach(), ours, rtol=1e-4, atol=1e-4)
@@ -378,7 +382,7 @@ def test_damaged_files_and_files_that_point_elsewhere_are_refused(
              "deep": "deeper", "other": "is no NIR graph"}  # fmt: skip
     for name, says in cases.items():
         with pytest.raises(ModelError, match=says) as refusal:
-            nir_graphs.load(tmp_path / f"{name}.nir", picture())
+            read(tmp_path / f"{name}.nir", picture())
         assert "\n" not in str(refusal.value)
 
 
@@ -425,7 +429,7 @@ def test_the_step_is_that_of_the_flag(tmp_path: Path) -> None:
     nir.write(tmp_path / "net.nir", a_graph())
     weights = []
     for step in (1e-4, 1e-3):
-        folded = nir_graphs.load(tmp_path / "net.nir", picture(), step).fold()
+        folded = read(tmp_path / "net.nir", picture(), step).fold()
         weights.append(next(n for n in folded.nodes if hasattr(n, "synapses")).synapses[0].weight)
     np.testing.assert_allclose(10 * weights[0], weights[1])
     code, error = commands.refusal([tmp_path / "net.nir", tmp_path / "m.onnx", *FLAGS, "--dt", "0"])

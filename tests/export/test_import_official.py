@@ -11,7 +11,8 @@ import pytest
 import torch
 from official import VGG
 
-from snn_export.importers import Foreign, Picture, detect, iir_official
+from snn_export import importers
+from snn_export.importers import Foreign, Picture, detect
 from snn_export.parity import compare, differing
 from snn_export.quantise import to_int8
 from snn_export.unrounded import to_float32
@@ -42,8 +43,13 @@ def setup_module() -> None:
     )
 
 
+def read(path: Path, described: Picture) -> Foreign:
+    held = importers.contents("iir-official", path)
+    return importers.load("iir-official", path, held, described, None, None)
+
+
 def loaded(tmp_path: Path, state: official.State, size: tuple[int, int]) -> Foreign:
-    return iir_official.load(official.save(tmp_path / "net.pth", state), picture(size))
+    return read(official.save(tmp_path / "net.pth", state), picture(size))
 
 
 @pytest.mark.parametrize("case", range(5))
@@ -96,7 +102,7 @@ def test_every_depth_fires_and_answers_as_the_authors(
         normalised = (0.299 * red + 0.587 * green + 0.114 * blue)[:, None]
     theirs, logits = official.forward(state, normalised.float(), plan)
     taken = Picture.of(("cat", "dog", "frog"), (side, side), (128.0,), (64.0,))
-    foreign = iir_official.load(official.save(tmp_path / "net.pth", state), taken)
+    foreign = read(official.save(tmp_path / "net.pth", state), taken)
     graph = to_float32(foreign.fold())
     engine = OrtBackend(graph, threads=1)
     ours = list(engine.spikes(pixels).values())
@@ -186,7 +192,7 @@ def test_what_does_not_fit_is_refused_by_name(
 ) -> None:
     path = official.save(tmp_path / "net.pth", edited(case, **tensors), **content)
     with pytest.raises(ModelError) as refusal:
-        iir_official.load(path, picture((32, 32)))
+        read(path, picture((32, 32)))
     assert says in str(refusal.value)
 
 
@@ -197,19 +203,19 @@ def test_pictures_that_the_authors_code_has_no_network_for_are_refused(
     """ImageNet's weights fit pictures of 112×112 too, without the last pool."""
     path = official.save(tmp_path / "net.pth", CASES[2][1])
     with pytest.raises(ModelError, match=f"pictures of {size[0]}x{size[1]} in 3 channels is none"):
-        iir_official.load(path, picture(size))
+        read(path, picture(size))
 
 
 def test_an_ann_is_refused_with_or_without_its_batch_normalisation(tmp_path: Path) -> None:
     ann = {k: v for k, v in CASES[0][1].items() if "features" in k or "classifier" in k}
     with pytest.raises(ModelError, match="it is an ANN; train it down to T=1 first"):
-        iir_official.load(official.save(tmp_path / "ann.pth", ann), picture((32, 32)))
+        read(official.save(tmp_path / "ann.pth", ann), picture((32, 32)))
     spaced = {
         f"module.features.{4 * n}.weight": CASES[0][1][f"module.features.{3 * n}.weight"]
         for n in range(13)
     } | {"module.features.1.running_mean": torch.zeros(4), "module.threshold.t0": torch.ones(())}
     with pytest.raises(ModelError, match="a file with BatchNorm is an ANN before its fusion"):
-        iir_official.load(official.save(tmp_path / "bn.pth", spaced), picture((32, 32)))
+        read(official.save(tmp_path / "bn.pth", spaced), picture((32, 32)))
 
 
 def test_a_malicious_pickle_is_refused_and_never_run(tmp_path: Path) -> None:
@@ -219,7 +225,7 @@ def test_a_malicious_pickle_is_refused_and_never_run(tmp_path: Path) -> None:
 
     path = official.save(tmp_path / "net.pth", CASES[0][1], epoch=Evil())
     with pytest.raises(ModelError, match="entry 'epoch' is of getattr, which is never loaded"):
-        iir_official.load(path, picture((32, 32)))
+        read(path, picture((32, 32)))
     assert not (tmp_path / "canary").exists()
 
 

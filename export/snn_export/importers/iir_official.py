@@ -47,20 +47,11 @@ DATA_SETS = {(28, 28): (1, False), (32, 32): (3, False), (224, 224): (3, True)}
 last convolution."""
 
 
-def load(path: Path, picture: Picture) -> Foreign:
-    """Return the network in one of the authors' files.
-
-    Raises:
-        ModelError: not at T = 1, an ANN, thresholds ≤ 0, keys missing or left over, wrong shapes.
-    """
-    return from_tensors(path, tensors(path), picture)
-
-
 def tensors(path: Path) -> dict[str, Any]:
     """Return the tensors in a file, which is one of the authors' at T = 1 if any.
 
     Raises:
-        ModelError: it is not; an ANN.
+        ModelError: it is not; an ANN; another T.
     """
     content = read(path)
     state = content.get("state_dict")
@@ -74,7 +65,11 @@ def tensors(path: Path) -> dict[str, Any]:
 
 
 def from_tensors(path: Path, held: dict[str, Any], picture: Picture) -> Foreign:
-    """As `load`, of what `tensors` gave."""
+    """Return the network in one of the authors' files, which holds what `tensors` gave.
+
+    Raises:
+        ModelError: thresholds ≤ 0, keys missing or left over, wrong shapes.
+    """
     reader = Reader(path, {key: array(key, value) for key, value in held.items()})
     layers = _resnet(reader) if reader.has("pre_process.0.weight") else _vgg(reader, picture)
     reader.check_all_read()

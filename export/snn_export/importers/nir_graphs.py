@@ -11,7 +11,6 @@ both with Δt = 1e-4, so that one step gives back what their own neurons compute
 
 from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,6 @@ from snn_export.importers.layers import (
     unused,
 )
 from snn_export.importers.modular import padding_of, pool
-from snn_export.importers.nir_file import read, unguarded
 from snn_export.importers.picture import Picture
 from snn_export.pools import Window
 from snn_runtime.errors import ModelError
@@ -43,19 +41,17 @@ TIMESTEP = 1e-4
 """Seconds; what snnTorch and SpikingJelly write by default."""
 
 
-def load(path: Path, picture: Picture, timestep: float = TIMESTEP) -> Foreign:
-    """Return the network in a NIR file, for one step of `timestep` seconds.
+def from_graph(
+    graph: Any, picture: Picture, timestep: float = TIMESTEP, notes: tuple[str, ...] = ()
+) -> Foreign:
+    """Return the network in a `nir.NIRGraph`, for one step of `timestep` seconds.
+
+    Args:
+        notes: what must be known of its file.
 
     Raises:
         ModelError: recurrent, several inputs or outputs, or a node that one step cannot express.
     """
-    return from_graph(read(path), picture, timestep, unguarded(path))
-
-
-def from_graph(
-    graph: Any, picture: Picture, timestep: float = TIMESTEP, notes: tuple[str, ...] = ()
-) -> Foreign:
-    """As `load`, for a `nir.NIRGraph`; `notes` are what its reader must know of its file."""
     layers: list[Layer] = []
     values: dict[str, str] = {}
     sources = _sources(graph)
