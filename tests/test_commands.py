@@ -10,7 +10,7 @@ import pytest
 from pages import MAINS
 
 from snn_runtime.errors import ResourceError
-from snn_train.data.downloads import cache_folder
+from snn_train.data.downloads import downloads_folder
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "runtime" / "photos" / "cat.jpg"
@@ -167,4 +167,4 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPat
     for name in ("HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ResourceError, match="set HOME or XDG_CACHE_HOME, or .* as in mnist:DIR"):
-        cache_folder()
+        downloads_folder()

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from snn_runtime import door
 from snn_runtime.errors import InputError
-from snn_train.data.downloads import cache_folder, download
+from snn_train.data.downloads import download, downloads_folder
 
 CIFAR_URL = "https://www.cs.toronto.edu/~kriz/"
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
@@ -97,7 +97,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def _cifar_archive(path: Path | None, name: str) -> Path:
-    return path or download(CIFAR_URL + name, cache_folder() / name, CIFAR_MD5[name])
+    return path or download(CIFAR_URL + name, downloads_folder() / name, CIFAR_MD5[name])
 
 
 class _CifarTar:
@@ -165,7 +165,7 @@ def _idx(
     arrays = []
     for file, checksum in zip(IDX_FILES, md5, strict=True):
         if folder is None:
-            path = cache_folder() / name / f"{file}.gz"
+            path = downloads_folder() / name / f"{file}.gz"
             arrays.append(_idx_array(download(f"{url}{file}.gz", path, checksum)))
         else:
             place = next((p for p in (folder / file, folder / f"{file}.gz") if p.exists()), None)
@@ -176,7 +176,7 @@ def _idx(
             arrays.append(_idx_array(place))
     for images, marks in (arrays[:2], arrays[2:]):
         if images.ndim != 3 or marks.ndim != 1 or len(images) != len(marks):
-            raise _bad(folder or cache_folder() / name, "images and labels do not match")
+            raise _bad(folder or downloads_folder() / name, "images and labels do not match")
     train, test = (np.repeat(images[..., None], 3, axis=3) for images in arrays[::2])
     return Archive(labels, train, arrays[1].astype(np.int64), test, arrays[3].astype(np.int64))
 

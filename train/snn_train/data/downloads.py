@@ -1,7 +1,6 @@
 """Files of the net, fetched once, kept, and compared with their checksums every time."""
 
 import hashlib
-import os
 import sys
 import urllib.request
 from http.client import HTTPException
@@ -10,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from snn_runtime.errors import InputError, ResourceError
-from snn_runtime.files import write_atomic
+from snn_runtime.files import cache_folder, write_atomic
 
 
 def download(url: str, path: Path, md5: str) -> Path:
@@ -50,20 +49,19 @@ def download(url: str, path: Path, md5: str) -> Path:
     return path
 
 
-def cache_folder() -> Path:
-    """Where downloads are kept: $XDG_CACHE_HOME/iir-snn, or ~/.cache/iir-snn.
+def downloads_folder() -> Path:
+    """Where downloads are kept, in the cache folder.
 
     Raises:
         ResourceError: `unwritable`: there is no home folder.
     """
-    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    if folder.startswith("~"):  # no HOME, and a user without a name
+    if (folder := cache_folder()) is None:
         raise ResourceError(
             "unwritable",
             "no folder to keep downloads in: set HOME or XDG_CACHE_HOME, or give the data's own "
             "file or folder, as in mnist:DIR",
         )
-    return Path(folder) / "iir-snn"
+    return folder
 
 
 def _md5(path: Path) -> str:
