@@ -4,14 +4,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 from snn_export import report, trained
 from snn_export.calibration import calibrate
 from snn_export.importers import Foreign
 from snn_export.origin import Origin
-from snn_export.parity import compare
+from snn_export.parity import Original, compare
 from snn_export.quantise import narrowed, to_int8
+from snn_export.recorded import Recorded
 from snn_export.report import Exported
 from snn_export.unrounded import to_float32
 from snn_export.verify import evidence, measure, prove
@@ -174,6 +175,14 @@ def _other_classes(given: Sequence[str], wanted: Sequence[str]) -> str:
     return f"its class {place} is {one!r}, the network's is {other!r}"
 
 
+def _seen(origin: Origin) -> Original:
+    """The network with its spikes."""
+    if isinstance(origin, Foreign):
+        return origin
+    assert isinstance(origin, trained.Trained), "there are two kinds of origin"
+    return Recorded(origin)
+
+
 def _proven(
     origin: Origin,
     graph: SpikingGraph,
@@ -185,11 +194,8 @@ def _proven(
     """Write the file, or nothing."""
     engine = OrtBackend(graph, threads=threads)
     proof = prove(graph, engine, data)
-    imported: dict[str, Any] = {}
-    parity = None
-    if isinstance(origin, Foreign):
-        parity = compare(origin, graph, engine, evidence(graph.image, data))
-        imported = report.imported(origin, parity)
+    integers = origin.bits > 0 and graph.exact and not narrow
+    parity = compare(_seen(origin), graph, engine, evidence(graph.image, data), same=integers)
     accuracy = confidence = None
     if data:
         accuracy, logits = measure(origin, graph, engine, data)
@@ -200,5 +206,7 @@ def _proven(
     write(graph, path)
     size = path.stat().st_size
     facts = report.summary(origin, graph, size, proof, accuracy, confidence, narrowed=narrow)
-    facts |= imported
+    facts["parity"] = vars(parity)
+    if isinstance(origin, Foreign):
+        facts |= report.imported(origin)
     return Exported(path, graph, proof, parity, accuracy, confidence, facts)

@@ -38,8 +38,8 @@ class Exported:
     """What the file holds."""
     proof: Proof
     """Neurons that fire alike in the reference and in ONNX Runtime: all of them."""
-    parity: Parity | None
-    """How it compares with the original, where another framework trained it."""
+    parity: Parity
+    """How it compares with the network that was trained, layer by layer."""
     accuracy: Accuracy | None
     """On the test images, where data were given."""
     confidence: Confidence | None
@@ -108,13 +108,12 @@ def summary(
     }
 
 
-def imported(origin: Foreign, parity: Parity) -> dict[str, Any]:
+def imported(origin: Foreign) -> dict[str, Any]:
     """What is only said of other people's files."""
     return {
         "imported": origin.framework,
         "has_program": origin.has_program,
         "notes": list(origin.notes),
-        "parity": vars(parity),
     }
 
 

@@ -97,6 +97,8 @@ def _weights(facts: dict[str, Any]) -> str:
 def _parity_lines(facts: dict[str, Any]) -> list[str]:
     if "parity" not in facts:
         return []
+    if "imported" not in facts:
+        return [_trained_line(facts["parity"])]
     parity, whose = facts["parity"], facts["imported"]
     against = f"{whose} itself" if facts["has_program"] else _as_read(whose)
     alone, running = (parity[key] / parity["spikes"] for key in ("layerwise", "running"))
@@ -107,6 +109,13 @@ def _parity_lines(facts: dict[str, Any]) -> list[str]:
         f"{running:.2%} running by itself; same label for {parity['same_label']:.0%}"
     )
     return [line, *facts["notes"]]
+
+
+def _trained_line(parity: dict[str, Any]) -> str:
+    """How a file of train-snn compares; what int8 changes is in the accuracy."""
+    rounded = parity["rounded"]
+    which = f"all but {rounded:,} neurons, which float32 rounds," if rounded else "all neurons"
+    return f"against the trained network: with unrounded weights {which} fire alike, layer by layer"
 
 
 def _as_read(whose: str) -> str:

@@ -74,6 +74,8 @@ class Lowered:
     watched: tuple[Watched, ...]
     constants: dict[str, Array]
     """For every population and `readout`, see `Current`."""
+    exact: bool = False
+    """Whether it computes in integers, so that no difference comes of rounding."""
 
 
 def lower(network: Layers, picture: Picture) -> Lowered:
