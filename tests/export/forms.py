@@ -368,6 +368,21 @@ MEMBERS: dict[str, Any] = {
     "to": on_spikes(lambda m, x: x.to(torch.float32)),
     "float": on_spikes(lambda m, x: x.float().contiguous().type_as(x).clone()),
     "bool and back": on_spikes(lambda m, x: (x > 0.5).float()),
+    "called by keyword": on_spikes(
+        lambda m, x: m.sn2(
+            F.conv2d(
+                input=F.avg_pool2d(input=F.max_pool2d(input=x, kernel_size=1), kernel_size=1),
+                weight=m.conv2.weight,
+                bias=m.conv2.bias,
+                padding=1,
+            )
+        )
+    ),
+    "dense by keyword": on_spikes(
+        lambda m, x: F.linear(bias=m.other.bias, weight=m.other.weight, input=x.flatten(1)),
+        other=lambda: nn.Linear(8 * SIDE * SIDE, 8),
+    ),
+    "ceil_mode by place": on_spikes(lambda m, x: F.max_pool2d(x, 2, 2, 0, 1, True)),
     "relu of spikes": on_spikes(lambda m, x: F.relu(x)),
     "dropouts": on_spikes(
         lambda m, x: F.dropout(m.drop(x), 0.3, training=m.training), drop=lambda: nn.Dropout2d(0.5)
@@ -532,6 +547,26 @@ REFUSED: dict[str, tuple[Any, str]] = {
         "AdaptiveAvgPool2d from 8x8 to 3x3 has windows of different sizes",
     ),
     "mean over rows": (on_spikes(lambda m, x: x.mean(2)), "mean: the function mean is not among"),
+    "a clamp that little noise does not show": (
+        on_currents(lambda m, x: x.clamp(-9, 9)),
+        "clamp: the function clamp is not among",
+    ),
+    "a tiny number shrunk": (
+        on_currents(lambda m, x: F.hardshrink(x, 1e-20)),
+        "hardshrink: the function hardshrink is not among",
+    ),
+    "the logarithm of a sum": (
+        on_currents(lambda m, x: x.logsumexp((2, 3), keepdim=True)),
+        "logsumexp: the function logsumexp is not among",
+    ),
+    "more pixels": (
+        on_spikes(lambda m, x: F.interpolate(x, scale_factor=2)),
+        "interpolate: the function interpolate is not among",
+    ),
+    "a sum with a factor": (
+        on_spikes(lambda m, x: m.sn2(torch.add(x, m.conv2(x), alpha=2))),
+        "add: add with alpha= cannot be exported",
+    ),
     "relu of currents": (
         on_currents(lambda m, x: F.relu(x)),
         "relu: the function relu is not among",

@@ -103,8 +103,22 @@ def test_any_window_is_exact_or_refused(
 @pytest.mark.parametrize("call", [torch.sin, F.relu, torch.round, torch.neg, torch.sort])
 def test_only_what_keeps_the_order_of_all_numbers_is_an_end(call: Any) -> None:
     assert not probe.ordered(call, (2, 2))
-    assert probe.ordered(lambda x: F.log_softmax(x, 1), (2, 2))
+    assert not probe.ordered(lambda x: torch.sin(x / 100), (2, 2))
+    assert probe.ordered(lambda x: F.log_softmax(x, 1), (2, 2)) and probe.ordered(F.sigmoid, (2, 2))
     assert not probe.ordered(lambda x: F.log_softmax(x, 0), (2, 2))
+
+
+def test_no_answer_rests_on_one_magnitude_of_noise() -> None:
+    """Each of these does what it is asked for between −4 and 4, and elsewhere something else."""
+    maps, row = (2, 4, 4, 4), (2, 64)
+    for call in (lambda x: x.clamp(-4, 4), nn.Hardtanh(-1e9, 1e9), lambda x: F.hardshrink(x, 1e-9)):
+        assert not probe.keeps(call, maps)
+    assert probe.keeps(lambda x: x.reshape(x.shape).double() / 1, maps)
+    assert probe.affine(lambda x: 2 * x.clamp(-1e9, 1e9), row) is None
+    assert probe.affine(lambda x: 2 * x + 1, row) is not None
+    assert probe.affine(lambda x: 2j * x, row) is None
+    assert probe.reduction(lambda x: x.logsumexp((2, 3)), maps) is None
+    assert probe.reduction(lambda x: x.amax((2, 3)), maps) == ("max", 16)
 
 
 def answer(network: nn.Module) -> torch.Tensor:

@@ -29,8 +29,18 @@ POOLS: dict[object, type[nn.Module]] = {
     F.adaptive_avg_pool2d: nn.AdaptiveAvgPool2d,
     F.adaptive_max_pool2d: nn.AdaptiveMaxPool2d,
 }
-GEOMETRY = ("stride", "padding", "dilation", "groups")
-"""Arguments of F.conv2d behind weight and bias."""
+_MAXIMUM = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
+_MEAN = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
+BEHIND: dict[object, tuple[str, ...]] = {
+    F.linear: ("weight", "bias"),
+    F.conv2d: ("weight", "bias", "stride", "padding", "dilation", "groups"),
+    F.avg_pool2d: _MEAN,
+    F.max_pool2d: _MAXIMUM,
+    torch.max_pool2d: _MAXIMUM,
+    F.adaptive_avg_pool2d: ("output_size",),
+    F.adaptive_max_pool2d: ("output_size", "return_indices"),
+}
+"""Arguments behind `input` of the functions that are layers."""
 AS_ANOTHER = ("type_as", "to", "view_as", "reshape_as", "expand_as")
 """Take a type or a shape from their second tensor."""
 
@@ -122,20 +132,22 @@ class _Call:
         assert callable(self.node.target), "a function is called, or a method by its name"
         return self.node.target(*args, **options)
 
-    def _constants(self) -> tuple[list[Any], dict[str, Any]]:
-        """What else the call is given."""
+    def _constants(self) -> dict[str, Any] | None:
+        """What else the function is given, by name; None if the layer is not its `input`."""
+        names = ("input", *BEHIND[self.node.target])
+        given = dict(zip(names, self.node.args, strict=False)) | self.node.kwargs
+        if given.pop("input", None) is not self.operand or self.operand in given.values():
+            return None
         constants = self.values.run.values
-        args = fx.node.map_arg(self.node.args[1:], lambda n: constants[n])
-        return list(args), dict(fx.node.map_arg(self.node.kwargs, lambda n: constants[n]))
+        return {key: fx.node.map_arg(each, lambda n: constants[n]) for key, each in given.items()}
 
     def _weighted(self, source: str) -> str | None:
         """A convolution or dense layer that is called as a function, with constant weights."""
         if self.module is not None or self.node.target not in (F.conv2d, F.linear):
             return None
-        if self.operand in self.node.args[1:]:
+        given = self._constants()
+        if given is None:
             return None
-        args, options = self._constants()
-        given = dict(zip(("weight", "bias", *GEOMETRY), args, strict=False)) | options
         weight, bias = given.pop("weight"), given.pop("bias", None)
         if self.node.target is F.linear:
             module: nn.Module = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
@@ -163,9 +175,9 @@ class _Call:
     def _pooled(self, source: str) -> str | None:
         module = self.module
         if module is None and self.node.target in POOLS:
-            args, options = self._constants()
+            options = self._constants() or {}
             options.pop("return_indices", None)
-            module = POOLS[self.node.target](*args, **options)
+            module = POOLS[self.node.target](**options)
         pools = module is not None and isinstance(module, tuple(POOLS.values()))
         return self._of_module(module, source) if module is not None and pools else None
 
@@ -216,14 +228,15 @@ class _Call:
     def _refusal(self, source: str) -> Exception:
         if self.module is not None:
             layer_of(self.name, self.module, source, self.input_shape)
-        inputs, outputs = int(np.prod(self.input_shape)), int(np.prod(self.output_shape))
+        own, inputs = self.input_shape[1:], int(np.prod(self.input_shape))
+        outputs = int(np.prod(self.output_shape))
         if self.kind == "getitem":
             return unsupported(
                 self.name,
                 f"takes the part {self.node.args[1]!r:.40} of what {source} gives, whose shape "
                 f"for {PICTURES} pictures is {self.input_shape}: no axis of time of length 1",
             )
-        if outputs > inputs and outputs % inputs == 0:
+        if outputs > inputs and self.output_shape[1 - len(self.input_shape) :] == own:
             return unsupported(
                 self.name,
                 f"{self.kind} gives its input {outputs // inputs} times: more than one timestep",

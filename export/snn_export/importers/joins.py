@@ -19,7 +19,10 @@ def join(values: Values, node: fx.Node, name: str) -> str:
     if name == "stack":
         raise unsupported(node.name, "stacks more than one timestep")
     kind = next((kind for kind, names in JOINS.items() if name in names), None)
-    if kind is None or node.kwargs:
+    if kind is not None and node.kwargs:
+        words = ", ".join(f"{word}=" for word in node.kwargs)
+        raise unsupported(node.name, f"{name} with {words} cannot be exported, expected x, y alone")
+    if kind is None:
         raise unsupported(
             node.name, f"{name} of two layers' values cannot be exported, only sums and products"
         )

@@ -7,8 +7,9 @@ many ways for a list of names.
     reduction   mean, sum or maximum of every k numbers that follow each other
     ordered     keeps the order of a row's numbers, as sigmoids and softmax do
 
-Noise is fed, so an answer holds for all numbers and not for those of one picture. Nothing rests on
-it alone: the network itself is run afterwards, and every spike compared.
+Noise is fed, large and tiny too, so an answer holds for all numbers and not for those of one
+picture: a clamp at ±4 changes little noise. Nothing rests on it alone: the network itself is run
+afterwards, and every spike compared.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,6 +24,12 @@ Call = Callable[[Tensor], Any]
 Shape = tuple[int, ...]
 Kind = Literal["average", "sum", "max"]
 
+SPREADS = (1.0, 1e-30, 1e6, 1e30)
+"""Magnitudes of the noise."""
+SPREADS_WHOLE = (512, 4)
+"""Those of whole numbers: beside each other the logarithm of a sum tells itself from a maximum."""
+FAR = 1e3
+"""Where a sigmoid no longer tells numbers apart, though it keeps their order."""
 ROWS = 16
 """Noises on which an order is looked at: a sine keeps that of a few numbers by chance."""
 
@@ -30,9 +37,10 @@ ROWS = 16
 def keeps(call: Call, shape: Shape, *, most: int = 0) -> bool:
     """Whether `call` gives back all that it is given, in order: whole numbers up to `most`, which
     neurons send, or any number."""
-    for given in _counts(shape, most) if most else (_noise(shape),):
+    noise = (_noise(shape) * spread for spread in SPREADS)
+    for given in _counts(shape, most) if most else noise:
         answer = _answer(call, given)
-        if answer is None or answer.numel() != given.numel() or answer.is_complex():
+        if answer is None or answer.numel() != given.numel():
             return False
         if not torch.equal(answer.double().flatten(), given.double().flatten()):
             return False
@@ -46,7 +54,7 @@ def affine(call: Call, shape: Shape) -> tuple[Array, Array] | None:
     if shift is None or whole is None or shift.shape != shape or whole.shape != shape:
         return None
     gain = whole.double() - shift.double()
-    for spread in (1.0, 1e6):
+    for spread in SPREADS:
         given = _noise(shape).double() * spread
         answer = _answer(call, given)
         expected = gain * given + shift
@@ -59,7 +67,12 @@ def affine(call: Call, shape: Shape) -> tuple[Array, Array] | None:
 
 def reduction(call: Call, shape: Shape) -> tuple[Kind, int] | None:
     """Return the reduction of every k numbers, and k."""
-    given = torch.round(_noise(shape) * 512)  # whole numbers: their sums do not round
+    found = [_reduced(call, torch.round(_noise(shape) * spread)) for spread in SPREADS_WHOLE]
+    return found[0] if found[0] == found[1] else None
+
+
+def _reduced(call: Call, given: Tensor) -> tuple[Kind, int] | None:
+    """The same for whole numbers, whose sums do not round."""
     answer = _answer(call, given)
     if answer is None or answer.numel() == 0 or given.numel() % answer.numel():
         return None
@@ -75,15 +88,17 @@ def reduction(call: Call, shape: Shape) -> tuple[Kind, int] | None:
 
 
 def ordered(call: Call, shape: Shape) -> bool:
-    """Whether the numbers of each row, the last axis, keep their order, without ties."""
+    """Whether the numbers of each row, the last axis, keep their order: without ties as far out as
+    sigmoids tell numbers apart, and beyond that without any that change places."""
     for seed in range(ROWS):
-        given = _noise(shape, seed).double() * 4  # as far out as sigmoids still tell apart
-        answer = _answer(call, given)
-        if answer is None or answer.shape != shape or not answer.is_floating_point():
-            return False
-        ranked = answer.gather(-1, given.argsort(-1))
-        if not (ranked.diff(dim=-1) > 0).all():
-            return False
+        near = _noise(shape, seed).double() * 4
+        for given in (near, near * FAR):
+            answer = _answer(call, given)
+            if answer is None or answer.shape != shape or not answer.is_floating_point():
+                return False
+            rise = answer.gather(-1, given.argsort(-1)).diff(dim=-1)
+            if not ((rise > 0) if given is near else (rise >= 0)).all():
+                return False
     return True
 
 
@@ -104,4 +119,4 @@ def _answer(call: Call, given: Tensor) -> Tensor | None:
         answer = call(given.clone())
     except Exception:  # whatever it is, it does not do this to such numbers
         return None
-    return answer if isinstance(answer, Tensor) else None
+    return answer if isinstance(answer, Tensor) and not answer.is_complex() else None
