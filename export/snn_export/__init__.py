@@ -13,7 +13,8 @@ snn_export.export(network, "model.onnx")
 The modules, as an export goes through them:
 
 from       origin (what is asked of a network), trained (train-snn's), importing, importers
-file       exporting (all of it), fold, pools, quantise (integers), unrounded (float32), labels
+file       exporting (all of it), fold, pools, quantise with ties (integers), unrounded (float32),
+           labels
 proof      verify (against the reference), parity (against what was trained), recorded
 worth      calibration, recalibrate (of a file that exists), report (facts), text
 others     dense (the ANN in INT8), triton (a repository for its server)

@@ -34,6 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_export.fold import Array, FoldedNetwork, FoldedReadout, Neurons
+from snn_export.ties import Scale, whole_below
 from snn_export.unrounded import float32, projection
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import (
@@ -112,10 +113,10 @@ def _population(
     limit = np.full(node.threshold.shape[-1], EXACT_BOUND)
     while True:
         projections, scale = _projections(node, largest, sent, limit)
-        brought = _brought(projections, image, rest)
-        theta = _integer_threshold(node, projections, scale, sent, brought)
+        taps = _taps(projections, image, rest)
+        theta = _integer_threshold(node, projections, scale, sent, (rest, taps))
         channels = theta.T if theta.ndim == 2 else theta  # [K, O] of several levels
-        beyond = np.abs(channels).reshape(len(scale), -1).max(axis=1) > EXACT_BOUND // 2
+        beyond = np.abs(channels).reshape(len(limit), -1).max(axis=1) > EXACT_BOUND // 2
         if not beyond.any():
             return Population(node.name, projections, theta)
         limit = np.where(beyond, EXACT_BOUND // 2, limit)
@@ -123,7 +124,7 @@ def _population(
 
 def _projections(
     node: Neurons, largest: int, sent: dict[str, int], limit: IntArray
-) -> tuple[tuple[Projection, ...], Array]:
+) -> tuple[tuple[Projection, ...], Scale]:
     """v for every synapse, and q `[O]`, with which currents stay below `limit`, `[O]`."""
     weights = [synapse.weight for synapse in node.synapses]
     rounded, scale = _held(weights, [sent[s.source] for s in node.synapses], largest, limit)
@@ -133,55 +134,52 @@ def _projections(
 
 def _held(
     weights: Sequence[Array], sent: Sequence[int], largest: int, limit: IntArray | int
-) -> tuple[list[npt.NDArray[np.int8]], Array]:
+) -> tuple[list[npt.NDArray[np.int8]], Scale]:
     """Weights of the same channels in integers, and q, `[O]`, with which their sums stay below
     `limit` whatever the sources send, of which `sent` is the largest."""
-    scale = _scale(np.max([_largest(weight) for weight in weights], axis=0), largest)
+    scale = Scale.of(np.max([_largest(weight) for weight in weights], axis=0), largest)
     while True:
-        rounded = [_rounded(weight, scale) for weight in weights]
+        rounded = [_rounded(weight, scale.quotient) for weight in weights]
         sums = [reach(v) * most for v, most in zip(rounded, sent, strict=True)]
         furthest = np.sum(sums, axis=0)
         if (furthest < limit).all():
             return rounded, scale
-        smaller = scale * (limit / np.maximum(furthest, 1)) * HELD
-        scale = np.where(furthest < limit, scale, smaller)
+        smaller = scale.quotient * (limit / np.maximum(furthest, 1)) * HELD
+        scale = scale.where(furthest < limit, smaller)
 
 
-def _brought(projections: tuple[Projection, ...], image: Image, rest: Array) -> Array:
-    """Σ v r over the taps inside the picture, `[O]` or `[O, H, W]`; `[1]` of 0 where that is none.
-
-    Added up a colour at a time, from whole sums of v: what is alike comes to the same bits.
-    """
+def _taps(projections: tuple[Projection, ...], image: Image, rest: Array) -> Array:
+    """Σ v over the taps inside the picture, by colour, `[3, O]` or `[3, O, H, W]`; `[3, 1]` of 0
+    where nothing is left of the mean."""
     seen = tuple(p for p in projections if p.source == INPUT)
     if not seen or not rest.any():
-        return np.zeros(1)
+        return np.zeros((3, 1))
     inside = np.broadcast_to(
         np.eye(3, dtype=np.int64)[:, :, None, None], (3, 3, image.height, image.width)
     )
     silent = Population("", seen, np.zeros(0, np.float32))
-    taps = silent.compute({INPUT: inside})  # (colour, O, ...)
-    return sum((r * sums for r, sums in zip(rest, taps, strict=True)), np.zeros(taps.shape[1:]))
+    return silent.compute({INPUT: inside}).astype(np.float64)  # (colour, O, ...)
 
 
 def _integer_threshold(
     node: Neurons,
     projections: tuple[Projection, ...],
-    scale: Array,
+    scale: Scale,
     sent: dict[str, int],
-    brought: Array,
+    brought: tuple[Array, Array],
 ) -> FloatArray:
     """`[O]`, `[K, O]` of several levels, or `[O, H, W]` where positions differ."""
     # Beyond the furthest current, either way, a threshold is never, or always, exceeded: clipping
     # it there changes nothing.
-    column = (len(scale), *(1,) * (brought.ndim - 1))
+    rest, taps = brought
+    channels = len(scale.numerator)
+    column = (channels, *(1,) * (taps.ndim - 2))
     furthest = np.sum([reach(p.weight) * sent[p.source] for p in projections], axis=0)
     furthest = np.reshape(furthest, column)
     levels = node.threshold.shape[:-1]
-    exact = (node.threshold * scale).reshape(*levels, *column) + brought
-    closed = np.broadcast_to(node.closed, levels).reshape(*levels, *(1,) * len(column))
-    below = np.where(closed, np.ceil(exact) - 1, np.floor(exact))
+    below = whole_below(node.threshold, np.broadcast_to(node.closed, levels), scale, rest, taps)
     theta = (np.clip(below, -furthest - 1, furthest) + 0.5).astype(np.float32)
-    flat = theta.reshape(*levels, len(scale), -1)
+    flat = theta.reshape(*levels, channels, -1)
     alike = bool((flat == flat[..., :1]).all())
     if levels and not alike:
         raise ModelError(
@@ -194,17 +192,12 @@ def _integer_threshold(
 
 def _int8_readout(readout: FoldedReadout, largest: int, sent: int) -> Readout:
     (weight,), scale = _held([readout.weight], [sent], largest, EXACT_BOUND)
-    return Readout(readout.source, weight, float32(1 / scale), float32(readout.bias))
+    return Readout(readout.source, weight, float32(1 / scale.quotient), float32(readout.bias))
 
 
 def _largest(weight: Array) -> Array:
     """`[O]`: the largest |w| of each output channel."""
     return np.asarray(np.abs(weight).reshape(len(weight), -1).max(axis=1))
-
-
-def _scale(magnitude: Array, largest: int) -> Array:
-    """q, `[O]`. A channel without weights never changes: any scale will do."""
-    return np.where(magnitude > 0, largest / np.where(magnitude > 0, magnitude, 1), 1)
 
 
 def _rounded(weight: Array, scale: Array) -> npt.NDArray[np.int8]:
