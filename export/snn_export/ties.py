@@ -67,7 +67,7 @@ def whole_below(
     exact = np.asarray(scaled + brought)
     closed = np.asarray(closed).reshape(*np.shape(closed), *(1,) * len(column))
     closed = np.broadcast_to(closed, exact.shape)
-    below = np.where(closed, np.ceil(exact) - 1, np.floor(exact))
+    below: Array = np.where(closed, np.ceil(exact) - 1, np.floor(exact))
     sizes = 1 + np.abs(scaled) + np.abs(rest) @ np.abs(taps).reshape(len(rest), -1).max(axis=1)
     near = (np.abs(exact - np.rint(exact)) < NEAR * sizes) & (np.abs(exact) < FURTHEST)
     fractions = tuple(Fraction(r) for r in rest.tolist())

@@ -46,7 +46,9 @@ def closed(part: Any) -> Any:
 
 
 def check(value: object, name: str, part: str = "") -> None:
-    """Raise unless `value` fits the schema, or its definition `part`."""
+    """Raise unless `value` fits the schema, or its definition `part`: as it is published, and with
+    no property that it does not name."""
+    jsonschema.Draft202012Validator(schema(name)).validate(value)
     whole = closed(schema(name))
     if part:
         whole = {"$ref": f"#/$defs/{part}", "$defs": whole["$defs"]}
