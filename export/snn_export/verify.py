@@ -16,7 +16,7 @@ from snn_runtime.errors import VerifyError
 from snn_runtime.graph import INPUT, FloatArray, Image, SpikingGraph
 from snn_runtime.graph.reference import Spikes
 from snn_runtime.model_file import read, to_bytes
-from snn_runtime.proof.agreement import unexplained
+from snn_runtime.proof.agreement import follow, unexplained
 from snn_runtime.proof.golden import golden_images
 from snn_train.data import DataSet
 from snn_train.data.on_disk import Images, subset
@@ -78,6 +78,8 @@ def prove(graph: SpikingGraph, engine: Backend, data: DataSet | None) -> Proof:
             raise VerifyError(
                 "parity", f"{population}: {count} neurons differ between interpreter and engine"
             )
+    if not follow(graph, spikes, engine.run(images)):
+        raise VerifyError("parity", "logits: the engine's do not follow from its spikes")
     return Proof(
         len(images),
         sum(fired.size for fired in spikes.values()),

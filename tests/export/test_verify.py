@@ -61,6 +61,17 @@ def test_one_wrong_neuron_is_found_and_named() -> None:
         prove(graph, LyingBackend(graph, threads=1), None)
 
 
+@pytest.mark.parametrize("lower", [to_int8, to_float32])
+def test_wrong_logits_are_found(lower: Callable[[FoldedNetwork], SpikingGraph]) -> None:
+    class Turned(OrtBackend):
+        def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            return -super().run(images)
+
+    graph = lower(fold(a_trained_network()))
+    with pytest.raises(VerifyError, match=r"logits: the engine's do not follow"):
+        prove(graph, Turned(graph, threads=1), None)
+
+
 @pytest.mark.parametrize("current", [-1.0, 1.0], ids=["never", "always"])
 def test_layers_that_do_not_heed_the_picture_are_named(current: float) -> None:
     """The proof holds for them too, so it is said, by name; the exit code stays 0."""

@@ -205,6 +205,20 @@ def test_one_wrong_logit_fails_the_self_test(tmp_path: Path) -> None:
         lying.self_test()
 
 
+def test_wrong_logits_of_a_float32_network_fail_the_self_test(tmp_path: Path) -> None:
+    write(example(exact=False), tmp_path / "model.onnx")
+    model = load(tmp_path / "model.onnx", backend="onnxruntime")
+    model.self_test()
+
+    class Reversed(Lying):
+        def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            return self._honest.run(images)[:, ::-1]
+
+    lying = replace(model, backend=Reversed(model.backend, None))
+    with pytest.raises(VerifyError, match="the logits do not follow from the spikes"):
+        lying.self_test()
+
+
 def test_a_false_golden_hash_fails_the_self_test(tmp_path: Path) -> None:
     write(example(), tmp_path / "model.onnx")
     model = replace(load(tmp_path / "model.onnx"), golden="0" * 64)

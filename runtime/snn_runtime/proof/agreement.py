@@ -60,6 +60,30 @@ def logits_of(graph: SpikingGraph, spikes: Mapping[str, Spikes]) -> FloatArray:
     return graph.readout.logits(sent[graph.readout.source])
 
 
+def follow(graph: SpikingGraph, spikes: Mapping[str, Spikes], logits: FloatArray) -> bool:
+    """Whether an engine's logits are those that come of its spikes.
+
+    An engine may compute spikes another way than logits, and in float32 decide otherwise there
+    where a current lies within rounding of its threshold. So of float32 networks half of the
+    pictures are enough: what is wrong with an engine is wrong on most.
+    """
+    apart = np.abs(logits.astype(np.float64) - logits_of(graph, spikes))
+    right = (apart <= logits_tolerance(graph)).all(axis=1)
+    return bool(right.all() if graph.exact else 2 * right.sum() >= len(right))
+
+
+def logits_tolerance(graph: SpikingGraph) -> FloatArray | float:
+    """What logits of the same spikes may differ by, `[classes]`: nothing in integers, otherwise
+    Higham's bound at the largest input, twice for a second engine."""
+    if graph.exact:
+        return 0.0
+    readout = graph.readout
+    bare = replace(readout, weight=np.abs(readout.weight), scale=np.abs(readout.scale))
+    largest = bare.scale * bare.weight.sum(axis=1) * graph.largest_sent(readout.source)
+    largest = largest + np.abs(bare.bias)
+    return np.asarray(2 * gamma(readout.weight.shape[1] + 2) * largest, np.float32)
+
+
 def gamma(operations: int) -> float:
     """γ = n u / (1 − n u): what a sum of n operations in float32 may be off, in any order."""
     return operations * UNIT_ROUNDOFF / (1 - operations * UNIT_ROUNDOFF)

@@ -9,13 +9,12 @@ follow from another engine's spikes: there the debug engine serves itself.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
 from snn_runtime.graph import FloatArray, SpikingGraph
 from snn_runtime.graph.reference import Spikes
-from snn_runtime.proof.agreement import gamma, logits_of, unexplained
+from snn_runtime.proof.agreement import logits_of, logits_tolerance, unexplained
 from snn_runtime.proof.golden import golden_hash, golden_images
 
 
@@ -54,16 +53,5 @@ def prove_logits(graph: SpikingGraph, expected: FloatArray, sums: FloatArray) ->
         Wrong: They differ, with float32 weights by more than rounding explains.
     """
     made = logits(graph, sums)
-    if not (np.abs(made.astype(np.float64) - expected) <= _tolerance(graph)).all():
+    if not (np.abs(made.astype(np.float64) - expected) <= logits_tolerance(graph)).all():
         raise Wrong("the golden images cause other logits")
-
-
-def _tolerance(graph: SpikingGraph) -> FloatArray | float:
-    """0 for integers; otherwise Higham's bound at the largest input, twice for a second engine."""
-    if graph.exact:
-        return 0.0
-    readout = graph.readout
-    bare = replace(readout, weight=np.abs(readout.weight), scale=np.abs(readout.scale))
-    largest = bare.scale * bare.weight.sum(axis=1) * graph.largest_sent(readout.source)
-    largest = largest + np.abs(bare.bias)
-    return np.asarray(2 * gamma(readout.weight.shape[1] + 2) * largest, np.float32)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snn_runtime.graph import Population, SpikingGraph, reference
-from snn_runtime.proof.agreement import logits_of, unexplained
+from snn_runtime.proof.agreement import follow, logits_of, unexplained
 
 
 @given(spiking_graphs())
@@ -48,6 +48,23 @@ def test_a_spike_too_many_is_found_at_every_level() -> None:
         more = sent.copy()
         more[at] += 1
         assert unexplained(graph, images, activity.spikes | {name: more})[name] == 1
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_logits_must_come_of_the_spikes(exact: bool) -> None:
+    """In float32 a picture may have other spikes where logits are computed; most have not."""
+    graph = example(exact)
+    activity = reference.run(graph, pictures(graph.image, 4))
+    right, spikes = activity.logits, activity.spikes
+    assert follow(graph, spikes, right)
+    assert follow(graph, spikes, np.nextafter(right, np.float32(0))) != exact
+    one = right.copy()
+    one[0] += 1
+    assert follow(graph, spikes, one) != exact
+    class_of_all = right.copy()
+    class_of_all[:, 0] *= 1.01
+    for wrong in (right[:, ::-1], -1e3 * right, class_of_all, right * np.float32(np.nan)):
+        assert not follow(graph, spikes, wrong)
 
 
 def test_a_difference_does_not_cascade() -> None:
