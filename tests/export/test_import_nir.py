@@ -287,6 +287,14 @@ def test_equality_stays_silent_in_nir() -> None:
     assert (first[:, 0] == (images[..., 0] > 100)).all()
 
 
+def changed(name: str, **values: Any) -> nir.NIRGraph:
+    """A node with what no framework writes, as damage or a mistake by hand makes it."""
+    graph = a_graph()
+    for what, value in values.items():
+        setattr(graph.nodes[name], what, value)
+    return graph
+
+
 def without(graph: nir.NIRGraph, *edges: tuple[str, str]) -> nir.NIRGraph:
     graph.edges[:] = [edge for edge in graph.edges if edge not in edges]
     return graph
@@ -343,6 +351,32 @@ REFUSED: dict[str, tuple[Any, str]] = {
         lambda: swapped("if", nir.IF(np.ones((4, 6, 6)), RNG.uniform(1, 2, (4, 6, 6)))),
         "if: threshold differs within a channel",
     ),
+    **{
+        f"{name} {what} {value!r:.12}": (
+            lambda name=name, what=what, value=value: changed(name, **{what: value}),
+            f"{name}: {says}",
+        )
+        for name, what, value, says in (
+            ("conv2", "bias", np.zeros(3), "biases of shape (3,) for weights (4, 4, 3, 3)"),
+            ("conv2", "bias", np.zeros(()), "biases of shape () for"),
+            ("affine", "bias", np.zeros(0), "biases of shape (0,) for"),
+            ("conv2", "stride", 0, "stride is 0, expected one or two whole numbers, 1 or more"),
+            ("conv2", "stride", np.array([1, 2, 1]), "stride is array([1, 2, 1]), expected"),
+            ("conv2", "dilation", np.array([1, 0]), "dilation is array([1, 0]), expected"),
+            ("conv2", "padding", np.array([-1, 0]), "padding is array([-1,  0]), expected"),
+            ("conv2", "padding", 0.5, "padding is 0.5, expected one or two whole numbers, 0"),
+            ("conv2", "groups", 0, "groups is 0, expected"),
+            ("conv2", "groups", np.array([1, 2]), "groups is (1, 2), expected one number"),
+            ("conv2", "weight", np.ones((4, 4, 3)), "weights have shape (4, 4, 3), expected four"),
+            ("conv2", "weight", np.ones((0, 4, 3, 3)), "biases of shape (4,) for weights (0, 4"),
+            ("conv2", "weight", np.ones((4, 4, 3, 3), complex), "weights: no real numbers"),
+            ("linear", "weight", np.ones((0, 9)), "weights of shape (0, 9) are empty"),
+            ("sum", "stride", np.zeros(2), "stride is array([0., 0.]), expected"),
+            ("lif:1", "tau", np.zeros((4, 12, 12)), "tau is 0, expected above 0"),
+            ("lif:1", "tau", np.ones((3, 12, 12)), "tau of shape (3, 12, 12) with r of shape"),
+            ("lif:1", "v_threshold", np.array(np.nan), "v_threshold: a number is not finite"),
+        )
+    },
     "lost edge": (lambda: without(a_graph(), ("in", "conv 1")), "reads nothing that comes from"),
 }  # fmt: skip
 

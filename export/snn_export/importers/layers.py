@@ -120,6 +120,33 @@ def pair(value: int | Sequence[int]) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def real(name: str, what: str, values: object) -> Array:
+    """Return what a file says as float64.
+
+    Raises:
+        ModelError: `bad_checkpoint`: these are no real numbers; `bad_weights` for NaN.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise ModelError("bad_checkpoint", f"{name}: {what}: no real numbers")
+    if not np.isfinite(array).all():
+        raise ModelError("bad_weights", f"{name}: {what}: a number is not finite")
+    return array.astype(np.float64)
+
+
+def sides(name: str, what: str, value: object, least: int) -> tuple[int, int]:
+    """Return (rows, columns) for one whole number or two of a file, each at least `least`.
+
+    Raises:
+        ModelError: `bad_checkpoint`.
+    """
+    numbers = real(name, what, value).ravel()
+    if len(numbers) not in (1, 2) or not ((numbers % 1 == 0) & (numbers >= least)).all():
+        expected = f"expected one or two whole numbers, {least} or more"
+        raise ModelError("bad_checkpoint", f"{name}: {what} is {value!r:.40}, {expected}")
+    return int(numbers[0]), int(numbers[-1])
+
+
 def dilated(weight: Array, dilation: tuple[int, int]) -> Array:
     """Return `[O, I, kh, kw]` with the gaps of a dilation as zeros: the same convolution."""
     down, right = dilation

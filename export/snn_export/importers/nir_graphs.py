@@ -26,8 +26,9 @@ from snn_export.importers.layers import (
     Scaled,
     Weighted,
     dilated,
-    pair,
     readout_notes,
+    real,
+    sides,
     unsupported,
     unused,
 )
@@ -98,48 +99,68 @@ def _layer(name: str, node: Any, source: str, timestep: float) -> Layer:
 
 def _neurons(name: str, kind: str, node: Any, source: str, timestep: float) -> Fired:
     if kind == "Threshold":
-        threshold = _array(node.threshold)
+        threshold = real(name, "threshold", node.threshold)
         return Fired(name, source, threshold, np.ones(()), np.zeros(()))
+    gain = timestep * real(name, "r", node.r)
     if kind == "IF":
-        gain, rest = timestep * _array(node.r), _array(node.v_reset)
+        rest = real(name, "v_reset", node.v_reset)
     else:
-        gain, rest = timestep / _array(node.tau) * _array(node.r), _array(node.v_leak)
-    return Fired(name, source, _array(node.v_threshold), gain, rest)
+        tau, rest = real(name, "tau", node.tau), real(name, "v_leak", node.v_leak)
+        if not (tau > 0).all():
+            raise ModelError("bad_checkpoint", f"{name}: tau is {tau.min():g}, expected above 0")
+        if tau.shape != gain.shape and 1 not in (tau.size, gain.size):
+            raise unsupported(name, f"tau of shape {tau.shape} with r of shape {gain.shape}")
+        gain = gain / tau
+    return Fired(name, source, real(name, "v_threshold", node.v_threshold), gain, rest)
 
 
 def _dense(name: str, node: Any, source: str) -> Weighted:
-    weight = _array(node.weight)
+    weight = real(name, "weights", node.weight)
     if weight.ndim != 2:
         raise unsupported(name, f"weights have shape {weight.shape}, expected two dimensions")
-    bias = getattr(node, "bias", None)
-    return Weighted(name, source, weight, None if bias is None else _array(bias))
+    return Weighted(name, source, weight, _bias(name, node))
 
 
 def _convolution(name: str, node: Any, source: str) -> Weighted:
-    weight = dilated(_array(node.weight), pair(node.dilation))
+    weight = real(name, "weights", node.weight)
+    if weight.ndim != 4:
+        raise unsupported(name, f"weights have shape {weight.shape}, expected four dimensions")
+    weight = dilated(weight, sides(name, "dilation", node.dilation, 1))
     padding = node.padding
     if isinstance(padding, bytes):
         padding = padding.decode()
-    pads = padding_of(name, padding, weight) if isinstance(padding, str) else pair(padding)
-    return Weighted(
-        name, source, weight, _array(node.bias), pair(node.stride), pads, int(node.groups)
-    )
+    if isinstance(padding, str):
+        pads = padding_of(name, padding, weight)
+    else:
+        pads = sides(name, "padding", padding, 0)
+    stride, groups = (sides(name, what, getattr(node, what), 1) for what in ("stride", "groups"))
+    if groups[0] != groups[1]:
+        raise ModelError("bad_checkpoint", f"{name}: groups is {groups}, expected one number")
+    return Weighted(name, source, weight, _bias(name, node), stride, pads, groups[0])
+
+
+def _bias(name: str, node: Any) -> Array | None:
+    bias = getattr(node, "bias", None)
+    return None if bias is None else real(name, "biases", bias)
 
 
 def _sum_pool(name: str, node: Any, source: str) -> Layer:
-    return pool(name, source, "sum", _window(node))
+    return pool(name, source, "sum", _window(name, node))
 
 
 def _mean_pool(name: str, node: Any, source: str) -> Layer:
-    return pool(name, source, "average", _window(node))
+    return pool(name, source, "average", _window(name, node))
 
 
-def _window(node: Any) -> Window:
-    return Window(pair(node.kernel_size), pair(node.stride), pair(node.padding))
+def _window(name: str, node: Any) -> Window:
+    kernel, stride = (
+        sides(name, what, getattr(node, what), 1) for what in ("kernel_size", "stride")
+    )
+    return Window(kernel, stride, sides(name, "padding", node.padding, 0))
 
 
 def _scale(name: str, node: Any, source: str) -> Scaled:
-    return Scaled(name, source, _array(node.scale), np.zeros(()))
+    return Scaled(name, source, real(name, "factors", node.scale), np.zeros(()))
 
 
 def _flatten(name: str, node: Any, source: str) -> Flattened:
@@ -193,7 +214,3 @@ def _distinct(name: str, graph: Any, layers: list[Layer]) -> str:
 def _notes(layers: Layers, timestep: float) -> tuple[str, ...]:
     step = f"one Euler step of {timestep:g} s from the membrane at rest; at θ neurons are silent"
     return (step, *readout_notes(layers))
-
-
-def _array(values: Any) -> Array:
-    return np.asarray(values, np.float64)

@@ -75,9 +75,14 @@ def as_current(name: str, value: Value) -> Current:
 
 
 def weighted(layer: Weighted, value: Value) -> Current:
+    if layer.bias is not None and layer.bias.shape != layer.weight.shape[:1]:
+        problem = f"biases of shape {layer.bias.shape} for weights {layer.weight.shape}"
+        raise unsupported(layer.name, f"{problem}, expected one a channel")
     if isinstance(value, Current):
         return _composed(layer, value)
     weight, size = layer.weight, math.prod(value.shape)
+    if 0 in weight.shape:
+        raise unsupported(layer.name, f"weights of shape {weight.shape} are empty")
     if weight.ndim == 2:
         if weight.shape[1] != size:
             raise unsupported(
@@ -118,7 +123,8 @@ def _composed(layer: Weighted, value: Current) -> Current:
 
 def _convolved(layer: Weighted, value: Signal) -> Shape:
     out, inputs, *kernel = layer.weight.shape
-    if len(value.shape) != 3 or value.flat or inputs * layer.groups != value.shape[0]:
+    fits = inputs * layer.groups == value.shape[0] and out % layer.groups == 0
+    if len(value.shape) != 3 or value.flat or not fits:
         raise unsupported(
             layer.name, f"weights {layer.weight.shape} do not fit a source of {value.shape}"
         )
