@@ -16,7 +16,7 @@ from       origin (what is asked of a network), trained (train-snn's), importing
 file       exporting (all of it), fold, pools, quantise with ties (integers), unrounded (float32),
            labels
 proof      verify (against the reference), parity (against what was trained), recorded
-worth      calibration, recalibrate (of a file that exists), report (facts), text
+worth      calibration, recalibrate (of a file that exists), provenance, report (facts), text
 others     dense (the ANN in INT8), triton (a repository for its server)
 command    cli, flags, formats
 """

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from snn_export.provenance import split_of
 from snn_export.verify import parts
 from snn_runtime.calibration import UNCALIBRATED, Calibration, Familiarity, Numbers
 from snn_runtime.engines import Backend
@@ -32,8 +33,6 @@ from snn_train.experiment import digest
 
 BINS = 15
 """Of the calibration error."""
-FRACTION = 0.1
-"""Of the training pictures where nobody knows which of them selected."""
 TEMPERATURES = (1 / 32, 32.0)
 """The least and the highest that are fitted."""
 HIGHEST_FLOOR = 0.9
@@ -108,18 +107,17 @@ def held_out(facts: Mapping[str, Any], data: DataSet) -> tuple[torch.Tensor, str
 
     Args:
         facts: its provenance.
+
+    Raises:
+        ModelError: `bad_graph`: the provenance is no training's.
     """
-    settings = facts.get("settings", {})
-    fraction, share = settings.get("validation", FRACTION), settings.get("split_share", 1.0)
-    seed = settings.get("split_seed")
-    if seed is None:
-        seed = settings.get("seed", 0)
+    fraction, seed, share = split_of(facts)
     known = facts.get("data_digest")
     if data.held_out is not None:
         note = "pictures of the folder that selects"
     elif known is not None and known != digest(data):
         fraction, share, note = 1.0, 1.0, "training pictures, which are not those it was trained on"
-    elif settings:
+    elif facts.get("settings"):
         note = "validation pictures of its training"
     else:
         note = "training pictures; nobody knows whether it was trained on them"

@@ -11,6 +11,7 @@ from snn_export.calibration import calibrate
 from snn_export.importers import Foreign
 from snn_export.origin import Origin
 from snn_export.parity import Original, compare
+from snn_export.provenance import trained_labels
 from snn_export.quantise import narrowed, to_int8
 from snn_export.recorded import Recorded
 from snn_export.report import Exported
@@ -162,7 +163,7 @@ def _names(origin: Origin | SpikingGraph) -> list[tuple[str, ...]]:
     """The names of the classes, and those they had before `labels` renamed them."""
     found = [tuple(origin.labels)]
     if isinstance(origin, SpikingGraph):
-        found.append(tuple(json.loads(origin.provenance).get("trained_labels", ())))
+        found.append(trained_labels(origin.provenance))
     return found
 
 

@@ -1,5 +1,6 @@
 """The front end for train-snn's own checkpoints: t1.pt to folded weights."""
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,17 +96,20 @@ def load(path: Path, *, dense: bool = False) -> Trained:
     """
     content = checkpoint.load(path)
     timesteps = content.get("timesteps")
+    if type(timesteps) is not int:
+        raise ModelError("bad_checkpoint", f"{path}: its timesteps are no whole number")
     if timesteps != (0 if dense else 1):
         raise ModelError("bad_checkpoint", f"{path}: {_unfit(timesteps, dense)}")
     with checkpoint.fitting(path):
         experiment = Experiment.of(content)
         network = experiment.restore(timesteps, content.get("bits", 0), content["network"])
-        metrics, history = content["metrics"], content["history"]
+        made = Trained(network.eval(), experiment, content["metrics"], content["history"])
+        json.dumps(made.provenance(), allow_nan=False)  # which goes into the file
     _check_finite(network)
-    return Trained(network.eval(), experiment, metrics, history)
+    return made
 
 
-def _unfit(timesteps: object, dense: bool) -> str:
+def _unfit(timesteps: int, dense: bool) -> str:
     if dense:
         return f"is at T={timesteps}, --dense writes the ANN of stage 0: give the run's ann.pt"
     if timesteps == 0:

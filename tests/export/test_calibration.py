@@ -27,9 +27,10 @@ from snn_export.calibration import (
     fit,
     held_out,
 )
+from snn_export.provenance import split_of, trained_labels
 from snn_export.text import confidence_lines
 from snn_runtime.calibration import UNCALIBRATED, Calibration, Numbers
-from snn_runtime.errors import UsageError
+from snn_runtime.errors import ModelError, UsageError
 from snn_runtime.graph.reference import Counts, Spikes
 from snn_runtime.model import load
 from snn_train import data as data_sets
@@ -276,3 +277,27 @@ def test_too_few_are_reported() -> None:
     facts = {"temperature": 1, "floor": 0, "images": 15, "source": "pictures", "test_images": 9}
     facts |= {"calibration_error": error, "kept": 0.95, "unfamiliar": None, "learnt": False}
     assert confidence_lines(facts)[1].endswith("are not told: 15 are too few")
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"settings": [1]},
+        {"settings": {"validation": "x"}},
+        {"settings": {"validation": 7}},
+        {"settings": {"split_share": None}},
+        {"settings": {"seed": 1.5}},
+        {"settings": {"split_seed": 2**70}},
+    ],
+    ids=str,
+)
+def test_provenance_that_no_training_wrote_is_refused(facts: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match="provenance: .* expected a"):
+        split_of(facts)
+
+
+def test_former_labels_are_names() -> None:
+    assert trained_labels('{"trained_labels": ["a"]}') == ("a",) and trained_labels("{}") == ()
+    for odd in ('{"trained_labels": 5}', '{"trained_labels": [5]}'):
+        with pytest.raises(ModelError, match="trained_labels is"):
+            trained_labels(odd)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import networks
 import numpy as np
@@ -10,7 +11,7 @@ from snn_export.trained import Trained, fold, load
 from snn_export.unrounded import to_float32
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import Pool, Population, reference
-from snn_train import families
+from snn_train import checkpoint, families
 from snn_train.choices import RecipeName
 from snn_train.network import SpikingNetwork
 from snn_train.pretrained import Pretrained
@@ -125,3 +126,49 @@ def test_a_network_of_former_layers_is_refused_in_a_sentence(
         load(tmp_path / "t1.pt")
     with pytest.raises(ModelError, match=says):
         Pretrained.load(tmp_path / "t1.pt")
+
+
+ODD: dict[str, tuple[tuple[str | int, ...], object]] = {
+    "a version of numbers": (("version",), torch.zeros(3)),
+    "timesteps of numbers": (("timesteps",), torch.zeros(3)),
+    "timesteps true": (("timesteps",), True),
+    "bits of numbers": (("bits",), torch.zeros(3)),
+    "an offset of none": (("input", "offset"), [None, None, None]),
+    "an offset of two": (("input", "offset"), [1, 2]),
+    "an offset that is no number": (("input", "offset"), [1, 2, float("nan")]),
+    "an offset of halves": (("input", "offset"), [1, 2, 0.5]),
+    "a deviation of two": (("input", "deviation"), [1.0, 2.0]),
+    "a deviation of lists": (("input", "deviation"), [1.0, 2.0, [1]]),
+    "a deviation of nothing": (("input", "deviation"), [1.0, 2.0, 0.0]),
+    "an input of numbers": (("input",), torch.zeros(0)),
+    "another fit": (("input", "fit"), ["crop"]),
+    "labels of numbers": (("labels",), [1, 2, 3]),
+    "a tensor among settings": (("settings", "percentile"), torch.zeros(3)),
+    "an infinite setting": (("settings", "weight_decay"), float("inf")),
+    "no history": (("history",), 1.5),
+    "a history of text": (("history", 0), "x"),
+    "a history without a stage": (("history", 0), {"validation": 0.5}),
+    "a tensor in the history": (("history", 0, "test"), torch.zeros(0)),
+    "weights that are none": (("network",), 5),
+    "weights that are complex": (
+        ("network", "readout.weight"), torch.zeros(3, 32, dtype=torch.complex64)
+    ),
+}  # fmt: skip
+"""What no run writes, with a checksum that is right: anybody can make one."""
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_odd_content_is_refused_and_no_bug_of_ours(case: str, tmp_path: Path) -> None:
+    path = tmp_path / "t1.pt"
+    networks.save(networks.experiment(), networks.network(networks.experiment()), path)
+    content = checkpoint.load(path)
+    (*outer, last), value = ODD[case]
+    part: Any = content
+    for key in outer:
+        part = part[key]
+    part[last] = value
+    state = {key: each for key, each in content.items() if key not in ("format", "digest")}
+    checkpoint.save(path, state)
+    with pytest.raises(ModelError) as refusal:
+        load(path)
+    assert refusal.value.code == "bad_checkpoint" and str(path) in str(refusal.value)

@@ -3,7 +3,9 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, get_args
+
+from torch import Tensor
 
 from snn_runtime.image import Fit
 from snn_train.data import DataSet
@@ -105,6 +107,9 @@ class Experiment:
                 f"its {self.architecture.network} has {given} layers, this version's has "
                 f"{expected}; train it again, or use the version that trained it"
             )
+        for key, value in weights.items():
+            if isinstance(value, Tensor) and value.is_complex():
+                raise ValueError(f"{key} holds complex numbers")
         network.load_state_dict(weights)
         return network
 
@@ -134,15 +139,19 @@ class Experiment:
             KeyError, TypeError, ValueError: entries are missing, unknown or do not fit together.
         """
         network = asdict(Architecture(**content["architecture"]))
-        pixels = content["input"]
+        pixels, labels = content["input"], content["labels"]
+        if not isinstance(labels, list | tuple) or not all(isinstance(n, str) for n in labels):
+            raise ValueError(f"its labels are {labels!r:.60}, expected a list of names")
+        if pixels["fit"] not in get_args(Fit):
+            raise ValueError(f"its fit is {pixels['fit']!r:.60}, expected crop or stretch")
         experiment = cls(
             Recipe.from_dicts(network, content["settings"]),
             content["data"],
             content["data_digest"],
-            tuple(content["labels"]),
+            tuple(labels),
             (network["image_height"], network["image_width"]),
             pixels["fit"],
-            Normalisation(tuple(pixels["offset"]), tuple(pixels["deviation"])),
+            Normalisation.described(pixels["offset"], pixels["deviation"]),
             content["command"],
         )
         if asdict(experiment.architecture) != network:

@@ -1,6 +1,7 @@
 """The words in a graph: names of nodes and provenance. None of them computes."""
 
 import json
+import math
 import re
 from typing import NoReturn
 
@@ -45,11 +46,19 @@ def parse_json(what: str, text: str, most: int = MAX_JSON) -> object:
         size = len(text.encode())  # a lone surrogate could not be written to a file
         if size > most:
             raise ModelError("bad_graph", f"{what}: {size:,} bytes, limit is {most:,}")
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except ModelError:
         raise
     except (ValueError, RecursionError) as error:
         raise ModelError("bad_graph", f"{what}: is not JSON: {error!s:.80}") from error
+
+
+def _finite(number: str) -> float:
+    """A number with a point or an exponent: 1e999 would be infinite."""
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(f"{number:.20} is no number that a float holds")
+    return value
 
 
 def _refuse_constant(constant: str) -> NoReturn:

@@ -301,6 +301,7 @@ RULES: dict[str, tuple[Change, str]] = {
         text(provenance='{"a": NaN}'),
         "provenance: is not JSON: NaN is no JSON number",
     ),
+    "1e999 in JSON": (text(provenance='{"a": -1e999}'), "-1e999 is no number that a float holds"),
     "infinity in JSON": (text(provenance='{"a": -Infinity}'), "-Infinity is no JSON number"),
     "deep JSON": (text(provenance='{"a":' + "[" * 10**5), "provenance: is not JSON"),
     "long number": (text(provenance='{"a":' + "1" * 10**5 + "}"), "provenance: is not JSON"),
