@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,14 +93,17 @@ def run(args: argparse.Namespace) -> int:
     if args.model is None:
         return _say(args, {}, _placed(args, args.checkpoint))
     check_target(args.model, args.checkpoint, *_named_files(args))
+    with _reserved(args):
+        return _run_export(args)
+
+
+def _run_export(args: argparse.Namespace) -> int:
     # Here, so that --help and a mistyped flag neither wait for torch nor need it.
     from snn_export.exporting import check_bits, check_packing, export, read_data
     from snn_export.importers import Foreign
     from snn_export.labels import labels_of, renamed, repeated
     from snn_train.threads import compute_with
 
-    if args.triton:
-        _folder(args)  # before the work that would be lost
     compute_with(args.threads)
     if args.dense:
         return _run_dense(args)
@@ -150,10 +154,13 @@ def _say_written(args: argparse.Namespace, written: "Written") -> int:
     return 0
 
 
-def _folder(args: argparse.Namespace) -> Path:
-    from snn_export.triton import model_folder
+def _reserved(args: argparse.Namespace) -> AbstractContextManager[None]:
+    """A place in the repository, if one is asked for."""
+    if not args.triton:
+        return nullcontext()
+    from snn_export.triton import reserved
 
-    return model_folder(args.model or args.checkpoint, args.triton, args.triton_name)
+    return reserved(args.model, args.triton, args.triton_name)
 
 
 def _placed(args: argparse.Namespace, model: Path) -> Path:

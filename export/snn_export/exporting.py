@@ -22,7 +22,7 @@ from snn_runtime.errors import InputError, UsageError
 from snn_runtime.files import check_target
 from snn_runtime.graph import SpikingGraph
 from snn_runtime.graph.graph import PACKED_BITS
-from snn_runtime.model_file import write
+from snn_runtime.model_file import golden_of, write
 from snn_train import data as data_sets
 from snn_train.choices import BITS, takes_size
 from snn_train.data.folders import FileProgress
@@ -194,7 +194,8 @@ def _proven(
 ) -> Exported:
     """Write the file, or nothing."""
     engine = OrtBackend(graph, threads=threads)
-    proof = prove(graph, engine, data)
+    golden = golden_of(graph)  # once: of a large network it takes minutes
+    proof = prove(graph, engine, data, golden=golden)
     integers = origin.bits > 0 and graph.exact and not narrow
     parity = compare(_seen(origin), graph, engine, evidence(graph.image, data), same=integers)
     accuracy = confidence = None
@@ -204,7 +205,7 @@ def _proven(
         graph = replace(graph, calibration=confidence.calibration)
     provenance = report.provenance(origin, graph, accuracy, confidence)
     graph = replace(graph, provenance=json.dumps(provenance))
-    write(graph, path)
+    write(graph, path, golden=golden)
     size = path.stat().st_size
     facts = report.summary(origin, graph, size, proof, accuracy, confidence, narrowed=narrow)
     facts["parity"] = vars(parity)

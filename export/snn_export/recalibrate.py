@@ -24,13 +24,14 @@ def recalibrate(
     accuracy and the firing rates measured there.
 
     No weight and no golden hash changes: logits stay the bits that they were. The file is written
-    wholly or not at all, so `target` may be `path`.
+    wholly or not at all, so `target` may be `path`. It has the permissions of what it replaces.
 
     Raises:
         ModelError: `path` is refused.
         InputError: `bad_data`: other classes or sizes than the network's.
         ResourceError: The file cannot be written.
     """
+    check_target(target)  # links in a circle lead nowhere
     target = target.resolve()  # a link stays one
     check_target(target)
     model = load(path, threads=threads)
@@ -44,7 +45,7 @@ def recalibrate(
     provenance["spike_rate"] = round(received(model.graph, fired), 5)
     provenance["confidence"] = confidence.facts()
     graph = replace(graph, calibration=confidence.calibration, provenance=json.dumps(provenance))
-    write_atomic(target, to_bytes(graph, golden=model.golden))
+    write_atomic(target, to_bytes(graph, golden=model.golden), like=target)
     facts = {
         "file_bytes": target.stat().st_size,
         "digest": graph.digest(),

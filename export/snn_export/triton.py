@@ -15,6 +15,8 @@ A request is pixels, uint8 `[N, H, W, 3]`; Triton decodes no pictures. Requests 
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from snn_export.flags import LARGEST_BATCH, Device
@@ -92,6 +94,22 @@ def model_folder(model: Path, directory: Path, name: str | None) -> Path:
         reason = error.strerror or error
         raise ResourceError("unwritable", f"{folder}: cannot make it: {reason}") from error
     return folder
+
+
+@contextmanager
+def reserved(model: Path, directory: Path, name: str | None) -> Iterator[None]:
+    """Make the folder of a model before the work that would be lost. Where that work fails, nothing
+    that was made for it stays: to Triton an empty version is a broken model."""
+    version = directory / (model.stem if name is None else name) / "1"
+    made = [folder for folder in (version, *version.parents) if not folder.exists()]
+    model_folder(model, directory, name)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # somebody has put something there
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 def _remove_stale(folder: Path, content: bytes, script: bytes | None) -> None:

@@ -58,13 +58,18 @@ class Accuracy:
     network has none."""
 
 
-def prove(graph: SpikingGraph, engine: Backend, data: DataSet | None) -> Proof:
+def prove(
+    graph: SpikingGraph, engine: Backend, data: DataSet | None, *, golden: str | None = None
+) -> Proof:
     """Check the file and compare interpreter and engine on every neuron of every population.
+
+    Args:
+        golden: The graph's golden hash, where it is known.
 
     Raises:
         VerifyError: `parity`, naming the population, or what the checker says.
     """
-    content = to_bytes(graph)
+    content = to_bytes(graph, golden=golden)
     try:
         onnx.checker.check_model(content, full_check=True)
     except onnx.checker.ValidationError as error:

@@ -21,13 +21,19 @@ _TAKES_NONE = "permission denied, or read-only"
 
 
 def write_atomic(
-    path: Path, data: bytes, *, private: bool = False, executable: bool = False
+    path: Path,
+    data: bytes,
+    *,
+    private: bool = False,
+    executable: bool = False,
+    like: Path | None = None,
 ) -> None:
     """Replace `path` by `data`: temporary file beside it, fsync, rename, fsync of the directory.
 
     Args:
         private: Nobody but this user may read it.
         executable: It is a program.
+        like: A file whose permissions it gets, if that exists.
 
     Raises:
         ResourceError: `unwritable`, naming the path and the bytes needed; `path` is untouched.
@@ -41,8 +47,10 @@ def write_atomic(
                 file.flush()
                 os.fsync(file.fileno())
             # mkstemp makes private files; a model is meant to be read by whoever serves it.
-            public = 0o777 if executable else 0o666
-            os.chmod(name, 0o600 if private else public & ~_umask())
+            public = (0o777 if executable else 0o666) & ~_umask()
+            if like is not None and like.exists():
+                public = stat.S_IMODE(like.stat().st_mode) & 0o777
+            os.chmod(name, 0o600 if private else public)
             os.replace(name, path)
         except BaseException:
             Path(name).unlink(missing_ok=True)

@@ -28,9 +28,10 @@ from snn_export.calibration import (
     held_out,
 )
 from snn_export.provenance import split_of, trained_labels
+from snn_export.recalibrate import recalibrate
 from snn_export.text import confidence_lines
 from snn_runtime.calibration import UNCALIBRATED, Calibration, Numbers
-from snn_runtime.errors import ModelError, UsageError
+from snn_runtime.errors import ModelError, ResourceError, UsageError
 from snn_runtime.graph.reference import Counts, Spikes
 from snn_runtime.model import load
 from snn_train import data as data_sets
@@ -221,11 +222,16 @@ def test_a_file_with_renamed_classes_is_calibrated_where_a_link_points(tmp_path:
     networks.save(described, networks.network(described), tmp_path / "t1.pt")
     export(tmp_path / "t1.pt", tmp_path / "file.onnx", labels=[f"number {n}" for n in range(10)])
     (tmp_path / "link.onnx").symlink_to("file.onnx")
+    (tmp_path / "file.onnx").chmod(0o600)
     line = ["--calibrate", str(tmp_path / "link.onnx"), "--data", "digits"]
     assert cli.run(cli.parse_args(line)) == 0
     assert (tmp_path / "link.onnx").is_symlink()
     assert load(tmp_path / "file.onnx").graph.calibration != UNCALIBRATED
     assert load(tmp_path / "file.onnx").labels[3] == "number 3"
+    assert (tmp_path / "file.onnx").stat().st_mode & 0o777 == 0o600, "it stays as private as it was"
+    (tmp_path / "circle.onnx").symlink_to("circle.onnx")
+    with pytest.raises(ResourceError, match="symbolic links"):
+        recalibrate(tmp_path / "file.onnx", tmp_path / "circle.onnx", "digits")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """export-snn --dense: a run's ANN as an ordinary INT8 file, against the network in torch."""
 
 from pathlib import Path
+from typing import Any
 
 import commands
 import networks
@@ -245,5 +246,48 @@ def test_another_s_float_file_has_an_input_and_no_facts(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"other\.onnx: is neither a spiking network nor a dense"):
         read_dense(path)
     path.write_bytes(b"no file of any kind")
-    with pytest.raises(ModelError, match=r"other\.onnx: is damaged, or no ONNX file"):
+    with pytest.raises(ModelError, match=r"other\.onnx: is damaged, cut off, or no ONNX file"):
+        read_dense(path)
+
+
+def test_a_dense_file_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    """Two bytes a node, and hundreds once they are read."""
+    inner = b"\x0a\x00" * 2**18
+    length = bytes([len(inner) & 127 | 128, len(inner) >> 7 & 127 | 128, len(inner) >> 14])
+    (tmp_path / "m.onnx").write_bytes(b"\x3a" + length + inner)
+    with pytest.raises(ModelError, match="of structure besides its weights"):
+        read_dense(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("part", "odd"),
+    [
+        ("offset", ["nan"] * 3),
+        ("offset", [1, 2, True]),
+        ("deviation", [1, 2, 3, 4]),
+        ("fit", ["crop"]),
+        ("exported", 17.0),
+        ("images", -4),
+        ("images", 2.5),
+        ("multiply_adds", -1),
+    ],
+)
+def test_odd_facts_are_refused(part: str, odd: object, tmp_path: Path) -> None:
+    facts: dict[str, Any] = {
+        "input": {"offset": [1, 2, 3], "deviation": [1, 2, 3], "fit": "crop"},
+        "accuracy": {"exported": 0.5, "images": 10},
+        "multiply_adds": 5,
+    }
+    path = tmp_path / "m.onnx"
+    for wrong in (False, True):
+        model = relu_network(trained())
+        if wrong:
+            next(each for each in (facts["input"], facts["accuracy"], facts) if part in each)[
+                part
+            ] = odd
+        describe(model, facts)
+        path.write_bytes(model.SerializeToString())
+        if not wrong:
+            assert read_dense(path) is not None
+    with pytest.raises(ModelError, match="are not export-snn's"):
         read_dense(path)

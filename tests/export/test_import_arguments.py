@@ -7,13 +7,16 @@ import nir
 import numpy as np
 import pytest
 import torch
+from graphs import example
 from snntorch import Leaky
 from test_import_nir import a_graph
 from torch import nn
 
 from snn_export import import_network
 from snn_export.importers import Foreign
-from snn_runtime.errors import UsageError
+from snn_export.importing import open_file
+from snn_runtime.errors import ModelError, UsageError
+from snn_runtime.model_file import write
 
 THREE = (0.4, 0.5, 0.6)
 
@@ -103,3 +106,30 @@ def test_an_argument_without_effect_is_refused(tmp_path: Path) -> None:
     torch.save(network().state_dict(), tmp_path / "net.pt")
     with pytest.raises(UsageError, match="timestep is for NIR graphs, and .*net.pt is of snntorch"):
         imported(tmp_path / "net.pt", program="nowhere.py:build", timestep=7.0)
+
+
+@pytest.mark.parametrize(
+    ("odd", "says"),
+    [
+        (torch.ones(2, 400, dtype=torch.complex64), "'3.weight' holds complex numbers"),
+        (torch.ones(2, 400, device="meta"), "'3.weight' has a shape and no numbers"),
+        (torch.ones(2, 400).to_sparse(), "'3.weight' is no dense tensor"),
+        (torch.ones(1, 1).expand(2, 400), "'3.weight' repeats a few numbers"),
+    ],
+    ids=["complex", "meta", "sparse", "repeated"],
+)
+def test_weights_that_are_no_real_numbers_are_refused(
+    odd: torch.Tensor, says: str, tmp_path: Path
+) -> None:
+    """torch copies complex numbers into real weights without their imaginary part."""
+    torch.save({"0.weight": torch.ones(4, 3, 3, 3), "3.weight": odd}, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=says) as refusal:
+        open_file(tmp_path / "w.pt", "snntorch", "net.py:build")
+    assert refusal.value.code == "bad_checkpoint"
+
+
+def test_an_onnx_file_is_told_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    write(example(), path)
+    with pytest.raises(ModelError, match="is an ONNX file, and no checkpoint"):
+        open_file(path)

@@ -169,6 +169,19 @@ REFUSED: list[tuple[int, dict[str, Any], dict[str, Any], str]] = [
     (0, {"threshold__t3": torch.tensor(torch.nan)}, {}, "threshold.t3 holds a number that is not"),
     (0, {}, {"timesteps": 3}, "is at T=3, export needs T=1"),
     (0, {}, {"timesteps": None}, "does not say its timesteps"),
+    (0, {}, {"timesteps": torch.tensor([1, 1])}, "its timesteps are a Tensor, expected the whole"),
+    (0, {}, {"timesteps": [1]}, "its timesteps are a list, expected the whole"),
+    (0, {}, {"timesteps": True}, "its timesteps are a bool, expected the whole"),
+    *(
+        (0, {"features__6__weight": odd}, {}, f"features.6.weight: {says}")
+        for odd, says in (
+            (torch.ones(8, 4, 3, 3, device="meta"), "has a shape and no numbers"),
+            (torch.ones(8, 4, 3, 3).to_sparse(), "is no dense tensor of plain"),
+            (torch.ones(8, 4, 3, 3, dtype=torch.complex64), "holds complex numbers"),
+            (torch.ones(1, 1, 1, 1).expand(8, 4, 3, 3), "repeats a few numbers"),
+            ([1, 2], "is a list, no tensor"),
+        )
+    ),
     (0, {"threshold__t6": None}, {}, "has no 'threshold.t6'"),
     (0, {"leak__l6": None}, {}, "has no 'leak.l6'"),
     (0, {"classifier__3__weight": None}, {}, "dense layers at classifier.[0, 6], expected [0, 3"),
@@ -190,7 +203,8 @@ REFUSED: list[tuple[int, dict[str, Any], dict[str, Any], str]] = [
 def test_what_does_not_fit_is_refused_by_name(
     tmp_path: Path, case: int, tensors: dict[str, Any], content: dict[str, Any], says: str
 ) -> None:
-    path = official.save(tmp_path / "net.pth", edited(case, **tensors), **content)
+    path, state = tmp_path / "net.pth", edited(case, **tensors)
+    torch.save({"state_dict": state, "timesteps": 1} | content, path)
     with pytest.raises(ModelError) as refusal:
         read(path, picture((32, 32)))
     assert says in str(refusal.value)

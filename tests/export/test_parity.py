@@ -15,6 +15,8 @@ from snn_export.fold import FoldedNetwork, Neurons
 from snn_export.recorded import Recorded
 from snn_export.trained import Trained
 from snn_runtime.errors import VerifyError
+from snn_runtime.graph import reference
+from snn_runtime.model_file import golden_of, read_file
 from snn_train.choices import RecipeName
 from snn_train.integer import in_integers
 
@@ -115,6 +117,20 @@ def test_pictures_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(Recorded, "run", counted)
     assert export(made, tmp_path / "m.onnx", threads=1).parity == whole
     assert seen == [1] * 8
+
+
+def test_the_golden_hash_is_computed_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By the interpreter, which takes minutes for large networks."""
+    runs: list[object] = []
+
+    def counted(*given: Any) -> Any:
+        runs.append(given)
+        return reference.run(*given)
+
+    monkeypatch.setattr("snn_runtime.model_file.file.run", counted)
+    export(a_network("vgg5", "iir-bn", (8, 8), 1, 0), tmp_path / "m.onnx", threads=1)
+    assert len(runs) == 1
+    assert read_file(tmp_path / "m.onnx").golden == golden_of(read_file(tmp_path / "m.onnx").graph)
 
 
 def test_what_is_recorded_is_what_the_network_fires() -> None:

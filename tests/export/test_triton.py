@@ -226,6 +226,17 @@ def test_flags_that_do_not_fit_are_refused(flags: list[str], expected: str) -> N
     assert code == 2 and expected in said
 
 
+def test_an_export_that_fails_leaves_no_place(model: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "t1.pt"
+    damaged.write_bytes(b"PK\3\4 and no more")
+    kept = tmp_path / "r" / "other" / "1"
+    for repository in (tmp_path / "new" / "r", kept.parents[1]):
+        code, _ = refusal([damaged, tmp_path / "m.onnx", "--triton", repository])
+        assert code == 5 and not (tmp_path / "new").exists()
+        kept.mkdir(parents=True, exist_ok=True)
+    assert [path.name for path in kept.parents[1].iterdir()] == ["other"]
+
+
 def test_a_place_that_cannot_be_is_refused_before_the_export(model: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     for code, says, name, *more in (

@@ -21,6 +21,10 @@ def test_what_is_written_is_there_and_nothing_else(tmp_path: Path) -> None:
         assert stat.S_IMODE(target.stat().st_mode) == 0o640
         write_atomic(target, b"fourth", private=True)
         assert stat.S_IMODE(target.stat().st_mode) == 0o600
+        write_atomic(target, b"fifth", like=target)
+        assert stat.S_IMODE(target.stat().st_mode) == 0o600
+        write_atomic(target, b"sixth", like=tmp_path / "none")
+        assert stat.S_IMODE(target.stat().st_mode) == 0o640
     finally:
         os.umask(mask)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

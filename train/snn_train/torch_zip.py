@@ -32,6 +32,9 @@ WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")
 LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """The number with which a file of torch older than 1.6 begins."""
 
+ONNX = (b"\x12", b"\x1a", b":", b"B")
+"""What may follow the version with which an ONNX file begins."""
+
 
 def read(path: Path, remedy: str, device: str | torch.device = "cpu") -> Any:
     """Return what `torch.save` wrote: nothing but tensors, numbers, strings and containers.
@@ -73,7 +76,24 @@ def state_dict(path: Path, content: Any, remedy: str = "") -> dict[str, Tensor]:
         found = f"{wrong[0]!r:.40} is a {type(state[wrong[0]]).__name__}" if wrong else "is empty"
         problem = f"is no state_dict: {found}, expected tensors by name"
         raise refuse(path, f"{problem}; {remedy}" if remedy else problem)
+    for key, tensor in state.items():
+        odd = oddity(tensor)
+        if odd:
+            raise refuse(path, f"{key!r:.60} {odd}")
     return state
+
+
+def oddity(tensor: Tensor) -> str | None:
+    """What keeps a tensor of a file from being weights; None for dense real numbers, all there."""
+    if tensor.is_nested or tensor.layout != torch.strided or tensor.is_quantized:
+        return "is no dense tensor of plain numbers"
+    if tensor.is_complex():
+        return "holds complex numbers, expected real ones"
+    if tensor.is_meta:
+        return "has a shape and no numbers"
+    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+        return f"repeats a few numbers {tuple(tensor.shape)}"
+    return None
 
 
 def unwrapped(name: object) -> str:
@@ -173,6 +193,8 @@ def _no_whole_zip(path: Path, remedy: str) -> str:
         return "is damaged: a zip archive that was cut short or overwritten; copy it again"
     if head.startswith(LEGACY) or head[257:262] == b"ustar":
         return f"is no torch zip: it is in the format of torch before 1.6; {remedy}"
+    if head[:1] == b"\x08" and head[1:2] < b"\x20" and head[2:3] in ONNX:
+        return "is an ONNX file, and no checkpoint; --triton and --calibrate take one"
     if head[:1] == b"\x80":
         return f"is no torch zip but a bare pickle, which is never run; {remedy}"
     return "is no torch file (no zip archive)"

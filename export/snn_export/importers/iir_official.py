@@ -78,6 +78,9 @@ def from_tensors(path: Path, held: dict[str, Any], picture: Picture) -> Foreign:
 
 def _check_timesteps(path: Path, content: dict[str, Any]) -> None:
     timesteps = content.get("timesteps")
+    if timesteps is not None and type(timesteps) is not int:
+        kind = type(timesteps).__name__
+        raise refuse(path, f"its timesteps are a {kind}, expected the whole number 1")
     if timesteps != 1:
         found = "does not say its timesteps" if timesteps is None else f"is at T={timesteps}"
         raise refuse(path, f"{found}, export needs T=1; train it further")

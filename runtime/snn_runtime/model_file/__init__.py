@@ -6,6 +6,6 @@ writer, reader   a SpikingGraph to ONNX, and back
 dense            what a dense INT8 file says of itself
 """
 
-from snn_runtime.model_file.file import ModelFile, read, read_file, to_bytes, write
+from snn_runtime.model_file.file import ModelFile, golden_of, read, read_file, to_bytes, write
 
-__all__ = ["ModelFile", "read", "read_file", "to_bytes", "write"]
+__all__ = ["ModelFile", "golden_of", "read", "read_file", "to_bytes", "write"]

@@ -17,6 +17,7 @@ from snn_runtime.errors import ModelError
 from snn_runtime.graph import Fit
 from snn_runtime.graph.annotations import parse_json
 from snn_runtime.model_file import gate
+from snn_runtime.model_file.wire import check_wire
 from snn_runtime.text import printable
 
 SPIKING = "snn.schema"
@@ -61,7 +62,9 @@ def read_dense(path: Path) -> DenseFile | None:
         ModelError: It is no ONNX file, has another input than float32 `[N, 3, H, W]`, or odd facts.
     """
     try:
-        model = ModelProto.FromString(gate.read_bytes(path))
+        data = gate.read_bytes(path)
+        check_wire(data)  # or 64 MiB of empty nodes would become gigabytes
+        model = ModelProto.FromString(data)
         metadata = {entry.key: entry.value for entry in model.metadata_props}
         if SPIKING in metadata:
             return None
@@ -94,17 +97,20 @@ def _measured(text: str) -> Measured:
     facts: Any = parse_json(gate.DENSE, text)
     try:
         pixels, accuracy = facts["input"], facts["accuracy"]
-        red, green, blue = map(float, pixels["offset"])
-        deviations = [float(deviation) for deviation in pixels["deviation"]]
-        if min(deviations) <= 0 or pixels["fit"] not in get_args(Fit):
+        offset, deviation = _colours(pixels["offset"]), _colours(pixels["deviation"])
+        if min(deviation) <= 0 or pixels["fit"] not in get_args(Fit):
             raise ValueError
-        return Measured(
-            (red, green, blue),
-            (deviations[0], deviations[1], deviations[2]),
-            pixels["fit"],
-            float(accuracy["exported"]),
-            int(accuracy["images"]),
-            int(facts["multiply_adds"]),
-        )
+        share, counts = accuracy["exported"], (accuracy["images"], facts["multiply_adds"])
+        if not 0 <= share <= 1 or any(type(n) is not int or n < 0 for n in counts):
+            raise ValueError
+        return Measured(offset, deviation, pixels["fit"], float(share), *counts)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise ModelError("bad_model", f"its {gate.DENSE} are not export-snn's") from error
+
+
+def _colours(values: Any) -> Colours:
+    """Raises: TypeError, ValueError: not three numbers; NaN and infinity are none in JSON."""
+    if any(isinstance(value, bool | str) for value in values):
+        raise TypeError
+    red, green, blue = map(float, values)
+    return red, green, blue

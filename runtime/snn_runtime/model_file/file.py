@@ -57,19 +57,22 @@ def to_bytes(graph: SpikingGraph, *, golden: str | None = None) -> bytes:
     Raises:
         ModelError: The gate would not read it back; `too_large`, most likely.
     """
-    if golden is None:
-        if not is_cheap(graph):
-            LOG.info("computing the golden hash with the reference; it may take minutes")
-        golden = golden_hash(run(graph, golden_images(graph.image)).spikes)
-    file = ModelFile(graph, graph.digest(), golden)
+    file = ModelFile(graph, graph.digest(), golden or golden_of(graph))
     data = _serialised(_with_metadata(emit(graph), file))
     _from_bytes(data)
     return data
 
 
-def write(graph: SpikingGraph, path: Path) -> None:
-    """Write `graph` to `path`, wholly or not at all."""
-    write_atomic(path, to_bytes(graph))
+def golden_of(graph: SpikingGraph) -> str:
+    """Return the golden hash, as the reference computes it."""
+    if not is_cheap(graph):
+        LOG.info("computing the golden hash with the reference; it may take minutes")
+    return golden_hash(run(graph, golden_images(graph.image)).spikes)
+
+
+def write(graph: SpikingGraph, path: Path, *, golden: str | None = None) -> None:
+    """Write `graph` to `path`, wholly or not at all; `golden` as in `to_bytes`."""
+    write_atomic(path, to_bytes(graph, golden=golden))
 
 
 def read(source: Path | bytes) -> SpikingGraph:
