@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, get_args
 from snn_export import report, trained
 from snn_export.calibration import calibrate
 from snn_export.importers import Foreign
+from snn_export.labels import names_of, shown
 from snn_export.origin import Origin
 from snn_export.parity import Original, compare
 from snn_export.provenance import trained_labels
@@ -62,14 +63,17 @@ def export(
         InputError: `bad_data`: other classes or sizes than the network's.
         ResourceError: The file cannot be written.
     """
-    path = Path(path)
-    _check_values(network, weights, bits, labels, data)
+    _check_values(network, path, weights, bits, data)
+    path, given = Path(path), None if labels is None else names_of(labels)
     check_target(path, *_files(network))
     origin = trained.load(Path(network)) if isinstance(network, str | Path) else network
     check_bits(origin, bits)
     check_packing(origin, weights, bits)
     folded = origin.fold()
-    names = folded.labels if labels is None else tuple(labels)
+    names = given or folded.labels
+    if len(names) != len(folded.labels):
+        count = f"{len(names):,} classes, the network has {len(folded.labels):,}"
+        raise UsageError("bad_value", f"labels names {count}")
     folded = replace(folded, bits=bits or folded.bits, labels=names)
     data = read_data(data, origin) if isinstance(data, str) else data
     if weights == "float32":
@@ -79,7 +83,7 @@ def export(
 
 
 def _check_values(
-    network: object, weights: str, bits: int | None, labels: object, data: object
+    network: object, path: object, weights: str, bits: int | None, data: object
 ) -> None:
     """Refuse arguments of a kind that would fail somewhere inside. Raises: UsageError."""
     if not isinstance(network, str | Path | Foreign | trained.Trained):
@@ -88,12 +92,12 @@ def _check_values(
             f"network is a {type(network).__name__}, expected the path of a checkpoint or what "
             "import_network returned",
         )
+    if not isinstance(path, str | Path):
+        raise UsageError("bad_value", f"path is {shown(path)}, expected that of the file to write")
     if weights not in get_args(Weights):
         raise UsageError("bad_value", f"weights is {weights!r}, expected int8, int4 or float32")
     if bits is not None and weights == "float32":
         raise UsageError("bad_value", f"bits is {bits}, but float32 weights are no integers")
-    if isinstance(labels, str):
-        raise UsageError("bad_value", f"labels is {labels!r}, expected a list of names")
     if data is not None and not isinstance(data, str | data_sets.DataSet):
         raise UsageError(
             "bad_value",
@@ -114,7 +118,7 @@ def check_bits(origin: Origin, bits: int | None, what: str = "") -> None:
     if bits is None:
         return
     what = what or f"bits is {bits}, but it"
-    if bits not in BITS:
+    if bits not in BITS or isinstance(bits, float):
         raise UsageError("bad_value", f"bits is {bits!r}, expected 8, 6 or 4")
     if origin.bits not in (0, bits):
         raise UsageError("bad_value", f"{what} was trained in {origin.bits} bits")

@@ -12,10 +12,10 @@ from torch import nn
 from snn_export import importers
 from snn_export.formats import FORMATS, WITHOUT_PROGRAM, Format
 from snn_export.importers import Foreign, Picture
+from snn_export.labels import names_of, shown
 from snn_runtime import door
 from snn_runtime.errors import InputError, ModelError, UsageError
 from snn_runtime.image import Fit
-from snn_runtime.labels import check_labels
 from snn_train.torch_zip import LARGEST
 
 
@@ -113,7 +113,9 @@ def import_network(
         UsageError: An argument is missing or out of place.
         ModelError: The network is refused; the message names the layer or the operation.
     """
-    names, means, deviations = _names(labels), _numbers("mean", mean), _numbers("std", std)
+    if not isinstance(source, nn.Module | str | Path):
+        raise UsageError("bad_value", f"source is {shown(source)}, expected a module or a path")
+    names, means, deviations = names_of(labels), _numbers("mean", mean), _numbers("std", std)
     image_size = None if image_size is None else _sides(image_size)
     for word, given, known in (("fit", fit, get_args(Fit)), ("framework", framework, FORMATS)):
         if given is not None and given not in known:
@@ -147,21 +149,6 @@ def _check_effect(file: NetworkFile, timestep: float | None) -> None:
         )
 
 
-def _names(given: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(given, str):
-        raise UsageError(
-            "bad_value", f"labels is the text {given!r:.60}, expected a sequence, a name each class"
-        )
-    try:
-        names = tuple(given)
-        check_labels(names)
-    except (TypeError, ModelError) as error:
-        nothing = f"labels is {_shown(given)}, expected a name each class"
-        problem = error.message if isinstance(error, ModelError) else nothing
-        raise UsageError("bad_value", problem) from error
-    return names
-
-
 def _numbers(name: str, given: Any) -> tuple[float, ...]:
     """Of Python, numpy or torch, one or several."""
     try:
@@ -174,7 +161,7 @@ def _numbers(name: str, given: Any) -> tuple[float, ...]:
         return tuple(float(number) for number in each)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise UsageError(
-            "bad_value", f"{name} is {_shown(given)}, expected one number or three"
+            "bad_value", f"{name} is {shown(given)}, expected one number or three"
         ) from error
 
 
@@ -183,7 +170,7 @@ def _sides(given: Any) -> tuple[int, int]:
         height, width = (operator.index(side) for side in given)
     except (TypeError, ValueError) as error:
         raise UsageError(
-            "bad_value", f"image_size is {_shown(given)}, expected two whole numbers, height, width"
+            "bad_value", f"image_size is {shown(given)}, expected two whole numbers, height, width"
         ) from error
     return height, width
 
@@ -195,14 +182,9 @@ def _seconds(given: Any) -> float:
         seconds = math.nan
     if not 0 < seconds < math.inf:
         raise UsageError(
-            "bad_value", f"timestep is {_shown(given)}, expected a number of seconds above 0"
+            "bad_value", f"timestep is {shown(given)}, expected a number of seconds above 0"
         )
     return seconds
-
-
-def _shown(given: object) -> str:
-    """On one line."""
-    return " ".join(repr(given).split())[:60]
 
 
 def _needed(size: tuple[int, int] | None, whose: str) -> tuple[int, int]:

@@ -71,3 +71,24 @@ def _is_there(text: str) -> bool:
         return os.path.lexists(text)
     except ValueError:  # a zero byte
         return False
+
+
+def names_of(given: Sequence[str]) -> tuple[str, ...]:
+    """Return the names that a program gives. Raises: UsageError: `bad_value`: they are none."""
+    if isinstance(given, str):
+        raise UsageError(
+            "bad_value", f"labels is the text {given!r:.60}, expected a sequence, a name each class"
+        )
+    try:
+        names = tuple(given)
+        check_labels(names)
+    except (TypeError, ModelError) as error:
+        nothing = f"labels is {shown(given)}, expected a name each class"
+        problem = error.message if isinstance(error, ModelError) else nothing
+        raise UsageError("bad_value", problem) from error
+    return names
+
+
+def shown(given: object) -> str:
+    """On one line."""
+    return " ".join(repr(given).split())[:60]

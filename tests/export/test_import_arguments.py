@@ -86,6 +86,12 @@ def test_what_is_no_such_value_is_refused_before_any_work(
     assert says in str(refusal.value) and "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("source", [b"net.pt", 3, nn.Linear], ids=str)
+def test_what_is_no_network_is_refused(source: Any) -> None:
+    with pytest.raises(UsageError, match=r"source is .*, expected a module or a path"):
+        imported(source)
+
+
 @pytest.mark.parametrize("name", ["mean", "std"])
 def test_a_grey_network_takes_one_mean(name: str) -> None:
     assert imported(network(1), **{name: (0.5, 0.5, 0.5)}).lowered.channels == 1

@@ -129,7 +129,13 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     [
         ({"network": nn.Linear(2, 2)}, "network is a Linear, expected the path of a checkpoint"),
         ({"data": Path("photos")}, "expected text such as 'imagefolder:photos'"),
-        ({"labels": "ab"}, "labels is 'ab', expected a list of names"),
+        ({"labels": "ab"}, "labels is the text 'ab', expected a sequence"),
+        ({"labels": 5}, "labels is 5, expected a name each class"),
+        ({"labels": ["a", 2]}, "labels: number 1 is 2, expected text"),
+        ({"labels": ["a", "b", "c"]}, "labels names 3 classes, the network has 2"),
+        ({"path": None}, "path is None, expected that of the file to write"),
+        ({"path": b"m.onnx"}, "path is b'm.onnx', expected that of the file"),
+        ({"bits": 8.0}, r"bits is 8\.0, expected 8, 6 or 4"),
     ],
 )
 def test_arguments_of_another_kind_are_refused(
