@@ -3,10 +3,12 @@
 import fcntl
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from snn_runtime.errors import BusyError, InputError, ResourceError
 from snn_runtime.files import check_regular
@@ -14,8 +16,11 @@ from snn_runtime.graph import SpikingGraph
 from snn_runtime.infer.sources import Source
 
 _LOG = logging.getLogger(__name__)
-_BEGINS = (b'{"path": "', b'{"summary": {')
+_BEGINS = (b'{"path": "', b'{"summary": {"ok": ')
 """How the lines of `snn-infer --format json` begin."""
+_NAMED = re.compile(rb'\{"path": "(?:[^"\\]|\\.)*"')
+_GOES_ON = (b', "ok": ', b', "path_b64": "')
+"""How they go on behind the name of a picture."""
 
 
 class Results:
@@ -41,7 +46,8 @@ class Results:
         self.file = _opened(path)
         self._done: Counter[str] = Counter()
         try:
-            self.file.truncate(self._read())
+            with naming(path):
+                self.file.truncate(self._read())
         except BaseException:
             self.file.close()
             raise
@@ -51,7 +57,8 @@ class Results:
         """How many pictures had an answer when it was opened."""
 
     def close(self) -> None:
-        self.file.close()
+        with naming(self._path):
+            self.file.close()
 
     def without_done(self, sources: Iterator[Source | None]) -> Iterator[Source | None]:
         """Leave out the pictures that have an answer; what failed is tried again.
@@ -72,23 +79,21 @@ class Results:
         self.file.seek(0)
         for number, line in enumerate(self.file, start=1):
             end += len(line)
-            if not line.endswith(b"\n"):
-                if not any(begin.startswith(line[: len(begin)]) for begin in _BEGINS):
-                    raise self._refused(number)
-            elif self._noted(line, number):
-                kept = end
+            if line.endswith(b"\n"):
+                kept = end if self._noted(line, number) else kept
+            elif not _is_torn(line):
+                raise self._refused(number)
         return kept
 
     def _noted(self, line: bytes, number: int) -> bool:
         """Note the answer in a line, and return whether it is of a picture."""
-        try:
-            record = json.loads(line)
-            if "summary" in record:
-                return False
-            self._done[record["path"]] += bool(record["ok"])
-            other = record.get("model")
-        except (ValueError, TypeError, KeyError) as error:
-            raise self._refused(number) from error
+        record = _parsed(line)
+        if _is_summary(record):
+            return False
+        if not _is_of_picture(record):
+            raise self._refused(number)
+        self._done[record["path"]] += record["ok"]
+        other = record.get("model")
         if record["ok"] and other is None:
             self._unnamed += 1
         elif record["ok"] and other != self.model:
@@ -107,9 +112,52 @@ class Results:
         )
 
 
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Have an error of a write say which file it is of: the system does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def named(graph: SpikingGraph) -> str:
     """Return what tells models that answer differently apart: the beginning of the digest."""
     return graph.digest()[:16]
+
+
+def _parsed(line: bytes) -> Any:
+    """Return what a line holds; nothing, where it is no JSON or nested without end."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_summary(record: Any) -> bool:
+    """Whether it is the last line of ours: others may have a `summary`, too."""
+    if not isinstance(record, dict) or record.keys() != {"summary"}:
+        return False
+    counts = record["summary"]
+    return isinstance(counts, dict) and all(type(counts.get(n)) is int for n in ("ok", "failed"))
+
+
+def _is_of_picture(record: Any) -> bool:
+    """Whether it is an answer of ours, or says why there is none."""
+    if not isinstance(record, dict):
+        return False
+    return isinstance(record.get("path"), str) and isinstance(record.get("ok"), bool)
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether a line without an end may be one of ours that a stop has cut off."""
+    record = _parsed(line)
+    if record is not None:
+        return _is_summary(record) or _is_of_picture(record)
+    named = _NAMED.match(line)
+    begins, rest = (_GOES_ON, line[named.end() :]) if named else (_BEGINS, line)
+    return any(begin.startswith(rest[: len(begin)]) for begin in begins)
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -173,7 +173,22 @@ def test_a_full_disk_is_named(snn_infer: Command, photos: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "content",
-    [RED, b"notes\n", b"notes", b'{"path": "a"}\n', b"[1]\n", b'{"path": ["a"], "ok": true}\n'],
+    [
+        *(
+            RED,
+            b"notes\n",
+            b"notes",
+            b'{"path": "a"}\n',
+            b"[1]\n",
+            b'["summary"]\n',
+            b'"summary"\n',
+        ),
+        *(b'{"path": ["a"], "ok": true}\n', b'{"path": "a", "ok": 1}\n', b'{"path": "a", "n": [1'),
+        b'{"title": "of Monday", "summary": "three cats came"}\n',
+        b'{"summary": {"ok": 1, "failed": 0}, "title": "of Monday"}\n',
+        *(b'{"summary": "three cats"}\n', b'{"summary": {"ok": true, "failed": 0}}\n'),
+        *(b'{"summary": {"title": "of Mon', b'{"path": "a", "note": 1}', b"[" * 100_000 + b"\n"),
+    ],
 )
 def test_no_other_file_is_spoilt(content: bytes, snn_infer: Command, tmp_path: Path) -> None:
     file = tmp_path / "file"
