@@ -16,7 +16,7 @@ from snn_runtime.answer import Answer
 from snn_runtime.errors import ResourceError
 from snn_runtime.files import MARK, SUFFIX, check_target, fsync_directory
 from snn_runtime.image import Limits, Region, decode, read_file
-from snn_runtime.infer.drawing import drawn
+from snn_runtime.infer.drawing import LONGEST, drawn
 from snn_runtime.infer.new_files import NamedFile, NewFiles
 from snn_runtime.infer.sources import Source
 from snn_runtime.infer.values import is_one
@@ -50,13 +50,11 @@ class Pictures:
         """Write one; there is nothing to say.
 
         Raises:
+            InputError: the picture is gone.
             ResourceError: `unwritable`.
         """
-        data = io.BytesIO()
         picture = drawn(_decoded(source, self._limits), answer, self._region)
-        # Colours are not halved in size, for the edges of the letters.
-        picture.save(data, self._form, quality=_QUALITY, subsampling=0)
-        self._files.write(source.name, data.getvalue())
+        self._files.write(source.name, _encoded(picture, self._form))
         return ""
 
 
@@ -204,6 +202,25 @@ def _unheard() -> Iterator[None]:
 def _decoded(source: Source, limits: Limits) -> Image.Image:
     data = source.content(lambda name: read_file(name, limits))
     return decode(data, limits=limits).image
+
+
+def _encoded(picture: Image.Image, form: str) -> bytes:
+    """Return a picture as a file of this form.
+
+    Raises:
+        ResourceError: `unwritable`: there is no such file of a picture so long.
+    """
+    data = io.BytesIO()
+    try:
+        # Colours are not halved in size, for the edges of the letters.
+        picture.save(data, form, quality=_QUALITY, subsampling=0)
+    except (OSError, ValueError) as error:
+        most = f"; a side has {LONGEST:,} at most" * (
+            form == "JPEG" and max(picture.size) > LONGEST
+        )
+        size = f"{picture.width:,} x {picture.height:,} pixels"
+        raise ResourceError("unwritable", f"{size}, no {form}{most or f': {error}'}") from error
+    return data.getvalue()
 
 
 def _unwritable(path: Path, error: OSError) -> ResourceError:

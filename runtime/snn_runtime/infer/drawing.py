@@ -8,6 +8,8 @@ from snn_runtime.text import printable
 
 LEAST = 240
 """Pixels of the short side; smaller pictures are enlarged, pixel by pixel, or no text would fit."""
+LONGEST = 65_500
+"""Pixels of a side of a JPEG, at most; nothing is enlarged beyond."""
 TEXT = 1 / 15
 """Height of the text, as a fraction of the short side."""
 _BAND, _SURE, _DOUBTFUL = (0, 0, 0, 190), (255, 255, 255), (255, 190, 60)
@@ -18,7 +20,7 @@ to 1."""
 def drawn(image: Image.Image, answer: Answer, region: Region | None = None) -> Image.Image:
     """Return an RGB picture with a band at its foot: the label, how probable it is, and a bar of
     that length. What was looked at, where that is a region, has a frame."""
-    scale = -(-LEAST // min(image.size))
+    scale = max(1, min(-(-LEAST // min(image.size)), LONGEST // max(image.size)))
     if scale > 1:
         image = image.resize((scale * image.width, scale * image.height), Image.Resampling.NEAREST)
     shown = image.convert("RGBA")

@@ -34,14 +34,6 @@ LARGE = 1 << 15
 
 def run(args: argparse.Namespace) -> int:
     """Do what the command line says and return the exit code."""
-    try:
-        return _run(args)
-    except OSError as error:  # a write, which does not know its file
-        error.filename = error.filename or str(args.resume or "standard output")
-        raise
-
-
-def _run(args: argparse.Namespace) -> int:
     model = load(
         args.model,
         backend=args.backend,

@@ -40,9 +40,9 @@ class Moving:
             return ""
         path = Path(source.name)
         folder = Path(self._template.replace(PLACE, answer.label))
-        if folder.is_dir() and folder.samefile(path.parent):
-            return f"{path} is in its place"
         try:
+            if folder.is_dir() and folder.samefile(path.parent):
+                return f"{path} is in its place"
             if path.is_symlink():
                 raise OSError(errno.ELOOP, "it is a link, which stays where it is")
             if folder.exists() and not folder.is_dir():

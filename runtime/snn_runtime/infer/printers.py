@@ -14,7 +14,7 @@ from snn_runtime.errors import PARTIAL, InputError, SnnError
 from snn_runtime.image.folder import Tally
 from snn_runtime.infer import PROGRAM
 from snn_runtime.infer.records import failed, labelled
-from snn_runtime.infer.results import Results
+from snn_runtime.infer.results import Results, naming
 from snn_runtime.text import printable
 
 
@@ -48,6 +48,7 @@ class Printer:
         self._engine, self._self_tested = engine, self_tested
         self._strict, self._everything = strict, everything
         self._out: BinaryIO = sys.stdout.buffer if results is None else results.file
+        self._target = "standard output" if results is None else results.path
         self._about = {} if results is None else {"model": results.model}
         """What every answer of JSON says beside."""
         self.clear: Callable[[], object] = lambda: None
@@ -118,7 +119,12 @@ class Printer:
         return InputError.exit_code
 
     def flush(self) -> None:
-        self._out.flush()
+        with naming(self._target):
+            self._out.flush()
+
+    def _write(self, data: bytes) -> None:
+        with naming(self._target):
+            self._out.write(data)
 
     def _put_answer(self, name: str, answer: Answer) -> None:
         raise NotImplementedError
@@ -139,7 +145,7 @@ class TextPrinter(Printer):
         )
         labels = ", ".join(f"{p.label} {p.probability:.1%}" for p in shown)
         line = printable(": ".join((name, *answer.doubts, labels)))
-        self._out.write(line.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
+        self._write(line.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
 
 
 class LabelPrinter(Printer):
@@ -147,10 +153,10 @@ class LabelPrinter(Printer):
 
     def _put_answer(self, name: str, answer: Answer) -> None:
         label = "" if answer.doubtful else printable(answer.label)
-        self._out.write(label.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
+        self._write(label.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
 
     def _put_failure(self, name: str, error: InputError) -> None:
-        self._out.write(b"\n")
+        self._write(b"\n")
 
 
 class JsonPrinter(Printer):
@@ -170,7 +176,7 @@ class JsonPrinter(Printer):
         self._put(summary={**summary, "self_test": "passed" if self._self_tested else "not run"})
 
     def _put(self, **fields: object) -> None:
-        self._out.write(json.dumps(fields).encode("ascii") + b"\n")
+        self._write(json.dumps(fields).encode("ascii") + b"\n")
 
 
 class CsvPrinter(Printer):
@@ -193,7 +199,7 @@ class CsvPrinter(Printer):
     def _put(self, row: list[object]) -> None:
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerow(map(cell, row))
-        self._out.write(text.getvalue().encode("utf-8", "surrogateescape"))
+        self._write(text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 PRINTERS: dict[str, type[Printer]] = {

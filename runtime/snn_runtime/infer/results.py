@@ -41,7 +41,7 @@ class Results:
             InputError: `bad_results`: it holds something else; `other_model`: answers of another.
             ResourceError: `unwritable`.
         """
-        self._path, self.model = path, model
+        self.path, self.model = path, model
         self._unnamed = 0
         self.file = _opened(path)
         self._done: Counter[str] = Counter()
@@ -57,7 +57,7 @@ class Results:
         """How many pictures had an answer when it was opened."""
 
     def close(self) -> None:
-        with naming(self._path):
+        with naming(self.path):
             self.file.close()
 
     def without_done(self, sources: Iterator[Source | None]) -> Iterator[Source | None]:
@@ -99,7 +99,7 @@ class Results:
         elif record["ok"] and other != self.model:
             raise InputError(
                 "other_model",
-                f"{self._path}: the answer in line {number} is of model {str(other):.16}, and this "
+                f"{self.path}: the answer in line {number} is of model {str(other):.16}, and this "
                 f"is {self.model}; give the model of before, or name another file",
             )
         return True
@@ -107,7 +107,7 @@ class Results:
     def _refused(self, number: int) -> InputError:
         return InputError(
             "bad_results",
-            f"{self._path}: line {number} is no answer of snn-infer --format json, so nothing is "
+            f"{self.path}: line {number} is no answer of snn-infer --format json, so nothing is "
             "added to this file; name another one, or remove that line",
         )
 

@@ -148,6 +148,30 @@ def test_names(name: str, written: str, tmp_path: Path, snn_infer: Command) -> N
     assert [each.name for each in (tmp_path / "out").iterdir()] == [written]
 
 
+def test_a_long_picture_is_enlarged_as_far_as_a_jpeg_goes(
+    tmp_path: Path, snn_infer: Command
+) -> None:
+    assert drawn(Image.new("RGB", (40_000, 210)), answer()).size == (40_000, 210)
+    assert drawn(Image.new("RGB", (8, 1_600)), answer()).size == (240, 48_000)
+    (tmp_path / "long.png").write_bytes(encoded(Image.new("RGB", (40_000, 210), "red"), "PNG"))
+    shown = tmp_path / "shown"
+    assert snn_infer("--annotate", shown, tmp_path / "long.png").code == 0
+    with Image.open(shown / "long.jpg") as image:
+        assert image.size == (40_000, 210)
+
+
+def test_a_picture_that_no_jpeg_holds_fails_alone(tmp_path: Path, snn_infer: Command) -> None:
+    (tmp_path / "a.png").write_bytes(RED)
+    (tmp_path / "b.png").write_bytes(encoded(Image.new("RGB", (65_504, 328), "red"), "PNG"))
+    (tmp_path / "c.png").write_bytes(RED)
+    names = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    outcome = snn_infer("--annotate", tmp_path / "shown", *names)
+    assert outcome.code == 4 and len(outcome.out.splitlines()) == 3
+    said = "65,504 x 328 pixels, no JPEG; a side has 65,500 at most [unwritable]"
+    assert f"snn-infer: error: {names[1]}: {said}" in outcome.err
+    assert sorted(each.name for each in (tmp_path / "shown").iterdir()) == ["a.jpg", "c.jpg"]
+
+
 def test_where_nothing_can_be_written(tmp_path: Path, snn_infer: Command) -> None:
     (tmp_path / "file").write_bytes(RED)
     outcome = snn_infer("--annotate", tmp_path / "file" / "out", tmp_path / "file")
