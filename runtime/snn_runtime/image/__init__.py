@@ -4,7 +4,8 @@ prepare      whatever somebody has, to the size of the network
 picture      any file, decoded: signature, container, colour, orientation
 jpeg         its decoder; markers: where its parts are
 folder       what is in a folder
-series       many JPEGs in a stream; behind: whether another picture follows; intake: a pipe
+series       many JPEGs in a stream; siblings: what belongs to one; intake: a pipe
+behind       whether another picture follows
 latest       the newest picture of a camera; network: by HTTP
 scenes       random images, to time engines with
 """

@@ -77,6 +77,8 @@ class Layout:
     """EXIF and XMP data by the names that Pillow gives them."""
     has_siblings: bool = False
     """Whether it says that pictures behind it belong to it."""
+    index: tuple[int, bytes] = (0, b"")
+    """Where in the file an index of these pictures stands, and what it says."""
 
     @property
     def arithmetic(self) -> bool:
@@ -143,7 +145,7 @@ def _pass(layout: Layout, data: bytes, position: int) -> int:
     if marker in _FRAMES:
         _note_frame(layout, marker, data[position + 2 : behind])
     if marker in _IDLE:
-        _note_remark(layout, marker, data[position + 2 : behind])
+        _note_remark(layout, marker, position + 2, data[position + 2 : behind])
     else:
         layout.head += data[position - 2 : behind]
     return behind
@@ -198,7 +200,7 @@ def _note_frame(layout: Layout, marker: int, body: bytes) -> None:
         layout.sampling[identifier] = factors >> 4, factors & 15
 
 
-def _note_remark(layout: Layout, marker: int, body: bytes) -> None:
+def _note_remark(layout: Layout, marker: int, place: int, body: bytes) -> None:
     if marker == _APP1 and body.startswith(_EXIF):
         # Parts that follow hold long descriptions; the first directory is in the first.
         layout.info.setdefault("exif", body)
@@ -207,3 +209,4 @@ def _note_remark(layout: Layout, marker: int, body: bytes) -> None:
         layout.has_siblings |= _DIRECTORY in body
     elif marker == _APP2 and body.startswith(_MPF):
         layout.has_siblings = True
+        layout.index = place + len(_MPF), body[len(_MPF) :]

@@ -66,7 +66,8 @@ class Address:
                 goes_on = response.headers.get_content_type() == MJPEG
                 single = not goes_on and self._every is None
                 for each in pictures(_Body(response), self._limits, headers=goes_on):
-                    yield None if each is None else Shown(each[0], time.time(), single)
+                    whole = isinstance(each, tuple)  # else it is what a file may have, too
+                    yield Shown(each[0], time.time(), single) if whole else None
             if goes_on or self._every is None:
                 return single
             self._sleep(self._every)

@@ -3,17 +3,19 @@
 Each is cut where its markers say that it ends. Segments that may hold anything are passed over:
 thumbnails have markers too. In a scan `ff` is followed by `00`, by a restart marker or by the next
 marker, so there a search is safe. A picture that the next one interrupts ends there, and whoever
-decodes it says what it lacks.
+decodes it says what it lacks. What is no picture is passed over to the next one, and told.
 """
 
+import re
 from collections.abc import Generator, Iterator
 from typing import Protocol, TypeAlias
 
 from snn_runtime.door import too_many
 from snn_runtime.errors import InputError
 from snn_runtime.image.behind import ANOTHER_FOLLOWS, another_follows
-from snn_runtime.image.markers import END_OF_IMAGE, MARKER, MARKER_IN_SCAN, SCAN, survey
+from snn_runtime.image.markers import END, END_OF_IMAGE, MARKER, MARKER_IN_SCAN, SCAN
 from snn_runtime.image.picture import DEFAULT_LIMITS, Limits
+from snn_runtime.image.siblings import lengths
 from snn_runtime.image.signature import SMALLEST_PICTURE, identify
 
 BEGIN = b"\xff\xd8\xff"
@@ -21,6 +23,8 @@ BEGIN = b"\xff\xd8\xff"
 FILL = b"\0\r\n"
 """What some writers put between two pictures."""
 
+_SOUGHT = re.compile(rb"\xff\xd8\xff[\xc0-\xc2\xc4\xdb\xdd\xe0-\xef\xfe]")
+"""The start of a picture among bytes that are none, where three of them come by chance."""
 _PIECE = 2**16
 _HEAD = SMALLEST_PICTURE
 _START = 0xD8
@@ -49,12 +53,13 @@ Pauses: TypeAlias = Generator[None, None, int]
 
 def pictures(
     stream: Stream, limits: Limits = DEFAULT_LIMITS, *, headers: bool = False
-) -> Iterator[Picture | None]:
+) -> Iterator[Picture | InputError | None]:
     """Yield each picture of a stream, and None where the next has not arrived yet.
 
-    A stream that does not begin with a JPEG is one picture. What stands behind a JPEG that says
-    that pictures behind it belong to it, as those of telephones do, is passed over; so is what is
-    no picture.
+    A stream that does not begin with a JPEG is one picture. Pictures that belong to a JPEG, as
+    those of telephones do, are passed over as far as it says that they reach. Anything else that is
+    no picture is passed over to the next JPEG: an error in its place says so. As in a file, that
+    is no error behind a picture which stays the only one.
 
     Args:
         headers: Text stands before each picture, as in MJPEG by HTTP. All are JPEGs then.
@@ -63,21 +68,22 @@ def pictures(
         InputError: `unreadable`, `too_many_bytes`.
     """
     window = _Window(stream, limits)
-    pass_fill = _pass_headers if headers else _pass_fill
-    yield from pass_fill(window) if headers else window.hold(_HEAD)
+    yield from _pass_headers(window) if headers else window.hold(_HEAD)
     while window.data.startswith(BEGIN):
         picture = window.take((yield from _end(window)))
         yield picture, ()
-        if not headers and _has_siblings(picture):
-            break
-        yield from pass_fill(window)
-    else:
-        if not (window.began or headers) or _is_picture(window.data):
-            data = window.take((yield from window.hold()))
-            yield data, (ANOTHER_FOLLOWS,) * another_follows(data)
-    while not window.ended:  # whoever writes would else be told of a broken pipe
-        window.data.clear()
-        yield from window.hold(1)
+        if headers:
+            yield from _pass_headers(window)
+            continue
+        yield from _pass_siblings(window, picture)
+        yield from _pass_fill(window)
+        passed = yield from _pass_others(window)
+        if passed and (window.data or window.taken > 1):
+            said = f"no picture: passed over to the next JPEG, or to the end ({passed:,} bytes)"
+            yield InputError("not_an_image", said)
+    if not (window.taken or headers) or _is_picture(window.data):
+        data = window.take((yield from window.hold()))
+        yield data, (ANOTHER_FOLLOWS,) * another_follows(data)
 
 
 class _Window:
@@ -88,8 +94,8 @@ class _Window:
         self.limits = limits
         self.data = bytearray()
         self.ended = False
-        self.began = False
-        """Whether a picture has been taken."""
+        self.taken = 0
+        """How many pictures have been taken."""
 
     def hold(self, count: int | None = None) -> Pauses:
         """Read until there are `count` bytes, or to the end, and return how many there are.
@@ -115,8 +121,9 @@ class _Window:
         """
         if count > self.limits.max_bytes:
             raise self._too_many()
-        taken, self.began = bytes(self.data[:count]), True
+        taken = bytes(self.data[:count])
         del self.data[:count]
+        self.taken += 1
         return taken
 
     def _too_many(self) -> InputError:
@@ -162,6 +169,38 @@ def _pass_fill(window: _Window) -> Pauses:
         yield from window.hold(len(window.data) + 1)
 
 
+def _pass_siblings(window: _Window, picture: bytes) -> Pauses:
+    """Pass over what belongs to a JPEG, where it stands there: it ends as a picture does, or ends
+    where another picture begins or the stream ends."""
+    for count in lengths(picture):
+        if count > window.limits.max_bytes:
+            continue
+        there = yield from window.hold(count + len(BEGIN))
+        behind = window.data[count : count + len(BEGIN)].lstrip(FILL)
+        ends = window.data[:count].rstrip(b"\0").endswith(END)
+        if there >= count and (ends or BEGIN.startswith(behind)):
+            del window.data[:count]
+            break
+    return len(window.data)
+
+
+def _pass_others(window: _Window) -> Pauses:
+    """Pass over what is no picture, to the start of a JPEG or to the end, and return how many
+    bytes that were."""
+    passed = 0
+    if window.data.startswith(BEGIN) or _is_picture(window.data):
+        return passed
+    while not (found := _SOUGHT.search(window.data)) and not window.ended:
+        kept = min(len(window.data), len(BEGIN))  # which may be the start of one
+        passed += len(window.data) - kept
+        del window.data[: len(window.data) - kept]
+        yield from window.hold(kept + 1)
+    end = found.start() if found else len(window.data)
+    del window.data[:end]
+    yield from window.hold(_HEAD)
+    return passed + end
+
+
 def _pass_headers(window: _Window) -> Pauses:
     """Pass over text to the start of a JPEG, or to the end."""
     while (start := window.data.find(BEGIN)) < 0 and not window.ended:
@@ -174,10 +213,3 @@ def _pass_headers(window: _Window) -> Pauses:
 def _is_picture(data: bytearray) -> bool:
     kind = identify(bytes(data[:1024]))
     return kind is not None and kind.supported
-
-
-def _has_siblings(picture: bytes) -> bool:
-    try:
-        return survey(picture).has_siblings
-    except InputError:
-        return False

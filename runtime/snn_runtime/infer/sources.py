@@ -174,7 +174,10 @@ def _piped(limits: Limits) -> Iterator[Source | None]:
                 yield None
                 continue
             count += 1
-            yield Source(_numbered(count), data=picture[0], warnings=picture[1])
+            if isinstance(picture, InputError):
+                yield Source(_numbered(count), picture)
+            else:
+                yield Source(_numbered(count), data=picture[0], warnings=picture[1])
     except InputError as error:
         yield Source(_numbered(count + 1), error)
 

@@ -20,7 +20,7 @@ EXAMPLES = """examples:
   snn-infer camera:0                      the newest picture of a camera, again and again, also
   snn-infer rtsp://camera.local/main      of one on the network; http://… may be one picture
   ffmpeg -i film.mp4 -f image2pipe -c:v mjpeg - | snn-infer -      all JPEGs in a pipe
-  find photos -newer stamp -print0 | snn-infer --files-from -
+  find photos -type f -name '*.jpg' -newer stamp -print0 | snn-infer --files-from -
   snn-infer --resume answers.jsonl photos/                         goes on where it stopped
   snn-infer --watch inbox --resume answers.jsonl                   what arrives, until Ctrl-C
   snn-infer --explain why photos/         a PNG each: spikes, firing rates, what the label leaned on

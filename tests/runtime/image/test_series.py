@@ -1,5 +1,6 @@
 """JPEGs one behind the other: each is cut where it ends, whatever it holds and however it comes."""
 
+import struct
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from snn_runtime.errors import InputError
 from snn_runtime.image import DEFAULT_LIMITS, Limits, decode
 from snn_runtime.image.behind import ANOTHER_FOLLOWS
-from snn_runtime.image.series import pictures
+from snn_runtime.image.series import BEGIN, pictures
 
 
 class Pieces:
@@ -36,7 +37,21 @@ class Pieces:
 
 
 def cut(pieces: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> list[bytes]:
-    return [each[0] for each in pictures(Pieces(pieces), limits) if each is not None]
+    return [each[0] for each in pictures(Pieces(pieces), limits) if isinstance(each, tuple)]
+
+
+def told(data: bytes) -> list[bytes | str]:
+    """What comes of a stream, also where it does not come at once: pictures, and what is said."""
+    found = [
+        [str(each) if isinstance(each, InputError) else each[0] for each in pictures(s) if each]
+        for s in (
+            Pieces([data]),
+            io_stream(data),
+            Pieces([data[i : i + 1] for i in range(len(data))]),
+        )
+    ]
+    assert found[0] == found[1] == found[2]
+    return found[0]
 
 
 def jpegs() -> Iterator[bytes]:
@@ -115,11 +130,76 @@ def test_what_stands_behind() -> None:
     assert single == (png + jpeg, (ANOTHER_FOLLOWS,))
 
 
-def test_what_belongs_to_a_photograph_is_no_other_one() -> None:
+@pytest.mark.parametrize("junk", [b"X", b" ", b"\xff\xd8\xff\x00", b"an error message\n" * 90])
+def test_what_is_no_picture_is_told_and_the_next_one_is_found(junk: bytes) -> None:
+    first, second = encoded(picture(), "JPEG"), encoded(Image.new("RGB", (30, 20), "red"), "JPEG")
+    said = "no picture: passed over to the next JPEG, or to the end"
+    said += f" ({len(junk):,} bytes) [not_an_image]"
+    if junk.startswith(BEGIN):  # that is a picture, of which there is no more
+        assert told(first + junk + second) == [first, junk, second]
+        return
+    assert told(first + junk + second + first) == [first, said, second, first]
+    assert told(first + junk) == [first]  # as in a file
+    assert told(first + first + junk) == [first, first, said]
+
+
+def photograph(*siblings: bytes, gap: bytes = b"", form: str = "<") -> bytes:
+    """A JPEG with an index of the pictures behind it, without them."""
     jpeg = encoded(picture(), "JPEG")
-    directory = b"MPF\0" + b"II*\0\x08\0\0\0\0\0"
-    photo = jpeg[:2] + b"\xff\xe2" + (2 + len(directory)).to_bytes(2, "big") + directory + jpeg[2:]
-    assert cut([photo, jpeg, jpeg]) == [photo]
+    count = 1 + len(siblings)
+    head = struct.pack(
+        form + "2sHIHHHIII", b"II" if form == "<" else b"MM", 42, 8, 1, 0xB002, 7, 16 * count, 26, 0
+    )
+    place = 2 + 4 + 4  # of the index in the file
+    whole = len(jpeg) + 4 + 4 + len(head) + 16 * count
+    entries, begin = struct.pack(form + "IIIHH", 0x30000, whole, 0, 0, 0), whole + len(gap) - place
+    for sibling in siblings:
+        entries += struct.pack(form + "IIIHH", 0, len(sibling), begin, 0, 0)
+        begin += len(sibling)
+    body = b"MPF\0" + head + entries
+    return jpeg[:2] + b"\xff\xe2" + (2 + len(body)).to_bytes(2, "big") + body + jpeg[2:]
+
+
+def listed(*parts: bytes) -> bytes:
+    """A JPEG with a list of the parts behind it in XMP, without them."""
+    jpeg = encoded(picture(), "JPEG")
+    items = "".join(
+        f'<Container:Item Item:Semantic="MotionPhoto" Item:Length="{len(part)}" Item:Padding="0"/>'
+        for part in parts
+    )
+    xmp = '<Container:Item Item:Semantic="Primary" Item:Length="99" Item:Padding="0"/>' + items
+    body = b"http://ns.adobe.com/xap/1.0/\0<Container:Directory>" + xmp.encode()
+    return jpeg[:2] + b"\xff\xe1" + (2 + len(body)).to_bytes(2, "big") + body + jpeg[2:]
+
+
+SMALL = encoded(Image.new("RGB", (30, 20), "red"), "JPEG")
+FILM = b"\0\0\0\x18ftypmp42 a film" * 9
+
+
+@pytest.mark.parametrize(
+    ("photo", "behind"),
+    [
+        (photograph(SMALL), SMALL),
+        (photograph(SMALL, SMALL, form=">"), SMALL + SMALL),
+        (photograph(SMALL, gap=b"\0" * 9), b"\0" * 9 + SMALL),
+        (listed(SMALL, FILM), SMALL + FILM),
+    ],
+)
+def test_what_belongs_to_a_photograph_is_no_other_one(photo: bytes, behind: bytes) -> None:
+    other = JPEGS[1]
+    assert told(photo + behind) == [photo]
+    assert told(photo + behind + other + photo + behind + b"\n" + other) == [photo, other] * 2
+    # A program that wrote it anew kept what it says, and nothing else: no picture is lost.
+    assert told(photo + other + other) == [photo, other, other]
+    assert told(photo) == [photo]
+
+
+def test_a_photograph_that_says_nothing_of_use_hides_no_other_one() -> None:
+    for index in (b"", b"II*\0\x08\0\0\0\0\0", b"II*\0\xff\xff\xff\xff"):
+        body = b"MPF\0" + index
+        jpeg = encoded(picture(), "JPEG")
+        photo = jpeg[:2] + b"\xff\xe2" + (2 + len(body)).to_bytes(2, "big") + body + jpeg[2:]
+        assert told(photo + SMALL) == [photo, SMALL]
 
 
 def test_a_limit_is_that_of_each_picture() -> None:

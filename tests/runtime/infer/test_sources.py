@@ -57,6 +57,14 @@ def test_every_jpeg_in_a_pipe_is_labelled(model: Path) -> None:
     ]
 
 
+def test_what_a_pipe_holds_beside_pictures_is_told(model: Path) -> None:
+    process = start(model, "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    outcome = finish(process, jpeg("red") + b"X" + jpeg("lime") + jpeg("blue"))
+    names = [line.split(b": ")[0] for line in outcome.out.splitlines()]
+    assert outcome.code == 4 and names == [b"-", b"-:3", b"-:4"]
+    assert "snn-infer: error: -:2: no picture: passed over to the next JPEG" in outcome.err
+
+
 def test_an_answer_does_not_wait_for_the_next_picture(model: Path) -> None:
     process = start(model, "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin and process.stdout
