@@ -88,7 +88,7 @@ class Latest:
         self._sleep = sleep
         self._changed = Condition()
         self._frame: Frame | None = None
-        self._last = b""
+        self._last: bytes | None = None
         self._count = 0
         self._error: Exception | None = None
         self.over = False

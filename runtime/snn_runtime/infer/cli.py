@@ -190,7 +190,7 @@ def _add_outputs(parser: Parser) -> None:
     add(
         "--only-label",
         action="store_true",
-        help="print labels only; an empty line for what failed or is unsure",
+        help="print labels only; an empty line for what failed, was skipped or is unsure",
     )
     add(
         "--threshold",

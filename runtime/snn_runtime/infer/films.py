@@ -64,6 +64,8 @@ def film(
                     seconds=about["seconds"],
                     rate=min(rate, fps or rate),
                 )
+            if name == path:
+                raise InputError("corrupt", "holds no frame")
     except InputError as error:
         yield Source(path, error)
     except Ended as error:

@@ -98,13 +98,12 @@ def _label_all(
         camera_timeout=args.camera_timeout,
         camera_retries=args.camera_retries,
         shard=args.shard,
+        moves=args.move_to is not None,
         limits=limits,
     )
 
     def sources(tally: Tally, films: bool = True) -> Iterator[Source | None]:
         found = find(asked, tally, films=films)
-        if args.move_to is not None and args.watch is None:  # what is moved must not be found again
-            found = iter(list(found))
         return found if results is None else results.without_done(found)
 
     show = _no_progress if asked.watch else _progress(sources if asked.countable else None, printer)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 
 from snn_runtime.door import refusal
@@ -10,7 +11,7 @@ from snn_runtime.image import Waiting
 from snn_runtime.infer.sources import STANDARD_INPUT, standard_input
 
 LONGEST = 2**20
-"""Bytes without a separator after which this is no list of names."""
+"""Bytes without a name, or without an end of one, after which this is no list of names."""
 _PIECE = 2**16
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _CONTROL = re.compile(rb"[\x01-\x1f\x7f]")
@@ -31,7 +32,10 @@ def names(path: str) -> Iterator[str | None]:
         yield from _named(standard_input(), "standard input")
         return
     try:
+        _check(os.stat(path).st_mode)  # first, for opening may already do something to a device
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a pipe: waits for its writer
+    except InputError as error:
+        raise InputError(error.code, f"{path}: {error.message}") from error
     except (OSError, ValueError) as error:
         refused = refusal(error)
         raise InputError(refused.code, f"{path}: {refused.message}") from error
@@ -48,12 +52,22 @@ def _named(stream: Waiting, path: str) -> Iterator[str | None]:
         raise InputError(error.code, f"{path}: {error.message}") from error
 
 
+def _check(mode: int) -> None:
+    """Raises: InputError: `not_a_regular_file`: a folder, or a device, which may have no end."""
+    if stat.S_ISDIR(mode):
+        raise InputError("not_a_regular_file", "is a folder and no list of names: give it as INPUT")
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+        hint = "no list of names; - is standard input"
+        raise InputError("not_a_regular_file", f"is neither a file nor a pipe, so {hint}")
+
+
 def _names(stream: Waiting) -> Iterator[str | None]:
-    held, separator = b"", b""
+    held, separator, idle = b"", b"", 0
     while True:
         if stream.waits():
             yield None
         piece = stream.read(_PIECE)
+        idle += len(piece)
         held += piece if separator else piece.removeprefix(b"\xef\xbb\xbf" * (not held))
         known = separator
         separator = separator or next((each for each in (b"\0", b"\n") if each in held), b"")
@@ -64,8 +78,9 @@ def _names(stream: Waiting) -> Iterator[str | None]:
             if not known:
                 _check_text(whole)
             yield from _decoded(whole, separator)
-        if len(held) > LONGEST:
-            raise InputError("bad_list", f"is no list of names: {LONGEST:,} bytes without an end")
+            idle = len(held) if any(name.strip(b"\r") for name in whole) else idle
+        if idle > LONGEST:
+            raise InputError("bad_list", f"is no list of names: {LONGEST:,} bytes without one")
     yield from _decoded(held.split(separator) if separator else [held], separator)
 
 

@@ -95,6 +95,7 @@ class Printer:
             return
         self.skipped += 1
         say(f"{PROGRAM}: warning: {name}: {reason}, skipped")
+        self._put_skipped()
 
     def end(self) -> int:
         """Print what comes last and return the exit code."""
@@ -114,9 +115,9 @@ class Printer:
             say(f"{PROGRAM}: {counts} ({self._engine}{untested})")
         self._put_end()
         self.flush()
-        if self.labelled:
-            return PARTIAL if self.failed or self.left_undone else 0
-        return InputError.exit_code
+        if not (self.failed or self.left_undone):
+            return 0  # nothing at all may be asked for: a shard has no picture of its own
+        return PARTIAL if self.labelled else InputError.exit_code
 
     def flush(self) -> None:
         with naming(self._target):
@@ -131,6 +132,9 @@ class Printer:
 
     def _put_failure(self, name: str, error: InputError) -> None:
         """Failures are on stderr; only some forms repeat them on standard output."""
+
+    def _put_skipped(self) -> None:
+        """So is what was skipped."""
 
     def _put_end(self) -> None:
         """Most forms need no last line."""
@@ -156,6 +160,9 @@ class LabelPrinter(Printer):
         self._write(label.encode(sys.stdout.encoding or "ascii", "backslashreplace") + b"\n")
 
     def _put_failure(self, name: str, error: InputError) -> None:
+        self._put_skipped()
+
+    def _put_skipped(self) -> None:
         self._write(b"\n")
 
 

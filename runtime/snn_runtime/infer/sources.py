@@ -75,6 +75,8 @@ class Asked:
     camera_retries: int = CAMERA_RETRIES
     shard: tuple[int, int] = (1, 1)
     """Which part, of how many."""
+    moves: bool = False
+    """Whether pictures are moved: none may be found again, and frames of a film are no files."""
     limits: Limits = DEFAULT_LIMITS
 
     @property
@@ -109,12 +111,26 @@ def _frames(source: Source, asked: Asked) -> Iterable[Source | None]:
     """Return the frames of a film; a picture is itself."""
     if not is_film(source.name):
         return (source,)
+    if asked.moves:
+        said = "is a film, and --move-to is for pictures in files"
+        return (Source(source.name, InputError("not_an_image", said)),)
     from snn_runtime.infer.films import film
 
     return film(source.name, every=asked.every, fps=asked.fps, limits=asked.limits)
 
 
 def _all(asked: Asked, tally: Tally) -> Iterator[Source | None]:
+    inputs = _given(asked, tally)
+    yield from list(inputs) if asked.moves else inputs
+    if asked.files_from is not None:
+        yield from _listed(asked, asked.files_from, tally)
+    if asked.watch is not None:
+        from snn_runtime.infer.watching import arriving
+
+        yield from arriving(asked.watch, follow=asked.follow)
+
+
+def _given(asked: Asked, tally: Tally) -> Iterator[Source | None]:
     for argument in asked.inputs:
         if argument == STANDARD_INPUT:
             yield from _piped(asked.limits)
@@ -130,15 +146,21 @@ def _all(asked: Asked, tally: Tally) -> Iterator[Source | None]:
             yield Source(argument, InputError("missing", f"is no such file; {meant}"))
         else:
             yield from at(argument, asked.follow, tally)
-    if asked.files_from is not None:
-        from snn_runtime.infer.listed import names
 
-        for name in names(asked.files_from):
-            yield from (None,) if name is None else at(name, asked.follow, tally)
-    if asked.watch is not None:
-        from snn_runtime.infer.watching import arriving
 
-        yield from arriving(asked.watch, follow=asked.follow)
+def _listed(asked: Asked, path: str, tally: Tally) -> Iterator[Source | None]:
+    from snn_runtime.infer.listed import names
+
+    count = 0
+    for name in names(path):
+        if name is None:
+            yield None
+            continue
+        count += 1
+        found = at(name, asked.follow, tally)
+        yield from list(found) if asked.moves else found
+    if not count:
+        yield Source(path, InputError("no_images", "there is no name in this list"))
 
 
 def standard_input() -> Waiting:
@@ -188,15 +210,17 @@ def _numbered(count: int) -> str:
 
 
 def _in_folder(root: str, follow: bool, tally: Tally) -> Iterator[Source]:
-    found = False
+    left: InputError | None = InputError("no_images", "no supported images in this folder")
     for entry in walk(root, follow=follow):
         source = Source(entry.path, entry.error)
         if entry.passed == OUTSIDE:
             source = Source(entry.path, skipped=LEADS_OUTSIDE)
+            left = left and InputError("skipped", "all its pictures are links that lead outside")
         elif entry.passed not in ("", SPECIAL, DANGLING):  # those two fail when they are read
             tally.add(entry)
             continue
-        found = True
+        else:
+            left = None
         yield source
-    if not found:
-        yield Source(root, InputError("no_images", "no supported images in this folder"))
+    if left:
+        yield Source(root, left)

@@ -71,6 +71,20 @@ def test_nothing_is_overwritten(here: Path, snn_infer: Command) -> None:
     assert (here / "red" / "a-3.png").read_bytes() == RED
 
 
+def test_a_list_is_moved_as_it_comes_and_a_film_in_it_is_none(here: Path, model: Path) -> None:
+    (here / "film.mp4").write_bytes(b"\0\0\0\x18ftypmp42 and no more")
+    words = ("--files-from", "-", "--move-to", "sorted/{label}", "--yes")
+    process = start(model, *words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=here)
+    assert process.stdin and process.stdout
+    process.stdin.write(b"photos/a.png\n")
+    process.stdin.flush()
+    assert process.stdout.readline().startswith(b"photos/a.png: red")  # while the list is open
+    outcome = finish(process, b"film.mp4\nphotos/b.png\n")
+    said = "film.mp4: is a film, and --move-to is for pictures in files [not_an_image]"
+    assert outcome.code == 4 and said in outcome.err
+    assert {"sorted/red/a.png", "sorted/blue/b.png", "film.mp4"} < tree(here)
+
+
 @pytest.mark.parametrize("words", [["--yes"], []])
 def test_a_picture_that_cannot_be_moved_stays(
     words: list[str], here: Path, snn_infer: Command

@@ -57,6 +57,15 @@ def test_a_picture_at_an_address(snn_infer: Command) -> None:
     assert outcome.out.startswith(f"{server.url}/a: blue".encode())
 
 
+def test_an_answer_without_a_picture_is_told(snn_infer: Command) -> None:
+    empty = {"a": picture(b""), "b": lambda request: request.begin("image/jpeg", 204)}
+    with serving(**empty) as server:
+        for path in empty:
+            outcome = snn_infer("--format", "json", f"{server.url}/{path}")
+            assert outcome.code == 3 and outcome.codes == {path: "empty_file"}
+            assert f"error: {server.url}/{path}: is empty, 0 bytes [empty_file]" in outcome.err
+
+
 def test_what_is_no_picture_or_no_address(snn_infer: Command, tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(RED)
     local = f"file://{tmp_path}/secret.png"

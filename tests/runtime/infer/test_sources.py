@@ -142,16 +142,25 @@ def test_lists_that_are_none(snn_infer: Command, tmp_path: Path) -> None:
     (tmp_path / "long").write_bytes(b"a" * (LONGEST + 1))
     noise = encoded(Image.effect_noise((64, 64), 90), "JPEG")
     (tmp_path / "cat.jpg").write_bytes(noise)
+    (tmp_path / "zeros").write_bytes(bytes(LONGEST + 2**17))
+    (tmp_path / "lines").write_bytes(b"\r\n" * (LONGEST // 2 + 2**16))
+    (tmp_path / "empty").write_bytes(b"\n\n")
     (tmp_path / "windows").write_text("cat.jpg\ndog.jpg\n", "utf-16")
     for path, said in (
         ("none", "no such file [missing]"),
-        (".", "cannot be read: Is a directory [unreadable]"),
+        (".", "is a folder and no list of names: give it as INPUT [not_a_regular_file]"),
+        ("/dev/zero", "is neither a file nor a pipe"),
+        ("/dev/null", "[not_a_regular_file]"),
+        ("zeros", "is no list of names: 1,048,576 bytes without one [bad_list]"),
+        ("lines", "is no list of names: 1,048,576 bytes without one [bad_list]"),
+        ("empty", "error: {}: there is no name in this list [no_images]"),
         ("cat.jpg", "cat.jpg: is no list of names, for it is no text [bad_list]"),
         ("windows", "it is in UTF-16, and UTF-8 is expected [bad_list]"),
-        ("long", "is no list of names: 1,048,576 bytes without an end [bad_list]"),
+        ("long", "is no list of names: 1,048,576 bytes without one [bad_list]"),
     ):
         outcome = snn_infer("--files-from", tmp_path / path)
-        assert (outcome.code, outcome.err.count("\n")) == (3, 1) and said in outcome.err
+        assert outcome.code == 3 and said.format(tmp_path / path) in outcome.err
+        assert outcome.err.count("\n") == 1 + (path == "empty")
     with pytest.raises(UsageError, match="standard input is one or the other"):
         infer.parse_args(["--files-from", "-", "-"])
 
@@ -189,6 +198,25 @@ def test_the_parts_are_the_whole(parts: int, photos: list[str]) -> None:
         found.append([source.name for source in find(asked) if source])
     assert sorted(sum(found, [])) == photos
     assert max(map(len, found)) - min(map(len, found)) <= 1
+
+
+def test_a_part_without_pictures_is_no_failure(photos: list[str], snn_infer: Command) -> None:
+    outcome = snn_infer("--format", "json", "--shard", "9/9", *photos)
+    assert outcome.code == 0 and outcome.records == []
+
+
+def test_a_folder_of_which_nothing_is_left_says_so(
+    photos: list[str], tmp_path: Path, snn_infer: Command
+) -> None:
+    folder = tmp_path / "links"
+    folder.mkdir()
+    (folder / "a.png").symlink_to(photos[0])
+    outcome = snn_infer("--format", "json", folder)
+    assert outcome.code == 3 and outcome.codes == {"links": "skipped"}
+    assert f"error: {folder}: all its pictures are links that lead outside" in outcome.err
+    assert snn_infer("--only-label", folder, photos[0]).out == b"\n\nred\n"
+    (folder / "b.png").write_bytes(RED)
+    assert snn_infer("--only-label", folder).out == b"\nred\n"  # a line for each
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "1/0", "a/b", "1/2/3", "-1/3"])
