@@ -50,6 +50,12 @@ class _Post(BaseHTTPRequestHandler):
         """Nothing: the test looks at posts."""
 
 
+def slowly() -> int:
+    """An answer of a receiver that is well, and slower than pictures are labelled."""
+    time.sleep(0.01)
+    return 204
+
+
 @contextmanager
 def receiving(answer: Callable[[], int] = lambda: 204) -> Iterator[Receiver]:
     """Run a receiver until the block ends."""

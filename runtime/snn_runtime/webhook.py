@@ -1,7 +1,8 @@
-"""Answers that are posted to an address while nobody waits for it.
+"""Answers that are posted to an address, beside the work.
 
-Each is one POST with a JSON object. Whoever labels only puts it into a queue: a receiver that is
-slow or gone costs posts, and never a label.
+Each is one POST with a JSON object. Whoever labels only puts it into a queue. A receiver that is
+slow or gone costs posts, and never a label: nobody waits for it, but where `patience` says so, and
+then only as long as posts succeed.
 """
 
 import json
@@ -34,11 +35,22 @@ class Webhook:
         *,
         timeout: float = TIMEOUT,
         waiting: int = WAITING,
+        patience: float = 0.0,
         count: Callable[[Outcome], object] = lambda outcome: None,
+        tell: Callable[[str], object] = _log.error,
     ) -> None:
-        """Reach for nothing yet; `count` is told what became of each post, in any thread."""
+        """Reach for nothing yet.
+
+        Args:
+            timeout: seconds that the receiver may be silent.
+            waiting: posts that wait at most.
+            patience: seconds that a post may wait for a place among them.
+            count: is told what became of each post, in any thread.
+            tell: is told the first failure, and the first after a success.
+        """
         self._url, self._timeout, self._count = url, timeout, count
         self._posts: queue.Queue[bytes | None] = queue.Queue(waiting)
+        self._patience, self._tell = patience, tell
         self._lost, self._losing = 0, threading.Lock()
         self._silent = False
         """Whether a failure has been told, and nothing has succeeded since."""
@@ -47,18 +59,26 @@ class Webhook:
         self._thread.start()
 
     def post(self, record: Mapping[str, object]) -> None:
-        """Post an object, or drop it where too many wait; return at once."""
+        """Post an object, or drop it where too many wait, for too long or for one that fails."""
+        waits = self._patience > 0 and not self._silent
         try:
-            self._posts.put_nowait(json.dumps(record, allow_nan=False).encode())
+            self._posts.put(
+                json.dumps(record, allow_nan=False).encode(), waits, self._patience or None
+            )
         except queue.Full:
             self._miss("dropped", f"{self._posts.maxsize} posts are waiting already")
 
     def close(self, patience: float = 2 * TIMEOUT) -> int:
-        """Wait for the posts that wait, no longer than `patience` seconds; how many were lost."""
+        """Wait for the posts that wait, no longer than `patience` seconds, or than that for each
+        where posts themselves wait; how many were lost."""
         until = time.monotonic() + patience
         try:
             self._posts.put(None, timeout=patience)
             self._thread.join(max(0.0, until - time.monotonic()))
+            left = -1
+            while self._patience and not self._silent and self._posts.qsize() != left:
+                left = self._posts.qsize()
+                self._thread.join(patience)
         except queue.Full:
             pass
         if self._thread.is_alive():  # with one post on its way, and others behind it
@@ -90,7 +110,7 @@ class Webhook:
             self._lost += 1
             told, self._silent = self._silent, True
         if not told:
-            _log.error("--post %s: %s; the next failures are only counted", self._url, why)
+            self._tell(f"--post {self._url}: {why}; the next failures are only counted")
 
 
 class _Stays(urllib.request.HTTPRedirectHandler):

@@ -4,9 +4,10 @@ import argparse
 import logging
 import socket
 import threading
+import time
 
 import pytest
-from post_server import receiving
+from post_server import receiving, slowly
 
 from snn_runtime.condition import address
 from snn_runtime.webhook import Webhook
@@ -56,6 +57,31 @@ def test_a_receiver_is_not_waited_for_without_end(caplog: pytest.LogCaptureFixtu
         go_on.set()
     first, second = told(caplog)
     assert "timed out" in first and "no time left" in second
+
+
+def test_a_slow_receiver_is_waited_for_where_that_is_asked_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with receiving(slowly) as receiver:
+        webhook = Webhook(receiver.url, waiting=4, patience=10)
+        for number in range(40):
+            webhook.post({"number": number})
+        assert webhook.close(0.03) == 0  # for each that waits
+        assert [each["number"] for each in receiver.posts] == list(range(40))
+    assert told(caplog) == []
+
+
+def test_one_that_fails_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    go_on, outcomes = threading.Event(), list[str]()
+    with receiving(lambda: 204 if go_on.wait(60) else 500) as receiver:
+        webhook = Webhook(receiver.url, waiting=1, timeout=0.2, patience=60, count=outcomes.append)
+        began = time.monotonic()
+        for number in range(200):
+            webhook.post({"number": number})
+        assert webhook.close(5) == 200 and time.monotonic() - began < 30
+        go_on.set()
+    assert outcomes.count("failed") >= 2 and outcomes.count("dropped") > 150
+    assert len(told(caplog)) == 1
 
 
 @pytest.mark.parametrize(("status", "said"), [(500, "500 Internal"), (404, "404 "), (302, "302 ")])

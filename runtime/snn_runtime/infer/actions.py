@@ -11,7 +11,7 @@ from snn_runtime.answer import Answer
 from snn_runtime.image import Limits
 from snn_runtime.infer.sources import Source
 from snn_runtime.model import Model
-from snn_runtime.video.names import is_film
+from snn_runtime.video.names import is_film, is_live
 
 Action: TypeAlias = Callable[[Source, Answer], str]
 """Does something with a picture, and returns what to say about it, if anything."""
@@ -75,4 +75,5 @@ def _on_label(args: argparse.Namespace, model: Model) -> Action:
         return Running(args.on_label, args.command)
     from snn_runtime.infer.posting import Posting
 
-    return Posting(args.on_label, args.post)
+    has_end = args.watch is None and not any(map(is_live, args.inputs))
+    return Posting(args.on_label, args.post, waits=has_end)

@@ -233,5 +233,5 @@ def _add_outputs(parser: Parser) -> None:
         "--post",
         type=address,
         metavar="URL",
-        help="post such answers there as JSON; no picture waits for it",
+        help="post such answers there as JSON; no picture of a camera waits for it",
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from infer_command import RED, Command, finish, png, start
-from post_server import receiving
+from post_server import receiving, slowly
 
 from snn_runtime.answer import Answer, Prediction
 from snn_runtime.errors import ResourceError, UsageError
@@ -276,12 +276,22 @@ def test_a_label_is_posted(here: Path, snn_infer: Command) -> None:
     ]
 
 
+def test_a_folder_waits_for_its_posts(here: Path, snn_infer: Command) -> None:
+    for n in range(90):
+        (here / "photos" / f"n{n}.png").write_bytes(png("red"))
+    with receiving(slowly) as receiver:
+        outcome = snn_infer("--on-label", "red", "--post", receiver.url, "photos")
+        assert outcome.code == 0 and len(receiver.posts) == 92
+
+
 def test_posts_that_are_lost_are_told(here: Path, snn_infer: Command) -> None:
     with receiving(lambda: 500) as receiver:
         outcome = snn_infer("--on-label", "red", "--post", receiver.url, "photos")
         assert len(receiver.posts) == 2
     assert outcome.code == 4 and outcome.out.count(b"\n") == 4
-    assert outcome.err.count("500 Internal Server Error") == 1
+    said = f"snn-infer: error: --post {receiver.url}: the answer is 500 Internal Server Error; "
+    assert outcome.err.count("500 Internal Server Error") == 1 and said in outcome.err
+    assert "the next failures are only counted [not_posted]\n" in outcome.err
     assert "4 labelled, 2 not acted on" in outcome.err
 
 
