@@ -30,14 +30,14 @@ EXTRA: dict[str, tuple[str, Callable[[float], str]]] = {
 
 
 def as_json(benchmark: Benchmark) -> str:
-    """One object with everything."""
+    """One object with everything; ASCII only."""
     value = {
         "machine": asdict(benchmark.machine),
         "protocol": asdict(benchmark.protocol),
         "method": METHOD,
         "reports": [_plain(report) for report in benchmark.reports],
     }
-    return json.dumps(value, ensure_ascii=False) + "\n"
+    return json.dumps(value) + "\n"
 
 
 def as_csv(benchmark: Benchmark) -> str:

@@ -1,5 +1,6 @@
 """What all commands share while they run: one line on stderr, exit codes as in `errors`."""
 
+import io
 import logging
 import os
 import signal
@@ -120,6 +121,9 @@ def _complete_streams() -> None:
     for descriptor, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDWR)):
         with suppress(OSError):  # a root without /dev/null: nothing to be done
             _fill(descriptor, flags)
+    # A label or the name of a file may hold what a terminal cannot show: no work is lost for that.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stderr is None:  # libraries write to it without looking
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
     if sys.stdout is None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -335,6 +336,12 @@ def test_csv_has_the_ratio_to_the_best_twin() -> None:
     assert (twin["network"], twin["rate"], twin["accuracy"]) == ("net", "0.1", "")
     assert (file["network"], file["rate"], file["accuracy"]) == ("d.onnx", "", "0.875")
     assert (file["peak_share"], file["against"]) == ("0.5", "")
+
+
+def test_json_is_ascii_whatever_a_network_is_called() -> None:
+    named = replace(benchmark(), reports=[replace(report(), network="m\udcff µ")])
+    text = tables.as_json(named)
+    assert text.isascii() and json.loads(text)["reports"][0]["network"] == "m\udcff µ"
 
 
 def test_curves_are_of_the_first_setting_and_have_the_limit() -> None:

@@ -90,3 +90,18 @@ def test_handlers_that_are_there_stay(handler: str, code: int) -> None:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
     assert process.returncode == code
+
+
+@pytest.mark.parametrize("form", ["ascii", "utf-8:strict", "ascii:surrogateescape"])
+def test_what_a_terminal_cannot_show_ends_no_command(form: str) -> None:
+    """The name of a file in bytes that are no UTF-8, a unit in a terminal of ASCII."""
+    program = """
+import sys
+from snn_runtime.command import run_command
+sys.exit(run_command("test", lambda: print("\\udcff.onnx: 3 \\xb5J") or 0))
+"""
+    environment = {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": form}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    unit = "µ".encode() if form.startswith("utf") else b"\\xb5"
+    assert done.stdout == b"\\udcff.onnx: 3 " + unit + b"J\n"

@@ -50,21 +50,26 @@ class Diagnosis:
         return 0 if any(check.works for check in self.checks) else DeviceError.exit_code
 
     def as_json(self) -> dict[str, Any]:
-        """The stable form, without anything private."""
-        best = fastest(self.checks)
-        value = {
+        """The stable form, without anything private.
+
+        Names are taken out of sentences alone: a user may be called `cuda`, `cpu` or `nvidia`.
+        """
+        best, names = fastest(self.checks), names_here()
+        folders = tuple(name for name in names if name.startswith("/"))
+        return {
             "schema": SCHEMA,
             "version": self.version,
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "model": asdict(self.model),
-            "facts": self.facts.values,
-            "unknown": self.facts.unknown,
-            "engines": [asdict(check) | {"flags": check.flags} for check in self.checks],
+            "facts": without(self.facts.values, folders),
+            "unknown": without(self.facts.unknown, names),
+            "engines": [
+                asdict(check) | {"reason": without(check.reason, names), "flags": check.flags}
+                for check in self.checks
+            ],
             "fastest": best and {"flags": best.flags, "milliseconds": best.milliseconds},
             "exit_code": self.exit_code,
         }
-        cleaned: dict[str, Any] = without(value, names_here())
-        return cleaned
 
     def as_text(self) -> str:
         """For people."""

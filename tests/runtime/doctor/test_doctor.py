@@ -539,6 +539,19 @@ def test_names_are_those_of_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "joe" in private.names_here()
 
 
+def test_a_user_may_be_called_as_an_engine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"USER": "cuda", "LOGNAME": "bundled", "SUDO_USER": "event"}.items():
+        monkeypatch.setenv(name, value)
+    facts = Facts({"gpu": {"cuda": "cuda 13"}}, {"gpu.cards": "no answer for event"})
+    found = report(facts, Check("event", "cuda", False, "cuda's folder", "crashed")).as_json()
+    (engine,) = found["engines"]
+    assert (engine["backend"], engine["device"]) == ("event", "cuda")
+    assert found["model"]["name"] == "bundled" and found["facts"]["gpu"]["cuda"] == "cuda 13"
+    assert found["unknown"] == {"gpu.cards": "no answer for (private)"}
+    assert engine["flags"] == "--backend event --device cuda"
+    assert engine["reason"] == "(private)'s folder"
+
+
 def on_a_board(
     machine: Machines, engines: Callable[..., None], monkeypatch: pytest.MonkeyPatch, where: Path
 ) -> None:
