@@ -10,6 +10,7 @@ from snn_bench.frontier import Point, frontier, points
 from snn_bench.results import Report
 from snn_runtime.errors import UsageError
 from snn_runtime.files import check_target, scratch_settings, write_atomic
+from snn_runtime.text import printable
 
 KINDS: tuple[tuple[Literal["snn", "dnn"], str, str, int], ...] = (
     ("snn", "spiking networks", "-", -1),
@@ -96,9 +97,10 @@ def draw(reports: Sequence[Report], path: Path, machine: str) -> None:
 def _sweep(axis: Any, reports: Sequence[Report]) -> None:
     for name, curve in curves(reports).items():
         style = "o-" if name.startswith("snn") else "s--"
-        axis.plot(*zip(*curve, strict=True), style, markersize=4, label=name)
+        axis.plot(*zip(*curve, strict=True), style, markersize=4, label=printable(name))
     row = reports[0].rows[0]
-    title, time = reports[0].network, f"ms, batch {row.batch}, threads {row.threads} (p50)"
+    time = f"ms, batch {row.batch}, threads {row.threads} (p50)"
+    title = printable(reports[0].network)
     axis.set(title=title, xlabel="spikes that enter a layer, %", ylabel=time, yscale="log")
 
 
@@ -133,7 +135,7 @@ def _name(axis: Any, edge: Sequence[Point], side: int) -> None:
     for point in sorted(edge, key=lambda each: each.accuracy):
         at = (point.milliseconds, 100 * point.accuracy)
         last = max(at[1] - side * line / 2, last + line)
-        name, place = Path(point.network).stem, (side * GAP, last)
+        name, place = printable(Path(point.network).stem), (side * GAP, last)
         how = {"textcoords": ("offset points", "data"), "ha": "left" if side > 0 else "right"}
         axis.annotate(name, at, place, fontsize="xx-small", va="center", **how)
 

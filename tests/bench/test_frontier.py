@@ -180,3 +180,5 @@ def test_frontiers_are_drawn_from_what_is_known(tmp_path: Path) -> None:
     plot.draw([found], tmp_path / "frontier.svg", "a machine")
     text = (tmp_path / "frontier.svg").read_text()
     assert "<!-- small -->" in text and "<!-- ours -->" in text and "<!-- odd -->" not in text
+    plot.draw([race(("snn", "m\udcff", 0.85, 0.5))], tmp_path / "odd.svg", "a machine")
+    assert "<!-- m\\udcff -->" in (tmp_path / "odd.svg").read_text()
