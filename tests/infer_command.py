@@ -120,8 +120,9 @@ def snn_infer(
     """The command, in this process."""
 
     def call(*arguments: str | Path) -> Outcome:
-        argv = ["snn-infer", "--model", str(model), *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", argv)
+        words = list(map(str, arguments))
+        own = [] if "--model" in words else ["--model", str(model)]
+        monkeypatch.setattr(sys, "argv", ["snn-infer", *own, *words])
         code = infer.main()
         out, err = capsysbinary.readouterr()
         assert b"Traceback" not in err

@@ -171,3 +171,21 @@ def test_a_flag_given_with_its_default_counts_as_given() -> None:
 def test_threads_are_for_processors(backend: str, device: str) -> None:
     with pytest.raises(UsageError, match="for engines on the CPU"):
         Choice(backend, device, threads=3)
+
+
+@pytest.mark.parametrize("command", PARSERS)
+def test_a_flag_that_has_one_value_is_given_once(command: str) -> None:
+    """Of two the first was dropped without a word; lists are those that their flags add up to."""
+    line = next(line for line, _ in MODES if line.startswith(command))
+    added = set()
+    for name, value in VALUES[command].items():
+        twice = f"{flag_of(name)} {value.partition(' ')[0]} " * 2
+        if not value:
+            continue  # a switch, which is on
+        try:
+            parsed(f"{command} {twice} {' '.join(line.split()[1:])}")
+        except UsageError as error:
+            if "is given twice, and has one value" in error.message:
+                continue
+        added.add(name)
+    assert added <= {"against", "trusted_proxy", "allowed_host", "limit", "teacher"}

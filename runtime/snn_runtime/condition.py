@@ -15,6 +15,9 @@ if TYPE_CHECKING:  # which needs numpy, and --help must not wait for it
 probability = number("from 0 to 1", lambda value: 0 <= value <= 1, "probability")
 """Reads a number from 0 to 1."""
 
+_exceeded = number("from 0 to below 1", lambda value: 0 <= value < 1, "probability")
+"""Reads one that can be exceeded."""
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -40,7 +43,7 @@ class Condition:
 def condition(text: str) -> Condition:
     """Read `LABEL` or `LABEL>P`: a label, and the probability that must be exceeded."""
     label, more, least = text.rpartition(">")
-    return Condition(label.strip(), probability(least)) if more else Condition(text.strip())
+    return Condition(label.strip(), _exceeded(least)) if more else Condition(text.strip())
 
 
 def address(text: str) -> str:

@@ -38,6 +38,17 @@ def check(args: argparse.Namespace, rules: Iterable[Rule]) -> None:
                 raise UsageError("usage", f"{args.given[name]} {rule.otherwise}")
 
 
+class _Once(argparse._StoreAction):
+    """A flag that has one value: of two, nobody knows which was meant."""
+
+    def __call__(
+        self, parser: Any, args: argparse.Namespace, values: Any, flag: Any = None
+    ) -> None:
+        if self.option_strings and getattr(args, self.dest, _ABSENT) is not _ABSENT:
+            raise argparse.ArgumentError(self, "is given twice, and has one value")
+        super().__call__(parser, args, values, flag)
+
+
 class Further(argparse.Action):
     """Adds its values to those that the same flag has given before."""
 
@@ -60,6 +71,8 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self.rules = rules
+        for name in (None, "store"):
+            self.register("action", name, _Once)
         self.add_argument("--version", action=_Version, help="show the version and exit")
 
     def read(self, argv: Sequence[str] | None) -> argparse.Namespace:

@@ -58,7 +58,7 @@ def prepare(
         raise InputError("bad_array", f"colour is {colour!r}, expected 'rgb' or 'bgr'")
     if isinstance(picture, np.ndarray):
         whole = _of_array(picture, (width, height), colour, limits)
-        return fit_to(_cut(whole, region), height, width, fit), ()
+        return fit_to(_cut(whole, region, limits), height, width, fit), ()
     if colour != "rgb":
         raise InputError("bad_array", f"colour is {colour!r}, which is for arrays only")
     try:
@@ -67,7 +67,7 @@ def prepare(
         else:
             needed = None if region else (width, height)
             decoded = decode(_bytes(picture, limits), limits=limits, needed=needed)
-        image = _cut(decoded.image, region)
+        image = _cut(decoded.image, region, limits)
     except InputError as error:
         if isinstance(picture, str | os.PathLike):
             raise InputError(error.code, f"{os.fspath(picture)}: {error.message}") from error
@@ -114,7 +114,7 @@ def check_batch(images: npt.NDArray[np.uint8], height: int, width: int) -> None:
         )
 
 
-def _cut(image: Image.Image, region: Region | None) -> Image.Image:
+def _cut(image: Image.Image, region: Region | None, limits: Limits) -> Image.Image:
     if region is None:
         return image
     left, top, width, height = region
@@ -124,7 +124,7 @@ def _cut(image: Image.Image, region: Region | None) -> Image.Image:
             f"is {image.width} x {image.height} pixels, and the region {left},{top},{width},"
             f"{height} (left, top, width, height) reaches beyond",
         )
-    check_size((width, height), DEFAULT_LIMITS)
+    check_size((width, height), limits)
     return image.crop((left, top, left + width, top + height))
 
 

@@ -70,6 +70,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.read(own)
     args.command = command
     args.pictures = bool(args.inputs or args.files_from is not None or args.watch is not None)
+    if command and not command[0]:
+        raise UsageError("usage", "'' behind --: expected a command; is a variable not set?")
     if args.on_label is not None and bool(command) == (args.post is not None):
         raise UsageError(
             "usage",
@@ -141,7 +143,7 @@ def _add_sources(parser: Parser) -> None:
     )
     add(
         "--fps",
-        type=values.positive,
+        type=values.rate,
         metavar="F",
         help="label so many pictures a second of a camera or a film at most; an http address of a "
         "picture is read anew",

@@ -30,7 +30,30 @@ def _fits_one(flag: str, args: argparse.Namespace) -> bool:
     )
 
 
+_WRITTEN = ("annotate", "explain", "resume")
+
+
+def _is_its_own(flag: str, args: argparse.Namespace) -> bool:
+    """Whether a flag names a file that no other flag writes or reads, and no INPUT is."""
+    path = getattr(args, flag)
+    if flag != "resume" and not is_one(path) and not is_film(str(path)):
+        return True  # a folder, in which nothing is replaced
+    others = [getattr(args, name) for name in (*_WRITTEN, "model", "files_from") if name != flag]
+    if flag == "resume":  # the others have rules of their own for what they show
+        others += args.inputs
+    known = {os.path.realpath(each) for each in others if each is not None and str(each) != "-"}
+    return os.path.realpath(path) not in known
+
+
 RULES = (
+    *(
+        Rule(
+            (name,),
+            partial(_is_its_own, name),
+            "names a file that another flag names, too, or an INPUT: one would replace the other",
+        )
+        for name in _WRITTEN
+    ),
     Rule(
         ("resume",),
         lambda args: args.format == "json" or "format" not in args.given,

@@ -98,3 +98,5 @@ def part(text: str) -> tuple[int, int]:
 
 positive = number("above 0", lambda value: 0 < value <= 86_400)
 """Reads a number above 0, of at most a day."""
+rate = number("from 1/86400, one a day, to 86400", lambda value: 1 / 86_400 <= value <= 86_400)
+"""Reads how many pictures a second."""

@@ -9,7 +9,7 @@ from bad_inputs.pictures import encoded
 from PIL import Image
 
 from snn_runtime.errors import InputError
-from snn_runtime.image import prepare
+from snn_runtime.image import Limits, prepare
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
 REGION = (30, 10, 60, 45)
@@ -36,6 +36,12 @@ def test_it_is_one_of_the_upright_picture_at_its_full_size() -> None:
     box = (100, 200, 100 + 700, 200 + 800)
     expected = prepare(np.asarray(upright.crop(box)), 16, 16)[0]
     assert np.array_equal(prepare(data, 16, 16, region=(100, 200, 700, 800))[0], expected)
+
+
+def test_a_region_has_the_limits_that_are_given() -> None:
+    """Of an array in the network's size they bound the region alone."""
+    with pytest.raises(InputError, match="has 120 x 90 = 10,800 pixels, the limit is 1,000"):
+        prepare(PIXELS, 90, 120, limits=Limits(max_pixels=1000), region=(0, 0, 120, 90))
 
 
 @pytest.mark.parametrize(

@@ -314,7 +314,19 @@ def test_conditions(here: Path, snn_infer: Command) -> None:
         (["--on-label", "red", "--post", "http://a/", "a.png", "--", "true"], "--on-label needs"),
         (["--on-label", "red", "--post", "me@a.org", "a.png"], "expected http"),
         (["--post", "http://a/", "a.png"], "--post is for --on-label"),
-        (["--on-label", "red>2", "a.png", "--", "true"], "'2' is not a probability from 0 to 1"),
+        (
+            ["--on-label", "red>2", "a.png", "--", "true"],
+            "'2' is not a probability from 0 to below 1",
+        ),
+        (["--on-label", "red>1", "a.png", "--", "true"], "not a probability from 0 to below 1"),
+        (["--on-label", "red", "a.png", "--", ""], "'' behind --: expected a command"),
+        (["--on-label", "red", "--on-label", "blue", "a.png", "--", "true"], "is given twice"),
+        (["--explain", "x.png", "--annotate", "./x.png", "a.png"], "--annotate names a file that"),
+        (["--resume", "x.png", "--explain", "x.png", "a.png"], "--explain names a file that"),
+        (["--resume", "a.png", "a.png"], "--resume names a file that another flag names, too"),
+        (["--files-from", "x.jpg", "--annotate", "x.jpg"], "--annotate names a file that"),
+        (["--model", "m.png", "--explain", "m.png", "a.png"], "--explain names a file that"),
+        (["--fps", "1e-12", "camera:0"], "'1e-12' is not a number from 1/86400, one a day"),
         (["--move-to", "sorted", "a.png"], "lacks {label}"),
         (["--move-to", "{label}", "-"], "standard input, films and cameras are none"),
         (["--yes", "a.png"], "is for --move-to"),
@@ -329,6 +341,11 @@ def test_conditions(here: Path, snn_infer: Command) -> None:
 def test_what_cannot_be_obeyed_is_refused(words: list[str], said: str, snn_infer: Command) -> None:
     outcome = snn_infer(*words)
     assert (outcome.code, outcome.err.count("\n")) == (2, 1) and said in outcome.err
+
+
+def test_one_folder_takes_what_two_flags_write(here: Path, snn_infer: Command) -> None:
+    words = ("--annotate", "shown", "--explain", "shown", "photos/a.png")
+    assert snn_infer(*words).code == 0 and tree(here / "shown") == {"a.jpg", "a.png"}
 
 
 def test_names_behind_two_dashes_are_names_where_no_command_is_asked_for() -> None:

@@ -195,7 +195,7 @@ def test_no_other_file_is_spoilt(content: bytes, snn_infer: Command, tmp_path: P
     file.write_bytes(content)
     with pytest.raises(InputError, match="line 1 is no answer"):
         Results(file, MODEL)
-    outcome = snn_infer("--resume", file, file)
+    outcome = snn_infer("--resume", file, tmp_path / "other.png")
     assert (outcome.code, outcome.err.count("\n")) == (3, 1) and "[bad_results]" in outcome.err
     assert file.read_bytes() == content
 
