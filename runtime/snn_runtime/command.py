@@ -100,7 +100,13 @@ def _ended(program: str, body: Callable[[], int]) -> int:
 
 def _told(error: OSError) -> str:
     reason = error.strerror or str(error)
-    return f"{error.filename}: {reason}" if isinstance(error.filename, str) else reason
+    if isinstance(error.filename, str):
+        return f"{error.filename}: {reason}"
+    try:
+        os.getcwd()
+    except OSError as why:  # which no path has been named for
+        return f"the working folder: {why.strerror}"
+    return reason
 
 
 def _internal(program: str) -> int:

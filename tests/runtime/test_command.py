@@ -1,5 +1,6 @@
 """What all commands share: how signals end them."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -105,3 +106,17 @@ sys.exit(run_command("test", lambda: print("\\udcff.onnx: 3 \\xb5J") or 0))
     assert (done.returncode, done.stderr) == (0, b"")
     unit = "µ".encode() if form.startswith("utf") else b"\\xb5"
     assert done.stdout == b"\\udcff.onnx: 3 " + unit + b"J\n"
+
+
+def test_a_working_folder_that_is_gone_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    try:
+        assert command.run_command("test", lambda: len(os.path.abspath("a"))) == 7
+    finally:
+        monkeypatch.undo()
+        tmp_path.mkdir()
+    said = "test: error: the working folder: No such file or directory [resource]\n"
+    assert capsys.readouterr().err == said

@@ -74,7 +74,11 @@ def walk(root: str, *, follow: bool = False) -> Iterator[Entry]:
 
     Never more than one folder's names are held for each level.
     """
-    inside = os.path.realpath(root)
+    try:
+        inside = os.path.realpath(root)
+    except OSError as error:  # the working folder has been removed
+        yield Entry(root, error=refusal(error))
+        return
     entered: set[tuple[int, int]] = set()
     # Each open folder as what is still to be visited, the innermost last.
     open_folders = [_entries(root, entered)]

@@ -18,12 +18,18 @@ from dataclasses import replace
 from itertools import count
 
 from snn_runtime.errors import InputError
-from snn_runtime.image.folder import OUTSIDE, walk
+from snn_runtime.image.folder import DANGLING, OUTSIDE, SPECIAL, walk
 from snn_runtime.infer.sources import LEADS_OUTSIDE, Source
 
 LOOK = 0.2
 """Seconds between two looks, or more: looking takes a sixth of the time at most."""
 SETTLED = 2.0
+
+_NO_FILES = {
+    SPECIAL: ("not_a_regular_file", "is not a regular file"),
+    DANGLING: ("missing", "is a link to nothing"),
+}
+"""What is never opened: whoever waits to write into a pipe would take us for its reader."""
 
 _LOG = logging.getLogger(__name__)
 _Stamp = tuple[int, int, int]
@@ -92,10 +98,12 @@ def _look(folder: str, follow: bool) -> dict[str, tuple[Source, _Stamp]]:
         source = Source(entry.path, entry.error)
         if entry.passed == OUTSIDE:
             source = Source(entry.path, skipped=LEADS_OUTSIDE)
+        elif entry.passed in _NO_FILES:
+            source = Source(entry.path, InputError(*_NO_FILES[entry.passed]))
         elif entry.passed:
             continue
         try:
-            status = os.stat(entry.path)
+            status = os.stat(entry.path, follow_symlinks=entry.passed != DANGLING)
         except OSError:  # it has just gone
             continue
         found[entry.path] = source, (status.st_ino, status.st_size, status.st_mtime_ns)

@@ -205,6 +205,16 @@ def test_a_part_without_pictures_is_no_failure(photos: list[str], snn_infer: Com
     assert outcome.code == 0 and outcome.records == []
 
 
+def test_a_working_folder_that_is_gone_is_named(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    program = (
+        "import os, sys; os.chdir('here'); os.rmdir('../here');"
+        "from snn_runtime.infer.cli import main; sys.exit(main())"
+    )
+    outcome = finish(start(model, ".", program=program, cwd=tmp_path, stdout=subprocess.PIPE))
+    assert outcome.code == 3 and "snn-infer: error: .: no such file [missing]" in outcome.err
+
+
 def test_a_folder_of_which_nothing_is_left_says_so(
     photos: list[str], tmp_path: Path, snn_infer: Command
 ) -> None:

@@ -181,12 +181,25 @@ def test_a_folder_that_goes_away_and_comes_back(
 def test_links_out_of_it_are_named_once(inbox: Path, tmp_path: Path) -> None:
     (tmp_path / "far.png").write_bytes(RED)
     (inbox / "far.png").symlink_to(tmp_path / "far.png")
-    (inbox / "none.png").symlink_to("nowhere.png")
     found = arriving(str(inbox), sleep=lambda _: None)
     first = [source for source, _ in zip(found, range(8), strict=False) if source]
     skipped = "is a link that leads outside the folder (--follow)"
     assert first == [Source(str(inbox / "far.png"), skipped=skipped)]
     assert Watch(inbox, follow=True).look(3) == ["far.png"]
+
+
+def test_what_is_no_file_is_an_error_once(inbox: Path) -> None:
+    os.mkfifo(inbox / "a.png")
+    (inbox / "b.png").symlink_to("nowhere.png")
+    watch = Watch(inbox)
+    assert watch.look() == [] and watch.look() == ["a.png", "b.png"] and watch.look(3) == []
+    (inbox / "nowhere.png").write_bytes(RED)  # another picture of both names
+    assert watch.look() == [] and watch.look() == ["b.png", "nowhere.png"]
+    os.mkfifo(inbox / "c.png")
+    found = [each for each in (next(watch.found) for _ in range(4)) if each and each.error]
+    assert [(each.error.code, str(each.error)) for each in found if each.error] == [
+        ("not_a_regular_file", "is not a regular file [not_a_regular_file]")
+    ]
 
 
 def test_there_must_be_a_folder(tmp_path: Path, snn_infer: Command) -> None:
