@@ -7,8 +7,9 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from snn_runtime.errors import DeviceError, ResourceError, SnnError
 from snn_runtime.installing import missing_package
@@ -172,6 +173,16 @@ def say(line: str) -> None:
         print(escaped, file=sys.stderr, flush=True)
     except (OSError, ValueError, AttributeError):
         pass  # stderr is full, closed or absent: the exit code has to say it alone
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Have an error of a write say which file it is of: the system does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def _discard_stdout() -> None:

@@ -66,8 +66,10 @@ class Address:
                 goes_on = response.headers.get_content_type() == MJPEG
                 single = not goes_on and self._every is None
                 for each in pictures(_Body(response), self._limits, headers=goes_on):
-                    whole = isinstance(each, tuple)  # else it is what a file may have, too
-                    yield Shown(each[0], time.time(), single) if whole else None
+                    if isinstance(each, tuple):
+                        yield Shown(each[0], time.time(), single)
+                    else:  # nothing, or what may stand behind a picture in a file, too
+                        yield None
             if goes_on or self._every is None:
                 return single
             self._sleep(self._every)

@@ -9,12 +9,12 @@ from typing import Any, BinaryIO, ClassVar
 
 from snn_runtime.answer import Answer
 from snn_runtime.cells import cell
-from snn_runtime.command import say
+from snn_runtime.command import naming, say
 from snn_runtime.errors import PARTIAL, InputError, SnnError
 from snn_runtime.image.folder import Tally
 from snn_runtime.infer import PROGRAM
 from snn_runtime.infer.records import failed, labelled
-from snn_runtime.infer.results import Results, naming
+from snn_runtime.infer.results import Results
 from snn_runtime.text import printable
 
 

@@ -6,10 +6,10 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from snn_runtime.command import naming
 from snn_runtime.errors import BusyError, InputError, ResourceError
 from snn_runtime.files import check_regular
 from snn_runtime.graph import SpikingGraph
@@ -110,16 +110,6 @@ class Results:
             f"{self.path}: line {number} is no answer of snn-infer --format json, so nothing is "
             "added to this file; name another one, or remove that line",
         )
-
-
-@contextmanager
-def naming(path: str | Path) -> Iterator[None]:
-    """Have an error of a write say which file it is of: the system does not."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
 
 
 def named(graph: SpikingGraph) -> str:
