@@ -233,7 +233,7 @@ def test_an_interrupt_ends_it(model: Path) -> None:
     ("words", "said"),
     [
         (["--fps", "2", "a.png"], "no INPUT is one"),
-        (["--fps", "0", "http://a/"], "is not a number above 0"),
+        (["--fps", "0", "http://a/"], "is not a number from 1/86400, one a day"),
         (["--camera-timeout", "nan", "http://a/"], "is not a number above 0"),
         (["--shard", "1/2", "http://a/"], "is for what has an end"),
         (["--move-to", "{label}", "HTTP://a/"], "films and cameras are none"),
