@@ -10,6 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 HIDDEN = "(private)"
+_NOBODYS = frozenset(
+    "root cpu cuda event onnxruntime tensorrt nvidia jetson ubuntu debian pi".split()
+)
+"""Words of reports, and users that systems come with: nobody is known by them, and what to install
+would be hidden."""
 _HOMES = r"(?:/home|/root|/Users)(?=[/\s'\",:;)\]]|$)[^\s'\",:;)\]]*"
 
 
@@ -22,7 +27,7 @@ def names_here() -> tuple[str, ...]:
         found |= {entry.pw_name, entry.pw_dir}
     except KeyError:  # a container may run a number without a name
         pass
-    return tuple(sorted(found - {"", "/", "~", "root"}, key=len, reverse=True))
+    return tuple(sorted(found - {"", "/", "~"} - _NOBODYS, key=len, reverse=True))
 
 
 def without(value: Any, names: tuple[str, ...]) -> Any:

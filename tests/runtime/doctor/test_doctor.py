@@ -540,16 +540,18 @@ def test_names_are_those_of_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_user_may_be_called_as_an_engine_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"USER": "cuda", "LOGNAME": "bundled", "SUDO_USER": "event"}.items():
+    """Or as a fact is: its name is taken out of sentences alone, and where it tells who it is."""
+    for name, value in {"USER": "cuda", "LOGNAME": "bundled", "SUDO_USER": "Orin"}.items():
         monkeypatch.setenv(name, value)
-    facts = Facts({"gpu": {"cuda": "cuda 13"}}, {"gpu.cards": "no answer for event"})
-    found = report(facts, Check("event", "cuda", False, "cuda's folder", "crashed")).as_json()
+    facts = Facts({"gpu": {"cards": "Orin"}}, {"gpu.cuda": "no answer for Orin"})
+    install = "pip install 'iir-snn[cuda]' for bundled"
+    found = report(facts, Check("event", "cuda", False, install, "crashed")).as_json()
     (engine,) = found["engines"]
     assert (engine["backend"], engine["device"]) == ("event", "cuda")
-    assert found["model"]["name"] == "bundled" and found["facts"]["gpu"]["cuda"] == "cuda 13"
-    assert found["unknown"] == {"gpu.cards": "no answer for (private)"}
+    assert found["model"]["name"] == "bundled" and found["facts"]["gpu"]["cards"] == "Orin"
+    assert found["unknown"] == {"gpu.cuda": "no answer for (private)"}
     assert engine["flags"] == "--backend event --device cuda"
-    assert engine["reason"] == "(private)'s folder"
+    assert engine["reason"] == "pip install 'iir-snn[cuda]' for (private)"
 
 
 def on_a_board(
