@@ -33,7 +33,7 @@ from snn_runtime.onnx_build.float32 import flat, project
 from snn_runtime.onnx_build.int8 import WEIGHT_BITS, quantise
 from snn_train.data import DataSet
 from snn_train.data.on_disk import Images, subset
-from snn_train.layer import Layer
+from snn_train.network import Layer
 
 CALIBRATION_IMAGES = 512
 """Of the training pictures, evenly spread over them."""

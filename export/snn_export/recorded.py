@@ -18,8 +18,7 @@ from snn_export.importers.lower import Lowered, Watched
 from snn_export.trained import Trained, array
 from snn_runtime.graph import READOUT
 from snn_train.integer import IntegerNetwork
-from snn_train.layer import BatchNorm, Layer
-from snn_train.network import SpikingNetwork
+from snn_train.network import BatchNorm, Layer, SpikingNetwork
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,9 +26,8 @@ from snn_train import checkpoint
 from snn_train.data.normalisation import Normalisation
 from snn_train.experiment import Experiment
 from snn_train.integer import Grid, IntegerNetwork
-from snn_train.layer import BatchNorm, Layer
 from snn_train.layout import LayerPlan
-from snn_train.network import SpikingNetwork
+from snn_train.network import BatchNorm, Layer, SpikingNetwork
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,7 @@ from snn_train.calibrate import set_thresholds
 from snn_train.choices import RecipeName, Surrogate
 from snn_train.data.normalisation import Normalisation
 from snn_train.experiment import Experiment
-from snn_train.layer import BatchNorm
-from snn_train.network import SpikingNetwork
+from snn_train.network import BatchNorm, SpikingNetwork
 from snn_train.recipe import Recipe
 from snn_train.stage import Stage
 

@@ -23,8 +23,7 @@ from snn_runtime.onnx_build import ModelProto
 from snn_train.choices import RecipeName
 from snn_train.data import DataSet
 from snn_train.experiment import Experiment
-from snn_train.layer import BatchNorm
-from snn_train.network import SpikingNetwork
+from snn_train.network import BatchNorm, SpikingNetwork
 
 SIZE = (12, 12)
 CASES: list[tuple[str, RecipeName, tuple[int, int], int]] = [

@@ -7,9 +7,8 @@ from torch import Tensor
 
 from snn_train.calibrate import LOWEST_FIRST, convert, fold_norm, set_thresholds, settle
 from snn_train.choices import RecipeName
-from snn_train.layer import BatchNorm
 from snn_train.layout import Architecture
-from snn_train.network import SpikingNetwork
+from snn_train.network import BatchNorm, SpikingNetwork
 
 
 def network_of(recipe: RecipeName, timesteps: int, name: str = "resnet12") -> SpikingNetwork:

@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snn_train.choices import RecipeName
-from snn_train.layer import BatchNorm, Layer
 from snn_train.layout import Architecture
-from snn_train.network import SpikingNetwork
+from snn_train.network import BatchNorm, Layer, SpikingNetwork
 from snn_train.neuron import LIF
 
 NETWORKS = ["vgg5", "vgg9", "resnet12", "resnet20"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from train.tiny import unless
 
 from snn_export import trained
 from snn_runtime.errors import UsageError
@@ -34,7 +35,7 @@ def failed(train_snn: Command, tmp_path: Path) -> Callable[..., tuple[list[str],
     """Run into exit code 8; return the command that is named, and the refused checkpoint."""
 
     def fail(stage: str, *flags: str) -> tuple[list[str], dict[str, Any]]:
-        answer = train_snn(*TINY, "--out", tmp_path / "a run", *flags)
+        answer = train_snn(*unless(flags, TINY), "--out", tmp_path / "a run", *flags)
         assert answer.code == 8, answer.err
         last = answer.err.splitlines()[-1]
         file = tmp_path / "a run" / f"{stage}-refused.pt"

@@ -83,8 +83,9 @@ def test_pools_that_overlap_need_spikes_that_are_one_or_none(
 
 
 def of_blocks(*counts: int, bottleneck: bool = False) -> dict[str, Tensor]:
-    with torch.device("meta"):  # names without memory
-        return ResNet(counts, bottleneck=bottleneck).state_dict()
+    with torch.device("meta"):  # names without numbers, then memory that nobody writes
+        state = ResNet(counts, bottleneck=bottleneck).state_dict()
+    return {name: torch.empty_like(each, device="cpu") for name, each in state.items()}
 
 
 RESNET18 = resnet("resnet18_bn").state_dict()

@@ -1,5 +1,6 @@
 """Two classes that differ in brightness, and what a run says of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -43,3 +44,9 @@ class Recorder(Progress):
 
     def step(self, pace: Pace) -> None:
         self.paces.append(pace)
+
+
+def unless(given: Sequence[str], usual: Sequence[str]) -> list[str]:
+    """Return those of the usual flags, each with a value, that are not given."""
+    pairs = zip(usual[::2], usual[1::2], strict=True)
+    return [word for flag, value in pairs if flag not in given for word in (flag, value)]

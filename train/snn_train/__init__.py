@@ -7,7 +7,7 @@ run.outcomes[-1].test, run.checkpoint("t1")
 
 The modules, as a run goes through them:
 
-what       recipe, defaults (of both recipes), stage, families, layout, network, layer, neuron,
+what       recipe, defaults (of both recipes), stage, families, layout, network, neuron,
            integer, projection (integer sums and their gradients), experiment
 loop       training (stages, epochs), step (one step), schedule (its learning rate), optimiser,
            muon, teacher, guest (one of another run), spike_budget, average, batches

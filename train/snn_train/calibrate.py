@@ -14,8 +14,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from snn_train.layer import BatchNorm, Layer
-from snn_train.network import SpikingNetwork
+from snn_train.network import BatchNorm, Layer, SpikingNetwork
 
 LOWEST_FIRST = 0.1
 """A percentile at or below zero is no threshold; the authors' code puts 0.1 in its place."""

@@ -21,9 +21,8 @@ from snn_runtime.graph import INPUT, Population, SpikingGraph
 from snn_runtime.model import read_model_file
 from snn_train.data.normalisation import Normalisation
 from snn_train.experiment import Experiment
-from snn_train.layer import Layer
 from snn_train.layout import Architecture
-from snn_train.network import SpikingNetwork
+from snn_train.network import Layer, SpikingNetwork
 from snn_train.recipe import Recipe
 
 BUNDLED = "bundled"

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from snn_train.choices import BITS
 from snn_train.data.normalisation import Normalisation
-from snn_train.layer import BatchNorm, Layer, broadcast
+from snn_train.events.convolution import train_by_events
 from snn_train.layout import Architecture
-from snn_train.network import SpikingNetwork
+from snn_train.network import BatchNorm, Layer, SpikingNetwork, broadcast
 from snn_train.neuron import fire_beyond
 from snn_train.projection import project
 
@@ -88,9 +88,9 @@ class IntegerNetwork(SpikingNetwork):
         self.fire = fire
 
     def compiled(self) -> nn.Module:
-        """Itself, with its firing compiled, and on a processor by events where those are few.
-        Weights are rounded as before, since export does it."""
-        self.train_by_events()
+        """Itself, with its firing compiled, and by events where it can. Weights are rounded as
+        before, since export does it."""
+        train_by_events(self.populations(), self.readout.weight.device)
         self.fire = torch.compile(fire)
         return self
 

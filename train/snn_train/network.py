@@ -1,16 +1,146 @@
 """Spiking networks of the VGG and wide residual families, for T ≥ 1, and as the ANN of stage 0.
 
-A network is a list of layers and a readout. In recipe `iir` the ANN of stage 0 has batch
+A network is a list of layers; a layer is one population of neurons with everything in front of it:
+
+    recipe iir-bn   current = norm(maxpool(W ∗ x))     spikes stay binary, pooled before they fire
+    recipe iir      current = W ∗ x + b                spikes are averaged after they fire
+
+and, in a residual layer, plus the shortcut's current. `norm` is batch normalisation without a gain:
+1/θ of the neuron behind it is the gain, and is positive by construction, which is what makes max
+pooling before the threshold equal to OR of the spikes behind it. torchvision's ResNets keep their
+gains, of either sign, and are pooled behind them. In recipe `iir` the ANN of stage 0 has batch
 normalisation too, folded into W and b before the first spiking stage.
 """
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from snn_train.events.library import library
-from snn_train.layer import Layer
-from snn_train.layout import Architecture, plan
+from snn_train.events.convolution import convolve, suits, train_by_events
+from snn_train.layout import Architecture, LayerPlan, plan
+from snn_train.neuron import neurons
+from snn_train.parallel import moments
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation, with a gain γ of its own or without, times the 1/θ of the neurons behind
+    it: (γ (x − μ)/√(σ² + ε) + β)/θ."""
+
+    def __init__(self, channels: int, gain: bool = False) -> None:
+        super().__init__(channels, affine=False)
+        self.shift = nn.Parameter(torch.zeros(channels))
+        self.gain = nn.Parameter(torch.ones(channels)) if gain else None
+
+    def forward(self, x: Tensor, gain: Tensor | None = None) -> Tensor:
+        gain = torch.ones_like(self.shift) if gain is None else gain.expand_as(self.shift)
+        shift = self.shift * gain
+        gain = gain if self.gain is None else gain * self.gain
+        if self.training and dist.is_initialized():
+            return self._over_processes(x, gain, shift)
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, gain, shift, self.training,
+            self.momentum or 0.0, self.eps,
+        )  # fmt: skip
+
+    def gains(self) -> Tensor:
+        """γ, `(C,)`."""
+        return torch.ones_like(self.shift) if self.gain is None else self.gain
+
+    def _over_processes(self, x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+        """The same by the statistics of all processes' parts of the batch."""
+        mean, variance, count = moments(x)
+        with torch.no_grad():
+            assert self.running_mean is not None and self.running_var is not None
+            self.running_mean.lerp_(mean, self.momentum or 0.0)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.0)
+        factor = gain * (variance + self.eps).rsqrt()
+        offset = shift - mean * factor
+        return x * broadcast(factor, x).to(x.dtype) + broadcast(offset, x).to(x.dtype)
+
+
+class Layer(nn.Module):
+    """One population of neurons and what drives it."""
+
+    def __init__(self, described: LayerPlan, architecture: Architecture, normalised: bool) -> None:
+        super().__init__()
+        faithful = architecture.recipe == "iir"
+        channels = described.channels
+        self.plan = described
+        self.max_pool, self.dropout = not faithful, architecture.dropout
+        self.padding = described.padding
+        self.by_events = False  # its convolution, while it trains
+        self.synapse: nn.Conv2d | nn.Linear
+        if described.kind == "dense":
+            # As in the paper, dense layers of recipe iir have neither bias nor normalisation.
+            self.synapse = nn.Linear(described.inputs, channels, bias=False)
+            normalised = not faithful
+        else:
+            side, stride = described.kernel, described.stride
+            self.synapse = nn.Conv2d(
+                described.inputs, channels, side, stride, self.padding, bias=not normalised
+            )
+        self.norm = BatchNorm(channels, described.gain) if normalised else None
+        self.shortcut: nn.Conv2d | None = None
+        self.shortcut_norm: BatchNorm | None = None
+        if described.shortcut and described.projects:
+            inputs, stride = described.shortcut_channels, described.shortcut_stride
+            self.shortcut = nn.Conv2d(inputs, channels, 1, stride, bias=not normalised)
+            self.shortcut_norm = BatchNorm(channels, described.gain) if normalised else None
+        thresholds = 1 if faithful else channels
+        self.neuron = neurons(thresholds, architecture.surrogate, architecture.levels)
+
+    def normalised_weights(self) -> list[Tensor]:
+        """Weights whose norm has no effect, because a normalisation follows."""
+        pairs = ((self.synapse, self.norm), (self.shortcut, self.shortcut_norm))
+        return [synapse.weight for synapse, norm in pairs if synapse and norm]
+
+    def current(self, x: Tensor, shortcut: Tensor | None, gain: Tensor | None) -> Tensor:
+        """The current times `gain`, `(N, C, …)`, for inputs `(N, …)`."""
+        current = self._synaptic_current(x)
+        early = shortcut is None and not self.plan.gain  # fewer pixels to normalise
+        current = _normalise(self.largest(current) if early else current, self.norm, gain)
+        if shortcut is not None:
+            current = current + self._shortcut_current(shortcut, gain)
+        return current if early else self.largest(current)
+
+    def largest(self, current: Tensor) -> Tensor:
+        """The largest current of every window, where the recipe pools currents."""
+        pool, overlap = self.plan.pool, self.plan.overlap
+        if pool == 1 or not self.max_pool:
+            return current
+        return F.max_pool2d(current, pool + overlap, pool, overlap)
+
+    def _synaptic_current(self, x: Tensor) -> Tensor:
+        if isinstance(self.synapse, nn.Linear):
+            return F.linear(x.flatten(1), self.synapse.weight)
+        # No stride across a map one pixel wide, where it means nothing: torch 2.13's CPU kernels
+        # leave part of the weights' gradient unwritten there in bfloat16 (channels last).
+        stride = (self.plan.stride, min(self.plan.stride, x.shape[-1]))
+        if self.by_events and self.training and suits(x):
+            return convolve(x, self.synapse, stride)
+        return F.conv2d(x, self.synapse.weight, self.synapse.bias, stride, self.padding)
+
+    def _shortcut_current(self, x: Tensor, gain: Tensor | None) -> Tensor:
+        if self.shortcut is None:
+            return x if gain is None else x * broadcast(gain, x).to(x.dtype)
+        # Only the pixels that a stride leaves, taken beforehand: the gradient of a 1×1 convolution
+        # with a stride writes past its memory in torch 2.13 on the CPU.
+        stride = self.plan.shortcut_stride
+        current = F.conv2d(x[:, :, ::stride, ::stride], self.shortcut.weight, self.shortcut.bias)
+        return _normalise(current, self.shortcut_norm, gain)
+
+    def pool(self, spikes: Tensor) -> Tensor:
+        """What leaves the population, `(N, C, …)`: averaged where the recipe pools spikes."""
+        if self.plan.pool > 1 and not self.max_pool:
+            return F.avg_pool2d(spikes, self.plan.pool)
+        return spikes
+
+    def drop(self, values: Tensor, one: Tensor) -> Tensor:
+        """Dropout with a mask like `one`, the same for all T (as in the authors' code)."""
+        if not self.training or self.dropout == 0:
+            return values
+        return values * F.dropout(torch.ones_like(one), self.dropout)
 
 
 class SpikingNetwork(nn.Module):
@@ -76,18 +206,12 @@ class SpikingNetwork(nn.Module):
         return layer.pool(layer.drop(spikes, spikes[:1]).flatten(0, 1))
 
     def compiled(self) -> nn.Module:
-        """What computes the same, compiled, and on a processor by events where those are few; the
-        parameters are its own. Raises: DeviceError: there is no compiler."""
-        self.train_by_events()
+        """What computes the same, compiled, and by events where it can; its parameters are this
+        one's. Raises: DeviceError: there is no compiler."""
+        if self.timesteps:
+            train_by_events(self.populations(), self.readout.weight.device)
         whole: nn.Module = torch.compile(self)  # type: ignore[assignment]  # a module of the same kind
         return whole
-
-    def train_by_events(self) -> None:
-        """Let convolutions of spikes on a processor do the work of the spikes there are."""
-        if self.timesteps and self.readout.weight.device.type == "cpu":
-            library()  # or it would be compiled in the first step
-            for layer in self.populations():
-                layer.by_events = layer.plan.source != "image"
 
     def normalised_weights(self) -> list[Tensor]:
         """Weights whose norm has no effect, because a normalisation follows."""
@@ -112,3 +236,15 @@ class SpikingNetwork(nn.Module):
         """Mean of `rates` weighted by the multiply-adds that the spikes cause downstream."""
         costs = self.costs()
         return sum(rates[source] * macs for source, macs in costs) / sum(macs for _, macs in costs)
+
+
+def broadcast(vector: Tensor, like: Tensor) -> Tensor:
+    """A number a channel, `(C,)`, in a shape that goes with `(N, C, …)`."""
+    return vector.view(1, -1, *[1] * (like.dim() - 2))
+
+
+def _normalise(current: Tensor, norm: BatchNorm | None, gain: Tensor | None) -> Tensor:
+    """The current behind `norm`, times 1/θ, `gain`, where there are any."""
+    if norm is not None:
+        return norm.forward(current, gain)
+    return current if gain is None else current * broadcast(gain, current).to(current.dtype)

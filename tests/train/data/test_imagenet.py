@@ -16,6 +16,7 @@ from bad_inputs.pictures import encoded, exif, picture
 from PIL import Image, ImageOps
 from same import assert_same
 from torch import Tensor
+from train.tiny import unless
 
 from snn_export import cli as export_cli
 from snn_runtime import image
@@ -366,7 +367,7 @@ def test_the_papers_recipe_trains_the_ann_and_the_spiking_network_as_its_authors
 
 
 def trained(train_snn: Command, out: Path, root: Path, *flags: str) -> "Answer":
-    return train_snn("--data", f"imagenet:{root}", "--out", out, *TINY, *flags)
+    return train_snn("--data", f"imagenet:{root}", "--out", out, *unless(flags, TINY), *flags)
 
 
 def left(directory: Path) -> dict[str, Any]:

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from snn_train.data.normalisation import Normalisation
 from snn_train.events import convolution
 from snn_train.events import library as module
-from snn_train.events.convolution import convolve, currents, suits
+from snn_train.events.convolution import convolve, currents, suits, train_by_events
 from snn_train.integer import in_integers
 from snn_train.layout import Architecture
 from snn_train.network import SpikingNetwork
 
+CPU = torch.device("cpu")
 Case = tuple[Tensor, Tensor, tuple[int, int], tuple[int, int]]
 
 
@@ -171,7 +172,7 @@ def test_an_integer_network_is_the_same_by_events(name: str) -> None:
     network(images)  # for its statistics
     integers = in_integers(network, 4, Normalisation((128, 128, 128), (64, 64, 64))).train()
     expected = gradients_of(integers, images)
-    integers.train_by_events()
+    train_by_events(integers.populations(), CPU)
     used = torch.tensor(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(convolution, "_few", lambda *_: bool(used.add_(1)))
@@ -194,13 +195,12 @@ def test_neither_an_ann_nor_an_evaluation_is_by_events(monkeypatch: pytest.Monke
     def refuse(*_: object) -> Tensor:
         raise AssertionError("by events")
 
-    monkeypatch.setattr("snn_train.layer.convolve", refuse)
+    monkeypatch.setattr("snn_train.network.convolve", refuse)
     architecture, images = Architecture(network="vgg5", width=0.25), torch.randn(4, 3, 32, 32)
-    ann = SpikingNetwork(architecture, 0)
-    ann.train_by_events()
-    ann(images)
+    monkeypatch.setattr(torch, "compile", lambda module: module)
+    SpikingNetwork(architecture, 0).compiled()(images)
     spiking = SpikingNetwork(architecture, 2)
-    spiking.train_by_events()
+    spiking.compiled()
     spiking.eval()(images)
     with pytest.raises(AssertionError, match="by events"):
         spiking.train()(images)

@@ -8,13 +8,15 @@ Both are chosen by the share of spikes alone, so a run that is repeated takes th
 """
 
 import ctypes
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snn_train.events.library import Shape, library
+from snn_train.layout import LayerPlan
 
 GROUP = 32
 """Receiving channels come in such groups; what is missing is filled up with zeros."""
@@ -27,6 +29,26 @@ SAMPLED = 8
 """Spikes of every eighth picture are counted."""
 LARGEST = 2**15
 """Pixels of a side, padding included, that convolution.cpp can count."""
+
+
+class Driven(Protocol):
+    """A layer, as far as this needs to know it."""
+
+    plan: LayerPlan
+    by_events: bool
+
+
+def train_by_events(layers: Iterable[Driven], device: torch.device) -> None:
+    """Let a spiking network's convolutions of spikes do the work of those there are, on a
+    processor and while it trains.
+
+    Raises:
+        DeviceError: `cannot_compile`: there is no C++ compiler.
+    """
+    if device.type == "cpu":
+        library()  # or it would be compiled in the first step
+        for layer in layers:
+            layer.by_events = layer.plan.source != "image"
 
 
 def convolve(spikes: Tensor, synapse: nn.Conv2d, stride: tuple[int, int]) -> Tensor:
