@@ -135,7 +135,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     machine.add_argument("--precision", choices=("auto", *get_args(Precision)), help=fastest)
     part = "pictures computed at once, if a batch does not fit into memory (default: found out)"
     machine.add_argument("--micro-batch", type=whole_number(2), metavar="N", help=part)
-    machine.add_argument("--compile", action="store_true", help="torch.compile the steps")
+    compiled = "torch.compile the steps; on a processor, convolve by events"
+    machine.add_argument("--compile", action="store_true", help=compiled)
     plain = "no longer: for --resume of a run that began with --compile"
     machine.add_argument("--no-compile", action="store_true", help=plain)
     return parser.read(argv)

@@ -46,5 +46,5 @@ complete -c train-snn -l device -r -a 'auto cpu cuda' -f -d 'auto, cpu, cuda, cu
 complete -c train-snn -l threads -r -f -d 'CPU threads (default: all it may use)'
 complete -c train-snn -l precision -r -a 'auto float32 bfloat16' -f -d 'default auto: bfloat16 where the processor or GPU computes in it, else float32'
 complete -c train-snn -l micro-batch -r -f -d 'pictures computed at once, if a batch does not fit into memory (default: found out)'
-complete -c train-snn -l compile -d 'torch.compile the steps'
+complete -c train-snn -l compile -d 'torch.compile the steps; on a processor, convolve by events'
 complete -c train-snn -l no-compile -d 'no longer: for --resume of a run that began with --compile'
