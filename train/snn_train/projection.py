@@ -71,9 +71,8 @@ def project(
         values, rows, columns = values[:, :, ::rows, ::columns], 1, 1
     columns = min(columns, values.shape[-1])  # see Layer, too
     geometry = (rows, columns), synapse.padding
-    spikes = values.to(gradients)  # which holds integers as small as these
-    if by_events and suits(spikes):
-        return currents(spikes, weight, *geometry, wide=True)
+    if by_events and suits(values):  # integers so small are the same in bfloat16
+        return currents(values.to(gradients), weight, *geometry, wide=True)
     if gradients == torch.float32:
         return F.conv2d(values, weight, None, *geometry)
     current: Tensor = _Convolved.apply(values, weight, *geometry, gradients)  # type: ignore[no-untyped-call]  # torch leaves apply untyped

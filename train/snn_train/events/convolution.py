@@ -105,15 +105,12 @@ def _currents(
         return _channels_last(F.conv2d(spikes.to(dtype), rounded, None, stride, padding))
     rows = _channels_last(_filled(weight, 0))
     shape = _shape(spikes, rows, stride, padding)
-    made = torch.empty(
-        (len(spikes), len(rows), shape.out_height, shape.out_width),
-        dtype=dtype, memory_format=torch.channels_last,
-    )  # fmt: skip
+    made = _empty(spikes, (len(spikes), len(rows), shape.out_height, shape.out_width), dtype)
     library().snn_currents(
         ctypes.byref(shape), spikes.data_ptr(), rows.data_ptr(), made.data_ptr(),
         _is_wide(spikes), dtype == torch.float32, torch.get_num_threads(),
     )  # fmt: skip
-    return made if len(rows) == len(weight) else _channels_last(made[:, : len(weight)])
+    return _channels_last(made[:, : len(weight)])
 
 
 @_currents.register_fake
@@ -144,9 +141,9 @@ def _of_weight(
     gradient: Tensor, spikes: Tensor, weight: Tensor, stride: list[int], padding: list[int]
 ) -> Tensor:
     """∂L/∂W, by events."""
-    gradient, rows = _channels_last(_filled(gradient, 1)), _filled(weight, 0)
-    made = torch.empty(rows.shape, memory_format=torch.channels_last)
-    shape = _shape(spikes, rows, stride, padding)
+    gradient = _channels_last(_filled(gradient, 1))
+    made = _empty(spikes, (gradient.shape[1], *weight.shape[1:]), torch.float32)
+    shape = _shape(spikes, made, stride, padding)
     library().snn_gradients(
         ctypes.byref(shape), spikes.data_ptr(), gradient.data_ptr(), made.data_ptr(),
         _is_wide(spikes), torch.get_num_threads(),
@@ -183,6 +180,7 @@ def _few(spikes: Tensor, most: float) -> bool:
 
 
 def _shape(spikes: Tensor, rows: Tensor, stride: list[int], padding: list[int]) -> Shape:
+    """Of whole groups of `rows`, `(O, C, kh, kw)`."""
     pictures, inputs, height, width = spikes.shape
     outputs, _, kernel_height, kernel_width = rows.shape
     return Shape(
