@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from snn_export.fold import FoldedNetwork
-from snn_runtime.graph import Image, SpikingGraph
+from snn_runtime.graph import Image
 
 
 class Origin(Protocol):
@@ -30,6 +30,3 @@ class Origin(Protocol):
 
     def provenance(self) -> dict[str, Any]:
         """Where it comes from, for the file's metadata: plain containers."""
-
-    def spike_rate(self, graph: SpikingGraph, rates: dict[str, float]) -> float:
-        """`rates` of the graph's nodes, weighted by the multiply-adds that they cause."""

@@ -92,6 +92,5 @@ def _magnitude(module: nn.Conv2d | nn.Linear, norm: BatchNorm | None) -> Array:
     bias = np.zeros(len(module.weight)) if module.bias is None else np.abs(array(module.bias))
     if norm is None:
         return bias
-    assert norm.running_mean is not None and norm.running_var is not None
     gain = np.abs(array(norm.gains())) / np.sqrt(array(norm.running_var) + norm.eps)
     return np.asarray(gain * (bias + np.abs(array(norm.running_mean))) + np.abs(array(norm.shift)))

@@ -12,7 +12,7 @@ from snn_export.importers import Foreign
 from snn_export.origin import Origin
 from snn_export.parity import Parity
 from snn_export.text import ELSEWHERE, text
-from snn_export.verify import Accuracy, Proof
+from snn_export.verify import Accuracy, Proof, received
 from snn_runtime.graph import Population, SpikingGraph
 
 LARGEST_NAMES = 2**17
@@ -63,7 +63,7 @@ def provenance(
     facts = origin.provenance() | {"weight_bits": graph.weight_bits}
     if accuracy is not None:
         facts |= measured(accuracy.exported, accuracy.images, accuracy.rates)
-        facts["spike_rate"] = round(origin.spike_rate(graph, accuracy.rates), 5)
+        facts["spike_rate"] = round(received(graph, accuracy.rates), 5)
     if confidence is not None:
         facts["confidence"] = confidence.facts()
     if graph.labels != origin.labels and sum(map(len, origin.labels)) <= LARGEST_NAMES:
@@ -103,7 +103,7 @@ def summary(
         "proof": vars(proof),
         "layers": [_row(graph, node, accuracy) for node in graph.populations],
         "accuracy": None if accuracy is None else vars(accuracy),
-        "spike_rate": None if accuracy is None else origin.spike_rate(graph, accuracy.rates),
+        "spike_rate": None if accuracy is None else received(graph, accuracy.rates),
         "confidence": None if confidence is None else confidence.facts(),
     }
 

@@ -21,7 +21,7 @@ from snn_export.fold import (
 )
 from snn_export.pools import Window, ored
 from snn_runtime.errors import ModelError
-from snn_runtime.graph import INPUT, Image, Pool, SpikingGraph
+from snn_runtime.graph import INPUT, Image, Pool
 from snn_train import checkpoint
 from snn_train.data.normalisation import Normalisation
 from snn_train.experiment import Experiment
@@ -77,14 +77,6 @@ class Trained:
             for key in ("architecture", "settings", "data", "data_digest", "command")
         }
         return facts | {"stages": [{key: row[key] for key in stages} for row in self.history]}
-
-    def spike_rate(self, graph: SpikingGraph, rates: dict[str, float]) -> float:
-        """The rates of what each layer receives, weighted by the multiply-adds it causes."""
-        received = {
-            layer.plan.name: rates.get(f"{layer.plan.name}.pool", rates[layer.plan.name])
-            for layer in self.network.populations()
-        }
-        return self.network.spike_rate(received)
 
 
 def load(path: Path, *, dense: bool = False) -> Trained:
@@ -222,7 +214,6 @@ def synapse(
 
 
 def _norm(norm: BatchNorm) -> Norm:
-    assert norm.running_mean is not None and norm.running_var is not None
     mean, variance = array(norm.running_mean), array(norm.running_var)
     return Norm(array(norm.gains()), array(norm.shift), mean, variance, norm.eps)
 

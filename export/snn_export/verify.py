@@ -19,12 +19,11 @@ from snn_runtime.model_file import read, to_bytes
 from snn_runtime.proof.agreement import follow, unexplained
 from snn_runtime.proof.golden import golden_images
 from snn_train.data import DataSet
-from snn_train.data.on_disk import Images, subset
+from snn_train.data.on_disk import Images, evaluation_batch, subset
 
 Run: TypeAlias = Callable[[npt.NDArray[np.uint8]], FloatArray]
-BATCH = 500
-BATCH_PIXELS = 500 * 32 * 32
-"""Batches of larger pictures are smaller; at 224×224 the spikes of 500 would fill the memory."""
+SAMPLED = 500
+"""Pictures, about, of which spikes are counted."""
 PROVEN_IMAGES = 16
 """Photographs compared neuron by neuron with the interpreter, beside the golden images."""
 
@@ -133,7 +132,7 @@ def judge(origin: Origin, run: Run, data: DataSet) -> tuple[Accuracy, FloatArray
 
 def rates(graph: SpikingGraph, engine: Backend, images: Images) -> dict[str, float]:
     """Those of `sent_rates` on some 500 of the pictures."""
-    sample = subset(images, torch.arange(0, len(images), max(1, len(images) // BATCH)))
+    sample = subset(images, torch.arange(0, len(images), max(1, len(images) // SAMPLED)))
     total = dict.fromkeys((node.name for node in graph.nodes), 0.0)
     for part in parts(sample):
         pixels = sample[part].numpy()
@@ -144,7 +143,7 @@ def rates(graph: SpikingGraph, engine: Backend, images: Images) -> dict[str, flo
 
 def parts(images: Images) -> Iterator[slice]:
     """Cut pictures into batches that fit in memory whatever their size."""
-    size = max(16, min(BATCH, BATCH_PIXELS // math.prod(images.shape[1:3])))
+    size = evaluation_batch(images)
     return (slice(start, start + size) for start in range(0, len(images), size))
 
 
@@ -162,10 +161,11 @@ def sent_rates(graph: SpikingGraph, spikes: dict[str, Spikes]) -> dict[str, floa
 
 
 def received(graph: SpikingGraph, rates: dict[str, float]) -> float:
-    """Rates of what is received, weighted by the multiply-adds that it causes."""
+    """`rates` of the graph's nodes, weighted by the multiply-adds that they cause: where weights
+    only sum, an identity shortcut or the OR of a pool, there are none."""
     caused = [(graph.readout.source, graph.readout.weight.size)]
     for node in graph.populations:
         positions = math.prod(graph.shapes[node.name][1:])
-        caused += [(p.source, p.weight.size * positions) for p in node.projections]
+        caused += [(p.source, p.weight.size * positions) for p in node.projections if not p.sums]
     spiking = [(rates[source], work) for source, work in caused if source != INPUT]
     return sum(rate * work for rate, work in spiking) / sum(work for _, work in spiking)

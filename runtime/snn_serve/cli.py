@@ -110,7 +110,7 @@ def run(args: argparse.Namespace, hangup: Hangup | None = None) -> int:
     limits: Limits = with_limits(args.limit)
     token = None if args.token_file is None else _token(args.token_file)
     # Not before, so that --help needs no package of the extra.
-    from snn_serve.hook import Wish
+    from snn_serve.hook import Subscription
     from snn_serve.models import Source
     from snn_serve.server import Place, loaded, serve
     from snn_serve.stream import reading
@@ -128,11 +128,11 @@ def run(args: argparse.Namespace, hangup: Hangup | None = None) -> int:
         frozenset(args.allowed_host),
     )
     camera = None if args.camera is None else reading(args.camera, limits.camera_rate)
-    wish = None if args.post is None else Wish(args.on_label, args.post)
+    subscription = None if args.post is None else Subscription(args.on_label, args.post)
     if not args.check:
-        return serve(source, place, limits, camera, wish, hangup)
+        return serve(source, place, limits, camera, subscription, hangup)
     place.check_tls()
-    for name, model in loaded(source, wish).items():
+    for name, model in loaded(source, subscription).items():
         say(f"{PROGRAM}: model {name} proved itself ({model.engine})")
     place.opened().close()
     say(f"{PROGRAM}: would listen on {place.scheme}://{args.host}:{args.port}")

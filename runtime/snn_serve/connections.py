@@ -28,7 +28,7 @@ PIPELINED = 8
 each takes memory. Clients ask again for what comes after the last answer of a connection."""
 
 
-class Guests:
+class Connections:
     """The connections of a server."""
 
     def __init__(self, limits: Limits, admission: Admission, leaving: Callable[[], bool]) -> None:
@@ -43,10 +43,10 @@ class Guests:
 class Connection(HttpToolsProtocol):
     """One connection, from which a head comes in time or none at all."""
 
-    def __init__(self, guests: Guests, **given: Any) -> None:
+    def __init__(self, connections: Connections, **given: Any) -> None:
         super().__init__(**given)
         self.parser = Parser(self)
-        self._guests, self._limits = guests, guests.limits
+        self._connections, self._limits = connections, connections.limits
         self._counted = False
         self._began = False
         """Whether a request has ever begun here."""
@@ -64,12 +64,12 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         self._out = Outgoing(transport, self.loop, self._close)
         super().connection_made(cast(asyncio.Transport, self._out))
-        if self._guests.count >= self._limits.connections and self._guests.idle:
-            next(iter(self._guests.idle))._make_room()
-        if self._guests.count >= self._limits.connections:
+        if self._connections.count >= self._limits.connections and self._connections.idle:
+            next(iter(self._connections.idle))._make_room()
+        if self._connections.count >= self._limits.connections:
             self._refuse()
             return
-        self._guests.count += 1
+        self._connections.count += 1
         self._counted = True
         self._rest()
         self._timers.after("head", self._limits.header_seconds, self._out.close)
@@ -84,18 +84,18 @@ class Connection(HttpToolsProtocol):
             self._refuse()
 
     def _refuse(self) -> None:
-        if len(self._guests.told) >= self._limits.connections:
+        if len(self._connections.told) >= self._limits.connections:
             self._out.abort()
             return
-        self._guests.told.add(self)
+        self._connections.told.add(self)
         self._timers.stop("head")
         self._awaits_head = False
         self._out.write(FULL)
         self._out.close()
 
     def _forget(self) -> None:
-        self._guests.idle.pop(self, None)
-        self._guests.count -= self._counted
+        self._connections.idle.pop(self, None)
+        self._connections.count -= self._counted
         self._counted = False
 
     @property
@@ -105,8 +105,8 @@ class Connection(HttpToolsProtocol):
     def _rest(self) -> None:
         """Count as idle, if nothing is being read or answered."""
         if self._awaits_head and not self._answering and self._counted:
-            self._guests.idle.pop(self, None)
-            self._guests.idle[self] = None
+            self._connections.idle.pop(self, None)
+            self._connections.idle[self] = None
 
     def data_received(self, data: bytes) -> None:
         if self._out.lingering:
@@ -137,14 +137,14 @@ class Connection(HttpToolsProtocol):
             return  # it comes again
         self._awaits_head, self._idle_bytes = False, 0
         self._timers.stop("head")
-        self._guests.idle.pop(self, None)
+        self._connections.idle.pop(self, None)
         if self._answering and len(self.pipeline) >= PIPELINED:
             self.cycle.keep_alive = False
         if self._out.is_closing() or (self._answering and not self.cycle.keep_alive):
             self._refused = True  # and not answered: the one before it is the last
             return
-        keep = self.parser.should_keep_alive() and not self._guests.leaving()
-        answer = self._guests.admission.refusal(
+        keep = self.parser.should_keep_alive() and not self._connections.leaving()
+        answer = self._connections.admission.refusal(
             self.client[0] if self.client else "",
             self.parser.get_method(),
             self.url.decode("latin-1"),
@@ -212,7 +212,7 @@ class Connection(HttpToolsProtocol):
         self.flow.resume_reading()
         self._timers.after("rest", LINGER, self._out.abort)
         if self._counted:
-            self._guests.idle[self] = None
+            self._connections.idle[self] = None
 
     def shutdown(self) -> None:
         """End after what has begun. A request may have been sent and not been read yet: it is
@@ -240,7 +240,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._timers.end()
         self._forget()
-        self._guests.told.discard(self)
+        self._connections.told.discard(self)
         super().connection_lost(exc)
         if self._running is not None:  # uvicorn tells the newest request alone
             self._running.disconnected = True

@@ -11,7 +11,7 @@ from snn_serve.metrics import Metrics
 
 
 @dataclass(frozen=True)
-class Wish:
+class Subscription:
     """What is to be posted, and where to."""
 
     condition: Condition
@@ -23,11 +23,11 @@ class Wish:
 
 
 class Hook:
-    """Posts the answers that are wished for, and counts what becomes of them."""
+    """Posts the answers that are subscribed to, and counts what becomes of them."""
 
-    def __init__(self, wish: Wish, metrics: Metrics) -> None:
-        self._condition, self._metrics = wish.condition, metrics
-        self._webhook = Webhook(wish.url, count=self._count)
+    def __init__(self, subscription: Subscription, metrics: Metrics) -> None:
+        self._condition, self._metrics = subscription.condition, metrics
+        self._webhook = Webhook(subscription.url, count=self._count)
 
     def __call__(self, model: str, answer: Answer) -> None:
         """Post the answer of a model where the condition holds; return at once."""

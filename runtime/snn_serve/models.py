@@ -14,7 +14,7 @@ from snn_runtime.engines.choice import BackendName, Precision
 from snn_runtime.errors import InputError, ModelError, SnnError, UsageError
 from snn_runtime.model import Model, load
 from snn_serve.batcher import Batcher
-from snn_serve.hook import Wish
+from snn_serve.hook import Subscription
 from snn_serve.limits import Limits
 from snn_serve.metrics import Metrics
 from snn_serve.refusal import Refusal
@@ -89,10 +89,14 @@ class Models:
     """Every model by its name, with the pictures that wait for it."""
 
     def __init__(
-        self, source: Source, limits: Limits, metrics: Metrics, wish: Wish | None = None
+        self,
+        source: Source,
+        limits: Limits,
+        metrics: Metrics,
+        subscription: Subscription | None = None,
     ) -> None:
         self._source, self._limits, self._metrics = source, limits, metrics
-        self._wish = wish
+        self._subscription = subscription
         self._by_name: dict[str, Batcher] = {}
         self._reloading = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
@@ -171,10 +175,10 @@ class Models:
     def _in_turn(self, names: Iterable[str]) -> list[str]:
         """Names of models; of those that have the label that is posted last: others may have it
         by then."""
-        wish = self._wish
-        if wish is None:
+        subscription = self._subscription
+        if subscription is None:
             return sorted(names)
-        last = {each.name for each in self if wish.condition.label in each.model.labels}
+        last = {each.name for each in self if subscription.condition.label in each.model.labels}
         return sorted(names, key=lambda name: (name in last, name))
 
     def _check_left(self, names: Collection[str]) -> None:
@@ -187,9 +191,9 @@ class Models:
     def _check_label(self, names: Iterable[str], *more: Model) -> None:
         """Raises: UsageError: `bad_flag`: neither these nor what is served under these names has
         the label that is posted."""
-        if self._wish is not None:
+        if self._subscription is not None:
             served = [self._by_name[name].model for name in names if name in self._by_name]
-            self._wish.check([*served, *more])
+            self._subscription.check([*served, *more])
 
     async def close(self) -> None:
         """Wait for all pictures that wait."""

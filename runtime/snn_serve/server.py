@@ -19,11 +19,11 @@ from snn_runtime.image.latest import Latest
 from snn_runtime.model import Model
 from snn_serve.admission import Admission
 from snn_serve.bodies import Bodies
-from snn_serve.connections import Connection, Guests
+from snn_serve.connections import Connection, Connections
 from snn_serve.decoders import Decoders
 from snn_serve.gate import Access, Gate
 from snn_serve.hangup import Hangup
-from snn_serve.hook import Hook, Wish
+from snn_serve.hook import Hook, Subscription
 from snn_serve.limits import Limits
 from snn_serve.listening import BACKLOG, Server
 from snn_serve.metrics import Metrics
@@ -90,7 +90,7 @@ class Place:
                 raise UsageError("bad_tls", f"{given}: {reason}") from error
 
 
-def loaded(source: Source, wish: Wish | None) -> dict[str, Model]:
+def loaded(source: Source, subscription: Subscription | None) -> dict[str, Model]:
     """Return all models, each of which has proved itself.
 
     Raises:
@@ -98,8 +98,8 @@ def loaded(source: Source, wish: Wish | None) -> dict[str, Model]:
         UsageError: `bad_flag`: none has the label that is to be posted.
     """
     models = {name: source.loaded(path) for name, path in source.found().items()}
-    if wish is not None:
-        wish.check(models.values())
+    if subscription is not None:
+        subscription.check(models.values())
     return models
 
 
@@ -108,16 +108,16 @@ def serve(
     place: Place,
     limits: Limits,
     camera: Callable[[], Latest] | None = None,
-    wish: Wish | None = None,
+    subscription: Subscription | None = None,
     hangup: Hangup | None = None,
 ) -> int:
     """Answer requests until a signal comes; return the exit code. A camera is for `/stream`. At a
     SIGHUP that has come before there is a server, the models are read again."""
     place.check_tls()
-    models = loaded(source, wish)
+    models = loaded(source, subscription)
     listener = place.opened()
     with listener:
-        running = _Running(source, place, limits, camera, wish)
+        running = _Running(source, place, limits, camera, subscription)
         return asyncio.run(running.run(listener, models, hangup))
 
 
@@ -128,14 +128,14 @@ class _Running:
         place: Place,
         limits: Limits,
         camera: Callable[[], Latest] | None,
-        wish: Wish | None,
+        subscription: Subscription | None,
     ) -> None:
         self._place, self._limits = place, limits
         self._metrics = Metrics()
-        self._models = Models(source, limits, self._metrics, wish)
+        self._models = Models(source, limits, self._metrics, subscription)
         self._decoders = Decoders(limits, self._metrics)
         bodies = Bodies(limits, self._metrics)
-        self._hook = None if wish is None else Hook(wish, self._metrics)
+        self._hook = None if subscription is None else Hook(subscription, self._metrics)
         self._routes = Routes(
             limits,
             self._models,
@@ -147,7 +147,7 @@ class _Running:
         )
         rates = Rates(limits, place.proxies)
         admission = Admission(bodies, self._models, rates, self._metrics)
-        self._guests = Guests(limits, admission, lambda: self._routes.leaving)
+        self._connections = Connections(limits, admission, lambda: self._routes.leaving)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(
@@ -174,8 +174,8 @@ class _Running:
 
     def _config(self) -> uvicorn.Config:
         access = Access(self._place.token, self._place.hosts)
-        app = Gate(self._routes.router(), access, self._metrics, self._guests.leaving)
-        protocol: Any = functools.partial(Connection, self._guests)
+        app = Gate(self._routes.router(), access, self._metrics, self._connections.leaving)
+        protocol: Any = functools.partial(Connection, self._connections)
         certificate, key = self._place.certificate, self._place.key
         return uvicorn.Config(
             app,

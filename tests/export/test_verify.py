@@ -15,7 +15,7 @@ from snn_export.quantise import to_int8
 from snn_export.text import text
 from snn_export.trained import Trained, fold
 from snn_export.unrounded import to_float32
-from snn_export.verify import Proof, measure, prove, sent_rates
+from snn_export.verify import Proof, measure, prove, received, sent_rates
 from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import VerifyError
 from snn_runtime.graph import SpikingGraph, reference
@@ -53,6 +53,21 @@ def test_a_right_engine_is_proven(lower: Callable[[FoldedNetwork], SpikingGraph]
     neurons = sum(int(np.prod(graph.shapes[node.name])) for node in graph.populations)
     assert proof.images > 16
     assert proof.spikes == proof.images * neurons
+
+
+@pytest.mark.parametrize("name", ["vgg9", "resnet12", "resnet18_bn"])  # pools, shortcuts, overlaps
+@pytest.mark.parametrize("lower", [to_int8, to_float32])
+def test_the_spike_rate_of_a_graph_is_the_trained_networks(
+    name: str, lower: Callable[[FoldedNetwork], SpikingGraph]
+) -> None:
+    described = networks.experiment(name, size=(33, 24), width=0.06)
+    made = Trained(networks.network(described).float(), described, {}, [])
+    graph = lower(fold(made))
+    rng = np.random.default_rng(5)
+    rates = {node.name: float(rng.random()) for node in graph.nodes}
+    layers = [layer.plan.name for layer in made.network.populations()]
+    behind_pools = {layer: rates.get(f"{layer}.pool", rates[layer]) for layer in layers}
+    assert received(graph, rates) == pytest.approx(made.network.spike_rate(behind_pools))
 
 
 def test_one_wrong_neuron_is_found_and_named() -> None:

@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 from serving import PATIENCE
 
-from snn_serve.connections import Connection, Guests
+from snn_serve.connections import Connection, Connections
 from snn_serve.gate import Access, Gate
 from snn_serve.limits import Limits
 from snn_serve.listening import Server, turn_away
@@ -33,9 +33,9 @@ class Ending:
         self.leaving = False
         admission = Mock()
         admission.refusal.return_value = None
-        self.guests = Guests(Limits(), admission, lambda: self.leaving)
-        gate = Gate(self.answer, Access(None), Metrics(), self.guests.leaving)
-        protocol: Any = functools.partial(Connection, self.guests)
+        self.connections = Connections(Limits(), admission, lambda: self.leaving)
+        gate = Gate(self.answer, Access(None), Metrics(), self.connections.leaving)
+        protocol: Any = functools.partial(Connection, self.connections)
         self.server = Server(uvicorn.Config(gate, http=protocol, lifespan="off", log_config=None))
         self.listener = Place("127.0.0.1", 0).opened()
         self.address = self.listener.getsockname()

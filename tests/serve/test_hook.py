@@ -18,7 +18,7 @@ from serving import CAT, PHOTOS, Running, running
 import snn_runtime
 from snn_runtime.condition import Condition
 from snn_runtime.model_file import write
-from snn_serve.hook import Wish
+from snn_serve.hook import Subscription
 from snn_serve.limits import Limits
 from snn_serve.metrics import Metrics
 from snn_serve.models import Models, Source
@@ -65,10 +65,10 @@ def test_what_is_unfamiliar_is_not_posted(within: float, tmp_path: Path) -> None
         "data": images[0].ravel().tolist(),
     }
     sent = json.dumps({"inputs": [given], "outputs": [{"name": "labels"}]}).encode()
-    wish = ("--on-label", "cat>0", "--post")
+    flags = ("--on-label", "cat>0", "--post")
     with (
         receiving(lambda: 204) as receiver,
-        running("--model", tmp_path / "m.onnx", *wish, receiver.url) as server,
+        running("--model", tmp_path / "m.onnx", *flags, receiver.url) as server,
     ):
         assert server.json("/v2/models/default/infer", sent)["outputs"][0]["data"] == ["cat"]
         assert server.end() == 0  # when all posts have arrived
@@ -89,8 +89,8 @@ def put(first_labels: dict[str, str], folder: Path) -> None:
 
 def test_a_model_without_the_label_leaves_the_old_one(tmp_path: Path) -> None:
     put({"m": "cat"}, tmp_path)
-    wish = ("--on-label", "cat", "--post", URL)
-    with running("--model", tmp_path / "m.onnx", *wish) as server:
+    flags = ("--on-label", "cat", "--post", URL)
+    with running("--model", tmp_path / "m.onnx", *flags) as server:
         for label, said in (
             ("dog", "stays as it was: --on-label: the model has no label 'cat'"),
             ("cat", "(event, "),
@@ -130,7 +130,7 @@ def test_one_of_several_models_keeps_the_label(
 
     async def reloaded() -> dict[str, str]:
         source = Source(folder=tmp_path, backend="event", threads=1)
-        models = Models(source, Limits(), Metrics(), Wish(Condition("cat"), URL))
+        models = Models(source, Limits(), Metrics(), Subscription(Condition("cat"), URL))
         models.add((name, source.loaded(path)) for name, path in source.found().items())
         put(read(put_there), tmp_path)
         await models.reload()

@@ -10,7 +10,7 @@ import torch
 from refusals import refused
 from same import assert_same
 from torch import Tensor
-from train.tiny import Recorder
+from train.tiny import After, Recorder
 
 from snn_train import api, checkpoint, integer
 from snn_train.calibrate import set_thresholds
@@ -42,21 +42,6 @@ PIXELS = Normalisation((120, 119, 104), (63.0, 61.5, 66.25))
 STAGES = (Stage(0, 1), Stage(1, 1), Stage(1, 2, 4))
 STEPS = 12
 """Of a whole run of `STAGES`: 3 an epoch."""
-
-
-def never() -> bool:
-    return False
-
-
-class After:
-    """Says stop after so many steps."""
-
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left <= 0
 
 
 def networks(
@@ -150,10 +135,11 @@ def test_what_is_compiled_learns_the_same_from_the_same_integers(
 ) -> None:
     heard = Recorder(), Recorder()
     chosen: Any = {"stages": STAGES, "levels": 3, "dropout": 0.0, "rate_limits": (0.0, 15.0)}
-    train_run(new_run(tmp_path / "plain", **chosen), tiny_data, heard[0], never)
+    train_run(new_run(tmp_path / "plain", **chosen), tiny_data, heard[0])
     calls = only_traced()
     made = new_run(tmp_path / "compiled", **chosen)
-    train_run(made, tiny_data, heard[1], never, compiled=True)
+    made.compiled = True
+    train_run(made, tiny_data, heard[1])
     assert len(calls) == 5 and calls[3] is integer.fire  # three stages, and the teacher of two
     assert heard[1].losses == pytest.approx(heard[0].losses, rel=0.02)
     assert isinstance(made.network, IntegerNetwork) and made.network.fire is not integer.fire
@@ -246,12 +232,12 @@ def test_stopped_after_every_step_a_run_ends_with_the_same_bits(
         return new_run(directory, recipe, network, stages=STAGES, **settings)
 
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
-    train_run(make(whole), tiny_data, Progress(), never)
+    train_run(make(whole), tiny_data, Progress())
     make(pieces).save()
     for _ in range(STEPS):
         with pytest.raises(Stopped):
-            train_run(resume(pieces, CPU), tiny_data, Progress(), After(1))
-    train_run(resume(pieces, CPU), tiny_data, Progress(), never)
+            train_run(resume(pieces, CPU), tiny_data, Recorder(stopping=After(1)))
+    train_run(resume(pieces, CPU), tiny_data, Progress())
     assert_same(left(pieces, "ann", "t1", "int4"), left(whole, "ann", "t1", "int4"))
     before, after = (checkpoint.load(whole / f"{n}.pt") for n in ("t1", "int4"))
     assert (before["bits"], after["bits"], after["timesteps"]) == (0, 4, 1)
@@ -279,7 +265,7 @@ def test_the_integer_stage_learns_at_a_lower_rate(
         rates.setdefault(made.stage.name, made.optimiser.param_groups[0]["lr"])
         return False
 
-    train_run(made, tiny_data, Progress(), stop)
+    train_run(made, tiny_data, Recorder(stopping=stop))
     assert rates == {"ann": 0.01, "t1": 0.01, "int4": pytest.approx(0.01 * INTEGER_FACTOR)}
 
 
@@ -289,7 +275,7 @@ def test_the_integer_stage_learns_at_a_lower_rate(
 @pytest.fixture
 def t1(new_run: NewRun, tiny_data: DataSet, tmp_path: Path) -> Path:
     """Of a run that went on to integers itself."""
-    train_run(new_run(tmp_path / "first", stages=STAGES), tiny_data, Progress(), never)
+    train_run(new_run(tmp_path / "first", stages=STAGES), tiny_data, Progress())
     return tmp_path / "first" / "t1.pt"
 
 
@@ -315,14 +301,14 @@ def test_a_run_begun_with_t1_goes_on_with_all_of_it(
     make(pieces).save()
     history = checkpoint.load(t1)["history"][:2]
     t1.unlink()
-    train_run(made, tiny_data, Progress(), never)
+    train_run(made, tiny_data, Progress())
     assert [outcome.stage for outcome in made.outcomes] == ["ann", "t1", "int6"]
     assert made.outcomes[:2] == [StageOutcome.from_dict(row) for row in history]
     assert made.outcomes[2].test is not None
     for _ in range(6):
         with pytest.raises(Stopped):
-            train_run(resume(pieces, CPU), tiny_data, Progress(), After(1))
-    train_run(resume(pieces, CPU), tiny_data, Progress(), never)
+            train_run(resume(pieces, CPU), tiny_data, Recorder(stopping=After(1)))
+    train_run(resume(pieces, CPU), tiny_data, Progress())
     assert_same(left(pieces, "t1", "int6"), left(whole, "t1", "int6"))
 
 

@@ -22,7 +22,7 @@ from snn_train.training import train_run
 
 
 def finished(run: Run, data: DataSet) -> tuple[Run, Tensor]:
-    return run, train_run(run, data, Progress(), lambda: False)
+    return run, train_run(run, data, Progress())
 
 
 def test_the_matrix_is_the_accuracy_that_was_measured(

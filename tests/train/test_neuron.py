@@ -261,7 +261,7 @@ def test_a_neuron_of_another_kind_brings_its_dynamics_and_nothing_else(
     monkeypatch.setattr(SpikeBudget, "problem", lambda *_: "")
     stages = (Stage(0, 1), Stage(2, 1), Stage(1, 1), Stage(1, 1, 4))
     run = new_run(tmp_path, stages=stages, spike_rate=0.3, regulariser="hoyer")
-    train_run(run, tiny_data, Progress(), lambda: False)
+    train_run(run, tiny_data, Progress())
     for stage in ("t1", "int4"):
         exported = trained.load(run.checkpoint(stage))
         assert exported.fold() is not None

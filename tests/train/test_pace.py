@@ -76,7 +76,7 @@ def test_what_is_left_comes_true(
 ) -> None:
     clock = Clock(monkeypatch, {"ann": 10.0, "t2": 70.0, "t1": 45.0})
     run, watch = new_run(tmp_path), Recorder()
-    train_run(run, tiny_data, watch, lambda: False)
+    train_run(run, tiny_data, watch)
     assert [(p.stage, p.epoch, p.step) for p in watch.paces[:7]] == [
         *[("ann", epoch, step) for epoch in (1, 2) for step in (1, 2, 3)],
         ("t2", 1, 1),

@@ -67,7 +67,7 @@ def test_a_run_of_three_stages(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path, drawn: Drawn
 ) -> None:
     run = new_run(tmp_path)
-    train_run(run, tiny_data, Progress(), lambda: False)
+    train_run(run, tiny_data, Progress())
     run.records[-1] = replace(run.records[-1], target=0.2)
     with Image.open(plot(run)) as picture:
         pixels = np.asarray(picture.convert("L"))

@@ -56,7 +56,7 @@ def t1(new_run: NewRun, tiny_data: DataSet, tmp_path: Path) -> Callable[..., Pat
         made = new_run(
             tmp_path / "first", recipe, stages=STAGES, rate_limits=(0.0, 15.0), **settings
         )
-        train_run(made, tiny_data, Progress(), lambda: False)
+        train_run(made, tiny_data, Progress())
         return tmp_path / "first" / "t1.pt"
 
     return make
@@ -150,7 +150,7 @@ def test_an_exported_network_goes_on_in_the_same_integers(
     with torch.no_grad():
         logits = made.network(onward.normalisation(torch.from_numpy(images))).numpy()
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
-    train_run(made, tiny_data, Progress(), lambda: False)
+    train_run(made, tiny_data, Progress())
     assert [outcome.stage for outcome in made.outcomes] == ["int4"]
 
 
@@ -172,7 +172,7 @@ def test_other_classes_get_a_new_readout_and_keep_the_rest(
         before = begun.content["network"][name]
         assert name.startswith("readout.") or torch.equal(value, before)
     assert made.network.readout.weight.shape[0] == 3
-    train_run(made, other_data, Progress(), lambda: False)
+    train_run(made, other_data, Progress())
     assert [outcome.stage for outcome in made.outcomes] == ["t1", "int6"]
     assert trained.load(tmp_path / "onward" / "int6.pt").labels == ("a", "b", "c")
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from same import assert_same
+from train.tiny import Recorder
 from train.torchvision_like import vgg, vgg_state
 
 from snn_runtime.errors import InputError, ModelError, UsageError
@@ -46,7 +47,7 @@ def test_torchvisions_network_is_stage_0(tiny_data: DataSet, tmp_path: Path) -> 
 @pytest.fixture
 def ann(new_run: Callable[..., Run], tiny_data: DataSet, tmp_path: Path) -> Path:
     made = new_run(tmp_path / "first", stages=(Stage(0, 2), Stage(1, 1)), rate_limits=(0.0, 1.0))
-    train_run(made, tiny_data, Progress(), lambda: False)
+    train_run(made, tiny_data, Progress())
     return tmp_path / "first" / "ann.pt"
 
 
@@ -67,7 +68,7 @@ def test_our_own_ann_of_the_same_classes_is_stage_0_done(
 
     run = make(tmp_path / "whole")
     assert [stage.name for stage in run.recipe.stages] == ["ann", "t2", "t1"]
-    train_run(run, tiny_data, Progress(), lambda: False)
+    train_run(run, tiny_data, Progress())
     assert [(o.stage, o.epochs) for o in run.outcomes] == [("ann", 2), ("t2", 1), ("t1", 1)]
     assert {record.stage for record in run.records} == {"t2", "t1"}
     kept, before = checkpoint.load(tmp_path / "whole" / "ann.pt"), checkpoint.load(ann)
@@ -75,8 +76,8 @@ def test_our_own_ann_of_the_same_classes_is_stage_0_done(
     make(tmp_path / "pieces").save()
     for _ in range(6):
         with pytest.raises(Stopped):
-            train_run(resume(tmp_path / "pieces", CPU), tiny_data, Progress(), lambda: True)
-    train_run(resume(tmp_path / "pieces", CPU), tiny_data, Progress(), lambda: False)
+            train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder(stopping=lambda: True))
+    train_run(resume(tmp_path / "pieces", CPU), tiny_data, Progress())
     ends = [checkpoint.load(tmp_path / name / "t1.pt")["network"] for name in ("whole", "pieces")]
     assert_same(dict(ends[0]), dict(ends[1]))
 
@@ -101,7 +102,7 @@ def test_an_ann_has_no_thresholds_of_its_own(
 ) -> None:
     made = new_run(tmp_path / "first", stages=(Stage(0, 1), Stage(1, 1)), levels=before, seed=3)
     with pytest.raises(Stopped):
-        train_run(made, tiny_data, Progress(), lambda: made.position.stage == 1)
+        train_run(made, tiny_data, Recorder(stopping=lambda: made.position.stage == 1))
     begun = PretrainedAnn.load(tmp_path / "first" / "ann.pt")
     experiment = begun.continued(
         tiny_data, "", levels=after, epochs=(1,), rate_limits=(0.0, 15.0), largest_drop=1.0, seed=5,
@@ -109,7 +110,7 @@ def test_an_ann_has_no_thresholds_of_its_own(
     )  # fmt: skip
     assert experiment.recipe.split == (0.1, 3, 1.0)  # its seed chose what selects
     run = begun.start(experiment, tiny_data, tmp_path, CPU, ALONE)
-    train_run(run, tiny_data, Progress(), lambda: False)
+    train_run(run, tiny_data, Progress())
     assert len(run.network.populations()[0].neuron.steps) == after - 1
 
 

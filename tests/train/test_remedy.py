@@ -19,7 +19,7 @@ from snn_train.choices import REMEDIES
 from snn_train.network import SpikingNetwork
 from snn_train.records import StageOutcome
 from snn_train.schedule import peak
-from snn_train.state import Best, Position, Run
+from snn_train.state import Kept, Position, Run
 from snn_train.validation import evaluate
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def test_a_network_that_guesses_is_not_let_pass(
     )  # fmt: skip
     run.position = Position(1)
     fell = "accuracy fell from …"
-    guessing, poor = (Best(accuracy, 1, rates, {}) for accuracy in (0.55, 0.65))
+    guessing, poor = (Kept(accuracy, 1, rates, {}) for accuracy in (0.55, 0.65))
     assert "--spiking-learning-rate" in remedy.command(run, guessing, fell)
     assert remedy.command(run, poor, fell).endswith("--largest-drop 0.251")
 
@@ -233,7 +233,7 @@ def test_a_network_that_guesses_and_fires_too_often_is_not_let_pass(
     run = new_run(tmp_path, largest_drop=1.0)
     run.position = Position(1)
     often = "conv1 fires at 90.00%, expected 0.5% to 60%"
-    guessing, fair = (Best(a, 1, {"conv1": 0.9, "conv2": 0.2}, {}) for a in (0.5, 0.9))
+    guessing, fair = (Kept(a, 1, {"conv1": 0.9, "conv2": 0.2}, {}) for a in (0.5, 0.9))
     assert "--spiking-learning-rate" in remedy.command(run, guessing, often)
     assert remedy.command(run, fair, often).endswith("--rate-limits 0.005,0.9")
 
@@ -245,7 +245,7 @@ def test_a_budget_that_is_missed(new_run: Callable[..., Run], tmp_path: Path) ->
     run = new_run(tmp_path, spike_rate=0.1)
     run.position = Position(len(run.recipe.stages) - 1)
     names = [layer.plan.name for layer in run.network.populations()]
-    state = Best(0.9, 3, dict.fromkeys(names, 0.31), {})
+    state = Kept(0.9, 3, dict.fromkeys(names, 0.31), {})
     assert remedy.command(run, state, "spike rate is …") == (
         f"train-snn --resume {tmp_path} --spike-rate 0.31"
     )

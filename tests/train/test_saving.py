@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from train.tiny import Recorder
 
 from snn_runtime.errors import ResourceError
 from snn_runtime.files import write_atomic
@@ -55,11 +56,11 @@ def test_a_disk_that_is_full_for_a_while_changes_no_bit(
     caplog: pytest.LogCaptureFixture,
     first: int,
 ) -> None:
-    train_run(new_run(tmp_path / "whole"), tiny_data, Progress(), lambda: False)
+    train_run(new_run(tmp_path / "whole"), tiny_data, Progress())
     disk = Disk(lambda number: first <= number < first + saving.IN_A_ROW - 1)
     monkeypatch.setattr(checkpoint, "write_atomic", disk.write)
     with caplog.at_level(logging.WARNING):
-        train_run(new_run(tmp_path / "full"), tiny_data, Progress(), lambda: False)
+        train_run(new_run(tmp_path / "full"), tiny_data, Progress())
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert disk.refused == saving.IN_A_ROW - 1 == len(warnings)
     assert all("cannot write" in record.getMessage() for record in warnings)
@@ -89,7 +90,7 @@ def test_a_run_that_is_stopped_never_says_saved_where_it_is_not(
     disk = Disk(lambda number: True)
     monkeypatch.setattr(checkpoint, "write_atomic", disk.write)
     with pytest.raises(ResourceError):
-        train_run(new_run(tmp_path), tiny_data, Progress(), lambda: True)
+        train_run(new_run(tmp_path), tiny_data, Recorder(stopping=lambda: True))
     assert disk.writes == saving.IN_A_ROW
 
 
@@ -98,7 +99,7 @@ def test_metrics_that_cannot_be_written_are_no_end_either(
 ) -> None:
     disk = Disk(lambda number: number in (2, 3))
     monkeypatch.setattr("snn_train.saving.write_atomic", disk.write)
-    train_run(new_run(tmp_path), tiny_data, Progress(), lambda: False)
+    train_run(new_run(tmp_path), tiny_data, Progress())
     assert disk.refused == 2
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 5
 
@@ -120,6 +121,6 @@ def test_saving_takes_no_more_than_its_share_of_the_time(
     monkeypatch.setattr(training, "save_and_go_on", save)
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     run = new_run(tmp_path, stages=(Stage(0, 20), Stage(1, 9)))
-    train_run(run, tiny_data, Slow(), lambda: False)
+    train_run(run, tiny_data, Slow())
     # Another one 20 seconds after the one before began, and at the end of each stage.
     assert saves == [("ann", n) for n in (1, 8, 15, 20)] + [("t1", n) for n in (1, 8, 9)]

@@ -19,7 +19,7 @@ from snn_train.layout import Architecture
 from snn_train.recipe import Recipe
 from snn_train.schedule import learning_rate
 from snn_train.stage import LEAST_SHARE, Stage, shared
-from snn_train.state import Best
+from snn_train.state import Kept
 from snn_train.validation import health_problem, stage_problem
 
 ONE = (Stage(0, 1),)
@@ -108,7 +108,7 @@ def test_a_stage_may_lose_little(
     run: Any = SimpleNamespace(
         recipe=Recipe(ONE),
         stage=Stage(timesteps, 1),
-        best=Best(accuracy, 0, HEALTHY, {}),
+        best=Kept(accuracy, 0, HEALTHY, {}),
         outcomes=[SimpleNamespace(validation=each) for each in before],
         active_budget=None,
     )

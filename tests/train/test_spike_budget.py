@@ -10,6 +10,7 @@ import pytest
 import torch
 from same import assert_same
 from torch import Tensor
+from train.tiny import Recorder
 
 from snn_export import trained
 from snn_runtime.errors import DivergedError
@@ -242,7 +243,7 @@ def test_a_tenth_either_way_may_end_a_run() -> None:
 
 def finish(run: Run, data: DataSet) -> dict[str, Any]:
     """Carry the run to its end; what `latest.pt` then holds, without how long it took."""
-    train_run(run, data, Progress(), lambda: False)
+    train_run(run, data, Progress())
     content = checkpoint.load(run.directory / "latest.pt")
     for record in content["records"] + content["outcomes"]:
         for name in TIMES:
@@ -276,7 +277,7 @@ def test_stopped_after_every_step_the_controller_ends_with_the_same_bits(
     new_run(pieces, recipe, **settings).save()
     for _ in range(15):
         with pytest.raises(Stopped):
-            train_run(resume(pieces, CPU), tiny_data, Progress(), lambda: True)
+            train_run(resume(pieces, CPU), tiny_data, Recorder(stopping=lambda: True))
     assert_same(finish(resume(pieces, CPU), tiny_data), whole)
     assert whole["budget"]["target"] == 0.3 and float(whole["budget"]["level"]) != 0
     strengths = [record.get("strength") for record in whole["records"]]
@@ -289,7 +290,7 @@ def test_runs_from_before_there_were_budgets_go_on(
     whole = finish(new_run(tmp_path / "whole"), tiny_data)
     old = new_run(tmp_path / "old")
     with pytest.raises(Stopped):
-        train_run(old, tiny_data, Progress(), lambda: True)
+        train_run(old, tiny_data, Recorder(stopping=lambda: True))
     content = checkpoint.load(old.directory / "latest.pt")
     assert content.pop("budget") is None
     for key in ("spike_rate", "regulariser"):
@@ -304,7 +305,7 @@ def test_a_run_that_misses_its_budget_says_so(
 ) -> None:
     expected = "stage t1 failed 4 times.*spike rate is .*expected 2.00% to within a tenth of it"
     with pytest.raises(DivergedError, match=expected):
-        train_run(new_run(tmp_path, spike_rate=0.02), tiny_data, Progress(), lambda: False)
+        train_run(new_run(tmp_path, spike_rate=0.02), tiny_data, Progress())
     assert (tmp_path / "t2.pt").exists() and not (tmp_path / "t1.pt").exists()
 
 
@@ -313,14 +314,14 @@ def test_a_run_that_misses_its_budget_leaves_what_it_reached(
 ) -> None:
     run, refused = new_run(tmp_path, spike_rate=0.02), tmp_path / "t1-refused.pt"
     with pytest.raises(DivergedError, match=f"its best state is in {refused};.*--spike-rate"):
-        train_run(run, tiny_data, Progress(), lambda: False)
+        train_run(run, tiny_data, Progress())
     kept = checkpoint.load(refused)
     assert_same(kept["network"], run.best.weights)
     assert kept["timesteps"] == 1 and kept["metrics"]["validation"] == run.best.accuracy
     assert kept["metrics"]["spike_rate"] == run.network.spike_rate(run.best.rates)
     assert trained.load(refused).metrics == kept["metrics"]  # good for export-snn
     monkeypatch.setattr(SpikeBudget, "problem", lambda self, rate: "")  # the last try succeeds
-    train_run(resume(tmp_path, CPU), tiny_data, Progress(), lambda: False)
+    train_run(resume(tmp_path, CPU), tiny_data, Progress())
     assert (tmp_path / "t1.pt").exists() and not refused.exists()
 
 

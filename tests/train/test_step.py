@@ -31,10 +31,6 @@ WITHOUT_NORMS: dict[str, Any] = {"recipe": "iir", "stages": (Stage(0, 1), Stage(
 """In the second stage: only normalisations see a part of a batch at a time."""
 
 
-def never() -> bool:
-    return False
-
-
 @pytest.mark.parametrize("count", [2, 3, 5, 12, 40, 257])
 @pytest.mark.parametrize("size", [2, 3, 7, 12, 1000])
 def test_parts_cover_the_batch_once_and_are_alike(count: int, size: int) -> None:
@@ -110,10 +106,10 @@ def test_out_of_memory_halves_the_parts_and_keeps_the_batch(
     small_memory: Callable[[int], list[int]],
 ) -> None:
     whole, halved = Recorder(), Recorder()
-    train_run(new_run(tmp_path / "whole", **WITHOUT_NORMS, dropout=0.0), tiny_data, whole, never)
+    train_run(new_run(tmp_path / "whole", **WITHOUT_NORMS, dropout=0.0), tiny_data, whole)
     seen = small_memory(4)
     run = new_run(tmp_path / "halved", **WITHOUT_NORMS, dropout=0.0)
-    train_run(run, tiny_data, halved, never)
+    train_run(run, tiny_data, halved)
     assert halved.notes == [
         "ran out of memory with 6 pictures at once; the batch goes on in parts of 3",
     ]
@@ -128,7 +124,7 @@ def test_a_network_too_large_for_two_pictures_is_refused(
 ) -> None:
     small_memory(1)
     with pytest.raises(ResourceError, match="out of memory with 2 pictures at once") as caught:
-        train_run(new_run(tmp_path), tiny_data, Recorder(), never)
+        train_run(new_run(tmp_path), tiny_data, Recorder())
     assert caught.value.exit_code == 7 and caught.value.code == "out_of_memory"
 
 
@@ -140,7 +136,7 @@ def test_other_errors_are_not_taken_for_memory(
 
     monkeypatch.setattr(SpikingNetwork, "forward", broken)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
-        train_run(new_run(tmp_path), tiny_data, Recorder(), never)
+        train_run(new_run(tmp_path), tiny_data, Recorder())
 
 
 def test_the_processors_own_allocator_is_understood() -> None:
@@ -172,12 +168,12 @@ def test_the_average_follows_the_weights(new_run: NewRun, tmp_path: Path) -> Non
 def test_with_an_average_a_stopped_run_ends_with_the_same_bits(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path, recipe: RecipeName
 ) -> None:
-    train_run(new_run(tmp_path / "whole", recipe, ema=0.8), tiny_data, Recorder(), never)
+    train_run(new_run(tmp_path / "whole", recipe, ema=0.8), tiny_data, Recorder())
     new_run(tmp_path / "pieces", recipe, ema=0.8).save()
     for _ in range(15):
         with pytest.raises(Stopped):
-            train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder(), lambda: True)
-    train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder(), never)
+            train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder(stopping=lambda: True))
+    train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder())
     kept = [checkpoint.load(tmp_path / name / "t1.pt")["network"] for name in ("whole", "pieces")]
     assert_same(kept[0], kept[1])
 
@@ -194,7 +190,7 @@ def test_what_is_kept_is_the_average(
         averages.append(copy.deepcopy(mine.state_dict()))
 
     monkeypatch.setattr(average, "follow", spy)
-    train_run(run, tiny_data, Recorder(), never)
+    train_run(run, tiny_data, Recorder())
     assert_same(dict(checkpoint.load(tmp_path / "t1.pt")["network"]), dict(averages[-1]))
 
 
@@ -208,10 +204,11 @@ def test_compiled_steps_learn_the_same(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path, only_traced: Callable[[], list[Any]]
 ) -> None:
     plain, compiled = Recorder(), Recorder()
-    train_run(new_run(tmp_path / "plain", dropout=0.0), tiny_data, plain, never)
+    train_run(new_run(tmp_path / "plain", dropout=0.0), tiny_data, plain)
     calls = only_traced()
     run = new_run(tmp_path / "compiled", dropout=0.0, spike_rate=None)
-    train_run(run, tiny_data, compiled, never, compiled=True)
+    run.compiled = True
+    train_run(run, tiny_data, compiled)
     assert len(calls) == 5  # three stages, and the teacher of two
     assert compiled.losses == pytest.approx(plain.losses, rel=0.02)
 

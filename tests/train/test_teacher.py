@@ -17,7 +17,7 @@ from snn_train.experiment import Experiment
 from snn_train.parallel import Team
 from snn_train.stage import Stage
 from snn_train.state import Run, resume
-from snn_train.teacher import lessons
+from snn_train.teacher import cached_logits
 from snn_train.training import Stopped, train_run
 
 NewRun = Callable[..., Run]
@@ -35,13 +35,13 @@ def test_it_answers_to_every_picture_and_its_mirror_image(
 ) -> None:
     run = new_run(tmp_path, augmentation=TURNED)
     split = Split(run, tiny_data)
-    found = lessons(run, split, run.network.eval())
+    found = cached_logits(run, split, run.network.eval())
     images: Any = split.images
     assert found.dtype == torch.float32 and found.shape == (2, len(images), 2)
     torch.testing.assert_close(found[0], logits_of(run, images))
     torch.testing.assert_close(found[1], logits_of(run, images.flip(2)))
     run = new_run(tmp_path / "plain", augmentation=Augmentation(shift=1))
-    assert lessons(run, split, run.network.eval()).shape == (1, len(images), 2)
+    assert cached_logits(run, split, run.network.eval()).shape == (1, len(images), 2)
 
 
 def test_processes_share_the_work(
@@ -49,12 +49,12 @@ def test_processes_share_the_work(
 ) -> None:
     run = new_run(tmp_path, augmentation=TURNED)
     split = Split(run, tiny_data)
-    whole = lessons(run, split, run.network.eval())
+    whole = cached_logits(run, split, run.network.eval())
     monkeypatch.setattr(Team, "sum", lambda _, values: values)
     each = []
     for rank in range(3):
         run.team = Team(rank, 3)
-        each.append(lessons(run, split, run.network))
+        each.append(cached_logits(run, split, run.network))
     assert all(0 < int(part.any(2).sum()) < 2 * len(split.images) for part in each)
     torch.testing.assert_close(sum(each), whole)
 
@@ -68,13 +68,13 @@ def test_a_batch_brings_the_answers_to_its_own_pictures(
     images: Any = split.images
     normalised = run.experiment.normalisation
     shown = torch.stack([normalised(images), normalised(images.flip(2))])
-    split.lessons = torch.arange(2.0 * len(images)).view(2, -1, 1)[: 1 + mirrored]
+    split.teacher_logits = torch.arange(2.0 * len(images)).view(2, -1, 1)[: 1 + mirrored]
     for run.position.epoch in range(2):
         sides = alternating(run, len(images)) * mirrored
         seen = []
         for batch in split.epoch(run):
-            assert batch.lesson is not None
-            code = batch.lesson[:, 0].long()
+            assert batch.teacher_logits is not None
+            code = batch.teacher_logits[:, 0].long()
             side, index = code // len(images), code % len(images)
             assert torch.equal(batch.images, shown[side, index])
             assert torch.equal(batch.labels, split.labels[index])
@@ -88,15 +88,15 @@ def test_of_pictures_that_never_change_it_teaches_the_same(
 ) -> None:
     live, once = Recorder(), Recorder()
     unchanged: Any = {"augmentation": Augmentation(), "dropout": 0.0, "distillation": 0.9}
-    train_run(new_run(tmp_path / "live", **unchanged), tiny_data, live, lambda: False)
+    train_run(new_run(tmp_path / "live", **unchanged), tiny_data, live)
     run = new_run(tmp_path / "once", cached_teacher=True, **unchanged)
-    train_run(run, tiny_data, once, lambda: False)
+    train_run(run, tiny_data, once)
     assert once.losses == pytest.approx(live.losses, rel=1e-4)
     said = [note for note in once.notes if note.startswith("the teacher answers")]
     assert len(said) == 2  # in the stages T = 2 and T = 1
     ignorant = Recorder()
     run = new_run(tmp_path / "without", **unchanged | {"distillation": 0.0})
-    train_run(run, tiny_data, ignorant, lambda: False)
+    train_run(run, tiny_data, ignorant)
     assert ignorant.losses[2:] != pytest.approx(live.losses[2:], rel=1e-2)
 
 
@@ -108,12 +108,12 @@ def test_a_stopped_run_ends_with_the_same_bits(
         "augmentation": Augmentation(flip=True, shift=1),
         "stages": (Stage(0, 1), Stage(1, 2), Stage(1, 1, 4)),
     }
-    train_run(new_run(tmp_path / "whole", **chosen), tiny_data, Recorder(), lambda: False)
+    train_run(new_run(tmp_path / "whole", **chosen), tiny_data, Recorder())
     new_run(tmp_path / "pieces", **chosen).save()
     for _ in range(10):
         with pytest.raises(Stopped):
-            train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder(), lambda: True)
-    train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder(), lambda: False)
+            train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder(stopping=lambda: True))
+    train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder())
     for name in ("t1.pt", "int4.pt"):
         kept = [checkpoint.load(tmp_path / run / name) for run in ("whole", "pieces")]
         assert_same(kept[0]["network"], kept[1]["network"])

@@ -12,7 +12,7 @@ import torch
 from in_memory import in_memory
 from same import assert_same
 from torch import Tensor
-from train.tiny import Recorder
+from train.tiny import After, Recorder, never
 
 from snn_runtime.errors import DivergedError, ResourceError
 from snn_runtime.files import MARK, SUFFIX, write_atomic
@@ -41,23 +41,6 @@ def recorder() -> Recorder:
     return Recorder()
 
 
-def never() -> bool:
-    return False
-
-
-class After:
-    """Says stop after so many steps, once."""
-
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-        self.stopped = False
-
-    def __call__(self) -> bool:
-        self.left -= not self.stopped
-        self.stopped = self.stopped or self.left <= 0
-        return self.stopped
-
-
 def without_times(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in record.items() if k not in TIMES} for record in records]
 
@@ -74,7 +57,7 @@ def outcome(directory: Path) -> dict[str, Any]:
 
 
 def go_on(directory: Path, data: DataSet, stop: Callable[[], bool] = never) -> None:
-    train_run(resume(directory, torch.device("cpu")), data, Recorder(), stop)
+    train_run(resume(directory, torch.device("cpu")), data, Recorder(stopping=stop))
 
 
 @pytest.mark.parametrize("recipe", ["iir-bn", "iir"])
@@ -82,12 +65,12 @@ def test_stopped_after_any_step_a_run_ends_with_the_same_bits(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path, recipe: str
 ) -> None:
     whole = tmp_path / "whole"
-    train_run(new_run(whole, recipe), tiny_data, Recorder(), never)
+    train_run(new_run(whole, recipe), tiny_data, Recorder())
     expected = outcome(whole)
     for steps in range(1, STEPS + 1):
         directory = tmp_path / str(steps)
         with pytest.raises(Stopped):
-            train_run(new_run(directory, recipe), tiny_data, Recorder(), After(steps))
+            train_run(new_run(directory, recipe), tiny_data, Recorder(stopping=After(steps)))
         go_on(directory, tiny_data)
         assert_same(outcome(directory), expected)
 
@@ -112,7 +95,7 @@ def test_stopped_after_every_step_a_run_ends_with_the_same_bits(
     settings: dict[str, Any],
 ) -> None:
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
-    train_run(new_run(whole, recipe, network, **settings), tiny_data, Recorder(), never)
+    train_run(new_run(whole, recipe, network, **settings), tiny_data, Recorder())
     new_run(pieces, recipe, network, **settings).save()
     for _ in range(STEPS):
         with pytest.raises(Stopped):
@@ -126,7 +109,7 @@ def test_no_normalisation_sees_one_picture_alone(
 ) -> None:
     settings = {"hidden": 5, "batch_size": 7, "rate_limits": (0.0, 1.0)}  # 36 = 5 · 7 + 1
     run = new_run(tmp_path, stages=(Stage(0, 1), Stage(1, 1)), **settings)
-    train_run(run, tiny_data, Recorder(), lambda: False)
+    train_run(run, tiny_data, Recorder())
     assert [outcome.stage for outcome in run.outcomes] == ["ann", "t1"]
 
 
@@ -145,7 +128,7 @@ def test_lost_at_any_write_a_run_ends_with_the_same_bits(
         write_atomic(path, data)
 
     monkeypatch.setattr(checkpoint, "write_atomic", count)
-    train_run(made, tiny_data, Recorder(), never)
+    train_run(made, tiny_data, Recorder())
     expected, total = outcome(whole), writes
 
     class Gone(BaseException):
@@ -167,7 +150,7 @@ def test_lost_at_any_write_a_run_ends_with_the_same_bits(
         writes = 0
         monkeypatch.setattr(checkpoint, "write_atomic", tear)
         with pytest.raises(Gone):
-            train_run(made, tiny_data, Recorder(), never)
+            train_run(made, tiny_data, Recorder())
         go_on(directory, tiny_data)
         assert_same(outcome(directory), expected)
     assert total > 10
@@ -177,11 +160,11 @@ def test_a_damaged_latest_state_costs_time_but_no_bits(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path
 ) -> None:
     whole = tmp_path / "whole"
-    train_run(new_run(whole), tiny_data, Recorder(), never)
+    train_run(new_run(whole), tiny_data, Recorder())
     for steps in (2, 8, 14):
         directory = tmp_path / str(steps)
         with pytest.raises(Stopped):
-            train_run(new_run(directory), tiny_data, Recorder(), After(steps))
+            train_run(new_run(directory), tiny_data, Recorder(stopping=After(steps)))
         go_on_once = After(1)
         with pytest.raises(Stopped):
             go_on(directory, tiny_data, go_on_once)
@@ -194,7 +177,7 @@ def test_a_damaged_latest_state_costs_time_but_no_bits(
 def test_a_finished_run_can_be_resumed_and_changes_nothing(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path
 ) -> None:
-    train_run(new_run(tmp_path), tiny_data, Recorder(), never)
+    train_run(new_run(tmp_path), tiny_data, Recorder())
     before = outcome(tmp_path)
     go_on(tmp_path, tiny_data)
     assert_same(outcome(tmp_path), before)
@@ -204,7 +187,7 @@ def test_a_stages_checkpoint_says_what_was_reached(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path, recorder: Recorder
 ) -> None:
     made = new_run(tmp_path)
-    train_run(made, tiny_data, recorder, never)
+    train_run(made, tiny_data, recorder)
     assert [record.stage for record in recorder.records] == ["ann", "ann", "t2", "t1", "t1"]
     assert recorder.records == made.records
     for outcome in made.outcomes:
@@ -246,7 +229,7 @@ def test_the_test_set_is_not_looked_at_before_the_end(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path, recorder: Recorder
 ) -> None:
     watched: Any = Watched(tiny_data, recorder)
-    train_run(new_run(tmp_path), watched, recorder, never)
+    train_run(new_run(tmp_path), watched, recorder)
     assert watched.epochs_seen == [5, 5]  # its images and its labels, after all five epochs
 
 
@@ -263,7 +246,7 @@ def test_validation_images_are_never_trained_on(
         return augment(images, *rest)
 
     monkeypatch.setattr(batches, "augment", spy)
-    train_run(new_run(tmp_path), tiny_data, Recorder(), never)
+    train_run(new_run(tmp_path), tiny_data, Recorder())
     assert seen == set(trained.tolist()) and not seen & set(held_out.tolist())
 
 
@@ -309,7 +292,7 @@ def test_a_loss_that_is_not_finite_rolls_the_stage_back_and_halves_the_rate(
 
     monkeypatch.setattr(steps_module, "learning_rate", spy)
     made = new_run(tmp_path)
-    train_run(made, tiny_data, recorder, never)
+    train_run(made, tiny_data, recorder)
     assert recorder.notes == [
         f"{stage.name}: loss is not finite; back to its best state, learning rate halved"
     ]
@@ -338,7 +321,7 @@ def test_a_retry_starts_from_the_best_state_with_a_new_optimiser(
         return train_epoch(trainer)
 
     monkeypatch.setattr(StageTrainer, "train_epoch", spy)
-    train_run(made, tiny_data, Recorder(), never)
+    train_run(made, tiny_data, Recorder())
     # Epoch 1 was healthy and the best there was; epoch 2 broke; the retry begins after epoch 1.
     assert [attempt for attempt, _, _ in states[:3]] == [0, 0, 1]
     assert_same(states[2][1], states[1][1])
@@ -357,11 +340,11 @@ def test_metrics_are_on_disk_after_every_epoch(
         return len(lines) == 3
 
     with pytest.raises(Stopped):
-        train_run(run, tiny_data, Recorder(), check)
+        train_run(run, tiny_data, Recorder(stopping=check))
     written.write_text("")  # killed after its state was saved and before this was
     run = resume(tmp_path, torch.device("cpu"))
     with pytest.raises(Stopped):
-        train_run(run, tiny_data, Recorder(), check)
+        train_run(run, tiny_data, Recorder(stopping=check))
     go_on(tmp_path, tiny_data)
     assert len(written.read_text().splitlines()) == STEPS // 3
 
@@ -375,7 +358,7 @@ def test_after_four_failures_the_run_ends_and_the_last_good_state_is_there(
 ) -> None:
     break_loss(monkeypatch, lambda now: now >= 8)  # from the second step at T = 2
     with pytest.raises(DivergedError, match="stage t2 failed 4 times.*loss is not finite"):
-        train_run(new_run(tmp_path), tiny_data, recorder, never)
+        train_run(new_run(tmp_path), tiny_data, recorder)
     assert len(recorder.notes) == RETRIES == 3
     assert DivergedError.exit_code == 8
     for name in ("ann.pt", "latest.pt", "previous.pt"):
@@ -400,7 +383,7 @@ def test_a_rollback_that_is_interrupted_ends_with_the_same_bits(
                 return true_loss(*arguments) * (math.nan if bad else 1)
 
             patched.setattr(steps_module, "loss_of", loss)
-            train_run(run, tiny_data, Recorder(), stop)
+            train_run(run, tiny_data, Recorder(stopping=stop))
 
     stop: Callable[[], bool] = never
     whole = tmp_path / "whole"
@@ -432,7 +415,7 @@ def test_spikes_that_vanish_between_stages_are_caught(
     monkeypatch.setattr(stages, "convert", deaf)
     # From the iir recipe: without normalisation nothing brings the spikes back.
     with pytest.raises(DivergedError, match=r"stage t1 failed 4 times.* fires at 0\.\d+%"):
-        train_run(new_run(tmp_path, "iir"), tiny_data, recorder, never)
+        train_run(new_run(tmp_path, "iir"), tiny_data, recorder)
     assert all("expected 0.5% to 60%" in note for note in recorder.notes)
     kept = checkpoint.load(tmp_path / "t2.pt")
     assert kept["timesteps"] == 2 and min(kept["metrics"]["rates"].values()) > 0.005
@@ -453,14 +436,14 @@ def test_an_accuracy_that_falls_past_the_budget_is_caught(
     monkeypatch.setattr(training, "evaluate", worse)
     monkeypatch.setattr(stages, "evaluate", worse)
     with pytest.raises(DivergedError, match="t2 failed.*fell from 95.00% to 80.00%, budget is 10%"):
-        train_run(new_run(tmp_path, largest_drop=0.1), tiny_data, recorder, never)
+        train_run(new_run(tmp_path, largest_drop=0.1), tiny_data, recorder)
 
 
 def test_a_full_disk_ends_the_run_and_leaves_the_last_state(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, directory = tmp_path / "whole", tmp_path / "full"
-    train_run(new_run(whole), tiny_data, Recorder(), never)
+    train_run(new_run(whole), tiny_data, Recorder())
     writes = [0]
 
     def full(path: Path, data: bytes) -> None:
@@ -471,7 +454,7 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_state(
 
     monkeypatch.setattr(checkpoint, "write_atomic", full)
     with pytest.raises(ResourceError):
-        train_run(new_run(directory), tiny_data, Recorder(), never)
+        train_run(new_run(directory), tiny_data, Recorder())
     monkeypatch.undo()
     go_on(directory, tiny_data)
     assert_same(outcome(directory), outcome(whole))
@@ -481,7 +464,7 @@ def test_distillation_needs_its_teacher(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path
 ) -> None:
     with pytest.raises(Stopped):
-        train_run(new_run(tmp_path), tiny_data, Recorder(), After(7))
+        train_run(new_run(tmp_path), tiny_data, Recorder(stopping=After(7)))
     shutil.move(tmp_path / "ann.pt", tmp_path / "elsewhere.pt")
     with pytest.raises(ValueError, match="ann.pt: no such file"):
         go_on(tmp_path, tiny_data)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from snn_train.records import StageOutcome
-from snn_train.state import Best, Position, Run
+from snn_train.state import Kept, Position, Run
 from snn_train.validation import keep_if_best, stage_problem, within_chance
 
 NewRun = Callable[..., Run]
@@ -43,7 +43,7 @@ def test_a_standard_error_is_that_of_shares(right: int, count: int) -> None:
 
 
 def test_a_state_of_before_there_was_a_highest_is_the_highest() -> None:
-    assert Best(0.9, 3, {}, {}).highest == 0.9
+    assert Kept(0.9, 3, {}, {}).highest == 0.9
 
 
 def test_a_stage_passes_on_by_the_highest_accuracy(new_run: NewRun, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_stage_passes_on_by_the_highest_accuracy(new_run: NewRun, tmp_path: Pa
     run.outcomes.append(ann)
     run.position = Position(1)
     rates = {layer.plan.name: 0.2 for layer in run.network.populations()}
-    run.best = Best(0.65, 3, rates, {}, highest=0.75)
+    run.best = Kept(0.65, 3, rates, {}, highest=0.75)
     assert stage_problem(run) == ""
-    run.best = Best(0.65, 3, rates, {}, highest=0.69)
+    run.best = Kept(0.65, 3, rates, {}, highest=0.69)
     assert stage_problem(run).startswith("accuracy fell from 90.00% to 69.00%")

@@ -1,6 +1,6 @@
 """Two classes that differ in brightness, and what a run says of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -24,6 +24,21 @@ def data() -> DataSet:
     return DataSet("tiny", ("dark", "bright"), *part(40), *part(12))
 
 
+def never() -> bool:
+    return False
+
+
+class After:
+    """Says stop after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def __call__(self) -> bool:
+        self.left = max(0, self.left - 1)
+        return self.left == 0
+
+
 @dataclass
 class Recorder(Progress):
     """Remembers what it was told."""
@@ -31,6 +46,7 @@ class Recorder(Progress):
     records: list[EpochRecord] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     paces: list[Pace] = field(default_factory=list)
+    stopping: Callable[[], bool] = never
 
     @property
     def losses(self) -> list[float]:
@@ -44,6 +60,9 @@ class Recorder(Progress):
 
     def step(self, pace: Pace) -> None:
         self.paces.append(pace)
+
+    def stop(self) -> bool:
+        return self.stopping()
 
 
 def unless(given: Sequence[str], usual: Sequence[str]) -> list[str]:

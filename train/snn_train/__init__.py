@@ -10,7 +10,7 @@ The modules, as a run goes through them:
 what       recipe, defaults (of both recipes), stage, families, layout, network, neuron,
            integer, projection (integer sums and their gradients), experiment
 loop       training (stages, epochs), step (one step), schedule (its learning rate), optimiser,
-           muon, teacher, guest (one of another run), spike_budget, average, batches
+           muon, teacher, ensemble (of other runs), spike_budget, average, batches
 stages     stages (how one ends and the next begins), calibrate, validation, remedy
 beginning  beginning (with what), pretrained (T = 1), exported, pretrained_ann, torchvision_file,
            torchvision_vgg, torchvision_resnet, few (a recipe for few pictures)

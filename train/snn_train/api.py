@@ -21,10 +21,10 @@ from snn_train.beginning import (
 )
 from snn_train.choices import Precision, RecipeName
 from snn_train.data import DataSet
+from snn_train.ensemble import Ensemble
 from snn_train.experiment import Experiment, digest
 from snn_train.few import default
 from snn_train.folder import check_free, check_outside
-from snn_train.guest import Guests
 from snn_train.lock import locked, new_folder
 from snn_train.mistakes import review
 from snn_train.parallel import AUTOMATIC, Machine, Team, joined
@@ -91,12 +91,12 @@ def train(
         progress = reporter(progress, team)
         begun = trained(begin_with, ann)
         loaded, fast = pictures(begun, data, image_size, fit, progress), fastest(device, team)
-        guests = None if teacher is None else Guests.load(teacher, loaded)
-        changes |= {"guest_teacher": guests is not None}
+        ensemble = None if teacher is None else Ensemble.load(teacher, loaded)
+        changes |= {"guest_teacher": ensemble is not None}
         experiment = _experiment(begun, recipe, loaded, command, changes, fast)
         _check_team(team, experiment.recipe)
         directory = _free_folder(out, loaded, experiment.recipe)
-        place = Place(device, team, machine.micro_batch, bool(machine.compiled), guests)
+        place = Place(device, team, machine.micro_batch, bool(machine.compiled), ensemble)
         if hours:
             free = isinstance(recipe, str) and not begun and "width" not in changes
             experiment = planned(experiment, loaded, hours, free, place, done(begun, loaded))
@@ -165,7 +165,7 @@ def _finish(run: Run, data: DataSet, progress: Progress, machine: Machine, team:
     run.save()
     judge_first(run, data)
     try:
-        logits = train_run(run, data, progress, progress.stop, run.compiled)
+        logits = train_run(run, data, progress)
         if team.leads and run.finished:
             progress.reviewed(review(run, data, logits))
     finally:
@@ -220,9 +220,9 @@ def _start(
     place: Place,
     hours: TimeBudget | None,
 ) -> Run:
-    """A run at its beginning, with its teachers beside it if they are guests."""
-    if place.guests:
-        place.guests.keep(directory, place.team)
+    """A run at its beginning, with its teachers beside it if they are other runs'."""
+    if place.ensemble:
+        place.ensemble.keep(directory, place.team)
     if begun:
         run = begun.start(experiment, data, directory, place.device, place.team)
     else:

@@ -30,8 +30,8 @@ class Batch(NamedTuple):
     """int64 `(B,)`"""
     weights: Tensor | None = None
     """float32 `(B,)`: how much each counts in the loss; None: all alike."""
-    lesson: Tensor | None = None
-    """float32 `(B, classes)`: the teacher's logits, where they were computed beforehand."""
+    teacher_logits: Tensor | None = None
+    """float32 `(B, classes)`, where they were computed beforehand."""
     second: "Second | None" = None
     """What else is in the images, where two are mixed."""
 
@@ -62,7 +62,7 @@ class Split:
         self.steps = len(self.images) // self.batch_size
         """Batches in an epoch; what is left over is another one's turn in the next."""
         self.weights = balancing(self.labels) if recipe.class_weights == "balanced" else None
-        self.lessons: Tensor | None = None
+        self.teacher_logits: Tensor | None = None
         """float32 `(2, N, classes)`: a teacher's logits of all pictures, and of them mirrored."""
 
     def epoch(self, run: Run) -> Iterator[Batch]:
@@ -90,8 +90,8 @@ class Split:
             index = chosen[step][mine].to(self.labels.device)
             weights = None if self.weights is None else self.weights[index]
             side = run.recipe.augmentation.mirrors * draws.mirrored.to(index)
-            lesson = None if self.lessons is None else self.lessons[side, index]
-            yield Batch(images, self.labels[index], weights, lesson)
+            logits = None if self.teacher_logits is None else self.teacher_logits[side, index]
+            yield Batch(images, self.labels[index], weights, logits)
 
 
 def balancing(labels: Tensor) -> Tensor | None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from snn_train.layout import IMAGE
 from snn_train.network import BatchNorm, Layer, SpikingNetwork
 
 LOWEST_FIRST = 0.1
@@ -37,7 +38,7 @@ def set_thresholds(network: SpikingNetwork, images: Tensor, percentile: float) -
     for module in network.modules():
         if isinstance(module, BatchNorm):
             module.train()  # spikes are not activations: normalise by what is seen now
-    sent = {"image": images}
+    sent = {IMAGE: images}
     for layer in network.populations():
         shortcut = sent[layer.plan.shortcut] if layer.plan.shortcut else None
         current = layer.current(sent[layer.plan.source], shortcut, None)
@@ -59,7 +60,7 @@ def renormalise(network: SpikingNetwork, images: Tensor) -> None:
             gain.
     """
     network.eval()
-    sent = {"image": images}
+    sent = {IMAGE: images}
     for layer in network.populations():
         norm, theta = layer.norm, layer.neuron.threshold
         if norm is None or norm.gain is not None or layer.plan.shortcut:
@@ -81,7 +82,6 @@ def renormalise(network: SpikingNetwork, images: Tensor) -> None:
 
 def _statistics(norm: BatchNorm) -> tuple[Tensor, Tensor]:
     """μ and σ in float64."""
-    assert norm.running_mean is not None and norm.running_var is not None
     return norm.running_mean.double(), (norm.running_var.double() + norm.eps).sqrt()
 
 
@@ -129,7 +129,6 @@ def _folded(network: SpikingNetwork) -> dict[str, Tensor]:
 
 def fold_norm(weight: Tensor, norm: BatchNorm) -> tuple[Tensor, Tensor]:
     """Return W', b' that do in one convolution what W and the normalisation behind it do."""
-    assert norm.running_mean is not None and norm.running_var is not None
     factor = norm.gains() / (norm.running_var + norm.eps).sqrt()
     folded = weight * factor.view(-1, *[1] * (weight.dim() - 1))
     return folded, norm.shift - norm.running_mean * factor

@@ -21,12 +21,20 @@ Regulariser = Literal["synaptic", "hoyer"]
 Precision = Literal["float32", "bfloat16"]
 ClassWeights = Literal["none", "balanced"]
 
+LEAST_SIDE = 8
+SMALLEST = f"{LEAST_SIDE}x{LEAST_SIDE}"
+"""Pixels of a picture."""
+LARGEST_WIDTH = 16
+"""Factor on a network's channels."""
 MOST_LEVELS = 15
 """Thresholds that a neuron of an exported graph may have."""
 BITS = (8, 6, 4)
 """Bits of integer weights that can be chosen."""
 RATE_LIMITS = (0.005, 0.6)
 """Share of a layer's neurons that may fire; outside it a layer says almost nothing."""
+
+BUNDLED = "bundled"
+"""Stands for the file that comes with the runtime."""
 
 OF_THE_FILE = ("network", "recipe", "width", "hidden", "surrogate", "dropout", "levels",
                "image_size", "fit", "timesteps", "percentile")  # fmt: skip

@@ -1,7 +1,7 @@
 """What is trained on what: fixed for a whole run, and described in every checkpoint of it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
@@ -17,6 +17,7 @@ from snn_train.integer import IntegerNetwork
 from snn_train.layout import Architecture, plan
 from snn_train.network import SpikingNetwork
 from snn_train.recipe import NETWORK_FIELDS, Recipe
+from snn_train.records import StageOutcome
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,23 @@ class Experiment:
                 "fit": self.fit,
             },
             "command": self.command,
+        }
+
+    def checkpoint(
+        self,
+        timesteps: int,
+        bits: int,
+        weights: Mapping[str, Tensor],
+        outcome: StageOutcome | None = None,
+        history: Sequence[StageOutcome] = (),
+    ) -> dict[str, Any]:
+        """What a stage leaves behind: its weights, what it reached, and all stages up to then."""
+        return self.describe() | {
+            "timesteps": timesteps,
+            "bits": bits,
+            "metrics": outcome and outcome.to_dict(),
+            "history": [each.to_dict() for each in history],
+            "network": {name: tensor.cpu() for name, tensor in weights.items()},
         }
 
     @classmethod

@@ -19,14 +19,13 @@ import torch
 from snn_runtime.errors import ModelError
 from snn_runtime.graph import INPUT, Population, SpikingGraph
 from snn_runtime.model import read_model_file
+from snn_train.choices import BUNDLED
 from snn_train.data.normalisation import Normalisation
 from snn_train.experiment import Experiment
 from snn_train.layout import Architecture
 from snn_train.network import Layer, SpikingNetwork
 from snn_train.recipe import Recipe
 
-BUNDLED = "bundled"
-"""The name of the network that comes with the runtime."""
 DEVIATION = 64.0
 
 
@@ -59,12 +58,7 @@ def load(name: str) -> dict[str, Any]:
         ) from error
     network = experiment.build(1, 0)
     _fill(network, graph, name)
-    return experiment.describe() | {
-        "timesteps": 1,
-        "bits": 0,
-        "history": [],
-        "network": network.state_dict(),
-    }
+    return experiment.checkpoint(1, 0, network.state_dict())
 
 
 def _offset(graph: SpikingGraph) -> tuple[int, int, int]:
@@ -107,7 +101,6 @@ def _fill_layer(layer: Layer, population: Population, name: str) -> None:
     layer.synapse.weight.copy_(weight * factor)
     first, *higher = torch.from_numpy(population.threshold.copy()).view(-1, len(weight))
     norm = layer.norm
-    assert norm.running_mean is not None and norm.running_var is not None
     norm.running_mean.zero_()
     norm.running_var.fill_(1 - norm.eps)
     norm.shift.copy_(1 - first)

@@ -5,7 +5,7 @@ import math
 
 from snn_runtime.errors import UsageError
 from snn_runtime.flags import number
-from snn_train.choices import MOST_LEVELS
+from snn_train.choices import LEAST_SIDE, MOST_LEVELS, SMALLEST
 
 DIGITS = 9
 """Of a number in a list, at most: Python reads no thousands of them, and torch no more than 18."""
@@ -25,9 +25,10 @@ def image_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     height, _, width = text.partition("x")
-    if not (is_whole(height) and is_whole(width) and min(int(height), int(width)) >= 8):
+    if not (is_whole(height) and is_whole(width) and min(int(height), int(width)) >= LEAST_SIDE):
         raise UsageError(
-            "bad_flag", f"--image-size {text}: expected HEIGHTxWIDTH from 8x8, e.g. 32x32"
+            "bad_flag",
+            f"--image-size {text}: expected HEIGHTxWIDTH from {SMALLEST}, e.g. 32x32",
         )
     return int(height), int(width)
 

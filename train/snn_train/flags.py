@@ -12,6 +12,7 @@ from snn_train import duration
 from snn_train.choices import (
     BITS,
     DATA,
+    LARGEST_WIDTH,
     MOST_LEVELS,
     OF_ANY_SIZE,
     OF_THE_ANN,
@@ -158,7 +159,7 @@ def _add_beginning(group: Any) -> None:
 
 
 def _add_network(group: Any) -> None:
-    width = number("above 0, up to 16", lambda value: 0 < value <= 16)
+    width = number(f"above 0, up to {LARGEST_WIDTH}", lambda value: 0 < value <= LARGEST_WIDTH)
     group.add_argument(
         "--network", choices=NETWORKS, help="default vgg9; digits vgg5, imagenet vgg16"
     )
@@ -200,9 +201,11 @@ def _add_training(group: Any) -> None:
     group.add_argument(
         "--distillation", type=SHARE, help="share of the loss from the teacher, 0 to 1"
     )
-    guest = "networks of other runs that teach every stage together, in place of the run's own ANN"
+    several = (
+        "networks of other runs that teach every stage together, in place of the run's own ANN"
+    )
     group.add_argument(
-        "--teacher", type=Path, nargs="+", action=Further, metavar="FILE", help=guest
+        "--teacher", type=Path, nargs="+", action=Further, metavar="FILE", help=several
     )
     once = "the teacher answers to each picture once a stage, as it is: saves a quarter of a step"
     group.add_argument("--cached-teacher", action="store_const", const=True, help=once)

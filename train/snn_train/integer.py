@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from snn_train.choices import BITS
 from snn_train.data.normalisation import Normalisation
 from snn_train.events.convolution import train_by_events
-from snn_train.layout import Architecture
+from snn_train.layout import IMAGE, Architecture
 from snn_train.network import BatchNorm, Layer, SpikingNetwork, broadcast
 from snn_train.neuron import fire_beyond
 from snn_train.projection import project
@@ -100,7 +100,7 @@ class IntegerNetwork(SpikingNetwork):
         lower = torch.is_autocast_enabled(kind)
         self.gradients = torch.get_autocast_dtype(kind) if lower else torch.float32
         with torch.autocast(kind, enabled=False):  # bfloat16 counts to 256
-            sent = {"image": self.pixels(images)}
+            sent = {IMAGE: self.pixels(images)}
             for layer in self.populations():
                 name = layer.plan.name
                 values = sent[name] = self.send(layer, sent)
@@ -171,7 +171,7 @@ class IntegerNetwork(SpikingNetwork):
 
     def _factor(self, source: str) -> Tensor | float:
         """What an integer from `source` is worth in the T = 1 network."""
-        if source != "image":
+        if source != IMAGE:
             return 1 / self.windows[source] ** 2
         device = self.readout.weight.device
         return 1 / torch.tensor(self.deviation, dtype=torch.float64, device=device).view(1, 3, 1, 1)
@@ -218,7 +218,6 @@ def _fold(
     weight = synapse.weight.double()
     constant = weight.new_zeros(len(weight)) if synapse.bias is None else synapse.bias.double()
     if norm is not None:
-        assert norm.running_mean is not None and norm.running_var is not None
         gain = norm.gains().double() / (norm.running_var.double() + norm.eps).sqrt()
         weight = weight * gain.view(-1, *[1] * (weight.dim() - 1))
         constant = norm.shift.double() + gain * (constant - norm.running_mean.double())

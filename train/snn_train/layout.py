@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
-from snn_train.choices import RecipeName
+from snn_train.choices import LARGEST_WIDTH, LEAST_SIDE, SMALLEST, RecipeName
 from snn_train.families import NETWORKS, RESNET, RESNET_BN, VGG
 
 LARGEST_MAP = 7
@@ -29,6 +29,10 @@ class Architecture:
     dropout: float = 0.0
     """After every population, one mask for all timesteps."""
     levels: int = 1  # thresholds of a neuron
+
+
+IMAGE = "image"
+"""The source of the first population."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +97,10 @@ def plan(network: str, width: float, hidden: int, size: tuple[int, int]) -> list
     """
     if network not in NETWORKS:
         raise ValueError(f"network {network!r} is none of {', '.join(NETWORKS)}")
-    if min(size) < 8:
-        raise ValueError(f"images of {size[0]}x{size[1]} are smaller than 8x8")
-    if not 0 < width <= 16:
-        raise ValueError(f"width factor {width} is not in (0, 16]")
+    if min(size) < LEAST_SIDE:
+        raise ValueError(f"images of {size[0]}x{size[1]} are smaller than {SMALLEST}")
+    if not 0 < width <= LARGEST_WIDTH:
+        raise ValueError(f"width factor {width} is not in (0, {LARGEST_WIDTH}]")
     layers = _Stack(width, size)
     if network in VGG:
         _vgg(layers, VGG[network])
@@ -130,7 +134,7 @@ class _Stack:
     def __init__(self, width: float, size: tuple[int, int]) -> None:
         self.factor = width
         self.height, self.width = size
-        self.source, self.channels = "image", 3
+        self.source, self.channels = IMAGE, 3
         self.gain = False
         self.plans: list[LayerPlan] = []
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snn_train.events.convolution import convolve, suits, train_by_events
-from snn_train.layout import Architecture, LayerPlan, plan
+from snn_train.layout import IMAGE, Architecture, LayerPlan, plan
 from snn_train.neuron import neurons
 from snn_train.parallel import moments
 
@@ -26,6 +26,9 @@ from snn_train.parallel import moments
 class BatchNorm(nn.BatchNorm2d):
     """Batch normalisation, with a gain γ of its own or without, times the 1/θ of the neurons behind
     it: (γ (x − μ)/√(σ² + ε) + β)/θ."""
+
+    running_mean: Tensor  # always kept here, which nn.BatchNorm2d leaves open
+    running_var: Tensor
 
     def __init__(self, channels: int, gain: bool = False) -> None:
         super().__init__(channels, affine=False)
@@ -51,7 +54,6 @@ class BatchNorm(nn.BatchNorm2d):
         """The same by the statistics of all processes' parts of the batch."""
         mean, variance, count = moments(x)
         with torch.no_grad():
-            assert self.running_mean is not None and self.running_var is not None
             self.running_mean.lerp_(mean, self.momentum or 0.0)
             self.running_var.lerp_(variance * count / (count - 1), self.momentum or 0.0)
         factor = gain * (variance + self.eps).rsqrt()
@@ -180,7 +182,7 @@ class SpikingNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits `(B, classes)` for normalised images `(B, 3, H, W)`."""
-        sent = {"image": images}
+        sent = {IMAGE: images}
         for layer in self.populations():
             values = self.send(layer, sent)
             if self.rates is not None:
@@ -199,7 +201,7 @@ class SpikingNetwork(nn.Module):
         if self.timesteps < 2:  # without an axis for T, with which a step takes far longer
             values = layer.neuron.at_once(drive) if self.timesteps else F.relu(drive)
             return layer.pool(layer.drop(values, values))
-        drive = drive.view(-1, len(sent["image"]), *drive.shape[1:])
+        drive = drive.view(-1, len(sent[IMAGE]), *drive.shape[1:])
         if len(drive) < self.timesteps:  # the image's current, the same at every timestep
             drive = drive.expand(self.timesteps, *drive.shape[1:])
         spikes = layer.neuron(drive)
@@ -224,12 +226,8 @@ class SpikingNetwork(nn.Module):
 
     def costs(self) -> list[tuple[str, int]]:
         """(population, multiply-adds that its spikes cause) of every projection it feeds."""
-        costs = [
-            (source, macs)
-            for layer in self.populations()
-            for source, macs in layer.plan.costs()
-            if source != "image"
-        ]
+        of_all = (cost for layer in self.populations() for cost in layer.plan.costs())
+        costs = [(source, macs) for source, macs in of_all if source != IMAGE]
         return [*costs, (self.populations()[-1].plan.name, self.readout.weight.numel())]
 
     def spike_rate(self, rates: dict[str, float]) -> float:

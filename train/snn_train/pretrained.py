@@ -22,7 +22,7 @@ from torch import Tensor
 from snn_runtime.errors import InputError, ModelError
 from snn_train import checkpoint, state
 from snn_train.calibrate import renormalise
-from snn_train.choices import Precision
+from snn_train.choices import BUNDLED, Precision
 from snn_train.data import DataSet
 from snn_train.experiment import Experiment, check_fit, digest
 from snn_train.few import default
@@ -232,7 +232,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _is_model_file(path: Path) -> bool:
-    return str(path) == "bundled" or path.suffix == ".onnx"
+    return str(path) == BUNDLED or path.suffix == ".onnx"
 
 
 def check_size(data: DataSet, size: tuple[int, int], path: Path) -> None:

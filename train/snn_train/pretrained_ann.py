@@ -144,13 +144,7 @@ class PretrainedAnn:
             return state.start(experiment, directory, device, weights)
         assert self.outcome is not None
         if team.leads:
-            content = experiment.describe() | {
-                "timesteps": 0,
-                "bits": 0,
-                "metrics": self.outcome.to_dict(),
-                "history": [self.outcome.to_dict()],
-                "network": weights,
-            }
+            content = experiment.checkpoint(0, 0, weights, self.outcome, [self.outcome])
             checkpoint.save(directory / "ann.pt", content)
         team.wait()  # the others read it
         run = state.start(experiment, directory, device, weights, [self.outcome])

@@ -21,8 +21,8 @@ from snn_train import state
 from snn_train.batches import Split
 from snn_train.data import DataSet
 from snn_train.duration import show
+from snn_train.ensemble import Ensemble
 from snn_train.experiment import Experiment
-from snn_train.guest import Guests
 from snn_train.pace import EpochTime, end_of_stage
 from snn_train.parallel import Team
 from snn_train.planning import with_epochs
@@ -52,7 +52,7 @@ class Place(NamedTuple):
     team: Team
     micro_batch: int | None
     compiled: bool = False
-    guests: Guests | None = None
+    ensemble: Ensemble | None = None
 
 
 def planned(
@@ -167,8 +167,8 @@ class _Probe:
         recipe, name = self.experiment.recipe, self.experiment.recipe.teacher
         if stage.name == name or not recipe.distillation or recipe.cached_teacher:
             return None
-        if self.place.guests:
-            return self.place.guests.facing(self.experiment.normalisation, self.device)
+        if self.place.ensemble:
+            return self.place.ensemble.facing(self.experiment.normalisation, self.device)
         like = self.experiment.build(0 if name == "ann" else int(name[1:]), 0)
         return like.to(self.device).eval()
 

@@ -20,21 +20,21 @@ from snn_train.choices import RATE_LIMITS, REMEDIES, USUAL
 from snn_train.optimiser import make_optimiser, method
 from snn_train.recipe import Recipe
 from snn_train.schedule import peak, rate_of
-from snn_train.state import Best, Position, Run, first_best
+from snn_train.state import Kept, Position, Run, first_best
 from snn_train.teacher import load_stage
 from snn_train.validation import health_problem
 
 GENTLER = 16
 """By how much the suggested learning rate is lower; a stage's own retries come to 8."""
-PERCENTILE, LOWER = 85.0, 15.0
-"""The default; and how much lower the suggested one is where that has failed."""
+PERCENTILE, LOWER = Recipe.percentile, 15.0
+"""Recipe iir-bn's; and how much lower the suggested one is where that has failed."""
 SILENT = 1e-4
 """Share of a layer's neurons that fire, below which what is behind it learns nothing."""
 GUESSING, MORE = 1.5, 0.1
 """An accuracy of so many times that of a guess is none, nor one that is higher by so little."""
 
 
-def command(run: Run, state: Best, problem: str) -> str:
+def command(run: Run, state: Kept, problem: str) -> str:
     """Return the command with which the run goes on from `state`, which its gates refuse."""
     recipe, flags = run.recipe, list[str]()
     if "not finite" not in problem:
@@ -50,7 +50,7 @@ def command(run: Run, state: Best, problem: str) -> str:
     return f"train-snn --resume {shlex.quote(str(run.directory))} {' '.join(flags)}"
 
 
-def reason(state: Best, problem: str) -> str:
+def reason(state: Kept, problem: str) -> str:
     """Return what a gate's complaint comes from, in brackets, where that is known."""
     if "not finite" in problem:
         return " (the steps were too large)"
@@ -59,7 +59,7 @@ def reason(state: Best, problem: str) -> str:
     return ""
 
 
-def _lower_thresholds(run: Run, state: Best) -> list[str]:
+def _lower_thresholds(run: Run, state: Kept) -> list[str]:
     """The flag with which thresholds are set again, where they have silenced a layer and the
     network guesses: to let that pass would be no remedy. Empty where it is none."""
     if not (_follows_ann(run) and _silent(state) and _guesses(run, state)):
@@ -68,12 +68,12 @@ def _lower_thresholds(run: Run, state: Best) -> list[str]:
     return [f"--percentile {PERCENTILE if tried > PERCENTILE else max(tried - LOWER, LOWER):g}"]
 
 
-def _silent(state: Best) -> bool:
+def _silent(state: Kept) -> bool:
     """Whether a layer sends next to nothing."""
     return min(state.rates.values()) <= SILENT
 
 
-def _guesses(run: Run, state: Best) -> bool:
+def _guesses(run: Run, state: Kept) -> bool:
     """Whether a state is hardly better than chance."""
     chance = 1 / len(run.experiment.labels)
     return state.accuracy <= min(GUESSING * chance, chance + MORE)
@@ -85,7 +85,7 @@ def _follows_ann(run: Run) -> bool:
     return at > 0 and run.recipe.stages[at - 1].timesteps == 0
 
 
-def _relaxed(run: Run, state: Best) -> list[str]:
+def _relaxed(run: Run, state: Kept) -> list[str]:
     """The flags with which every gate lets the state pass; none where no flag can."""
     recipe, flags = run.recipe, []
     low, high = recipe.rate_limits

@@ -22,7 +22,7 @@ from snn_train.optimiser import make_optimiser
 from snn_train.parallel import ALONE
 from snn_train.records import StageOutcome
 from snn_train.saving import insist, save_and_go_on
-from snn_train.state import Best, Position, Run, first_best
+from snn_train.state import Kept, Position, Run, first_best
 from snn_train.teacher import load_stage
 from snn_train.validation import evaluate, keep_if_best
 
@@ -64,14 +64,14 @@ def _go_back(run: Run, attempt: int) -> None:
     save_and_go_on(run)
 
 
-def _keep_refused(run: Run, split: Split) -> Best:
+def _keep_refused(run: Run, split: Split) -> Kept:
     """Keep the best state of a stage that failed, which may be usable all the same: the best
     healthy one, or else the most accurate, or else the one that the stage began with."""
     state = run.best if run.best.epoch >= 0 else run.unhealthy or run.best
     if not state.rates:
         run.network.load_state_dict(state.weights)
         accuracy, rates = evaluate(run.network, split.held_out, split.held_out_labels, run)
-        state = run.unhealthy = Best(accuracy, 0, rates, state.weights)
+        state = run.unhealthy = Kept(accuracy, 0, rates, state.weights)
         save_and_go_on(run)  # the run can go on from it
     _save(run, _outcome(run, state), state.weights, refused_file(run))
     return state
@@ -93,7 +93,7 @@ def finish(run: Run, split: Split) -> None:
     save_and_go_on(run)
 
 
-def _outcome(run: Run, state: Best) -> StageOutcome:
+def _outcome(run: Run, state: Kept) -> StageOutcome:
     """What a state of the stage reached; the test set is not read yet."""
     mine = [record for record in run.records if record.stage == run.stage.name]
     return StageOutcome(
@@ -186,13 +186,8 @@ def refused_file(run: Run) -> Path:
 
 
 def _save(run: Run, outcome: StageOutcome, weights: dict[str, Tensor], file: Path) -> None:
-    content = run.experiment.describe() | {
-        "timesteps": outcome.timesteps,
-        "bits": outcome.bits,
-        "metrics": outcome.to_dict(),
-        "history": [each.to_dict() for each in run.outcomes],
-        "network": {name: tensor.cpu() for name, tensor in weights.items()},
-    }
+    at = (outcome.timesteps, outcome.bits)
+    content = run.experiment.checkpoint(*at, weights, outcome, run.outcomes)
     if run.team.leads:
         insist(lambda: checkpoint.save(file, content))
     run.team.wait()  # the others read it

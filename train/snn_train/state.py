@@ -48,8 +48,8 @@ class Position:
 
 
 @dataclass
-class Best:
-    """The best healthy state of the stage so far, by validation accuracy, but for chance."""
+class Kept:
+    """The most accurate state of a stage so far, by validation and but for chance; see `Run`."""
 
     accuracy: float
     epoch: int
@@ -69,7 +69,7 @@ class Run:
     directory: Path
     network: SpikingNetwork
     optimiser: torch.optim.Optimizer
-    best: Best
+    best: Kept
     position: Position = field(default_factory=Position)
     records: list[EpochRecord] = field(default_factory=list)
     """One an epoch, as in metrics.jsonl."""
@@ -80,7 +80,7 @@ class Run:
     threads: int | None = None  # that torch computes with, where it was recorded
     compiled: bool = False  # its steps, by torch.compile
     team: Team = ALONE
-    unhealthy: Best | None = None  # the most accurate state while a stage has no healthy one
+    unhealthy: Kept | None = None  # the most accurate state while a stage has no healthy one
     failed_saves: int = 0  # in a row
     time_budget: TimeBudget | None = None
     test_pictures: int = 0  # where nobody has counted
@@ -220,13 +220,13 @@ def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> 
         network = experiment.restore(content["timesteps"], bits, content["network"]).to(device)
         optimiser = make_optimiser(network, experiment.recipe)
         load_state(optimiser, content["optimiser"])
-        best, position = Best(**content["best"]), Position(**content["position"])
+        best, position = Kept(**content["best"]), Position(**content["position"])
         records = [EpochRecord.from_dict(row) for row in content["records"]]
         outcomes = [StageOutcome.from_dict(row) for row in content["outcomes"]]
         # Older runs have none of these keys.
         budget = SpikeBudget(**content["budget"]) if content.get("budget") else None
         hours = TimeBudget.of(content["time_budget"]) if content.get("time_budget") else None
-        unhealthy = Best(**content["unhealthy"]) if content.get("unhealthy") else None
+        unhealthy = Kept(**content["unhealthy"]) if content.get("unhealthy") else None
         average = copy.deepcopy(network) if content.get("average") else None
         if average:
             average.load_state_dict(content["average"])
@@ -241,9 +241,9 @@ def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> 
     )  # fmt: skip
 
 
-def first_best(network: nn.Module) -> Best:
+def first_best(network: nn.Module) -> Kept:
     """The state a stage starts from: to be beaten by any epoch that counts."""
-    return Best(0.0, -1, {}, copy_weights(network))
+    return Kept(0.0, -1, {}, copy_weights(network))
 
 
 def copy_weights(network: nn.Module) -> dict[str, Tensor]:

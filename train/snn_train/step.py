@@ -72,7 +72,7 @@ def step(
                 if budget is not None:
                     start_recording(network, recipe.regulariser)
                 logits = forward(student, images, recipe)
-                wanted = lesson(teacher, batch, part, recipe)
+                wanted = teacher_logits(teacher, batch, part, recipe)
                 lost = [loss_of(logits, y, wanted, recipe, w) for y, w in targets(batch, part)]
                 loss = cost = torch.stack(lost).sum()
                 if budget is not None:  # which the first part speaks to for all of them
@@ -116,10 +116,12 @@ def forward(model: nn.Module, images: Tensor, recipe: Recipe) -> Tensor:
 
 
 @torch.no_grad()
-def lesson(teacher: nn.Module | None, batch: Batch, part: slice, recipe: Recipe) -> Tensor | None:
+def teacher_logits(
+    teacher: nn.Module | None, batch: Batch, part: slice, recipe: Recipe
+) -> Tensor | None:
     """Return the teacher's logits for part of a batch, or None without one."""
-    if batch.lesson is not None:
-        return batch.lesson[part]
+    if batch.teacher_logits is not None:
+        return batch.teacher_logits[part]
     return None if teacher is None else forward(teacher, batch.images[part], recipe)
 
 

@@ -1,7 +1,7 @@
 """The teacher of a stage: the finished network whose logits are learnt beside the labels.
 
-It is the run's own first stage, or guests: networks of other runs, of any kind and size, that lie
-in the run's folder as `teacher.pt`. It sees in each step what the student sees, or, as
+It is the run's own first stage, or an ensemble of other runs' networks, of any kind and size, that
+lies in the run's folder as `teacher.pt`. It sees in each step what the student sees, or, as
 `recipe.cached_teacher` says, once a stage every picture and its mirror image, neither shifted nor
 changed otherwise. That saves a forward pass a step, and what it answers to a picture no longer
 depends on how that is shown.
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from snn_train import checkpoint
 from snn_train.batches import Split, as_drawn
 from snn_train.data.augmentation import Augmentation, Draws
-from snn_train.guest import Guests
+from snn_train.ensemble import Ensemble
 from snn_train.network import SpikingNetwork
 from snn_train.state import Run
 from snn_train.step import forward
@@ -32,7 +32,7 @@ def load_teacher(run: Run) -> nn.Module | None:
     if not run.recipe.guest_teacher:
         return load_stage(run, name).eval()
     device = next(run.network.parameters()).device
-    return Guests.kept(run.checkpoint(name)).facing(run.experiment.normalisation, device)
+    return Ensemble.kept(run.checkpoint(name)).facing(run.experiment.normalisation, device)
 
 
 def load_stage(run: Run, stage: str) -> SpikingNetwork:
@@ -45,7 +45,7 @@ def load_stage(run: Run, stage: str) -> SpikingNetwork:
 
 
 @torch.no_grad()
-def lessons(run: Run, split: Split, teacher: nn.Module) -> Tensor:
+def cached_logits(run: Run, split: Split, teacher: nn.Module) -> Tensor:
     """Return the teacher's logits of the N pictures that are trained on and of their mirror images,
     float32 `(2, N, classes)`; only of the pictures themselves, `(1, N, classes)`, where none is
     mirrored. Processes share the work."""

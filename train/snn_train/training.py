@@ -7,7 +7,6 @@ an epoch  its steps; then what was reached is measured, noted, kept if it is the
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -23,7 +22,7 @@ from snn_train.records import EpochRecord
 from snn_train.saving import insist, save_and_go_on, write_metrics
 from snn_train.state import Position, Run
 from snn_train.step import as_called, step_in_parts
-from snn_train.teacher import lessons, load_teacher
+from snn_train.teacher import cached_logits, load_teacher
 from snn_train.validation import (
     epoch_record,
     evaluate,
@@ -42,24 +41,14 @@ class Stopped(Exception):
     """`Progress.stop` stopped the run; its state is saved."""
 
 
-def train_run(
-    run: Run,
-    data: DataSet,
-    progress: Progress,
-    stop: Callable[[], bool],
-    compiled: bool = False,
-) -> Tensor:
+def train_run(run: Run, data: DataSet, progress: Progress) -> Tensor:
     """Carry `run` on to its end, leaving `ann.pt`, `t1.pt`, … behind.
-
-    Args:
-        stop: called after every step; True saves the state and raises `Stopped`.
-        compiled: let torch.compile make the steps faster; changes roundings.
 
     Returns:
         What the last stage's network answers to the test pictures, as `stages.test` does.
 
     Raises:
-        Stopped: `stop` returned True.
+        Stopped: `progress.stop` returned True; the state is saved.
         DivergedError: a stage failed its gate three retries in a row.
         ResourceError: a checkpoint cannot be written, or memory does not suffice.
     """
@@ -68,21 +57,16 @@ def train_run(
     while not run.finished:
         if (run.network.timesteps, run.network.bits) != (run.stage.timesteps, run.stage.bits):
             stages.begin(run, split)  # from an ANN that was trained before
-        student, teacher = _models(run, compiled)
-        split.lessons = None
+        student, teacher = as_called(run.network, load_teacher(run), run.team, run.compiled)
+        split.teacher_logits = None
         if teacher is not None and run.recipe.cached_teacher:
             progress.note(f"the teacher answers to {len(split.images):,} pictures, once")
-            split.lessons, teacher = lessons(run, split, teacher), None
-        trainer = StageTrainer(run, split, progress, stop, student, teacher)
+            split.teacher_logits, teacher = cached_logits(run, split, teacher), None
+        trainer = StageTrainer(run, split, progress, student, teacher)
         while problem := trainer.train():
             progress.note(stages.retry(run, problem, split))
         stages.finish(run, split)
     return stages.test(run, data)
-
-
-def _models(run: Run, compiled: bool) -> tuple[nn.Module, nn.Module | None]:
-    """The student and the teacher of a stage, as a step calls them."""
-    return as_called(run.network, load_teacher(run), run.team, compiled)
 
 
 @dataclass
@@ -92,7 +76,6 @@ class StageTrainer:
     run: Run
     split: Split
     progress: Progress
-    stop: Callable[[], bool]
     student: nn.Module
     """The run's network, or what compiles or distributes it."""
     teacher: nn.Module | None
@@ -137,7 +120,7 @@ class StageTrainer:
             earlier, now = at.seconds, time.monotonic()
             at.step, at.seconds = at.step + 1, now - begun
             self.progress.step(pace(run, split, earlier))
-            stopping, late = team.any(self.stop(), now - saved > SAVE_EVERY)
+            stopping, late = team.any(self.progress.stop(), now - saved > SAVE_EVERY)
             if stopping or late:
                 (at.loss, at.training), saved = team.sum(sums).tolist(), time.monotonic()
                 insist(run.save) if stopping else save_and_go_on(run)

@@ -6,14 +6,11 @@ import torch
 from torch import Tensor
 
 from snn_train.choices import RATE_LIMITS
-from snn_train.data.on_disk import Images
+from snn_train.data.on_disk import Images, evaluation_batch
 from snn_train.data.overview import standard_error
 from snn_train.network import SpikingNetwork
 from snn_train.records import EpochRecord
-from snn_train.state import Best, Run, copy_weights
-
-EVALUATED_PIXELS = 500 * 32 * 32
-"""In a batch: 500 pictures of CIFAR's size."""
+from snn_train.state import Kept, Run, copy_weights
 
 
 @torch.no_grad()
@@ -30,7 +27,7 @@ def evaluate(
         out.zero_()  # where another process answers
     names = [population.plan.name for population in network.populations()]
     sums = torch.zeros(1 + len(names), dtype=torch.float64)
-    size = at_once(images)
+    size = evaluation_batch(images)
     for start in range(run.team.rank * size, len(labels), run.team.size * size):
         part = slice(start, start + size)
         network.rates = {}
@@ -45,11 +42,6 @@ def evaluate(
         out.copy_(run.team.sum(out))
     correct, *rates = (run.team.sum(sums) / len(labels)).tolist()
     return correct, dict(zip(names, rates, strict=True))
-
-
-def at_once(images: Images) -> int:
-    """How many of the images are computed in one batch where nothing is learnt."""
-    return max(16, min(500, EVALUATED_PIXELS // math.prod(images.shape[1:3])))
 
 
 def epoch_record(
@@ -111,11 +103,11 @@ def keep_if_best(
     better = healthy and (accuracy >= least if as_near else distance < before)
     if better:
         highest = run.best.highest if as_near else accuracy
-        run.best = Best(accuracy, epoch, rates, copy_weights(run.judged), highest)
+        run.best = Kept(accuracy, epoch, rates, copy_weights(run.judged), highest)
         run.unhealthy = None
     elif finite and not healthy and run.best.epoch < 0:
         if accuracy >= (run.unhealthy.accuracy if run.unhealthy else 0.0):
-            run.unhealthy = Best(accuracy, epoch, rates, copy_weights(run.judged))
+            run.unhealthy = Kept(accuracy, epoch, rates, copy_weights(run.judged))
     return better
 
 

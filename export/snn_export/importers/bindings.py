@@ -22,7 +22,7 @@ class Pair(tuple[str, Membrane]):
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class Head:
     """Logits behind a function that keeps their order, such as a sigmoid: nothing may read them."""
 
     layer: str
@@ -31,7 +31,7 @@ class Answer:
     kinds: tuple[str, ...]
 
 
-Binding: TypeAlias = str | Pair | Answer | list[Any] | None
+Binding: TypeAlias = str | Pair | Head | list[Any] | None
 """The layer that a traced value is; None for states, sizes and other constants."""
 
 
@@ -68,7 +68,7 @@ class Values:
             ModelError: `unsupported`: it reads something else.
         """
         binding = self.argument(argument)
-        if isinstance(binding, Answer):
+        if isinstance(binding, Head):
             kind = binding.kinds[-1]
             raise unsupported(node.name, f"reads what {kind} gives, which only the output may be")
         if isinstance(binding, Membrane):

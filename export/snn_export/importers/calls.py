@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 
 from snn_export.fold import Array
 from snn_export.importers import probe
-from snn_export.importers.bindings import Answer, Binding, Membrane, Pair, Shape, Values
+from snn_export.importers.bindings import Binding, Head, Membrane, Pair, Shape, Values
 from snn_export.importers.joins import join
 from snn_export.importers.layers import (
     Fired,
@@ -88,11 +88,11 @@ class _Call:
 
     def read(self) -> Binding:
         binding = self.values.argument(self.operand)
-        if isinstance(binding, (Answer, Membrane)):
+        if isinstance(binding, (Head, Membrane)):
             if probe.keeps(self.call, self.input_shape):
                 return binding
             if probe.ordered(self.call, self.input_shape):
-                return self._answer(binding)
+                return self._head(binding)
         source = self.values.layer(self.node, self.operand)
         if self.module is not None and weights_or_norm(self.module):
             return self._of_module(self.module, source)
@@ -215,15 +215,15 @@ class _Call:
             raise unsupported(self.name, f"{self.kind} treats pictures of one batch differently")
         return np.asarray(each[0])
 
-    def _headed(self, source: str) -> Answer:
+    def _headed(self, source: str) -> Head:
         if len(self.values.shapes[source]) == 1 and probe.ordered(self.call, self.input_shape):
-            return self._answer(source)
+            return self._head(source)
         raise self._refusal(source)
 
-    def _answer(self, binding: Answer | str) -> Answer:
-        if isinstance(binding, Answer):
-            return Answer(binding.layer, binding.before, (*binding.kinds, self.kind))
-        return Answer(str(binding), self.operand, (self.kind,))
+    def _head(self, binding: Head | str) -> Head:
+        if isinstance(binding, Head):
+            return Head(binding.layer, binding.before, (*binding.kinds, self.kind))
+        return Head(str(binding), self.operand, (self.kind,))
 
     def _refusal(self, source: str) -> Exception:
         if self.module is not None:

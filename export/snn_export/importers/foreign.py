@@ -13,8 +13,7 @@ from snn_export.importers.execute import Spikes, execute
 from snn_export.importers.layers import Layers
 from snn_export.importers.lower import Lowered, lower
 from snn_export.importers.picture import Picture
-from snn_export.verify import received
-from snn_runtime.graph import Image, SpikingGraph
+from snn_runtime.graph import Image
 
 Original = Callable[[Tensor], tuple[Spikes, Tensor]]
 """Spikes by layer and logits, for normalised images `(N, C, H, W)`."""
@@ -80,7 +79,3 @@ class Foreign:
             "channels": self.lowered.channels,
             "notes": list(self.notes),
         }
-
-    def spike_rate(self, graph: SpikingGraph, rates: dict[str, float]) -> float:
-        """The rates of what is received, weighted by the multiply-adds it causes."""
-        return received(graph, rates)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from snn_export.importers.bindings import Answer, Binding, Membrane, Pair, Values
+from snn_export.importers.bindings import Binding, Head, Membrane, Pair, Values
 from snn_export.importers.calls import read_call
 from snn_export.importers.layers import Fired, Layers, unsupported
 from snn_export.importers.outputs import Place, needed, returned
@@ -38,7 +38,7 @@ class Traced:
     """In which forward takes the pictures, see `program.Run`."""
     place: Place
     """Where in what forward returns the logits lie."""
-    head: Answer | None = None
+    head: Head | None = None
     """What stands behind the logits and leaves their order as it is."""
 
 
@@ -85,8 +85,8 @@ class _Walk:
         output = self.values.bindings[end]
         if isinstance(output, Pair):  # networks often give (spikes, membrane)
             output, place = output[0], (*place, 0)
-        head = output if isinstance(output, Answer) else None
-        name = output.layer if isinstance(output, Answer) else output
+        head = output if isinstance(output, Head) else None
+        name = output.layer if isinstance(output, Head) else output
         if not isinstance(name, str) or name == INPUT:
             return None
         layers = Layers(tuple(self.values.layers), str(name))

@@ -37,6 +37,16 @@ class Projection:
         """Values of the source that reach one neuron."""
         return self.weight.size // len(self.weight)
 
+    @property
+    def sums(self) -> bool:
+        """Whether it adds up each channel by itself, with weights alike where they are not zero:
+        an identity shortcut, the OR of a window, a mean."""
+        if self.weight.ndim != 4 or self.groups != len(self.weight) or self.fan_in == 0:
+            return False
+        taps = self.weight.reshape(self.groups, -1)
+        strongest = np.take_along_axis(taps, np.abs(taps).argmax(axis=1)[:, None], axis=1)
+        return self.weight.shape[1] == 1 and bool(((taps == strongest) | (taps == 0)).all())
+
     def shape(self, user: str, shapes: Mapping[str, Shape]) -> Shape:
         """Return the shape of the current it brings to `user`.
 

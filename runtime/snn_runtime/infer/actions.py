@@ -17,7 +17,7 @@ Action: TypeAlias = Callable[[Source, Answer], str]
 """Does something with a picture, and returns what to say about it, if anything."""
 
 
-class Whole:
+class Uninterrupted:
     """An action that is not left half done: an end of the command waits for it."""
 
     def __init__(self, act: Action) -> None:
@@ -35,10 +35,10 @@ class Whole:
             self._closed = True
 
 
-def _whole(act: Action, stack: ExitStack) -> Whole:
-    whole = Whole(act)
-    stack.callback(whole.close)
-    return whole
+def _uninterrupted(act: Action, stack: ExitStack) -> Uninterrupted:
+    made = Uninterrupted(act)
+    stack.callback(made.close)
+    return made
 
 
 def actions(
@@ -54,17 +54,17 @@ def actions(
             stack.callback(film.close)
             yield film
         else:
-            yield _whole(Pictures(path, limits, args.crop), stack)
+            yield _uninterrupted(Pictures(path, limits, args.crop), stack)
     if args.explain is not None:
         from snn_runtime.infer.explaining import Explaining
 
-        yield _whole(Explaining(args.explain, model, limits, args.crop), stack)
+        yield _uninterrupted(Explaining(args.explain, model, limits, args.crop), stack)
     if args.on_label is not None:
         yield _on_label(args, model)
     if args.move_to is not None:  # last, for the others look for the picture where it was found
         from snn_runtime.infer.moving import Moving
 
-        yield _whole(Moving(args.move_to, model.labels, really=args.yes), stack)
+        yield _uninterrupted(Moving(args.move_to, model.labels, really=args.yes), stack)
 
 
 def _on_label(args: argparse.Namespace, model: Model) -> Action:

@@ -18,7 +18,7 @@ from post_server import receiving, slowly
 from snn_runtime.answer import Answer, Prediction
 from snn_runtime.errors import ResourceError, UsageError
 from snn_runtime.infer import cli as infer
-from snn_runtime.infer.actions import Whole
+from snn_runtime.infer.actions import Uninterrupted
 from snn_runtime.infer.moving import Moving, move
 from snn_runtime.infer.sources import Source
 
@@ -166,7 +166,7 @@ def test_an_end_waits_for_the_move_that_is_on_its_way(
 
     other_file_system(monkeypatch)
     monkeypatch.setattr(os, "replace", replace)
-    moving = Whole(Moving("{label}", ["red"], really=True))
+    moving = Uninterrupted(Moving("{label}", ["red"], really=True))
     red = Answer((Prediction("red", 0, 0.0, 0.9),))
     with ThreadPoolExecutor(2) as pool:
         moved = pool.submit(moving, Source("photos/a.png"), red)

@@ -18,7 +18,7 @@ from torch import Tensor
 from snn_runtime.errors import InputError, ModelError, UsageError
 from snn_runtime.image import Fit
 from snn_runtime.labels import check_labels
-from snn_train.choices import DATA, OF_ANY_SIZE
+from snn_train.choices import DATA, LEAST_SIDE, OF_ANY_SIZE, SMALLEST
 from snn_train.data import archives, imagefolder
 from snn_train.data.doubles import digests, doubles, first_of_each
 from snn_train.data.folders import TEST, FileProgress, Survey, bad, parts, pictures, same_classes
@@ -221,8 +221,7 @@ def _checked(data: DataSet) -> DataSet:
         check_labels(data.labels)  # or the trained network could not be exported
     except ModelError as error:
         raise InputError("bad_data", f"{data.name}: {error.message}; rename the class") from error
-    if len(data.train_labels) < 10 * classes:
-        count = len(data.train_labels)
+    if (count := len(data.train_labels)) < 10 * classes:
         raise InputError(
             "bad_data",
             f"{data.name}: {count} training images for {classes} classes, expected {10 * classes} "
@@ -239,12 +238,13 @@ def _checked(data: DataSet) -> DataSet:
     height, width = data.train_images.shape[1:3]
     if data.test_images.shape[1:3] != (height, width):
         raise InputError("bad_data", f"{data.name}: train and test images differ in size")
-    if min(height, width) < 8:
-        raise InputError("bad_data", f"{data.name}: images are {height}x{width}, at least 8x8")
+    size = f"{height}x{width}"
+    if min(height, width) < LEAST_SIDE:
+        raise InputError("bad_data", f"{data.name}: images are {size}, at least {SMALLEST}")
     selecting = 0 if data.held_out is None else len(data.held_out)
     select = f"{selecting:,} to select with, " if selecting else ""
     read = (
         f"{len(data.train_labels) - selecting:,} pictures to train on, {select}"
-        f"{len(data.test_labels):,} to test on, of {height}x{width}, in {classes} classes"
+        f"{len(data.test_labels):,} to test on, of {size}, in {classes} classes"
     )
     return replace(data, notes=(read, *data.notes))

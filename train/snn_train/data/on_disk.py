@@ -9,6 +9,7 @@ A picture is decoded as `snn-infer` decodes it: a JPEG more than twice as large 
 photograph is as fine as that of one of twice the size needed, and large photographs cost no more.
 """
 
+import math
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ from snn_train.data.window import window
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Decoding: TypeAlias = "list[Future[Pixels]]"
+EVALUATED_PIXELS = 500 * 32 * 32
+"""In a batch where nothing is learnt: 500 pictures of CIFAR's size."""
 Inode: TypeAlias = tuple[int, int]
 """A file's device and number: links to one file have the same."""
 
@@ -131,6 +134,12 @@ def on_disk(
 def subset(images: Images, index: Tensor) -> Images:
     """Those of `index`, int64 `(B,)`, without decoding any."""
     return images.subset(index) if isinstance(images, OnDisk) else images[index]
+
+
+def evaluation_batch(images: Images) -> int:
+    """How many of the pictures are computed at once where nothing is learnt, whatever their size:
+    at 224×224 the spikes of 500 would fill the memory."""
+    return max(16, min(500, EVALUATED_PIXELS // math.prod(images.shape[1:3])))
 
 
 def fingerprint(images: Images) -> bytes | memoryview:

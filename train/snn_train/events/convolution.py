@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snn_train.events.library import Shape, library
-from snn_train.layout import LayerPlan
+from snn_train.layout import IMAGE, LayerPlan
 
 GROUP = 32
 """Receiving channels come in such groups; what is missing is filled up with zeros."""
@@ -48,7 +48,7 @@ def train_by_events(layers: Iterable[Driven], device: torch.device) -> None:
     if device.type == "cpu":
         library()  # or it would be compiled in the first step
         for layer in layers:
-            layer.by_events = layer.plan.source != "image"
+            layer.by_events = layer.plan.source != IMAGE
 
 
 def convolve(spikes: Tensor, synapse: nn.Conv2d, stride: tuple[int, int]) -> Tensor:

@@ -5,6 +5,7 @@ before it is used. An engine file from elsewhere is never loaded.
 """
 
 from functools import cached_property
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +24,8 @@ from snn_runtime.graph.reference import Spikes
 from snn_runtime.proof.forms import logits
 
 FORMS: dict[str, tuple[Form, ...]] = {
-    "auto": ("int8", "fp16", "fp32"),
-    "int8": ("int8",),
-    "fp16": ("fp16",),
-    "fp32": ("fp32",),
+    "auto": get_args(Form),
+    **{form: (form,) for form in get_args(Form)},
 }
 
 

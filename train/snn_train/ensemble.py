@@ -1,4 +1,4 @@
-"""Networks of other runs as the teacher of this one: one alone, or several that answer as one.
+"""Networks of other runs as the teacher of this one: one alone, or an ensemble.
 
 Several answer with the mean of their logits, which is the geometric mean of their probabilities.
 Networks that differ err on different pictures, so their mean can be right more often than the best
@@ -27,7 +27,7 @@ MEMBERS = "members"
 
 
 @dataclass(frozen=True)
-class Guest:
+class Member:
     """A network that another run has trained."""
 
     path: Path
@@ -37,7 +37,7 @@ class Guest:
     """What was trained on what."""
 
     @classmethod
-    def load(cls, path: Path, data: DataSet) -> "Guest":
+    def load(cls, path: Path, data: DataSet) -> "Member":
         """Return the network in `path`: an `ann.pt`, a spiking one of any number of timesteps, a
         model file of train-snn, or the bundled network.
 
@@ -45,22 +45,22 @@ class Guest:
             ModelError: none of these, one in integers, or one whose parts do not fit.
             InputError: it knows other classes than the data's, or pictures of another size.
         """
-        guest = cls.of(path, read(path))
-        if guest.content.get("bits"):
+        member = cls.of(path, read(path))
+        if member.content.get("bits"):
             problem = "is trained in integers, expected an ann.pt or a t1.pt as teacher"
             raise ModelError("bad_checkpoint", f"{path}: {problem}")
-        check_size(data, guest.experiment.size, path)
-        known = guest.experiment.labels
+        check_size(data, member.experiment.size, path)
+        known = member.experiment.labels
         if known != data.labels:
             here, there = (
                 f"{len(names)}: {', '.join(names)[:60]}" for names in (data.labels, known)
             )
             problem = f"has classes that {path} does not know ({here}, not {there})"
             raise InputError("bad_data", f"{data.name}: {problem}")
-        return guest
+        return member
 
     @classmethod
-    def of(cls, path: Path, content: dict[str, Any]) -> "Guest":
+    def of(cls, path: Path, content: dict[str, Any]) -> "Member":
         """Return the network of a checkpoint. Raises: ModelError: its parts do not fit."""
         with checkpoint.fitting(path):
             experiment = Experiment.of(content)
@@ -76,34 +76,34 @@ class Guest:
 
 
 @dataclass(frozen=True)
-class Guests:
+class Ensemble:
     """The networks that teach a run together, in place of its own first stage."""
 
-    members: Sequence[Guest]
+    members: Sequence[Member]
     """One or more."""
 
     @classmethod
-    def load(cls, given: str | Path | Sequence[str | Path], data: DataSet) -> "Guests":
+    def load(cls, given: str | Path | Sequence[str | Path], data: DataSet) -> "Ensemble":
         """Return the networks in the files that are named, one or several.
 
         Raises:
             UsageError: none is named.
-            ModelError, InputError: as `Guest.load` does.
+            ModelError, InputError: as `Member.load` does.
         """
         paths = [given] if isinstance(given, str | Path) else given
         if not paths:
             raise UsageError("bad_flag", "teacher: names no network, expected one or more")
-        return cls([Guest.load(Path(path), data) for path in paths])
+        return cls([Member.load(Path(path), data) for path in paths])
 
     @classmethod
-    def kept(cls, path: Path) -> "Guests":
-        """Return what `keep` wrote. Raises: ModelError: as `Guest.load` does."""
+    def kept(cls, path: Path) -> "Ensemble":
+        """Return what `keep` wrote. Raises: ModelError: as `Member.load` does."""
         content = checkpoint.load(path)
         with checkpoint.fitting(path):
             members = content.get(MEMBERS, [content])
             if not isinstance(members, list) or not members:
                 raise ValueError(f"{MEMBERS}: expected a list of checkpoints")
-        return cls([Guest.of(path, member) for member in members])
+        return cls([Member.of(path, member) for member in members])
 
     def keep(self, directory: Path, team: Team) -> None:
         """Write them into the folder of a run, as one file, where every stage looks for it.

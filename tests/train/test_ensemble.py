@@ -20,7 +20,7 @@ from snn_runtime.model_file import read_file
 from snn_train import api, beginning, checkpoint, probe
 from snn_train.data import DataSet
 from snn_train.data.normalisation import Normalisation
-from snn_train.guest import Guest, Guests
+from snn_train.ensemble import Ensemble, Member
 from snn_train.parallel import ALONE, Machine
 from snn_train.recipe import Recipe
 from snn_train.stage import Stage
@@ -43,7 +43,7 @@ def first(
     """The folder of a run, whose data is that of every later one."""
     monkeypatch.setattr(beginning, "load", lambda *_: tiny_data)
     run = new_run(tmp_path / "first", stages=(Stage(0, 2), Stage(2, 1), Stage(1, 1)), **ANY)
-    train_run(run, tiny_data, Recorder(), lambda: False)
+    train_run(run, tiny_data, Recorder())
     return tmp_path / "first"
 
 
@@ -77,14 +77,14 @@ def test_it_answers_as_it_was_trained_to(
     run = new_run(tmp_path / "run", width=0.3, stages=STAGES, guest_teacher=True)
     other = Normalisation((90, 100, 110), (70.0, 60.0, 50.0))
     run.experiment = replace(run.experiment, normalisation=other)
-    Guests.load(first / f"{timesteps}.pt", tiny_data).keep(tmp_path / "run", run.team)
-    guest = Guest.load(first / f"{timesteps}.pt", tiny_data)
-    teacher, plain = load_teacher(run), guest.facing(guest.experiment.normalisation).eval()
+    Ensemble.load(first / f"{timesteps}.pt", tiny_data).keep(tmp_path / "run", run.team)
+    member = Member.load(first / f"{timesteps}.pt", tiny_data)
+    teacher, plain = load_teacher(run), member.facing(member.experiment.normalisation).eval()
     assert teacher is not None and not teacher.training and not plain.training
     pictures = torch.as_tensor(tiny_data.test_images)
     with torch.no_grad():
         found = teacher(other(pictures))
-        expected = plain(guest.experiment.normalisation(pictures))
+        expected = plain(member.experiment.normalisation(pictures))
     assert float(expected.std()) > 0
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
@@ -97,20 +97,20 @@ def test_several_answer_with_the_mean_of_their_logits(
     moved = {"normalisation": {"offset": [90, 100, 110], "deviation": [70.0, 60.0, 50.0]}}
     checkpoint.save(tmp_path / "moved.pt", content | moved)
     wide = new_run(tmp_path / "wide", width=0.3, stages=STAGES, **ANY)
-    train_run(wide, tiny_data, Recorder(), lambda: False)
+    train_run(wide, tiny_data, Recorder())
     files = [first / "ann.pt", tmp_path / "moved.pt", tmp_path / "wide" / "t1.pt"]
-    alone = [Guest.load(file, tiny_data) for file in files]
+    alone = [Member.load(file, tiny_data) for file in files]
     run = new_run(tmp_path / "run", stages=STAGES, guest_teacher=True)
-    Guests.load(files, tiny_data).keep(tmp_path / "run", run.team)
+    Ensemble.load(files, tiny_data).keep(tmp_path / "run", run.team)
     teacher, pictures = load_teacher(run), torch.as_tensor(tiny_data.test_images)
     assert teacher is not None and not any(part.training for part in teacher.modules())
     with torch.no_grad():
         found = teacher(run.experiment.normalisation(pictures))
         answers = [
-            guest.facing(guest.experiment.normalisation).eval()(
-                guest.experiment.normalisation(pictures)
+            member.facing(member.experiment.normalisation).eval()(
+                member.experiment.normalisation(pictures)
             )
-            for guest in alone
+            for member in alone
         ]
     assert float((answers[1] - answers[0]).std()) > 0
     torch.testing.assert_close(found, sum(answers) / 3, rtol=1e-4, atol=1e-4)
@@ -134,7 +134,7 @@ def test_a_model_file_teaches_what_it_computes(
     file = tmp_path / "model.onnx"
     exporting.export(exported_runs.load(first / "t1.pt"), file, bits=4)
     run = new_run(tmp_path / "run", stages=STAGES, guest_teacher=True)
-    Guests.load(file, tiny_data).keep(tmp_path / "run", run.team)
+    Ensemble.load(file, tiny_data).keep(tmp_path / "run", run.team)
     teacher = load_teacher(run)
     assert teacher is not None
     pictures = torch.as_tensor(tiny_data.test_images)
@@ -170,8 +170,8 @@ def test_t1_is_trained_on_and_ends_with_the_same_bits_if_stopped(
         api.train("tiny", out=tmp_path / "pieces", progress=Hasty(), **chosen)
     for _ in range(3):
         with pytest.raises(Stopped):
-            train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder(), lambda: True)
-    train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder(), lambda: False)
+            train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder(stopping=lambda: True))
+    train_run(resume(tmp_path / "pieces", CPU), tiny_data, Recorder())
     name = "int4.pt" if bits else "t1.pt"
     ends = [checkpoint.load(tmp_path / run / name)["network"] for run in ("whole", "pieces")]
     assert_same(dict(ends[0]), dict(ends[1]))
@@ -188,7 +188,7 @@ def test_a_teacher_that_is_gone_is_named(first: Path, tiny_data: DataSet, tmp_pa
         api.train("tiny", out=tmp_path / "on", progress=Hasty(), **chosen)
     (tmp_path / "on" / "teacher.pt").unlink()
     with pytest.raises(ModelError, match=r"teacher\.pt"):
-        train_run(resume(tmp_path / "on", CPU), tiny_data, Recorder(), lambda: False)
+        train_run(resume(tmp_path / "on", CPU), tiny_data, Recorder())
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -206,13 +206,13 @@ def test_a_budget_of_time_is_planned_with_it(
     monkeypatch.setattr(probe, "step_in_parts", step)
     chosen: Any = {"guest_teacher": True, "cached_teacher": cached, "network": "vgg9"}
     run = new_run(tmp_path / "run", stages=STAGES, **chosen)
-    guests = Guests.load(first / "ann.pt", tiny_data)
-    place = probe.Place(CPU, run.team, None, guests=guests)
+    ensemble = Ensemble.load(first / "ann.pt", tiny_data)
+    place = probe.Place(CPU, run.team, None, ensemble=ensemble)
     made = probe.planned(
         run.experiment, tiny_data, TimeBudget(1e4, since=time.monotonic()), False, place
     )
     assert made.recipe.guest_teacher and made.recipe.stages[1].epochs > STAGES[1].epochs
-    layers = len(guests.members[0].experiment.build(0, 0).layers)
+    layers = len(ensemble.members[0].experiment.build(0, 0).layers)
     assert layers != len(run.network.layers)
     expected = None if cached else layers
     assert set(seen) == {("ann", expected), ("t1", expected)}
@@ -223,8 +223,8 @@ def test_a_file_from_before_there_were_integers_teaches(
 ) -> None:
     older = {key: value for key, value in checkpoint.load(first / "t1.pt").items() if key != "bits"}
     checkpoint.save(tmp_path / "older.pt", older)
-    Guests.load(tmp_path / "older.pt", tiny_data).keep(tmp_path, ALONE)
-    (kept,) = Guests.kept(tmp_path / "teacher.pt").members
+    Ensemble.load(tmp_path / "older.pt", tiny_data).keep(tmp_path, ALONE)
+    (kept,) = Ensemble.kept(tmp_path / "teacher.pt").members
     assert kept.content["timesteps"] == 1
 
 
@@ -234,10 +234,10 @@ def test_whom_it_cannot_teach_is_refused_before_anything_is_written(
     file = first / "ann.pt"
     named = replace(tiny_data, labels=("dark", "light"))
     with pytest.raises(InputError, match=r"2: dark, light, not 2: dark, bright"):
-        Guest.load(file, named)
+        Member.load(file, named)
     large = replace(tiny_data, train_images=torch.zeros(40, 9, 9, 3, dtype=torch.uint8))
     with pytest.raises(InputError, match="pictures are not 8x8"):
-        Guest.load(file, large)
+        Member.load(file, large)
     content = checkpoint.load(file)
     checkpoint.save(tmp_path / "int.pt", content | {"bits": 4})
     checkpoint.save(tmp_path / "torn.pt", {k: v for k, v in content.items() if k != "labels"})
@@ -264,7 +264,7 @@ def test_the_file_of_several_is_read_with_care(first: Path, tmp_path: Path) -> N
     for members in ([], {"ann": content}, [{"labels": ("dark", "bright")}]):
         checkpoint.save(path, {"members": members})
         with pytest.raises(ModelError, match=r"teacher\.pt: (does not fit|has no)"):
-            Guests.kept(path)
+            Ensemble.kept(path)
 
 
 def test_no_network_at_all_is_refused(first: Path, tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_the_command_takes_several(
         "--epochs", 1, "--rate-limits", "0,1", "--threads", 1, "--out", tmp_path / "on",
     )  # fmt: skip
     assert answer.code == 0, answer.err
-    kept = Guests.kept(tmp_path / "on" / "teacher.pt").members
+    kept = Ensemble.kept(tmp_path / "on" / "teacher.pt").members
     assert [member.content["timesteps"] for member in kept] == [0, 2, 1]
 
 
