@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
-from snn_runtime.image.network import opener, reason_of
+from snn_runtime.addresses import opener, reason_of
 
 Outcome: TypeAlias = Literal["posted", "failed", "dropped"]
 TIMEOUT = 5.0

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+from snn_runtime.addresses import reason_of
 from snn_runtime.command import run_command, say
 from snn_runtime.condition import address, condition
 from snn_runtime.door import read
@@ -220,7 +221,5 @@ def _probe(args: argparse.Namespace) -> int:
             if json.load(answer) == {"ready": True}:
                 return 0
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        said = getattr(reason, "strerror", None) or reason
-        raise BusyError("not_ready", f"{url}: {said}") from error
+        raise BusyError("not_ready", f"{url}: {reason_of(error)}") from error
     raise BusyError("not_ready", f"{url}: no snn-serve answers there")

@@ -16,7 +16,7 @@ from starlette.routing import Route, Router
 
 from snn_runtime.answer import Answer, answers_of
 from snn_runtime.graph.reference import Spikes
-from snn_runtime.image.latest import Latest
+from snn_runtime.video.latest import Latest
 from snn_serve import PROGRAM, inference
 from snn_serve.batcher import Batcher, Pictures
 from snn_serve.bodies import Bodies, number_of, picture_of

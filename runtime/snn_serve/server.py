@@ -15,8 +15,8 @@ from typing import Any
 import uvicorn
 
 from snn_runtime.errors import ResourceError, UsageError
-from snn_runtime.image.latest import Latest
 from snn_runtime.model import Model
+from snn_runtime.video.latest import Latest
 from snn_serve.admission import Admission
 from snn_serve.bodies import Bodies
 from snn_serve.connections import Connection, Connections

@@ -21,7 +21,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from snn_runtime.errors import InputError, SnnError, UsageError
-from snn_runtime.image.latest import EXPIRES, LONGEST_PAUSE, Frame, Latest, moment
+from snn_runtime.video.latest import EXPIRES, LONGEST_PAUSE, Frame, Latest, moment
 from snn_runtime.video.newest import Camera, check, newest
 from snn_serve.refusal import Refusal, bad_request
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from snn_runtime.image import latest
+from snn_runtime.video import latest
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from serving import Running, running
 
 from snn_runtime import model_file
 from snn_runtime.errors import DeviceError, InputError, SnnError
-from snn_runtime.image.latest import Frame, Latest, Shown
+from snn_runtime.video.latest import Frame, Latest, Shown
 from snn_serve import stream as stream_module
 from snn_serve.cli import parse_args, run
 from snn_serve.refusal import Refusal

@@ -21,6 +21,7 @@ from snn_export.importers.layers import (
 )
 from snn_export.importers.modular import layer_of, weights_or_norm
 from snn_export.importers.program import PICTURES, SHAPES_ONLY, SIZES, name_of
+from snn_export.pools import Window
 
 POOLS: dict[object, type[nn.Module]] = {
     F.avg_pool2d: nn.AvgPool2d,
@@ -193,7 +194,9 @@ class _Call:
             source = flattened.source if width == shape[1] * shape[2] else source
         shape, name = self.values.shapes[source], self.values.fresh(self.name)
         if len(shape) == 3 and width == shape[1] * shape[2]:
-            pooled = self.values.add(Pooled(name, source, kind, 0), (shape[0], 1, 1))
+            height, width = shape[1:]
+            whole = Window((height, width), (height, width))
+            pooled = self.values.add(Pooled(name, source, kind, whole), (shape[0], 1, 1))
             return self.values.same(self.name, pooled, self.output_shape)
         if len(shape) == 1 and kind != "max" and shape[0] % width == 0:
             scale = 1 / width if kind == "average" else 1.0

@@ -20,9 +20,7 @@ from snn_export.importers.layers import (
     Pooled,
     Scaled,
     Weighted,
-    Windowed,
 )
-from snn_export.pools import Window
 from snn_runtime.graph import INPUT
 
 Spikes = dict[str, npt.NDArray[np.bool_] | npt.NDArray[np.uint8]]
@@ -65,16 +63,12 @@ def _value(layer: Layer, value: Tensor) -> Tensor:
         return value.flatten(1)
     if isinstance(layer, Scaled):
         return _tensor(layer.gain) * value + _tensor(layer.shift)
-    assert isinstance(layer, (Pooled, Windowed))
+    assert isinstance(layer, Pooled)
     return _pooled(layer, value)
 
 
-def _pooled(layer: Pooled | Windowed, value: Tensor) -> Tensor:
-    if isinstance(layer, Windowed):
-        window = layer.window
-    else:
-        height, width = (layer.kernel,) * 2 if layer.kernel else value.shape[-2:]
-        window = Window((height, width), (height, width))
+def _pooled(layer: Pooled, value: Tensor) -> Tensor:
+    window = layer.window
     if layer.kind == "max":
         return F.max_pool2d(value, window.kernel, window.stride, window.padding, window.dilation)
     divisor = 1 if layer.kind == "sum" else None

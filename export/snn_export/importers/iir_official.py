@@ -26,6 +26,7 @@ from snn_export.importers.iir_layers import Reader, refuse
 from snn_export.importers.layers import Joined, Layers, Pooled, Weighted
 from snn_export.importers.picture import Picture
 from snn_export.importers.torch_file import array, read
+from snn_export.pools import Window
 from snn_train.torch_zip import unwrapped
 
 MARK = b"threshold.t0"
@@ -91,7 +92,7 @@ def _vgg(reader: Reader, picture: Picture) -> Layers:
     number = 0
     for item in (*_vgg_plan(reader), *(["A"] if pools_last else [])):
         if item == "A":
-            reader.add(Pooled(f"pool{number}", reader.last, "average", 2))
+            reader.add(Pooled(f"pool{number}", reader.last, "average", Window.tile(2)))
         else:
             position = 3 * number
             reader.convolution(f"features.{position}", reader.last)
@@ -145,7 +146,7 @@ def _resnet(reader: Reader) -> Layers:
     for number, position in enumerate((0, 3, 6), 1):
         reader.convolution(f"pre_process.{position}", reader.last)
         reader.fire(f"stem{number}", position)
-    reader.add(Pooled("pool", reader.last, "average", 2))
+    reader.add(Pooled("pool", reader.last, "average", Window.tile(2)))
     position = 9
     for stage in range(1, 5):
         for block in range(len(_blocks(reader, stage))):

@@ -3,10 +3,10 @@
 Every importer ends here, so `lower` (which folds) and `execute` (which does not) are written once.
 A layer reads what another one, or the picture (`INPUT`), gives:
 
-    Weighted     W ∗ x + b                      Pooled     max, mean or sum of k×k windows that tile
-    Normalised   γ (x − μ) / √(σ² + ε) + β      Windowed   the same of any other windows
-    Scaled       g x + c                        Joined     x + y, or x · y
-    Flattened    C, H, W in one row             Fired      1 if a x + v₀ > θ, or ≥ θ, else 0
+    Weighted     W ∗ x + b                      Pooled   max, mean or sum of windows of the map
+    Normalised   γ (x − μ) / √(σ² + ε) + β      Joined   x + y, or x · y
+    Scaled       g x + c                        Fired    1 if a x + v₀ > θ, or ≥ θ, else 0
+    Flattened    C, H, W in one row
 
 a and v₀ are what one timestep makes of a neuron: its input's gain and the membrane it starts from.
 """
@@ -56,15 +56,6 @@ class Pooled:
     name: str
     source: str
     kind: Literal["max", "average", "sum"]
-    kernel: int
-    """Side of the window and stride; 0 for the whole map."""
-
-
-@dataclass(frozen=True, eq=False)
-class Windowed:
-    name: str
-    source: str
-    kind: Literal["max", "average", "sum"]
     window: Window
 
 
@@ -97,7 +88,7 @@ class Fired:
     """θ and closed of further levels, each above the last: a spike more."""
 
 
-Layer: TypeAlias = Weighted | Normalised | Scaled | Pooled | Windowed | Joined | Flattened | Fired
+Layer: TypeAlias = Weighted | Normalised | Scaled | Pooled | Joined | Flattened | Fired
 
 
 @dataclass(frozen=True, eq=False)

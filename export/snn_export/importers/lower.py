@@ -22,7 +22,6 @@ from snn_export.importers.layers import (
     Pooled,
     Scaled,
     Weighted,
-    Windowed,
     unsupported,
     unused,
 )
@@ -32,7 +31,6 @@ from snn_export.importers.pooling import (
     mean_current,
     pooled_shape,
     seen,
-    window_of,
 )
 from snn_export.importers.readout import readout
 from snn_export.importers.values import (
@@ -126,14 +124,14 @@ class _Lowering:
             if isinstance(value, Signal) and (layer.gain == -1).all() and (layer.shift == 1).all():
                 self.complements[layer.name] = value
             return rescaled(layer, value)
-        if isinstance(layer, (Pooled, Windowed)):
+        if isinstance(layer, Pooled):
             return self._pooled(layer, value)
         return self._fired(layer, value)
 
-    def _pooled(self, layer: Pooled | Windowed, value: Value) -> Value:
+    def _pooled(self, layer: Pooled, value: Value) -> Value:
         if len(value.shape) != 3 or value.flat:
             raise unsupported(layer.name, "pools what is no map of channels, rows and columns")
-        window = window_of(layer, value)
+        window = layer.window
         scale = 1 / window.taps.sum() if layer.kind == "average" else 1.0
         if isinstance(value, Current):
             if layer.kind == "max":

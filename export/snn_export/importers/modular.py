@@ -12,7 +12,6 @@ from snn_export.importers.layers import (
     Normalised,
     Pooled,
     Weighted,
-    Windowed,
     dilated,
     pair,
     unsupported,
@@ -51,27 +50,20 @@ def layer_of(name: str, module: nn.Module, source: str, shape: tuple[int, ...]) 
         return Normalised(name, source, _norm(name, module))
     if isinstance(module, nn.MaxPool2d):
         window = _window(name, module, pair(module.dilation), shape)
-        return pool(name, source, "max", window)
+        return Pooled(name, source, "max", window)
     if isinstance(module, nn.AvgPool2d):
         _check_plain(name, module.divisor_override is None, "a divisor_override")
         padded = any(pair(module.padding)) and not module.count_include_pad
         _check_plain(name, not padded, "count_include_pad=False with padding")
-        return pool(name, source, "average", _window(name, module, (1, 1), shape))
+        return Pooled(name, source, "average", _window(name, module, (1, 1), shape))
     if isinstance(module, ADAPTIVE):
         kind: Kind = "average" if isinstance(module, nn.AdaptiveAvgPool2d) else "max"
-        return pool(name, source, kind, _adaptive(name, module, shape))
+        return Pooled(name, source, kind, _adaptive(name, module, shape))
     raise unsupported(
         name,
         f"{type(module).__name__} is not among what can be exported: Conv2d, Linear, BatchNorm, "
         "MaxPool2d, AvgPool2d, Flatten, Dropout and neurons",
     )
-
-
-def pool(name: str, source: str, kind: Kind, window: Window) -> Pooled | Windowed:
-    """Return the layer for a pool with this window."""
-    if window.side:
-        return Pooled(name, source, kind, window.side)
-    return Windowed(name, source, kind, window)
 
 
 def _convolution(name: str, module: nn.Conv2d, source: str) -> Weighted:

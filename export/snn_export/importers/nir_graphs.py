@@ -23,6 +23,7 @@ from snn_export.importers.layers import (
     Joined,
     Layer,
     Layers,
+    Pooled,
     Scaled,
     Weighted,
     dilated,
@@ -32,7 +33,7 @@ from snn_export.importers.layers import (
     unsupported,
     unused,
 )
-from snn_export.importers.modular import padding_of, pool
+from snn_export.importers.modular import padding_of
 from snn_export.importers.picture import Picture
 from snn_export.pools import Window
 from snn_runtime.errors import ModelError
@@ -145,11 +146,11 @@ def _bias(name: str, node: Any) -> Array | None:
 
 
 def _sum_pool(name: str, node: Any, source: str) -> Layer:
-    return pool(name, source, "sum", _window(name, node))
+    return Pooled(name, source, "sum", _window(name, node))
 
 
 def _mean_pool(name: str, node: Any, source: str) -> Layer:
-    return pool(name, source, "average", _window(name, node))
+    return Pooled(name, source, "average", _window(name, node))
 
 
 def _window(name: str, node: Any) -> Window:

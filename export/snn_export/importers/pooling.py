@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from snn_export.fold import Synapse
-from snn_export.importers.layers import Pooled, Windowed, unsupported
+from snn_export.importers.layers import unsupported
 from snn_export.importers.values import Current, Signal, Value, shrunk
 from snn_export.pools import Window
 from snn_runtime.graph import Shape
@@ -52,16 +52,6 @@ def seen(name: str, value: Signal, window: Window, scale: float) -> Current:
     shape = shrunk(name, value.shape, window)
     cause = f"{name}, a mean or sum of spikes in windows that do not tile the map"
     return Current((synapse,), shape, np.zeros(channels), most=value.most, cause=cause)
-
-
-def window_of(layer: Pooled | Windowed, value: Value) -> Window:
-    """What the layer's pool looks at; the whole map for a side of 0."""
-    if isinstance(layer, Windowed):
-        return layer.window
-    if layer.kernel:
-        return Window.tile(layer.kernel)
-    _, height, width = pooled_shape(layer.name, value)
-    return Window((height, width), (height, width))
 
 
 def pooled_shape(name: str, value: Value) -> Shape:

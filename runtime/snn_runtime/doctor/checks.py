@@ -13,8 +13,7 @@ from snn_runtime.engines.choice import BACKENDS, Choice
 from snn_runtime.machine.children import child_environment, main_command
 
 COMMAND: Sequence[str] = main_command("snn_runtime.doctor.probe")
-PATIENCE = {"cpu": 60.0}
-GPU_PATIENCE = 600.0
+CPU_PATIENCE, GPU_PATIENCE = 60.0, 600.0
 """Seconds: on a small board TensorRT builds an engine for minutes, once."""
 
 
@@ -53,7 +52,8 @@ def check_all(model: Path | None, patience: float | None) -> Iterator[Check]:
         patience: Seconds for each; None is what its kind of device usually takes.
     """
     for backend, device in BACKENDS:
-        yield check(model, backend, device, patience or PATIENCE.get(device, GPU_PATIENCE))
+        usual = CPU_PATIENCE if device == "cpu" else GPU_PATIENCE
+        yield check(model, backend, device, patience or usual)
 
 
 def check(model: Path | None, backend: str, device: str, patience: float) -> Check:

@@ -6,7 +6,6 @@ jpeg         its decoder; markers: where its parts are
 folder       what is in a folder
 series       many JPEGs in a stream; siblings: what belongs to one; intake: a pipe
 behind       whether another picture follows
-latest       the newest picture of a camera; network: by HTTP
 scenes       random images, to time engines with
 """
 

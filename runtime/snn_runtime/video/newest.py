@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from snn_runtime.addresses import public
 from snn_runtime.errors import BusyError, InputError
 from snn_runtime.image import DEFAULT_LIMITS, Limits
-from snn_runtime.image.latest import Latest, Pictures, Shown
-from snn_runtime.image.network import Address, public
+from snn_runtime.video.http import Address
+from snn_runtime.video.latest import Latest, Pictures, Shown
 from snn_runtime.video.names import (
     ADDRESSES,
     CAMERA_RETRIES,

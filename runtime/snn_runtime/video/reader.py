@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from snn_runtime.errors import BusyError, DeviceError, InputError, SnnError
-from snn_runtime.image.latest import EXPIRES
 from snn_runtime.installing import missing_package
 from snn_runtime.machine.children import leave_with_parent
+from snn_runtime.video.latest import EXPIRES
 from snn_runtime.video.wanted import Wanted
 
 DRIFT = 1e-3

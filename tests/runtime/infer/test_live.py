@@ -12,7 +12,7 @@ from infer_command import RED, Command, finish, start
 from mjpeg_server import MJPEG, Page, Request, picture, serving
 from PIL import Image
 
-from snn_runtime.image.network import public
+from snn_runtime.addresses import public
 from snn_runtime.infer import cli as infer
 
 pytestmark = pytest.mark.usefixtures("at_leisure")

@@ -1,8 +1,7 @@
 """Pictures by HTTP: one, the same address again and again, or a camera's MJPEG.
 
-Only `http` and `https` are opened, also where a server redirects. MJPEG is a response of many
-parts, `multipart/x-mixed-replace`. Between two pictures stand headers, which are text, so that the
-start of a JPEG cannot be in them.
+MJPEG is a response of many parts, `multipart/x-mixed-replace`. Between two pictures stand headers,
+which are text, so that the start of a JPEG cannot be in them.
 """
 
 import http.client
@@ -11,28 +10,17 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import closing
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
+from snn_runtime.addresses import opener, public, reason_of
 from snn_runtime.errors import BusyError, InputError
-from snn_runtime.image.latest import Pictures, Shown
 from snn_runtime.image.picture import DEFAULT_LIMITS, Limits
 from snn_runtime.image.series import pictures
+from snn_runtime.video.latest import Pictures, Shown
 
 MJPEG = "multipart/x-mixed-replace"
 _PASSING = frozenset({408, 425, 429, *range(500, 600)})
 """Statuses that may be others a little later."""
-
-
-def public(url: str) -> str:
-    """Return an address without user and password, for messages and answers.
-
-    Raises:
-        ValueError: it names no host, or a port that there is not.
-    """
-    parts = urlsplit(url)
-    if not parts.hostname or parts.port == 0:
-        raise ValueError("expected a host, as in http://camera.local/video.mjpg")
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 class Address:
@@ -122,27 +110,5 @@ def _opener(url: str) -> urllib.request.OpenerDirector:
     )
 
 
-def opener(*handlers: urllib.request.BaseHandler) -> urllib.request.OpenerDirector:
-    """Return what opens http and https, and nothing else, with these handlers besides."""
-    director = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.UnknownHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        *handlers,
-    ):
-        director.add_handler(handler)
-    return director
-
-
 def _lost(error: OSError | http.client.HTTPException) -> BusyError:
     return BusyError("camera_lost", f"no connection: {reason_of(error)}")
-
-
-def reason_of(error: Exception) -> str:
-    """Why there is no answer, in a few words."""
-    reason = getattr(error, "reason", error)
-    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__

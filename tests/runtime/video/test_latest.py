@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from snn_runtime.errors import BusyError, InputError
-from snn_runtime.image.latest import Frame, Latest, Pictures, Shown
+from snn_runtime.video.latest import Frame, Latest, Pictures, Shown
 
 opened: list[Latest] = []
 
