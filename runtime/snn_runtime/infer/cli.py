@@ -14,7 +14,7 @@ from snn_runtime.condition import address, condition, probability
 from snn_runtime.errors import UsageError
 from snn_runtime.flags import Parser, add_engine, whole_number
 from snn_runtime.infer import PROGRAM, TOP_K, values
-from snn_runtime.infer.rules import RULES, has_pictures
+from snn_runtime.infer.rules import RULES
 from snn_runtime.video.names import CAMERA_RETRIES, CAMERA_TIMEOUT, check_opencv, needs_opencv
 
 ENDED = [128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
@@ -69,7 +69,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     own, command = _apart(list(sys.argv[1:] if argv is None else argv))
     args = parser.read(own)
     args.command = command
-    args.pictures = has_pictures(args)
+    args.pictures = bool(args.inputs or args.files_from is not None or args.watch is not None)
     if command and not command[0]:
         raise UsageError("usage", "'' behind --: expected a command; is a variable not set?")
     if args.on_label is not None and bool(command) == (args.post is not None):
