@@ -1,7 +1,8 @@
 """Joules a picture: turns of their own after the race, so that no reading disturbs a timing.
 
 In every round each contender has a turn, and before them nobody: what the machine spends while this
-process sleeps. The order changes from round to round. Each meter has rounds of its own.
+process sleeps. The order changes from round to round. Each meter has rounds of its own, and a
+contender goes on in each with the batch behind its last, as in the race.
 """
 
 import time
@@ -57,12 +58,13 @@ def spend(
     seconds = max(meter.least, duration / ROUNDS)
     idle: list[Turn] = []
     turns: dict[str, list[Turn]] = {name: [] for name in calls}
-    names = list(calls)
+    names, numbers = list(calls), dict.fromkeys(calls, 0)
     for number in range(ROUNDS):
-        idle.append(_turn(meter, None, seconds))
+        idle.append(_turn(meter, seconds))
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            turns[name].append(_turn(meter, calls[name], seconds))
+            turns[name].append(_turn(meter, seconds, calls[name], numbers[name]))
+            numbers[name] += turns[name][-1].calls
     return [
         _spent(meter, name, part, turns[name], idle, threads=threads, batch=batch)
         for name in names
@@ -70,10 +72,10 @@ def spend(
     ]
 
 
-def _turn(meter: Meter, call: Call | None, seconds: float) -> Turn:
-    """Let a contender work, or sleep without one."""
+def _turn(meter: Meter, seconds: float, call: Call | None = None, first: int = 0) -> Turn:
+    """Let a contender work from the `first` batch on, or sleep without one."""
     if call is not None:
-        call(0)  # not counted: the others have emptied the caches
+        call(first - 1)  # not counted: the others have emptied the caches
     done = 0
     with meter.watch() as reading:
         start = time.perf_counter()
@@ -81,7 +83,7 @@ def _turn(meter: Meter, call: Call | None, seconds: float) -> Turn:
             time.sleep(seconds)
         else:
             while time.perf_counter() - start < seconds:
-                call(done)
+                call(first + done)
                 done += 1
         elapsed = time.perf_counter() - start
     return Turn(done, elapsed, reading)

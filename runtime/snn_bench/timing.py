@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Call: TypeAlias = Callable[[int], object]
-"""Answers the batch of that number; numbers beyond the last begin again."""
+"""Answers the batch of that number; they go round, so that −1 is the last."""
 Samples: TypeAlias = npt.NDArray[np.float64]
 """Seconds of each call."""
 MOST_CALLS = 10_000
@@ -60,7 +60,8 @@ def race(calls: Sequence[Call], protocol: Protocol) -> list[list[Samples]]:
     """Time every call in every round and return `[contender][round]` of samples.
 
     Each round begins with another contender. Before its turn a contender makes one call that does
-    not count: the others have just emptied the caches of its weights.
+    not count: the others have just emptied the caches of its weights. It is with the batch before
+    the first that counts, which nothing should know yet.
     """
     expected = [warm_up(call, protocol.warm_up) for call in calls]
     budget = protocol.duration / protocol.rounds
@@ -73,7 +74,7 @@ def race(calls: Sequence[Call], protocol: Protocol) -> list[list[Samples]]:
         for turn in range(protocol.rounds):
             for step in range(len(calls)):
                 who = (turn + step) % len(calls)
-                calls[who](numbers[who])
+                calls[who](numbers[who] - 1)
                 samples[who].append(_timed(calls[who], numbers[who], repeats[who]))
                 numbers[who] += repeats[who]
     finally:

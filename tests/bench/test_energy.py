@@ -323,6 +323,8 @@ class Clock:
     name: str = "fake"
     least: float = 0.4
     order: list[str] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+    """Batches of the contender `a`."""
 
     def perf_counter(self) -> float:
         return self.now
@@ -336,8 +338,10 @@ class Clock:
 
     def works(self, name: str, seconds: float, watts: float) -> Callable[[int], None]:
         def call(number: int) -> None:
-            if number == 0 and self.order[-1:] != [name]:
+            if self.order[-1:] != [name]:
                 self.order.append(name)
+            if name == "a":
+                self.asked.append(number)
             self.pass_by(seconds, watts)
 
         return call
@@ -360,6 +364,7 @@ def test_joules_a_picture_whole_and_above_idle(monkeypatch: pytest.MonkeyPatch) 
     assert (a.joules, a.joules_min, a.joules_max) == pytest.approx((30 * 0.25 / 4,) * 3)
     assert (a.above_idle, b.above_idle) == pytest.approx((20 * 0.25 / 4, 40 * 0.125 / 4))
     assert clock.order == ["a", "b", "a", "b"]  # a b, b a, a b
+    assert clock.asked == [-1, 0, 1, 2, 3, 3, 4, 5, 6, 7, 7, 8, 9, 10, 11]  # three turns of four
     assert spend(clock, calls, 0.001, 1, 1)[0].pictures == ROUNDS * 2  # the meter wants 0.4 s
 
 

@@ -74,15 +74,22 @@ def test_every_round_has_everybody_and_another_first(monkeypatch: pytest.MonkeyP
     assert firsts == [0, 1, 2, 0]
 
 
+def test_what_is_timed_was_not_just_seen() -> None:
+    """A call a round: the one before it, which does not count, has another picture."""
+    asked: list[int] = []
+    race([asked.append], Protocol(rounds=3, duration=1e-9, warm_up=2))
+    assert asked[2:] == [-1, 0, 0, 1, 1, 2]
+
+
 def test_batches_go_round() -> None:
     images = np.arange(5)[:, None]
     assert [b.ravel().tolist() for b in batches(images, 2)] == [[0, 1], [2, 3], [4, 0]]
     assert [b.ravel().tolist() for b in batches(images, 7)] == [[0, 1, 2, 3, 4, 0, 1]]
     seen: list[int] = []
     call = cyclic(seen.append, [7, 8])
-    for number in range(3):
+    for number in range(-1, 3):
         call(number)
-    assert seen == [7, 8, 7]
+    assert seen == [8, 7, 8, 7]
 
 
 def test_a_baseline_runs_its_fastest_way(monkeypatch: pytest.MonkeyPatch) -> None:
