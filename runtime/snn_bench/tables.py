@@ -13,10 +13,12 @@ from snn_bench.results import METHOD, Benchmark, Comparison, Report, Row
 from snn_runtime.cells import cell
 
 MEGABYTE = 1e6
+ENOUGH = 10
+"""Calls with each batch of pictures, from which quiet times can be compared."""
 COLUMNS = (
     "network rate measured_rate contender threads batch variant p50_ms quiet_ms p90_ms p99_ms "
-    "mean_ms calls images_per_s peak_mb activation_mb load_s limit_share peak_share accuracy "
-    "against ratio ratio_p10 ratio_p90 ratio_min ratio_max ratio_quiet"
+    "mean_ms calls calls_a_batch images_per_s peak_mb activation_mb load_s limit_share peak_share "
+    "accuracy against ratio ratio_p10 ratio_p90 ratio_min ratio_max ratio_quiet"
 ).split()
 HEADINGS = ("threads", "batch", "contender", "p50 ms", "quiet ms", "p90 ms", "p99 ms", "images/s")
 EXTRA: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -97,6 +99,7 @@ def _record(report: Report, row: Row) -> dict[str, object]:
         **{f"{name}_ms": 1e3 * getattr(latency, name) for name in ("p50", "quiet", "p90", "p99")},
         "mean_ms": 1e3 * latency.mean,
         "calls": latency.calls,
+        "calls_a_batch": latency.calls_a_batch,
         "images_per_s": row.images_per_second,
         "peak_mb": None if row.peak_bytes is None else row.peak_bytes / MEGABYTE,
         "activation_mb": None if row.activation_bytes is None else row.activation_bytes / MEGABYTE,
@@ -186,6 +189,7 @@ def _findings(report: Report) -> Iterator[str]:
             )
     yield from _equal_accuracy(report)
     yield from _scaling(report.rows)
+    yield from _few_calls(report.rows)
     for name, reason in report.unavailable.items():
         yield f"{name}: not available: {reason}"
 
@@ -207,6 +211,18 @@ def _equal_accuracy(report: Report) -> Iterator[str]:
             )
     if report.equal_accuracy and len(counts) > 1:
         yield f"warning: accuracies are of {' and '.join(map(str, sorted(counts)))} test pictures"
+
+
+def _few_calls(rows: list[Row]) -> Iterator[str]:
+    """A warning where quiet times favour those that are called more often."""
+    fewest = min(rows, key=lambda row: row.latency.calls_a_batch)
+    times = fewest.latency.calls_a_batch
+    if times < ENOUGH:
+        yield (
+            f"warning: {fewest.contender}, threads {fewest.threads}, batch {fewest.batch}: "
+            f"{times:.1f} calls with each batch of pictures; quiet times of fewer than {ENOUGH} "
+            "are too long beside those of more: give a longer --duration, or --images with fewer"
+        )
 
 
 def _energy(report: Report) -> Iterator[str]:

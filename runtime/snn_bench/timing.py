@@ -40,6 +40,8 @@ class Latency:
     call of all would be the picture with the fewest spikes."""
     mean: float
     calls: int
+    calls_a_batch: float
+    """Calls with each batch of pictures: the fastest of few is longer than that of many."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def summarise(samples: Sequence[Samples], batches: int) -> Latency:
     calls = np.concatenate(samples)
     p50, p90, p99 = np.percentile(calls, [50, 90, 99])
     mean = float(calls.mean())
-    return Latency(float(p50), float(p90), float(p99), quiet(samples, batches), mean, len(calls))
+    calm, times = quiet(samples, batches), len(calls) / batches
+    return Latency(float(p50), float(p90), float(p99), calm, mean, len(calls), times)
 
 
 def quiet(samples: Sequence[Samples], batches: int) -> float:
@@ -102,13 +105,17 @@ def quiet(samples: Sequence[Samples], batches: int) -> float:
     return float(np.mean([calls[first::batches].min() for first in range(batches)[: len(calls)]]))
 
 
-def ratio(others: Sequence[Samples], ours: Sequence[Samples], batches: int) -> Ratio:
-    """Median call of the other ÷ median call of ours in each round; more than 1: ours is faster."""
+def ratio(others: Sequence[Samples], ours: Sequence[Samples], batches: tuple[int, int]) -> Ratio:
+    """Median call of the other ÷ median call of ours in each round; more than 1: ours is faster.
+
+    Args:
+        batches: How many the other goes round, and ours.
+    """
     pairs = zip(others, ours, strict=True)
     ratios = np.array([np.median(other) / np.median(mine) for other, mine in pairs])
     p10, p50, p90 = np.percentile(ratios, [10, 50, 90])
     least, most = float(ratios.min()), float(ratios.max())
-    calm = quiet(others, batches) / quiet(ours, batches)
+    calm = quiet(others, batches[0]) / quiet(ours, batches[1])
     return Ratio(float(p50), float(p10), float(p90), least, most, len(ratios), calm)
 
 

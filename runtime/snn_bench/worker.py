@@ -88,13 +88,16 @@ def measure(task: Task) -> dict[str, Any]:
     for batch in task.batches:
         ready = _open(task, batch, unavailable)
         samples = race([way[1] for _, way in ready], task.protocol)
-        count = len(_inputs(task, task.contenders[0], batch))
-        latencies = [summarise(rounds, count) for rounds in samples]
+        counts = [len(_inputs(task, contender, batch)) for contender, _ in ready]
+        latencies = [summarise(*each) for each in zip(samples, counts, strict=True)]
         for (contender, (variant, _)), latency in zip(ready, latencies, strict=True):
             rows.append({**_identity(contender, task, batch), "variant": variant} | asdict(latency))
         for index, (ours, _) in enumerate(ready):
             if ours.kind == "snn" and not ours.file:
-                found = [ratio(rounds, samples[index], count) for rounds in samples]
+                found = [
+                    ratio(rounds, samples[index], (count, counts[index]))
+                    for rounds, count in zip(samples, counts, strict=True)
+                ]
                 ratios += _ratios(ready, ours, found, latencies, task, batch)
         spent += _spent(ready, meters, unmeasured, task, batch)
     return {

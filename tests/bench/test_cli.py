@@ -255,7 +255,7 @@ def children_of(pid: int) -> list[str]:
 
 
 def report(share: float | None = 0.5) -> Report:
-    latency = Latency(2e-3, 3e-3, 4e-3, 1e-3, 2e-3, 99)
+    latency = Latency(2e-3, 3e-3, 4e-3, 1e-3, 2e-3, 160, 10.0)
     rows = [
         Row("net", "snn", "snn event", threads, 4, "avx512", latency, 50_000_000, 5_500_000, 0.25,
             share, None)
@@ -317,6 +317,19 @@ def test_a_table_says_what_follows() -> None:
     assert row.split() == "1 4 snn event 2.000 1.000 3.000 4.000 2000.0 50 5.5 0.250 50%".split()
     row = next(line for line in text.splitlines() if "  dnn openvino d.onnx  " in line)
     assert row.split()[-2:] == ["2000.0", "50%"]
+
+
+def test_quiet_times_of_few_calls_are_warned_of() -> None:
+    assert "quiet times of" not in tables.as_table(benchmark())
+    *others, last = report().rows
+    few = replace(last, latency=replace(last.latency, calls=12, calls_a_batch=0.75))
+    rare = replace(benchmark(), reports=[replace(report(), rows=[*others, few])])
+    assert (
+        "warning: dnn openvino d.onnx, threads 1, batch 4: 0.8 calls with each batch of pictures; "
+        "quiet times of fewer than 10 are too long" in tables.as_table(rare)
+    )
+    *_, row = csv.DictReader(io.StringIO(tables.as_csv(rare)))
+    assert (row["calls"], row["calls_a_batch"]) == ("12", "0.75")
 
 
 def test_without_bandwidth_the_table_says_why() -> None:

@@ -36,7 +36,7 @@ def race(*networks: tuple[Literal["snn", "dnn"], str, float | None, float]) -> R
         known.append(Network(name, kind, accuracy, 100, None))
         for slower in (3.0, 1.0):
             median = slower * milliseconds / 1e3
-            latency = Latency(median, median, median, median / 2 / slower, median, 9)
+            latency = Latency(median, median, median, median / 2 / slower, median, 160, 10.0)
             contender = f"{kind} engine{slower} {name}"
             rows.append(Row(name, kind, contender, 1, 1, "", latency, None, None, None, None, None))
     peak = Peak("avx2", 100.0)

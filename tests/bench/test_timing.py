@@ -41,13 +41,15 @@ def test_a_quiet_call_is_each_batch_s_fastest() -> None:
     samples = [np.array([1.0, 7.0, 5.0, 2.0]), np.array([6.0, 3.0, 9.0])]
     assert summarise(samples, 3).quiet == pytest.approx((1 + 6 + 3) / 3)
     assert summarise(samples, 100).quiet == pytest.approx(33 / 7)  # most were never called
-    assert ratio([np.full(3, 8.0)] * 2, samples, 3).quiet == pytest.approx(8 * 3 / 10)
+    assert summarise(samples, 2).calls_a_batch == 3.5
+    assert ratio([np.full(3, 8.0)] * 2, samples, (3, 3)).quiet == pytest.approx(8 * 3 / 10)
+    assert ratio(samples, [np.ones(3)] * 2, (2, 3)).quiet == pytest.approx((1 + 2) / 2)
 
 
 def test_ratios_are_of_medians_round_by_round() -> None:
     ours = [np.array([1.0, 2.0, 900.0]), np.array([4.0]), np.array([1.0])]
     others = [np.array([6.0]), np.array([4.0, 4.0, 70.0]), np.array([2.0])]
-    found = ratio(others, ours, 5)  # 3, 1, 2: the outliers count for nothing
+    found = ratio(others, ours, (5, 5))  # 3, 1, 2: the outliers count for nothing
     assert (found.median, found.min, found.max, found.rounds) == (2, 1, 3, 3)
     assert (found.p10, found.p90) == pytest.approx((1.2, 2.8))
 
@@ -189,6 +191,23 @@ def test_what_is_not_installed_is_named_with_the_extra(
     found = worker.measure(task(tmp_path, ORT, Contender("dnn", "openvino", "int8")))
     assert [row["contender"]["engine"] for row in found["rows"]] == ["onnxruntime"]
     assert "iir-snn[bench]" in found["unavailable"]["dnn int8 openvino"]
+
+
+def test_quiet_times_are_of_each_contender_s_own_pictures(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A file whose eight pictures take 1 to 8 ms, beside a network that has two."""
+    file = Contender("snn", "onnxruntime", file="large.onnx")
+    order, graph = task(tmp_path, ORT, file, batch=1), example()
+    for contender, count in ((ORT, 2), (file, 8)):
+        order.inputs[contender.name] = str(tmp_path / f"{count}.npy")
+        np.save(order.inputs[contender.name], pictures(graph.image, count))
+    seconds = [[np.full(8, 1e-3)], [np.arange(1, 9) / 1e3]]
+    monkeypatch.setattr(worker, "race", lambda calls, protocol: seconds)
+    found = worker.measure(order)
+    assert [row["quiet"] for row in found["rows"]] == pytest.approx([1e-3, 4.5e-3])
+    assert [row["calls_a_batch"] for row in found["rows"]] == [4, 1]
+    assert found["ratios"][0]["quiet"] == pytest.approx(4.5)
 
 
 def test_bandwidth_is_the_best_of_its_trials(monkeypatch: pytest.MonkeyPatch) -> None:
