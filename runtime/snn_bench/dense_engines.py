@@ -1,9 +1,10 @@
 """ONNX Runtime, OpenVINO and LiteRT on a dense network, each in the way that is fastest here."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,29 +16,39 @@ from snn_runtime.graph import FloatArray
 from snn_runtime.onnx_build import ModelProto
 from snn_runtime.onnx_build.messages import FREE
 
+Ways: TypeAlias = Mapping[str, Callable[[], Call]]
+"""What makes each way to run a batch ready, by its name."""
+
 TRIALS = 4
 """Calls by which the fastest of several ways to run is chosen."""
+LARGEST_LOGIT = 1.0
+"""At which the bytes of LiteRT's logits end. Which number that is changes no time."""
 
 
-def fastest(ways: Sequence[Ready]) -> Ready:
-    """Try each way and return the fastest: a baseline deserves its best."""
-    if len(ways) == 1:
-        return ways[0]
-    return min(ways, key=lambda way: warm_up(way[1], TRIALS))
+def fastest(ways: Ways, variant: str = "") -> Ready:
+    """Try each way and return the fastest: a baseline deserves its best. A `variant`, which has
+    won before, is made alone and not tried."""
+    if variant:
+        return variant, ways[variant]()
+    ready = [(name, make()) for name, make in ways.items()]
+    return ready[0] if len(ready) == 1 else min(ready, key=lambda way: warm_up(way[1], TRIALS))
 
 
-def open_dense(contender: Contender, model: Path, threads: int, inputs: list[FloatArray]) -> Ready:
-    """Make an engine ready for batches of one size and return its fastest way to run them.
+def open_dense(
+    contender: Contender, model: Path, threads: int, inputs: list[FloatArray], variant: str = ""
+) -> Ready:
+    """Make an engine ready for batches of one size, in its fastest way to run them or in that of
+    `variant`.
 
     Raises:
         DeviceError: `backend_unavailable`: the engine is not installed; `backend_failed`.
     """
     try:
         if contender.engine == "openvino":
-            return fastest(_openvino(model, threads, inputs, contender.precision))
+            return fastest(_openvino(model, threads, inputs, contender.precision), variant)
         if contender.engine == LITERT:
-            return fastest(_litert(model, threads, inputs))
-        return fastest(_onnxruntime(model, threads, inputs))
+            return fastest(_litert(model, threads, inputs), variant)
+        return fastest(_onnxruntime(model, threads, inputs), variant)
     except (SnnError, MemoryError):
         raise
     except Exception as error:  # neither engine's errors have a public base
@@ -45,20 +56,29 @@ def open_dense(contender: Contender, model: Path, threads: int, inputs: list[Flo
         raise DeviceError("backend_failed", f"{contender.engine} failed: {text:.200}") from error
 
 
-def _onnxruntime(model: Path, threads: int, inputs: list[FloatArray]) -> list[Ready]:
-    batch = len(inputs[0])
-    session = _ort_session(model, threads, batch)
-    name = session.get_inputs()[0].name
-    ways = [
-        ("one batch", cyclic(lambda images: session.run(None, {name: images}), inputs)),
-        ("one batch, bound", cyclic(session.run_with_iobinding, _ort_bound(session, inputs))),
-    ]
-    if batch > 1:
-        alone = _ort_session(model, threads, 1)
+def _onnxruntime(model: Path, threads: int, inputs: list[FloatArray]) -> Ways:
+    @cache
+    def opened(size: int) -> tuple[Any, str]:
+        """A session for batches of that size, and the name of its input."""
+        session = _ort_session(model, threads, size)
+        return session, session.get_inputs()[0].name
+
+    def whole() -> Call:
+        session, name = opened(batch)
+        return cyclic(lambda images: session.run(None, {name: images}), inputs)
+
+    def bound() -> Call:
+        session, _ = opened(batch)
+        return cyclic(session.run_with_iobinding, _ort_bound(session, inputs))
+
+    def one_by_one() -> Call:
+        session, name = opened(1)
         singles = [_singles(images) for images in inputs]
-        one_by_one = cyclic(lambda parts: [alone.run(None, {name: x}) for x in parts], singles)
-        ways.append(("one by one", one_by_one))
-    return ways
+        return cyclic(lambda parts: [session.run(None, {name: x}) for x in parts], singles)
+
+    batch = len(inputs[0])
+    ways = {"one batch": whole, "one batch, bound": bound}
+    return ways | {"one by one": one_by_one} if batch > 1 else ways
 
 
 def _ort_session(model: Path, threads: int, batch: int) -> Any:
@@ -89,23 +109,26 @@ def _ort_bound(session: Any, inputs: list[FloatArray]) -> list[Any]:
     return bound
 
 
-def _openvino(model: Path, threads: int, inputs: list[FloatArray], precision: str) -> list[Ready]:
-    batch = len(inputs[0])
-
+def _openvino(model: Path, threads: int, inputs: list[FloatArray], precision: str) -> Ways:
+    @cache
     def compiled(size: int, hint: str) -> Any:
         return _openvino_compiled(model, threads, size, hint, precision)
 
-    latency = compiled(batch, "LATENCY")
-    ways = [
-        ("one batch", cyclic(_openvino_run(latency), inputs)),
-        ("one batch, bound", _openvino_bound(latency, inputs)),
-    ]
-    if batch > 1:
-        wide = compiled(batch, "THROUGHPUT")
-        ways.append(("one batch, throughput hint", cyclic(_openvino_run(wide), inputs)))
+    def whole(hint: str) -> Call:
+        return cyclic(_openvino_run(compiled(batch, hint)), inputs)
+
+    def one_by_one() -> Call:
         singles = [_singles(images) for images in inputs]
-        queue = _openvino_queue(compiled(1, "THROUGHPUT"))
-        ways.append(("one by one, parallel", cyclic(queue, singles)))
+        return cyclic(_openvino_queue(compiled(1, "THROUGHPUT")), singles)
+
+    batch = len(inputs[0])
+    ways = {
+        "one batch": lambda: whole("LATENCY"),
+        "one batch, bound": lambda: _openvino_bound(compiled(batch, "LATENCY"), inputs),
+    }
+    if batch > 1:
+        ways["one batch, throughput hint"] = lambda: whole("THROUGHPUT")
+        ways["one by one, parallel"] = one_by_one
     return ways
 
 
@@ -148,20 +171,18 @@ def _openvino_queue(compiled: Any) -> Callable[[list[FloatArray]], object]:
     return run
 
 
-def _litert(model: Path, threads: int, inputs: list[FloatArray]) -> list[Ready]:
+def _litert(model: Path, threads: int, inputs: list[FloatArray]) -> Ways:
     """What it takes as input is made beforehand, `[N, H, W, 3]` of float32."""
-    session = _ort_session(model, threads, len(inputs[0]))
-    logits = session.run(None, {session.get_inputs()[0].name: inputs[0]})[0]
-    proto, largest = ModelProto.FromString(model.read_bytes()), float(abs(logits).max())
-
-    def way(name: str, parts: list[list[FloatArray]]) -> Ready:
-        run = open_litert(to_litert(proto, len(parts[0][0]), largest), threads)
-        return name, cyclic(lambda batch: [run(part) for part in batch], parts)
-
+    proto = ModelProto.FromString(model.read_bytes())
     maps = [np.ascontiguousarray(images.transpose(0, 2, 3, 1)) for images in inputs]
-    ways = [way("one batch", [[images] for images in maps])]
+
+    def opened(batches: list[list[FloatArray]]) -> Call:
+        run = open_litert(to_litert(proto, len(batches[0][0]), LARGEST_LOGIT), threads)
+        return cyclic(lambda parts: [run(part) for part in parts], batches)
+
+    ways = {"one batch": lambda: opened([[images] for images in maps])}
     if len(inputs[0]) > 1:
-        ways.append(way("one by one", [_singles(images) for images in maps]))
+        ways["one by one"] = lambda: opened([_singles(images) for images in maps])
     return ways
 
 

@@ -218,7 +218,14 @@ def _row(
 
 def _with_footprint(row: Row, common: Task) -> Row:
     alone = [contender for contender in common.contenders if contender.name == row.contender]
-    task = replace(common, contenders=alone, batches=[row.batch], sizes=[], footprint=True)
+    task = replace(
+        common,
+        contenders=alone,
+        batches=[row.batch],
+        sizes=[],
+        footprint=True,
+        variant=row.variant,
+    )
     return replace(row, **run_child(_with_threads(task, row.threads)))
 
 

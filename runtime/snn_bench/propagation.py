@@ -6,18 +6,20 @@ interpreter's. With float32 weights a current on the edge may fall either way, w
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from snn_runtime.graph import INPUT, FloatArray, Node, Projection, Shape, SpikingGraph
 from snn_runtime.graph.activations import last_reads
 from snn_runtime.graph.values import Numbers, dense
 from snn_runtime.onnx_build.operators import Operators, Pair
 
-Session: TypeAlias = ort.InferenceSession
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+Session: TypeAlias = "InferenceSession"
 
 
 def propagate(
@@ -48,6 +50,9 @@ def current(projection: Projection, sent: Numbers) -> FloatArray:
 @lru_cache(maxsize=64)
 def _convolution(weight: Shape, sent: Shape, stride: Pair, padding: Pair, groups: int) -> Session:
     """`w ∗ x` of one example, for whatever weights."""
+    # Here: processes that measure what other engines take import this module too.
+    import onnxruntime as ort
+
     op = Operators("convolution")
     x, w = op.input("x", np.float32, (1, *sent)), op.input("w", np.float32, weight)
     y = op.conv("y", x, w, stride=stride, pads=padding * 2, groups=groups)

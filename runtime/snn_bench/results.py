@@ -18,8 +18,8 @@ METHOD = {
     "dnn input": "float32 [N, 3, H, W], made beforehand; nothing of it is timed",
     "dnn engines": "batch fixed; the fastest in a trial of: ONNX Runtime by run() and with bound "
     "tensors, OpenVINO with a latency hint by infer() and with bound tensors; with batches also "
-    "one by one and a throughput hint; fp32 without bfloat16; LiteRT, whose kernels are XNNPACK's, "
-    "where it is installed, on the same integers in float32 [N, H, W, 3]",
+    "one by one and a throughput hint; a twin's fp32 without bfloat16; LiteRT, whose kernels are "
+    "XNNPACK's, where it is installed, on the same integers in float32 [N, H, W, 3]",
     "ratio": "median call of the other / median call of ours, per round; quiet: the same of "
     "their quiet times over all rounds",
     "quiet": "of each batch of pictures the fastest call, averaged over the batches",
@@ -27,13 +27,14 @@ METHOD = {
     "networks the logarithm of the time is interpolated along the accuracy, and beyond the last "
     "there is no ratio",
     "images_per_s": "from the mean call",
-    "peak_bytes": "largest resident size of a process that loads one contender and answers a few "
-    "batches, Python and libraries included",
+    "peak_bytes": "largest resident size of a process that loads one contender, a dense engine in "
+    "the way that won the race, and answers a few batches, Python and libraries included",
     "activation_bytes": "what a few batches add to the resident size of a process that has loaded",
     "activation_bytes of a network": "float32 values of one picture that are needed at once, going "
     "through the nodes in their order",
-    "load_seconds": "from the file to an engine that can answer, imports left out, median of 3; "
-    "for an SNN reading includes the gate",
+    "load_seconds": "from the file to an engine that can answer, imports left out, median of 3; a "
+    "dense engine in the way that won the race; an SNN with the gate and, where that is cheap, its "
+    "proof",
     "limit": "bytes of weight rows that the spikes make necessary / one thread's bandwidth on a "
     "buffer as large as the layer's weights, divided by the threads; every picture on its own; "
     "the first layer's multiply-adds with the picture are not in it",

@@ -52,6 +52,8 @@ class Task:
     """Bytes of the layers' weights, for which the cache bandwidth is wanted."""
     footprint: bool = False
     """Measure memory and load time instead: one contender, one batch."""
+    variant: str = ""
+    """How that one ran its batch in the race, which for a dense engine is all that is loaded."""
     energy: bool = False
     """Measure joules too, with the meters that are here."""
 
@@ -112,10 +114,11 @@ def measure(task: Task) -> dict[str, Any]:
 
 
 def footprint(task: Task) -> dict[str, Any]:
-    """Return `peak_bytes` after loading and a few calls, the `activation_bytes` that the calls took
-    of it, and `load_seconds` of a load like it.
+    """Return `peak_bytes` after loading and a few calls, the `activation_bytes` that such calls
+    add, and `load_seconds`.
 
-    The modules are imported before the clock starts; the file is warm in the system's cache.
+    What calls add is measured of an engine made before, which is gone then. The modules are
+    imported before the clock starts; the file is warm in the system's cache.
     """
     (contender,), (batch,) = task.contenders, task.batches
     inputs = _inputs(task, contender, batch)
@@ -126,13 +129,13 @@ def footprint(task: Task) -> dict[str, Any]:
     seconds = [time.perf_counter() - start]
     for number in range(FOOTPRINT_CALLS):
         call(number)
-    peak = peak_memory()
+    largest = peak_memory()
     for _ in range(LOADS - 1):
         start = time.perf_counter()
         load()
         seconds.append(time.perf_counter() - start)
     return {
-        "peak_bytes": peak,
+        "peak_bytes": largest,
         "activation_bytes": activations,
         "load_seconds": statistics.median(seconds),
     }
@@ -172,7 +175,7 @@ def _loader(
     `prove` it does not even where that is cheap."""
     path = Path(task.models[contender.name])
     if contender.kind == "dnn":
-        return lambda: open_dense(contender, path, task.threads, inputs)
+        return lambda: open_dense(contender, path, task.threads, inputs, task.variant)
     from snn_runtime.engines.choice import BackendName, Choice, make_backend
     from snn_runtime.model import load, read_model_file
 

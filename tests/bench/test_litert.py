@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from snn_bench import contenders
+from snn_bench import contenders, dense_engines
 from snn_bench.contenders import Contender
 from snn_bench.dense_engines import open_dense
 from snn_bench.litert import open_litert, to_litert
@@ -57,7 +57,11 @@ def test_it_computes_what_onnxruntime_does(design: Design, litert: ModuleType) -
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.995
 
 
-def test_it_answers_batches_either_way(tmp_path: Path, litert: ModuleType) -> None:
+def test_it_answers_batches_either_way(
+    tmp_path: Path, litert: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without ONNX Runtime, which would be in its memory and in its time to load."""
+    monkeypatch.setattr(dense_engines, "_ort_session", None)
     model, inputs = quantised(Design("vgg16", width=0.05))
     path = tmp_path / "int8.onnx"
     path.write_bytes(model.SerializeToString())

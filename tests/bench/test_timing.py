@@ -15,10 +15,10 @@ import pytest
 from graphs import example, pictures
 
 import snn_bench
-from snn_bench import children, dense_engines, hardware, resident, timing, worker
+from snn_bench import children, dense_engines, experiment, hardware, resident, timing, worker
 from snn_bench.contenders import Contender, batches, cyclic
-from snn_bench.dense_engines import fastest
-from snn_bench.results import Peak
+from snn_bench.dense_engines import fastest, open_dense
+from snn_bench.results import Peak, Row
 from snn_bench.timing import Protocol, race, ratio, summarise
 from snn_bench.twin import relu_twin, twin_input
 from snn_bench.worker import Task
@@ -95,10 +95,65 @@ def test_batches_go_round() -> None:
 
 
 def test_a_baseline_runs_its_fastest_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = {"slow": 2.0, "fast": 1.0}
     monkeypatch.setattr(dense_engines, "warm_up", lambda call, times: call(0))
-    ways = [(name, lambda number, name=name: seconds[name]) for name in seconds]
+    ways = {"slow": lambda: lambda number: 2.0, "fast": lambda: lambda number: 1.0}
     assert fastest(ways)[0] == "fast"
+    assert fastest(ways, "slow")[0] == "slow"
+
+
+def test_of_a_way_that_has_won_no_other_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its load and its memory would be those of all that were tried."""
+    opened, asked = list[int](), list[int]()
+    session, warm_up = dense_engines._ort_session, timing.warm_up
+
+    def counted(model: Path, threads: int, batch: int) -> Any:
+        opened.append(batch)
+        return session(model, threads, batch)
+
+    def tried(call: timing.Call, times: int) -> float:
+        asked.append(times)
+        return warm_up(call, times)
+
+    monkeypatch.setattr(dense_engines, "_ort_session", counted)
+    monkeypatch.setattr(dense_engines, "warm_up", tried)
+    path = tmp_path / "twin.onnx"
+    path.write_bytes(relu_twin(example()).SerializeToString())
+    inputs = batches(twin_input(example(), pictures(example().image, 4)), 2)
+    dense = Contender("dnn", "onnxruntime", "fp32")
+    name, _ = open_dense(dense, path, 1, inputs)
+    assert name in ("one batch", "one batch, bound", "one by one")
+    assert (opened, len(asked)) == ([2, 1], 3)  # the two ways with a whole batch share a session
+    for variant, batch in (("one batch", 2), ("one batch, bound", 2), ("one by one", 1)):
+        opened.clear()
+        name, call = open_dense(dense, path, 1, inputs, variant)
+        call(0)
+        assert (name, opened, len(asked)) == (variant, [batch], 3)
+
+
+def test_a_footprint_is_of_the_way_that_won(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[Task] = []
+
+    def child(order: Task) -> dict[str, Any]:
+        asked.append(order)
+        return {"peak_bytes": 2, "activation_bytes": 1, "load_seconds": 0.5}
+
+    monkeypatch.setattr(experiment, "run_child", child)
+    dense, latency = Contender("dnn", "openvino", "int8"), summarise([np.ones(2)], 1)
+    won = Row("n", "dnn", dense.name, 1, 2, "one by one", latency, None, None, None, None, None)
+    row = experiment._with_footprint(won, task(tmp_path, ORT, dense))
+    assert (row.peak_bytes, row.activation_bytes, row.load_seconds) == (2, 1, 0.5)
+    (order,) = asked
+    assert (order.contenders, order.variant, order.footprint) == ([dense], "one by one", True)
+
+
+def test_what_measures_memory_holds_no_engine_but_its_own() -> None:
+    program = "import sys, snn_bench.worker; assert 'onnxruntime' not in sys.modules"
+    path = str(Path(snn_bench.__file__).parents[1])
+    subprocess.run([sys.executable, "-c", program], env={"PYTHONPATH": path}, check=True)
 
 
 @pytest.mark.parametrize(
