@@ -87,6 +87,7 @@ MODES: list[tuple[str, set[str]]] = [
     ("snn-bench --backends tensorrt", {*SYNTHETIC, "plot", "threads"}),
     ("snn-bench --backends tensorrt --against dnn", {*SYNTHETIC, "plot"}),
     ("snn-bench --against a.onnx dnn", {*SYNTHETIC}),
+    ("snn-bench --topology vgg16 --against a.onnx", {"model", "plot"}),
     ("snn-doctor", set()),
     ("snn-serve", {"tls_cert", "tls_key", "plain_http", "trusted_proxy", *OF_POSTS}),
     ("snn-serve --limit client_rate=5", {*OF_POSTS, "tls_cert", "tls_key", "plain_http", "probe"}),

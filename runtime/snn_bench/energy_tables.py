@@ -55,14 +55,15 @@ def columns(reports: Sequence[Report]) -> list[str]:
     return [*(f"estimate_{cost.precision}_uj" for cost in COSTS), "measured", *measured]
 
 
-def record(energy: Energy, row: Row) -> dict[str, object]:
-    """What these columns hold for one contender, thread count and batch size."""
+def record(energy: Energy, row: Row, *, estimated: bool) -> dict[str, object]:
+    """What these columns hold for one contender, thread count and batch size; `estimated`: the
+    estimate is of its network."""
     side = row.contender.split()[0]
     key = (row.contender, row.threads, row.batch)
     mine = [s for s in energy.measured if (s.contender, s.threads, s.batch) == key]
     values: dict[str, object] = {
         f"estimate_{priced.precision}_uj": getattr(priced, f"{side}_uj")
-        for priced in energy.estimate.priced
+        for priced in (energy.estimate.priced if estimated else ())
     }
     values["measured"] = " ".join(dict.fromkeys(spent.meter for spent in mine)) or NOT_MEASURED
     for spent in mine:

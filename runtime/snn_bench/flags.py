@@ -84,8 +84,8 @@ def _on_a_processor(args: argparse.Namespace) -> bool:
 
 
 def files(args: argparse.Namespace) -> list[Path]:
-    """Those of --against."""
-    return [Path(name) for name in dict.fromkeys(args.against) if name != TWIN]
+    """Those of --against, each once."""
+    return list(dict.fromkeys(Path(name) for name in args.against if name != TWIN))
 
 
 RULES = (
@@ -99,6 +99,16 @@ RULES = (
         ("plot",),
         lambda args: args.topology or files(args),
         "draws time against rate or accuracy: add --topology, or files to --against",
+    ),
+    Rule(
+        ("plot",),
+        lambda args: not (args.topology and files(args)),
+        "draws rates of --topology, or files of --against: leave out one",
+    ),
+    Rule(
+        ("against",),
+        lambda args: args.model not in files(args),
+        "names the file of --model, which races anyway: leave it out",
     ),
     Rule(("threads",), _on_a_processor, "is for engines on the CPU: add one to --backends"),
 )

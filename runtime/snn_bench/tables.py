@@ -11,6 +11,7 @@ from snn_bench import energy_tables
 from snn_bench.columns import aligned
 from snn_bench.results import METHOD, Benchmark, Comparison, Report, Row
 from snn_runtime.cells import cell
+from snn_runtime.text import printable
 
 MEGABYTE = 1e6
 ENOUGH = 10
@@ -63,7 +64,7 @@ def as_table(benchmark: Benchmark) -> str:
         sections = [_header(report), _table(report.rows), _findings(report), _energy(report)]
         for section in map(list, sections):
             lines += ["", *section] if section else []
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(printable, lines)) + "\n"
 
 
 def best_ratio(report: Report, row: Row) -> Comparison | None:
@@ -114,7 +115,7 @@ def _record(report: Report, row: Row) -> dict[str, object]:
         record |= {"against": comparison.against, "ratio": spread.median}
         record |= {f"ratio_{k}": getattr(spread, k) for k in ("p10", "p90", "min", "max", "quiet")}
     if report.energy is not None:
-        record |= energy_tables.record(report.energy, row)
+        record |= energy_tables.record(report.energy, row, estimated=own)
     return record
 
 
@@ -202,12 +203,13 @@ def _equal_accuracy(report: Report) -> Iterator[str]:
             f"at {item.accuracy:.2%} right, {item.contender}{file}, threads {item.threads}, "
             f"batch {item.batch}: "
         )
-        if item.ratio is None or item.quiet is None:
+        quiet = "unknown" if item.quiet is None else f"{item.quiet:.2f}"
+        if item.ratio is None:
             yield f"{about}no ratio, beyond the accuracies of the dense networks"
         else:
             yield (
                 f"{about}{item.ratio:.2f} x as fast as a dense network of equal accuracy "
-                f"({' and '.join(item.between)}; quiet {item.quiet:.2f})"
+                f"({' and '.join(item.between)}; quiet {quiet})"
             )
     if report.equal_accuracy and len(counts) > 1:
         yield f"warning: accuracies are of {' and '.join(map(str, sorted(counts)))} test pictures"

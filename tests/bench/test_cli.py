@@ -18,7 +18,7 @@ from bad_inputs.pictures import encoded
 from graphs import example
 from PIL import Image as Picture
 
-from snn_bench import cli, contenders, plot, tables, workloads
+from snn_bench import cli, contenders, flags, plot, tables, workloads
 from snn_bench.contenders import checked_backend, usual_backends
 from snn_bench.dense_engines import openvino
 from snn_bench.limit import Traffic
@@ -143,11 +143,18 @@ def test_a_sweep_is_drawn(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
         (["--threads", "1,0"], "whole number from 1"),
         (["--duration", "0"], "not a number over 0"),
         (["--against", "dnn", "--plot", "x.png"], "or files to --against"),
+        (["--topology", "vgg16", "--against", "a.onnx", "--plot", "x.png"], "leave out one"),
+        (["--model", "./a.onnx", "--against", "b.onnx", "a.onnx"], "the file of --model"),
     ],
 )
 def test_flags_that_cannot_be_obeyed(arguments: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         cli.parse_args(arguments)
+
+
+def test_a_file_races_once() -> None:
+    args = cli.parse_args(["--against", "a.onnx", "dnn", "./a.onnx", "b.onnx", "a.onnx"])
+    assert flags.files(args) == [Path("a.onnx"), Path("b.onnx")]
 
 
 def test_unknown_backends_are_refused() -> None:
@@ -335,6 +342,21 @@ def test_quiet_times_of_few_calls_are_warned_of() -> None:
 def test_without_bandwidth_the_table_says_why() -> None:
     text = tables.as_table(benchmark(None))
     assert "cache bandwidth not measured: no engine" in text and "of limit" not in text
+
+
+def test_a_ratio_without_one_of_quiet_times_is_said() -> None:
+    only = Advantage("net", "snn event", 1, 4, 0.75, ["c.onnx", "d.onnx"], 3.0, None)
+    text = tables.as_table(replace(benchmark(), reports=[replace(report(), equal_accuracy=[only])]))
+    assert (
+        "3.00 x as fast as a dense network of equal accuracy (c.onnx and d.onnx; quiet unk" in text
+    )
+    assert "no ratio" not in text
+
+
+def test_what_a_terminal_would_obey_is_shown() -> None:
+    named = replace(report(), network="m\x1b]0;owned\x07.onnx")
+    text = tables.as_table(replace(benchmark(), reports=[named]))
+    assert "m\\x1b]0;owned\\x07.onnx at 0.1: " in text and "\x1b" not in text
 
 
 def test_csv_has_the_ratio_to_the_best_twin() -> None:

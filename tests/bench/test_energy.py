@@ -449,6 +449,19 @@ def test_energy_in_json_and_csv_of_synthetic_networks(capsys: pytest.CaptureFixt
     assert float(rows[0]["estimate_fp32_uj"]) < float(rows[1]["estimate_fp32_uj"])
 
 
+@pytest.mark.usefixtures("fake_meters")
+def test_an_estimate_is_of_one_network_and_joules_of_each(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.onnx"
+    onnx_file.write(example(), other)
+    flags = ["--model", str(model), "--against", str(other), "--format", "csv"]
+    own, file = csv.DictReader(io.StringIO(bench(capsys, *flags)))
+    assert (own["network"], file["network"]) == (str(model), str(other))
+    assert float(own["estimate_int8_uj"]) > 0 and file["estimate_int8_uj"] == ""
+    assert float(own["INA3221 VDD_IN mj"]) > 0 and float(file["INA3221 VDD_IN mj"]) > 0
+
+
 def test_csv_says_not_measured(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, model: Path
 ) -> None:
