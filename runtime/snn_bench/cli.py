@@ -82,6 +82,9 @@ def run(args: argparse.Namespace) -> int:
     machine = this_machine()
     if machine.load > BUSY:
         say(f"{PROGRAM}: warning: load average {machine.load}: others use this machine too")
+    for threads in plan.threads:
+        if threads > machine.cores:
+            say(f"{PROGRAM}: warning: --threads {threads}: cores here: {machine.cores}")
     benchmark = Benchmark(machine, plan.protocol, list(_reports(args, plan)))
     form = {"json": tables.as_json, "csv": tables.as_csv, "table": tables.as_table}[args.format]
     sys.stdout.write(form(benchmark))

@@ -83,7 +83,11 @@ def measure(workload: Workload, plan: Plan, folder: Path, say: Say) -> Report:
     peak = max((Peak(**each["peak"]) for each in found), key=lambda p: p.multiply_adds_per_ns or 0)
     networks = [replace(spiking(workload.network, graph), multiply_adds=multiply_adds(graph))]
     networks += [opponent.network for opponent in plan.opponents]
-    rows = [_row(row, networks, limit, peak) for result in found for row in result["rows"]]
+    rows = [
+        _row(row, networks, limit, peak, len(result["cores"]))
+        for result in found
+        for row in result["rows"]
+    ]
     if plan.memory:
         say(f"{about}: memory and load time, {len(rows)} processes")
         rows = [_with_footprint(row, common) for row in rows]
@@ -186,14 +190,14 @@ def _bandwidth(found: dict[str, float] | str) -> dict[int, float] | str:
 
 
 def _row(
-    found: dict[str, Any], networks: Sequence[Network], limit: float | None, peak: Peak
+    found: dict[str, Any], networks: Sequence[Network], limit: float | None, peak: Peak, cores: int
 ) -> Row:
     contender = Contender(**found["contender"])
     own = networks[0]
     network = next((each for each in networks if each.name == contender.file), own)
     latency = Latency(**{name: found[name] for name in Latency.__dataclass_fields__})
-    batch, threads = found["batch"], found["threads"]
-    each = threads * latency.p50 / batch * 1e9  # nanoseconds a picture, of all threads
+    batch = found["batch"]
+    each = cores * latency.p50 / batch * 1e9  # nanoseconds a picture, of all cores
     limit_share = peak_share = None
     if limit is not None and contender.kind == "snn" and network is own:
         limit_share = limit / each
@@ -204,7 +208,7 @@ def _row(
         network=network.name,
         kind=contender.kind,
         contender=contender.name,
-        threads=threads,
+        threads=found["threads"],
         batch=batch,
         variant=found["variant"],
         latency=latency,

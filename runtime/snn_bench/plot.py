@@ -150,6 +150,6 @@ def curves(reports: Sequence[Report]) -> dict[str, list[tuple[float, float]]]:
             if (row.threads, row.batch) == (first.threads, first.batch):
                 found.setdefault(row.contender, []).append((rate, 1e3 * row.latency.p50))
         if report.limit_ns is not None:
-            limit = report.limit_ns / 1e6 * first.batch / first.threads
+            limit = report.limit_ns / 1e6 * first.batch / len(report.cores[first.threads])
             found.setdefault("snn, physical limit", []).append((rate, limit))
     return {name: sorted(points) for name, points in found.items()}

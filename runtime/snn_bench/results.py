@@ -12,7 +12,7 @@ from snn_runtime.machine.describe import Machine
 METHOD = {
     "interleaving": "every round times every contender, each round beginning with another; "
     "one call before each turn is not counted",
-    "cores": "one process a thread count, pinned to as many cores",
+    "cores": "one process a thread count, pinned to as many cores, or to all where there are fewer",
     "snn input": "uint8 pixels [N, H, W, 3]; their preprocessing is timed, and with a GPU the way "
     "there and back",
     "dnn input": "float32 [N, 3, H, W], made beforehand; nothing of it is timed",
@@ -36,11 +36,11 @@ METHOD = {
     "dense engine in the way that won the race; an SNN with the gate and, where that is cheap, its "
     "proof",
     "limit": "bytes of weight rows that the spikes make necessary / one thread's bandwidth on a "
-    "buffer as large as the layer's weights, divided by the threads; every picture on its own; "
+    "buffer as large as the layer's weights, divided by the cores; every picture on its own; "
     "the first layer's multiply-adds with the picture are not in it",
     "peak": "8-bit products, each added to a 32-bit sum, that one thread makes in registers in a "
     "nanosecond, the best of several trials; peak_share: multiply-adds of a picture, zero padding "
-    "left out, at that rate and divided by the threads / p50",
+    "left out, at that rate and divided by the cores / p50",
     "energy estimate": "operations of one picture, counted on these pictures, times published "
     "energies of one operation; moving data is not in it",
     "energy measured": "in turns of their own after the race, each contender after the other, one "

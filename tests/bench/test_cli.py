@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from bad_inputs.pictures import encoded
 from graphs import example
 from PIL import Image as Picture
 
-from snn_bench import cli, contenders, flags, plot, tables, workloads
-from snn_bench.contenders import checked_backend, usual_backends
+from snn_bench import cli, contenders, experiment, flags, plot, tables, workloads
+from snn_bench.contenders import Contender, checked_backend, usual_backends
 from snn_bench.dense_engines import openvino
 from snn_bench.limit import Traffic
 from snn_bench.results import Advantage, Benchmark, Comparison, Network, Peak, Report, Row
@@ -27,6 +27,7 @@ from snn_bench.timing import Latency, Protocol, Ratio
 from snn_runtime import model_file as onnx_file
 from snn_runtime.errors import DeviceError, UsageError
 from snn_runtime.graph import Image
+from snn_runtime.machine import describe
 from snn_runtime.machine.describe import this_machine
 from snn_runtime.machine.system import System
 
@@ -109,6 +110,32 @@ def test_pictures_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     found = workloads.pictures(graph.image, None)
     assert len(np.unique(found.reshape(len(found), -1), axis=0)) == len(found) == 256
     assert len(workloads.pictures(Image(224, 224, (0, 0, 0)), None)) == 4
+
+
+def test_more_threads_than_cores_are_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: Path
+) -> None:
+    few = replace(this_machine(), cores=1)
+    monkeypatch.setattr(describe, "this_machine", lambda: few)
+    _, err = bench(capsys, "--model", str(model), "--threads", "1,2", "--no-memory")
+    assert "warning: --threads 2: cores here: 1" in err
+    assert "--threads 1:" not in err
+
+
+def test_shares_are_of_the_cores_that_there_are() -> None:
+    """Eight threads on two cores: a picture has the time of two."""
+    latency = asdict(Latency(2e-3, 2e-3, 2e-3, 2e-3, 2e-3, 9, 1.0))
+    known = [Network("net", "snn", None, None, 8 * 10**6)]
+
+    def row(contender: Contender) -> Row:
+        who = {"contender": asdict(contender), "threads": 8, "batch": 4, "variant": ""}
+        return experiment._row({**who, **latency}, known, 1e5, Peak("avx2", 100.0), 2)
+
+    assert row(Contender("snn", "event")).limit_share == pytest.approx(0.1)
+    assert row(Contender("dnn", "openvino", "int8")).peak_share == pytest.approx(0.08)
+    assert row(Contender("snn", "event")).threads == 8
+    crowded = replace(report(), cores={1: [7], 2: [7]}, rows=report().rows[1:2])
+    assert plot.curves([crowded])["snn, physical limit"][0][1] == pytest.approx(0.4)
 
 
 def test_pictures_of_a_folder(
