@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +23,7 @@ from snn_bench.timing import Protocol, race, ratio, summarise
 from snn_bench.twin import relu_twin, twin_input
 from snn_bench.worker import Task
 from snn_runtime import model_file as onnx_file
+from snn_runtime.doctor import facts
 from snn_runtime.errors import DeviceError, ModelError, ResourceError
 from snn_runtime.machine import describe as machine
 from snn_runtime.machine import processor
@@ -192,6 +193,26 @@ def test_its_family_and_caches_are_named(tmp_path: Path) -> None:
     cpu_info.write_text("processor\t: 0\n")
     found = machine.this_machine(System(tmp_path, machine="riscv64"))
     assert (found.processor, found.family, found.instruction_sets) == ("riscv64", "", ())
+
+
+def test_what_is_raced_is_named_with_its_version_and_its_card(tmp_path: Path) -> None:
+    """The wheel of onnxruntime for GPUs, TensorRT and the card, beside what is raced everywhere."""
+    versions = {"onnxruntime_gpu": "1.31.1", "tensorrt_cu13": "10.1", "openvino": "2026.1"}
+    for name, version in versions.items():
+        folder = tmp_path / "packages" / f"{name}-{version}.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "nvidia0").touch()
+    cards = "NVIDIA H200, 580.1, 143771, 9.0, 700.00\n"
+    system = System(tmp_path, lambda command: cards, packages=(tmp_path / "packages",))
+    found = machine.this_machine(system)
+    assert found.gpus == ("NVIDIA H200",) and ", NVIDIA H200, " in found.describe()
+    known = {name.replace("_", "-"): version for name, version in versions.items()}
+    assert found.packages == known
+    assert facts.ALWAYS["software"]["packages"](system) == known
+    unknown = replace(system, run=lambda command: "no card")
+    assert machine.this_machine(unknown).gpus == ()
 
 
 @pytest.mark.parametrize(

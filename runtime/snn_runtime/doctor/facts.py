@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from snn_runtime.doctor import software
-from snn_runtime.machine import gpu, jetson, processor
+from snn_runtime.machine import gpu, jetson, packages, processor
 from snn_runtime.machine.system import System, Unknown
 
 Value: TypeAlias = (
@@ -46,7 +46,7 @@ ALWAYS: dict[str, dict[str, Probe]] = {
         "limit_bytes": processor.memory_limit,
     },
     "software": {
-        "packages": software.packages,
+        "packages": packages.installed,
         "event_engine": software.event_engine,
         "onnxruntime_wheel": software.wheel,
         "onnxruntime_providers": software.providers,

@@ -3,24 +3,13 @@
 import os
 import platform
 import re
-import sys
-from importlib.metadata import distributions
 
 from snn_runtime.engines.event.library import LIBRARY
 from snn_runtime.machine.children import python_command
+from snn_runtime.machine.packages import installed
 from snn_runtime.machine.system import System, Unknown
 from snn_runtime.machine.wheels import ORT_WHEELS
 
-PACKAGES = (
-    "iir-snn",
-    "numpy",
-    "onnx",
-    *ORT_WHEELS,
-    "pillow",
-    "tensorrt",
-    "tensorrt-cu12",
-    "tensorrt-cu13",
-)
 _SAY_PROVIDERS = "import snn_runtime, onnxruntime; print(*onnxruntime.get_available_providers())"
 """Through our package, which keeps ONNX Runtime from reporting its use."""
 _CONTAINERS = re.compile("docker|containerd|kubepods|libpod|lxc")
@@ -58,21 +47,10 @@ def python(system: System) -> str:
     return platform.python_version()
 
 
-def packages(system: System) -> dict[str, str]:
-    """Version by name, of those of `PACKAGES` that are installed."""
-    where = sys.path if system.packages is None else [str(path) for path in system.packages]
-    versions = {
-        _normal(found.metadata["Name"]): found.version
-        for found in reversed([*distributions(path=where)])
-        if found.metadata["Name"]
-    }
-    return {name: versions[name] for name in PACKAGES if name in versions}
-
-
 def wheel(system: System) -> str:
     """Which onnxruntime it is: both wheels install one package, the later over the earlier."""
-    installed = packages(system)
-    found = [name for name in ORT_WHEELS if name in installed]
+    here = installed(system)
+    found = [name for name in ORT_WHEELS if name in here]
     if not found:
         raise Unknown("no wheel of onnxruntime is installed")
     return " and ".join(found)
@@ -87,7 +65,3 @@ def event_engine(system: System) -> bool:
     """Whether this installation has the compiled engine."""
     del system  # of this very package
     return os.path.exists(LIBRARY)
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -4,14 +4,13 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
-from snn_runtime.machine import processor
+from snn_runtime.machine import gpu, processor
 from snn_runtime.machine.cores import usable
+from snn_runtime.machine.packages import installed
 from snn_runtime.machine.system import System, Unknown
 
 CORES = "sys/devices/system/cpu"
-PACKAGES = ("iir-snn", "onnxruntime", "openvino", "ai-edge-litert", "numpy")
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,8 @@ class Machine:
     """Those of `processor.TELLING` that are here."""
     cores: int
     """Logical processors this process may use."""
+    gpus: tuple[str, ...]
+    """Names of NVIDIA's cards, as nvidia-smi says them; a Jetson's is not among them."""
     system: str
     python: str
     packages: dict[str, str]
@@ -40,8 +41,9 @@ class Machine:
         caches = ", ".join(f"{name} {size >> 10} KiB" for name, size in self.caches.items())
         known = "; ".join(filter(None, (self.family, caches)))
         about = f"{self.processor} ({known})" if known else self.processor
+        cards = "".join(f"{name}, " for name in self.gpus)
         return (
-            f"{about}, {self.cores} cores ({' '.join(self.instruction_sets)}), "
+            f"{about}, {self.cores} cores ({' '.join(self.instruction_sets)}), {cards}"
             f"{self.system}, Python {self.python}, {packages}"
         )
 
@@ -56,9 +58,10 @@ def this_machine(system: System | None = None) -> Machine:
         caches=_caches(system),
         instruction_sets=tuple(name for name in processor.TELLING if name in found),
         cores=usable(system),
+        gpus=_gpus(system),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
-        packages=_packages(),
+        packages=installed(system),
         load=round(os.getloadavg()[0], 2),
     )
 
@@ -123,11 +126,8 @@ def _caches(system: System) -> dict[str, int]:
     return found
 
 
-def _packages() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+def _gpus(system: System) -> tuple[str, ...]:
+    try:
+        return tuple(card["name"] for card in gpu.cards(system)) if gpu.present(system) else ()
+    except Unknown:
+        return ()
