@@ -75,7 +75,7 @@ class LayerCost:
     snn: Operations
     dnn: Operations
     comparisons: int = 0
-    """Comparisons with thresholds, at one level as many as ReLUs in the twin."""
+    """Of the SNN: with thresholds, one a level where the twin has a ReLU, and in max pools."""
 
 
 @dataclass(frozen=True)

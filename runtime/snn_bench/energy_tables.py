@@ -96,7 +96,7 @@ def _estimate(estimate: Estimate) -> Iterator[str]:
     )
     yield (
         "not in it: moving weights, spikes and pictures, which on ordinary machines costs more "
-        f"than arithmetic; nor {estimate.comparisons / 1e6:.2f} M comparisons in each of the two"
+        f"than arithmetic; nor {estimate.comparisons / 1e6:.2f} M comparisons in the SNN"
     )
     yield (
         f"less padding: {estimate.dnn.padding / estimate.dnn.macs:.1%} of the DNN's multiply-adds "
