@@ -11,7 +11,7 @@ from snn_runtime.machine.describe import Machine
 
 METHOD = {
     "interleaving": "every round times every contender, each round beginning with another; "
-    "one call before each turn is not counted",
+    "one call before each turn, with the picture before the first, is not counted",
     "cores": "one process a thread count, pinned to as many cores, or to all where there are fewer",
     "snn input": "uint8 pixels [N, H, W, 3]; their preprocessing is timed, and with a GPU the way "
     "there and back",
@@ -22,7 +22,8 @@ METHOD = {
     "XNNPACK's, where it is installed, on the same integers in float32 [N, H, W, 3]",
     "ratio": "median call of the other / median call of ours, per round; quiet: the same of "
     "their quiet times over all rounds",
-    "quiet": "of each batch of pictures the fastest call, averaged over the batches",
+    "quiet": "of each batch of pictures the fastest call, averaged over the batches; of fewer than "
+    "ten calls with each it is too long beside those of more",
     "equal accuracy": "medians, and quiet times with a frontier of their own; between two dense "
     "networks the logarithm of the time is interpolated along the accuracy, and beyond the last "
     "there is no ratio",
@@ -43,9 +44,10 @@ METHOD = {
     "left out, at that rate and divided by the cores / p50",
     "energy estimate": "operations of one picture, counted on these pictures, times published "
     "energies of one operation; moving data is not in it",
-    "energy measured": "in turns of their own after the race, each contender after the other, one "
-    "call before each turn not counted; joules of everything behind the meter, whatever caused "
-    "them; above_idle less what it spends in the same time while this process sleeps",
+    "energy measured": "in turns of their own after the race, each contender after the other and "
+    "from turn to turn through its pictures, one call before each not counted; joules of "
+    "everything behind the meter, whatever caused them; above_idle less what it spends in the same "
+    "time while this process sleeps",
 }
 
 
