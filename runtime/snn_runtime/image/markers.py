@@ -18,7 +18,7 @@ END = b"\xff\xd9"
 
 MARKER = re.compile(rb"\xff[^\x00\xff]")
 MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_RESTARTS = tuple(bytes((0xFF, each)) for each in range(0xD0, 0xD8))
 END_OF_IMAGE, SCAN = 0xD9, 0xDA
 _RESTART_INTERVAL, _APP1, _APP2 = 0xDD, 0xE1, 0xE2
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -36,6 +36,7 @@ _SHORTEST = 2
 _COEFFICIENTS = 64
 _ABSENT = 99
 _MOST_SEGMENTS = 20_000
+_LARGEST_FACTOR = 4
 
 
 @dataclass
@@ -174,7 +175,7 @@ def _pass_scan(layout: Layout, data: bytes, header: bytes, start: int) -> int:
         layout.end = 0 if behind < 0 else behind + len(END)
     elif layout.interval:
         expected = (_units(layout, components) - 1) // layout.interval
-        layout.lacks_restarts = len(_RESTART.findall(data, start, end)) < expected
+        layout.lacks_restarts = sum(data.count(each, start, end) for each in _RESTARTS) < expected
     layout.ends.append(end)
     if layout.brings_pixels:
         layout.pixel_scans, layout.pixels_lack_restarts = len(layout.ends), layout.lacks_restarts
@@ -194,10 +195,15 @@ def _note_frame(layout: Layout, marker: int, body: bytes) -> None:
     layout.frame = marker
     layout.bits, height, width, layout.components = struct.unpack_from(">BHHB", body)
     layout.size = width, height
+    if not layout.components:
+        raise damaged("JPEG", "it has 0 components")
     for i in range(layout.components):
         identifier, factors = body[6 + 3 * i], body[7 + 3 * i]
         layout.missing[identifier] = [_ABSENT] * _COEFFICIENTS
-        layout.sampling[identifier] = factors >> 4, factors & 15
+        layout.sampling[identifier] = across, down = factors >> 4, factors & 15
+        if not (0 < across <= _LARGEST_FACTOR and 0 < down <= _LARGEST_FACTOR):
+            expected = f"expected 1 to {_LARGEST_FACTOR}"
+            raise damaged("JPEG", f"a component has sampling factors {across} x {down}, {expected}")
 
 
 def _note_remark(layout: Layout, marker: int, place: int, body: bytes) -> None:

@@ -33,7 +33,7 @@ def lengths(picture: bytes) -> list[int]:
 
 def _by_index(index: bytes) -> int:
     """Return where the last picture of an index ends, counted from the index; 0, of none."""
-    order, ends = "<" if index.startswith(b"II") else ">", [0]
+    order = "<" if index.startswith(b"II") else ">"
     try:
         (start,) = struct.unpack_from(order + "I", index, 4)
         (count,) = struct.unpack_from(order + "H", index, start)
@@ -41,11 +41,12 @@ def _by_index(index: bytes) -> int:
             tag, _, length, at = struct.unpack_from(order + "HHII", index, place)
             if tag == _ENTRIES:
                 entries = index[at : at + length // 16 * 16]
-                for _, size, begin, _ in struct.iter_unpack(order + "IIII", entries):
-                    ends.append(begin + size if begin else 0)  # 0 is the picture itself
+                found = struct.iter_unpack(order + "IIII", entries)
+                # Where it begins at 0 it is the picture itself.
+                return max((begin + size for _, size, begin, _ in found if begin), default=0)
     except struct.error:
         return 0
-    return max(ends)
+    return 0
 
 
 def _by_list(xmp: bytes) -> int:

@@ -3,6 +3,7 @@
 import io
 import itertools
 import struct
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -238,6 +239,52 @@ def test_more_than_8_bits(bits: int) -> None:
     data = bytearray(encoded(picture(), "JPEG"))
     data[data.index(b"\xff\xc0") + 4] = bits
     assert verdict(bytes(data)) == "unsupported_format"
+
+
+def of_a_frame(place: int, value: int) -> bytes:
+    """A grey picture of several scans with restart markers, one byte of its frame changed."""
+    data = bytearray(encoded(picture().convert("L"), "JPEG", **FORMS["progressive restarts"]))
+    data[data.index(b"\xff\xc2") + place] = value
+    return bytes(data)
+
+
+@pytest.mark.parametrize("factors", [0x00, 0x01, 0x10, 0x15, 0x51, 0xFF])
+def test_sampling_factors_that_no_jpeg_has(factors: int) -> None:
+    said = f"sampling factors {factors >> 4} x {factors & 15}, expected 1 to 4"
+    with pytest.raises(InputError, match=said) as caught:
+        survey(of_a_frame(11, factors))
+    assert caught.value.code == "corrupt"
+    np.testing.assert_array_equal(pixels(of_a_frame(11, 0x44)), pixels(of_a_frame(11, 0x11)))
+
+
+def test_a_frame_without_components() -> None:
+    with pytest.raises(InputError, match="it has 0 components") as caught:
+        survey(of_a_frame(9, 0))
+    assert caught.value.code == "corrupt"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("form", FORMS)
+def test_whatever_the_bytes_of_its_heads_are_walking_ends_well(form: str, mode: str) -> None:
+    """Streams are walked before anything is decoded, and one bad picture is no other's fault."""
+    data = encoded(picture(24, 24).convert(mode), "JPEG", **FORMS[form])
+    places = {*range(2, scans(data)[0]), *(at + n for at in scans(data) for n in range(14))}
+    for place, value in itertools.product(sorted(places), (0, 1, 0x7F, 0xFF)):
+        try:
+            survey(data[:place] + bytes((value,)) + data[place + 1 :])
+        except InputError:
+            pass
+
+
+def test_restart_markers_without_number_take_no_memory() -> None:
+    data = of_a_frame(9, 1)
+    many = data[:-2] + b"\xff\xd0" * 500_000 + END
+    tracemalloc.start()
+    try:
+        survey(many)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @given(data=st.data())

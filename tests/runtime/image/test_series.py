@@ -1,6 +1,7 @@
 """JPEGs one behind the other: each is cut where it ends, whatever it holds and however it comes."""
 
 import struct
+import tracemalloc
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from snn_runtime.errors import InputError
 from snn_runtime.image import DEFAULT_LIMITS, Limits, decode
 from snn_runtime.image.behind import ANOTHER_FOLLOWS
 from snn_runtime.image.series import BEGIN, pictures
+from snn_runtime.image.siblings import lengths
 
 
 class Pieces:
@@ -143,6 +145,12 @@ def test_what_is_no_picture_is_told_and_the_next_one_is_found(junk: bytes) -> No
     assert told(first + first + junk) == [first, first, said]
 
 
+def with_segment(marker: bytes, body: bytes) -> bytes:
+    """A JPEG that begins with this segment."""
+    jpeg = encoded(picture(), "JPEG")
+    return jpeg[:2] + marker + (2 + len(body)).to_bytes(2, "big") + body + jpeg[2:]
+
+
 def photograph(*siblings: bytes, gap: bytes = b"", form: str = "<") -> bytes:
     """A JPEG with an index of the pictures behind it, without them."""
     jpeg = encoded(picture(), "JPEG")
@@ -156,20 +164,18 @@ def photograph(*siblings: bytes, gap: bytes = b"", form: str = "<") -> bytes:
     for sibling in siblings:
         entries += struct.pack(form + "IIIHH", 0, len(sibling), begin, 0, 0)
         begin += len(sibling)
-    body = b"MPF\0" + head + entries
-    return jpeg[:2] + b"\xff\xe2" + (2 + len(body)).to_bytes(2, "big") + body + jpeg[2:]
+    return with_segment(b"\xff\xe2", b"MPF\0" + head + entries)
 
 
 def listed(*parts: bytes) -> bytes:
     """A JPEG with a list of the parts behind it in XMP, without them."""
-    jpeg = encoded(picture(), "JPEG")
     items = "".join(
         f'<Container:Item Item:Semantic="MotionPhoto" Item:Length="{len(part)}" Item:Padding="0"/>'
         for part in parts
     )
     xmp = '<Container:Item Item:Semantic="Primary" Item:Length="99" Item:Padding="0"/>' + items
     body = b"http://ns.adobe.com/xap/1.0/\0<Container:Directory>" + xmp.encode()
-    return jpeg[:2] + b"\xff\xe1" + (2 + len(body)).to_bytes(2, "big") + body + jpeg[2:]
+    return with_segment(b"\xff\xe1", body)
 
 
 SMALL = encoded(Image.new("RGB", (30, 20), "red"), "JPEG")
@@ -196,10 +202,28 @@ def test_what_belongs_to_a_photograph_is_no_other_one(photo: bytes, behind: byte
 
 def test_a_photograph_that_says_nothing_of_use_hides_no_other_one() -> None:
     for index in (b"", b"II*\0\x08\0\0\0\0\0", b"II*\0\xff\xff\xff\xff"):
-        body = b"MPF\0" + index
-        jpeg = encoded(picture(), "JPEG")
-        photo = jpeg[:2] + b"\xff\xe2" + (2 + len(body)).to_bytes(2, "big") + body + jpeg[2:]
+        photo = with_segment(b"\xff\xe2", b"MPF\0" + index)
         assert told(photo + SMALL) == [photo, SMALL]
+
+
+def test_an_index_that_names_one_list_often_costs_no_more() -> None:
+    entries, most = 5_000, 2**16 - 100
+    head = struct.pack("<2sHIH", b"II", 42, 8, entries)
+    index = (head + struct.pack("<HHII", 0xB002, 7, most, 0) * entries).ljust(most, b"\1")
+    tracemalloc.start()
+    try:
+        lengths(with_segment(b"\xff\xe2", b"MPF\0" + index))
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_damaged_picture_is_not_the_last_one() -> None:
+    """A frame whose factors are 0, where they divide: with restart markers, in several scans."""
+    grey = picture().convert("L")
+    damaged = bytearray(encoded(grey, "JPEG", progressive=True, restart_marker_rows=1))
+    damaged[damaged.index(b"\xff\xc2") + 11] = 0
+    assert cut([bytes(damaged) + SMALL]) == [bytes(damaged), SMALL]
 
 
 def test_a_limit_is_that_of_each_picture() -> None:
