@@ -100,7 +100,9 @@ class Film:
             if self._writer is None:
                 self._begin(picture.size, source)
             place = round((source.seconds - self._begun) * self._rate)
-            gap = min(place - self._count, round(LONGEST_GAP * self._rate))
+            missing = place - self._count
+            gap = min(missing, round(LONGEST_GAP * self._rate))
+            self._begun += (missing - gap) / self._rate  # what is cut is not due later
             for _ in range(gap):
                 self._put(self._before)
             if gap >= 0:

@@ -96,7 +96,8 @@ class Latest:
         Thread(target=self._read, daemon=True).start()
 
     def close(self) -> None:
-        """Stop to read, at the next picture or within a moment; nothing comes any more."""
+        """Stop to read; nothing comes any more. The thread ends at the next picture, within a
+        moment, or after the pause between two attempts."""
         with self._changed:
             self.over, self._frame = True, None
             self._changed.notify_all()

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -18,8 +19,10 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from snn_runtime.errors import ResourceError
+from snn_runtime.image import Limits
 from snn_runtime.infer import annotating
 from snn_runtime.infer.annotating import Film
+from snn_runtime.infer.sources import Source
 from snn_runtime.video import names
 
 SIZE = (320, 240)
@@ -122,6 +125,19 @@ def test_a_film_with_pictures_far_apart(tmp_path: Path, snn_infer: Command) -> N
     snn_infer("--every", "20", "--annotate", tmp_path / "shown.webm", source)
     rate, shown = frames(tmp_path / "shown.webm")
     assert (rate, colours(shown)) == (1, [0, 0, 0, 0, 2])
+
+
+def test_a_camera_that_was_away_stands_still_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(annotating, "drawn", lambda picture, *_: picture)
+    film, answer = Film(tmp_path / "shown.mp4", Limits(), None), cast(Any, None)
+    for seconds in (0.0, 0.1, 60.0, 60.1, 60.2, 60.4):
+        data = encoded(Image.new("RGB", SIZE, "red" if seconds < 1 else "blue"), "JPEG")
+        film(Source("camera", data=data, seconds=seconds), answer)
+    film.close()
+    still = round(annotating.LONGEST_GAP * annotating.RATE)
+    assert colours(frames(tmp_path / "shown.mp4")[1]) == [0] * (2 + still) + [2] * 5
 
 
 def test_other_endings_are_refused(tmp_path: Path, snn_infer: Command) -> None:
