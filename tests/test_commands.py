@@ -13,6 +13,7 @@ from snn_runtime.errors import ResourceError
 from snn_train.data.downloads import downloads_folder
 
 ROOT = Path(__file__).parents[1]
+PATHS = os.pathsep.join(str(ROOT / part) for part in ("train", "export", "runtime"))
 PHOTO = ROOT / "runtime" / "photos" / "cat.jpg"
 MAIN = """
 import importlib, sys
@@ -50,11 +51,10 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own, its streams redirected as a shell would."""
     words = [sys.executable, "-c", program, command, MAINS[command], *map(str, arguments)]
-    paths = os.pathsep.join(str(ROOT / part) for part in ("train", "export", "runtime"))
     shell = ["/bin/sh", "-c", f'exec "$@" {redirected}', "sh"]
     return subprocess.run(
         [*shell, *words],
-        env={"PYTHONPATH": paths, **({} if env is None else env)},
+        env={"PYTHONPATH": PATHS, **({} if env is None else env)},
         capture_output=True,
         text=True,
         timeout=180,
@@ -90,6 +90,15 @@ def test_a_closed_input_or_error_stream_is_no_fault_of_ours() -> None:
 def test_help_needs_no_package_of_an_extra(command: str) -> None:
     done = run(command, "--help", program=BLOCKED)
     assert (done.returncode, done.stderr) == (0, "") and "exit codes:" in done.stdout
+
+
+@pytest.mark.parametrize("command", MAINS)
+def test_a_command_is_its_module_too(command: str) -> None:
+    """For where the programs are not on the path. A module that did nothing would end with 0."""
+    words = [sys.executable, "-m", MAINS[command], "--version"]
+    env = {**os.environ, "PYTHONPATH": PATHS}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0 and done.stdout.startswith(f"{command} ")
 
 
 @pytest.mark.parametrize(

@@ -238,3 +238,7 @@ def _shown(items: Iterable[Path], title: str, total: int) -> Iterable[Path]:
 
     bar: Iterable[Path] = tqdm(items, title, total, leave=False, disable=not sys.stderr.isatty())
     return bar
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -131,3 +131,7 @@ def _numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
     if not all(is_whole(part) and int(part) > 0 for part in parts):
         raise UsageError("bad_flag", f"{flag} {text}: expected whole numbers from 1 such as 5,3,1")
     return tuple(int(part) for part in parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

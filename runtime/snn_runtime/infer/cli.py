@@ -237,3 +237,7 @@ def _add_outputs(parser: Parser) -> None:
         metavar="URL",
         help="post such answers there as JSON; no picture of a camera waits for it",
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
