@@ -13,6 +13,7 @@ import pytest
 from browsing import opened
 from mjpeg_server import Camera
 from mjpeg_server import serving as web_serving
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from serving import CAT, PHOTOS, ROOT, Running, running
 
@@ -176,6 +177,49 @@ def test_the_camera(page: Page, server: Running) -> None:
     shot(page, "camera")
     page.get_by_role("button", name="Stop the camera").click()
     expect(page.locator("video")).to_be_hidden()
+
+
+STREAMS = """if (navigator.mediaDevices) {
+  const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  window.streams = [];
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    streams.push(await ask(wanted));
+    return streams.at(-1);
+  };
+}"""
+
+
+def test_two_clicks_leave_no_camera_on(page: Page, server: Running) -> None:
+    page.add_init_script(STREAMS)
+    page.goto(server.url.replace("127.0.0.1", "localhost"))
+    page.evaluate("for (const _ of [1, 2]) document.getElementById('camera').click()")
+    expect(page.locator("#answers h3")).to_contain_text("camera: ")
+    page.get_by_role("button", name="Stop the camera").click()
+    states = "streams.flatMap((each) => each.getTracks().map((track) => track.readyState))"
+    assert page.evaluate(states) == ["ended"]
+    page.get_by_role("button", name="Use the camera").click()
+    expect(page.get_by_role("button", name="Stop the camera")).to_be_visible()
+
+
+HELD = """window.held = new Set();
+const make = URL.createObjectURL, free = URL.revokeObjectURL;
+URL.createObjectURL = (file) => { const made = make(file); held.add(made); return made; };
+URL.revokeObjectURL = (made) => { held.delete(made); free(made); };"""
+
+
+@pytest.mark.parametrize("form", ["TIFF", "JPEG"])
+def test_a_page_holds_no_file_that_has_been_shown_or_cannot_be(
+    form: str, page: Page, server: Running, tmp_path: Path
+) -> None:
+    picture = tmp_path / f"cat.{form.lower()}"
+    with Image.open(CAT) as image:
+        image.save(picture, form)
+    page.add_init_script(HELD)
+    page.goto(server.url)
+    page.locator("#files").set_input_files(picture)
+    expect(page.locator("#answers h3")).to_have_text([f"{picture.name}: cat"])
+    page.wait_for_function("held.size === 0")
+    assert page.locator("#answers img").is_hidden() == (form == "TIFF")
 
 
 def test_the_camera_of_the_server(page: Page) -> None:

@@ -150,8 +150,10 @@ async function label(files) {
     const card = newCard(file.name);
     const picture = card.querySelector("img");
     picture.src = URL.createObjectURL(file);
-    picture.onload = () => URL.revokeObjectURL(picture.src);
-    picture.onerror = () => (picture.hidden = true); // no browser shows every format that is read
+    picture.onload = picture.onerror = ({ type }) => {
+      picture.hidden = type === "error"; // no browser shows every format that is read
+      URL.revokeObjectURL(picture.src);
+    };
     const begun = performance.now();
     try {
       const answer = await predict(file);
@@ -164,7 +166,7 @@ async function label(files) {
   }
 }
 
-const camera = { stream: null };
+const camera = { stream: null, changing: false };
 
 async function startCamera() {
   if (!navigator.mediaDevices) {
@@ -183,6 +185,17 @@ async function startCamera() {
   at("camera").setAttribute("aria-pressed", "true");
   at("camera").textContent = "Stop the camera";
   watch(camera.stream, newCard("camera"));
+}
+
+// A click while the browser still asks, or the first frame has not come, does nothing.
+async function turnCamera() {
+  if (camera.changing) return;
+  camera.changing = true;
+  try {
+    await (camera.stream ? stopCamera() : startCamera());
+  } finally {
+    camera.changing = false;
+  }
 }
 
 function stopCamera() {
@@ -272,7 +285,7 @@ at("model").addEventListener("change", () => {
   showEngine();
 });
 at("files").addEventListener("change", ({ target }) => label([...target.files]).then(() => (target.value = "")));
-at("camera").addEventListener("click", () => (camera.stream ? stopCamera() : startCamera()));
+at("camera").addEventListener("click", turnCamera);
 at("access").addEventListener("submit", (event) => {
   event.preventDefault();
   token = at("token").value.trim();
