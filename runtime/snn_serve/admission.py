@@ -15,7 +15,10 @@ from snn_serve.gate import PUBLIC, SAFE, error_response, request_id_of, route_of
 from snn_serve.metrics import Metrics
 from snn_serve.models import Models
 from snn_serve.rates import Rates
-from snn_serve.refusal import Refusal
+from snn_serve.refusal import Refusal, bad_request
+
+FULL = Refusal(503, "busy", "no connection is free: try again in a second")
+NO_HTTP = bad_request("this is no request of HTTP/1.1")
 
 _INFER = re.compile(r"/v2/models/([a-z0-9_-]+)(?:/versions/1)?/infer")
 _END = b"\r\n\r\n"
@@ -55,7 +58,7 @@ class Admission:
         except Refusal as refusal:
             self._metrics.answered(route_of(path), refusal.status, 0.0)
             named = next((value for name, value in given if name == b"x-request-id"), b"")
-            answer = written(refusal, keep, request_id_of(named.decode("latin-1")))
+            answer = written(refusal, keep, named.decode("latin-1"))
             if method == b"HEAD":  # the client takes what follows the head for its next answer
                 return answer[: answer.index(_END) + len(_END)]
             return answer
@@ -71,8 +74,10 @@ class Admission:
         self._bodies.check_room(number_of(length.decode("latin-1")) or 0)
 
 
-def written(refusal: Refusal, keep: bool, request_id: str) -> bytes:
-    """The bytes of an answer. Of thousands a second all but the id are the same."""
+def written(refusal: Refusal, keep: bool, given: str = "") -> bytes:
+    """The bytes of an answer, `given` the client's id for its request. Of thousands a second all
+    but the id are the same."""
+    request_id = request_id_of(given)
     about = (refusal.status, refusal.code, refusal.message, not keep, refusal.again)
     return _template(*about, len(request_id)).replace(_blank(len(request_id)), request_id.encode())
 

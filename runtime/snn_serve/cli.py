@@ -1,10 +1,12 @@
 """The command `snn-serve`: the flags, what they may not be together, and the two checks."""
 
 import argparse
+import http.client
 import ipaddress
 import json
 import re
 import ssl
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -220,6 +222,10 @@ def _probe(args: argparse.Namespace) -> int:
         with opener.open(url, timeout=5) as answer:
             if json.load(answer) == {"ready": True}:
                 return 0
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise BusyError("not_ready", f"{url}: {reason_of(error)}") from error
     raise BusyError("not_ready", f"{url}: no snn-serve answers there")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

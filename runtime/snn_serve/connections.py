@@ -8,16 +8,13 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from snn_serve.admission import Admission
+from snn_serve.admission import FULL, NO_HTTP, Admission, written
 from snn_serve.limits import Limits
 from snn_serve.outgoing import Outgoing
 from snn_serve.parser import Parser
+from snn_serve.refusal import Refusal
 from snn_serve.timers import Timers
 
-FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n"
-    b"connection: close\r\n\r\n"
-)
 LINGER = 1.0
 """Seconds in which a client that has its answer may send the rest of its request.
 
@@ -90,7 +87,11 @@ class Connection(HttpToolsProtocol):
         self._connections.told.add(self)
         self._timers.stop("head")
         self._awaits_head = False
-        self._out.write(FULL)
+        self._tell(FULL)
+
+    def _tell(self, refusal: Refusal) -> None:
+        """Say that there is no request that could be answered, and close."""
+        self._out.write(written(refusal, keep=False))
         self._out.close()
 
     def _forget(self) -> None:
@@ -167,7 +168,7 @@ class Connection(HttpToolsProtocol):
         if self._answering and self._awaits_head:  # what is no HTTP came behind a whole request
             self.cycle.keep_alive = False
         else:
-            super().send_400_response(msg)
+            self._tell(NO_HTTP)
 
     def on_body(self, body: bytes) -> None:
         self._idle_bytes = 0

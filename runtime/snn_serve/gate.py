@@ -133,7 +133,7 @@ def route_of(path: str) -> str:
     if path.endswith("/infer"):
         return "infer"
     first = path.split("/")[1] if path.startswith("/") else ""
-    return first if first in ("predict", "v2", "metrics", "models") else "other"
+    return first if first in ("predict", "stream", "v2", "metrics") else "other"
 
 
 def _refusal(error: Exception, request_id: str) -> Refusal:

@@ -1,6 +1,7 @@
 """What the server counts, in the text form of Prometheus."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +23,12 @@ class Metrics:
     """Counters, gauges and histograms of one server."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
+        self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
 
         self._answered: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._layers: dict[str, set[str]] = {}
+        """Those of each model that have a firing rate."""
 
         def histogram(name: str, what: str, label: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(name, what, [label], buckets=buckets, registry=registry)
@@ -81,10 +84,21 @@ class Metrics:
         histogram.observe(seconds)
 
     def saw_spikes(self, model: str, spikes: Mapping[str, npt.NDArray[np.uint8]]) -> None:
-        """Remember the firing rates of one picture."""
+        """Remember the firing rates of one picture, and none of a model that had this name."""
+        for gone in self._layers.get(model, set()) - spikes.keys():
+            self.spike_rate.remove(model, gone)
+        self._layers[model] = set(spikes)
         for layer, sent in spikes.items():
             self.spike_rate.labels(model, layer).set(float(np.count_nonzero(sent)) / sent.size)
 
+    def forget(self, model: str) -> None:
+        """Show nothing more of a model that is served no longer."""
+        self.saw_spikes(model, {})
+        timed = (self.decode_seconds, self.queue_seconds, self.engine_seconds, self.batch_size)
+        for each in (*timed, self.waiting):
+            with suppress(KeyError):  # it is forgotten already
+                each.remove(model)
+
     def text(self) -> bytes:
         """Return what Prometheus reads."""
-        return bytes(generate_latest(self.registry))
+        return bytes(generate_latest(self._registry))

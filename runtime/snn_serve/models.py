@@ -111,9 +111,14 @@ class Models:
 
     def _leave(self, batcher: Batcher) -> None:
         """Let it answer what it has."""
-        task = asyncio.create_task(batcher.close())
+        task = asyncio.create_task(self._end(batcher))
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
+
+    async def _end(self, batcher: Batcher) -> None:
+        await batcher.close()
+        if batcher.name not in self._by_name:
+            self._metrics.forget(batcher.name)
 
     def __iter__(self) -> Iterator[Batcher]:
         return iter(self._by_name.values())

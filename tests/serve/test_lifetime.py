@@ -337,6 +337,23 @@ def test_a_probe_of_what_is_ready_and_of_what_is_not(server: Running) -> None:
     assert refused.value.message.endswith("ready: Connection refused")
 
 
+def test_a_probe_of_what_speaks_no_http() -> None:
+    """As SSH does, which says who it is before it is asked."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def greet() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+                connection.recv(1000)
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(greet)
+            with pytest.raises(SnnError) as refused:
+                run(parse_args(["--probe", "--port", str(listener.getsockname()[1])]))
+    assert (refused.value.code, refused.value.exit_code) == ("not_ready", 75)
+
+
 def test_check_says_what_would_be_served(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

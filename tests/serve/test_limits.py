@@ -19,6 +19,7 @@ from serving import CAT, PATIENCE, PHOTOS, ROOT, Running, running
 
 import snn_runtime
 from snn_runtime.errors import UsageError
+from snn_serve.gate import SAFE
 from snn_serve.limits import Limits, with_limits
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
@@ -34,6 +35,11 @@ def everything(connection: socket.socket) -> bytes:
     except ConnectionResetError:
         pass
     return found
+
+
+def is_safe(answer: bytes) -> bool:
+    """Whether it has the headers of every answer."""
+    return all(b"\r\n" + name + b": " + value + b"\r\n" in answer for name, value in SAFE)
 
 
 def stopped(server: Running) -> list[int]:
@@ -81,8 +87,8 @@ def test_what_is_no_http_gets_no_5xx(server: Running, sent: bytes) -> None:
     with server.socket() as connection:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
-        status = everything(connection)[:12]
-    assert status == b"" or status.startswith(b"HTTP/1.1 4"), status
+        found = everything(connection)
+    assert found == b"" or (found.startswith(b"HTTP/1.1 4") and is_safe(found)), found
     assert server.ask("/v2/health/live")[0] == 200
 
 
@@ -100,6 +106,7 @@ def test_the_longest_idle_connections_make_room(small: Running) -> None:
     assert small.ask("/v2/health/live")[0] == 200
     told = [everything(connection) for connection in idle[:23]]
     assert all(b"503 Service Unavailable\r\nretry-after: 1\r\n" in each for each in told[:8])
+    assert all(is_safe(each) and json.loads(each.split(b"\r\n\r\n")[1]) for each in told[:8])
     assert not any(told[8:])  # as many as may be open, and no more, are read for another moment
     idle[-1].sendall(PROBE)
     assert idle[-1].recv(100).startswith(b"HTTP/1.1 200 ")
