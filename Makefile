@@ -16,8 +16,8 @@ WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 VENV := .venv
 # What needs neither torch nor OpenVINO nor TensorRT's builder, nor anything of this folder but the tests.
 RUNTIME_TESTS := $(addprefix tests/runtime/, engines/test_lifetime.py engines/onnxruntime/test_backend.py \
-  engines/onnxruntime/test_integer.py graph/test_graph.py image infer model_file proof test_cells.py \
-  test_classify.py test_command.py test_files.py test_model.py test_text.py)
+  engines/onnxruntime/test_integer.py graph/test_builder.py graph/test_graph.py image infer \
+  machine/test_saturation.py model_file proof) $(wildcard tests/runtime/test_*.py)
 BIN := $(VENV)/bin
 ENGINE := runtime/snn_runtime/engines/event
 CPP := $(wildcard $(foreach folder,$(ENGINE) tests/runtime/engines/event train/snn_train/events,$(folder)/*.cpp $(folder)/*.h))

@@ -10,7 +10,7 @@ import os
 import resource
 import sys
 import warnings
-from typing import BinaryIO
+from typing import BinaryIO, TypedDict
 
 from snn_runtime.errors import InputError
 from snn_runtime.image import Fit, Limits, prepare
@@ -29,11 +29,19 @@ def main() -> None:
         sys.stdout.buffer.flush()
 
 
-def _answer(asked: dict[str, int | str], source: BinaryIO, limits: Limits) -> bytes:
-    size, data = (int(asked["height"]), int(asked["width"])), source.read(int(asked["length"]))
+class _Asked(TypedDict):
+    """A request, as JSON has it."""
+
+    length: int
+    height: int
+    width: int
+    fit: Fit
+
+
+def _answer(asked: _Asked, source: BinaryIO, limits: Limits) -> bytes:
+    data = source.read(asked["length"])
     try:
-        fit: Fit = "stretch" if asked["fit"] == "stretch" else "crop"
-        pixels, said = prepare(data, *size, fit, limits=limits)
+        pixels, said = prepare(data, asked["height"], asked["width"], asked["fit"], limits=limits)
     except InputError as error:
         return json.dumps({"code": error.code, "message": error.message}).encode() + b"\n"
     return json.dumps({"warnings": said}).encode() + b"\n" + pixels.tobytes()

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from snn_runtime.fit import Fit
 from snn_runtime.graph.values import (
     FLOAT_BOUND,
     INPUT,
@@ -27,8 +28,6 @@ from snn_runtime.graph.values import (
     source_shape,
 )
 
-Fit = Literal["crop", "stretch"]
-
 
 @dataclass(frozen=True)
 class Image:
@@ -45,7 +44,7 @@ class Image:
     """m, subtracted per colour, 0 to 255; zero padding comes after the subtraction. Whole numbers
     for int8 weights, whatever float32 holds for float32 weights."""
     fit: Fit = "crop"
-    """How another shape becomes height × width: `crop` keeps the aspect, `stretch` does not."""
+    """How another shape becomes height × width."""
 
     def check(self, exact: bool) -> None:
         """Raises: ModelError: `bad_graph`."""
@@ -60,8 +59,8 @@ class Image:
         if any(m != float(np.float32(m)) for m in offset):
             raise refuse(INPUT, f"offset is {offset}, expected numbers that float32 holds")
         check_floats(INPUT, "offset", np.array(offset, np.float32))
-        if self.fit not in ("crop", "stretch"):
-            raise refuse(INPUT, f"fit is {self.fit!r}, expected crop or stretch")
+        if self.fit not in get_args(Fit):
+            raise refuse(INPUT, f"fit is {self.fit!r}, expected {' or '.join(get_args(Fit))}")
 
     @property
     def largest(self) -> int:

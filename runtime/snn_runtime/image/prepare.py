@@ -14,6 +14,7 @@ from PIL import Image
 
 from snn_runtime import door
 from snn_runtime.errors import InputError
+from snn_runtime.fit import Fit
 from snn_runtime.image.picture import DEFAULT_LIMITS, Limits, check_size, decode, of_pillow
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -25,7 +26,6 @@ Picture: TypeAlias = PictureFile | npt.NDArray[np.uint8]
 """A path, the bytes of a file, an open binary file, a PIL image, or uint8 `[H, W, 3]`."""
 Colour: TypeAlias = Literal["rgb", "bgr"]
 """Order of an array's channels."""
-Fit: TypeAlias = Literal["crop", "stretch"]
 Region: TypeAlias = tuple[int, int, int, int]
 """Left, top, width and height, in pixels of the upright picture."""
 
