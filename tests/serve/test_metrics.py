@@ -44,7 +44,7 @@ def test_what_is_gone_has_no_series(tmp_path: Path) -> None:
 
     async def reloaded() -> None:
         source = Source(folder=tmp_path, backend="event", threads=1)
-        models = Models(source, Limits(), metrics)
+        models = Models(source, Limits(answer_seconds=10 * PATIENCE), metrics)
         models.add((name, source.loaded(path)) for name, path in source.found().items())
         for name in ("one", "two"):
             metrics.saw_spikes(name, {"old": fired})
