@@ -3,8 +3,8 @@
     ffmpeg -loglevel error -i /dev/video0 -f rawvideo -pix_fmt bgr24 - | python camera.py 640 480
     … | python camera.py 640 480 model.onnx
 
-Frames come as raw bytes, one channel after another in the order of OpenCV. They are handed to the
-network as they are: `classify` crops and resizes them as the network was trained.
+Frames come as raw bytes, pixel by pixel: blue, green, red, as OpenCV has them. They are handed to
+the network as they are: `classify` crops and resizes them as the network was trained.
 """
 
 import sys
