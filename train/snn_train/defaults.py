@@ -1,17 +1,7 @@
 """The two recipes, and what each has for which data.
 
-`iir` is the paper's as its authors' code runs it, and `iir-bn` the default:
-
-               iir                             iir-bn
-normalisation  folded before the SNN stages    kept through every stage
-pooling        average, after the spike        max, before normalisation and spike
-surrogate      triangle, 0.3 high              rectangle, ½ high
-thresholds     one a layer, 90th percentile    one a channel, 85th percentile
-loss           cross-entropy                   + label smoothing + distillation from the ANN
-optimiser      Adam (amsgrad) 1e-4, in steps   AdamW, one cycle
-dropout        0.2, one mask for all T         none
-classifier     two dense layers of 4096        the readout alone
-timesteps      5, 4, 3, 2, 1                   1: straight from the ANN
+`iir` is the paper's as its authors' code runs it, and `iir-bn` the default. A table of
+docs/explanation/training.md compares them.
 
 For ImageNet `iir` takes what the authors' code has: SGD at 1e-2 with a weight decay of 5e-4 for the
 ANN, Adam at 2e-5 without one for the spiking stages, batches of 128. The rest is as above, where
