@@ -1,14 +1,21 @@
-"""Tables of the reference hold what the code holds: operators, limits, variables, exit codes."""
+"""Tables of the reference hold what the code holds: operators, limits, variables, codes, metrics,
+augmentation."""
 
 import ast
 import re
 from pathlib import Path
+from typing import get_args
+
+import pytest
 
 from snn_runtime import errors
 from snn_runtime.graph import activations, soundness, values
 from snn_runtime.graph.nodes import SCHEMA
 from snn_runtime.model_file import gate
 from snn_runtime.onnx_build.messages import IR_VERSIONS, OPSET, PACKED_OPSET
+from snn_serve.metrics import Metrics
+from snn_train.choices import RecipeName
+from snn_train.defaults import default_recipe
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -92,3 +99,26 @@ def test_exit_codes_are_listed() -> None:
     codes = {kind.exit_code for kind in vars(errors).values() if hasattr(kind, "exit_code")}
     listed = {int(code) for cell in rows("exit-codes.md") for code in re.findall(r"\d+", cell)}
     assert codes | {0, errors.PARTIAL} <= listed
+
+
+def test_the_metrics_are_listed() -> None:
+    told = {
+        metric.name + "_total" * (metric.type == "counter")
+        for metric in Metrics().registry.collect()
+        if metric.name.startswith("snn_")
+    }
+    listed = {name for cell in rows("serving.md") for name in re.findall(r"`(snn_\w+)`", cell)}
+    assert told == listed
+
+
+DATA = "imagefolder cifar10 cifar100 digits mnist fashion-mnist imagenet".split()
+
+
+@pytest.mark.parametrize("recipe", get_args(RecipeName))
+def test_augmentation_without_a_flag(recipe: RecipeName) -> None:
+    found = {}
+    for cell, said in rows("data-sets.md").items():
+        for name in re.findall(r"`([\w-]+)`", cell):
+            found[name] = said.replace("S/8", "4").replace("S/4", "8").split("`")[1::2][:1]
+    for name in DATA:
+        assert found[name] == [str(default_recipe(recipe, name, 32).augmentation)]
