@@ -1,6 +1,7 @@
 # docker buildx bake --file docker/docker-bake.hcl                 cpu, loaded as iir-snn:amd64 and :arm64
 # docker buildx bake --file docker/docker-bake.hcl cpu-amd64       one of them
 # docker buildx bake --file docker/docker-bake.hcl release         cpu, both in one image, to be pushed
+# docker buildx bake --file docker/docker-bake.hcl serve           snn-serve, the same
 # Others: train, cuda, jetson-6, jetson-7. Run from the top of the repository.
 
 variable "IMAGE" { default = "iir-snn" }
@@ -34,6 +35,12 @@ target "release" {
   dockerfile = "docker/cpu.Dockerfile"
   platforms  = ["linux/amd64", "linux/arm64"]
   tags       = ["${IMAGE}:${VERSION}"]
+}
+
+target "serve" {
+  inherits = ["release"]
+  target   = "serve"
+  tags     = ["${IMAGE}-serve:${VERSION}"]
 }
 
 target "train" {
