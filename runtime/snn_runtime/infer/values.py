@@ -29,7 +29,7 @@ EXAMPLES = """examples:
   snn-infer --move-to 'sorted/{label}' photos/            where each would go; --yes moves it
   snn-infer --on-label 'cat>0.8' photos/ -- notify-send 'a cat' {path}
   snn-infer --on-label 'cat>0.8' --post https://example.org/cats photos/
-  snn-infer --shard 2/3 photos/           the second third, for one of three machines
+  snn-infer --shard 2/3 photos/           a third of them, for the second of three machines
   snn-infer --self-test                   does this machine compute what the model's maker did?
 
 An answer is called unsure where its probability is below --threshold. In folders, hidden files,
