@@ -18,11 +18,14 @@ from same import assert_same
 from train.budgets import TINY, Clock, Told, train
 
 from snn_train import api, checkpoint, probe, training
+from snn_train.batches import Batch
 from snn_train.data import DataSet
 from snn_train.pace import recent
 from snn_train.parallel import ALONE, Machine
 from snn_train.records import TIMES, EpochRecord
+from snn_train.stage import Stage
 from snn_train.state import Run
+from snn_train.step import step_in_parts
 from snn_train.time_budget import AIM, PICTURES, TimeBudget, shared
 from snn_train.training import Stopped
 
@@ -187,6 +190,33 @@ def test_a_compiled_run_is_planned_by_compiled_steps(
     assert 2 < (ann.epochs + t1.epochs) / (plain[0].epochs + plain[1].epochs) < 3
     assert 0.95 * 180 <= clock.now - begun
     assert not any("epochs from here" in note for note in told.notes)
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(0.08, 0.08), (None, 0.15)])
+def test_measured_steps_fire_as_often_as_the_run_will(
+    tiny_data: DataSet, new_run: Callable[..., Run], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, asked: float | None, expected: float,
+) -> None:  # fmt: skip
+    """By events, the spikes decide how long a step takes."""
+    real, rates = step_in_parts, dict[str, float]()
+
+    def step(run: Run, student: Any, teacher: Any, batch: Batch, *rest: Any) -> Any:
+        if run.stage.timesteps and run.stage.name not in rates:
+            with torch.no_grad():
+                run.network.rates = {}
+                run.network(batch.images)
+            seen = {name: float(rate) for name, rate in run.network.rates.items()}
+            rates[run.stage.name], run.network.rates = run.network.spike_rate(seen), None
+        return real(run, student, teacher, batch, *rest)
+
+    monkeypatch.setattr(probe, "step_in_parts", step)
+    stages = (Stage(0, 2), Stage(1, 2), Stage(1, 1, 4))
+    run = new_run(
+        tmp_path / "run", stages=stages, dropout=0.0, spike_rate=asked, percentile=85.0, width=0.25
+    )
+    place = probe.Place(torch.device("cpu"), ALONE, None)
+    probe.planned(run.experiment, tiny_data, TimeBudget(1e4, since=time.monotonic()), False, place)
+    assert rates == pytest.approx(dict.fromkeys(("t1", "int4"), expected), rel=0.3)
 
 
 def test_an_ann_that_is_trained_has_no_part_in_the_plan(clock: Clock, tmp_path: Path) -> None:

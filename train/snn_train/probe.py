@@ -19,6 +19,7 @@ from torch import nn
 from snn_runtime.errors import UsageError
 from snn_train import state
 from snn_train.batches import Split
+from snn_train.calibrate import set_thresholds, settle
 from snn_train.data import DataSet
 from snn_train.duration import show
 from snn_train.ensemble import Ensemble
@@ -27,6 +28,7 @@ from snn_train.pace import EpochTime, end_of_stage
 from snn_train.parallel import Team
 from snn_train.planning import with_epochs
 from snn_train.stage import Stage
+from snn_train.state import Run
 from snn_train.step import as_called, step_in_parts
 from snn_train.time_budget import AIM, PICTURES, TimeBudget, factor, shared
 from snn_train.validation import evaluate
@@ -40,6 +42,8 @@ that is not, in which torch prepares, or compiles, its kernels. On an H200 the n
 as long as those of the run."""
 EVALUATED = 500
 """Pictures of validation that are measured, at most."""
+CALIBRATED = 64
+"""Pictures by whose currents thresholds are set, at most; a run's own stages take no fewer."""
 GAIN = 1.5
 """By how much a wider network's multiply-adds may be faster; where even so there would not be time
 enough for it, it is not measured."""
@@ -136,6 +140,8 @@ class _Probe:
         run = state.start(replace(self.experiment, recipe=recipe), Path(), self.device)
         run.team, run.micro_batch = self.run.team, self.run.micro_batch
         teacher = self._teacher(stage)
+        if stage.timesteps:
+            self._fire_as_wanted(run)
         run.network.train()
         student, teacher = as_called(run.network, teacher, run.team, compiled)
         batches = chain.from_iterable(self.split.epoch(run) for _ in count())
@@ -152,6 +158,16 @@ class _Probe:
         seconds, validation = self._each(step, STEPS), self._each(validate, 1)
         self.run.micro_batch = run.micro_batch
         return seconds * self.split.steps, validation * len(labels) / some
+
+    def _fire_as_wanted(self, run: Run) -> None:
+        """Let about as many neurons fire as at the end of the run, or, where no spike rate is
+        asked for, as at the beginning: by events a step takes as long as there are spikes."""
+        recipe, images = run.recipe, next(self.split.epoch(run)).images[:CALIBRATED]
+        rate = 1 - recipe.percentile / 100 if recipe.spike_rate is None else recipe.spike_rate
+        like = self.experiment.build(run.stage.timesteps, 0).to(self.device)
+        set_thresholds(like, images, 100 * (1 - rate))
+        settle(like, [images])  # integers are normalised by what has been measured
+        run.network.load_state_dict(like.state_dict())
 
     def _each(self, work: Callable[[], None], least: int) -> float:
         """The median of the seconds that a piece of work takes."""
