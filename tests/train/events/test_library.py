@@ -1,12 +1,14 @@
 """Who has no compiler, or one that fails, is told so in one line."""
 
+import ctypes
 from pathlib import Path
 
 import pytest
 
 from snn_runtime.errors import DeviceError
 from snn_train.events import library as module
-from snn_train.events.library import library
+from snn_train.events.library import Shape, library
+from snn_train.step import is_out_of_memory
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +45,17 @@ def test_what_the_compiler_complains_of_is_said(
 def test_the_library_outlives_its_file() -> None:
     assert library() is library()
     assert library().snn_count(None, 0, 1, 1, 0) == 0
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_where_memory_runs_out_the_step_is_told_so(threads: int) -> None:
+    """As by torch, so that the batch goes on in smaller parts. Nobody has 2^48 bytes."""
+    large, rows = 2**15, (ctypes.c_float * (2**15 * 32))()
+    for kernel in (1, large):  # many events, or many sums of gradients
+        shape = Shape(1, large, large, large, 32, kernel, kernel, 1, 1, 0, 0, 1, 1)
+        with pytest.raises(RuntimeError, match="1 pictures by events") as e:
+            if kernel == 1:
+                library().snn_currents(ctypes.byref(shape), None, rows, None, 1, 1, threads)
+            else:
+                library().snn_gradients(ctypes.byref(shape), None, None, None, 1, threads)
+        assert is_out_of_memory(e.value)

@@ -8,6 +8,7 @@
 //
 // Tensors are as torch has them in channels_last: pictures (N, H, W, C), weights (O, kh, kw, C).
 #include <cstdint>
+#include <new>
 
 #include "currents.h"
 #include "gradients.h"
@@ -44,6 +45,17 @@ void gradients(const Shape &shape, const void *spikes, const void *given, float 
   });
 }
 
+// Whether memory was enough for `work`.
+template <typename Work>
+bool fits(const Work &work) {
+  try {
+    work();
+    return true;
+  } catch (const std::bad_alloc &) {
+    return false;
+  }
+}
+
 }  // namespace
 
 #define SNN_EXPORT __attribute__((visibility("default")))
@@ -66,18 +78,24 @@ SNN_EXPORT int64_t snn_count(const void *numbers, int64_t pictures, int64_t size
   return found;
 }
 
-// Currents (N, H', W', O), float32 where `wide_sums`, of spikes and weights, float32.
-SNN_EXPORT void snn_currents(const Shape *shape, const void *spikes, const float *weights,
+// Currents (N, H', W', O), float32 where `wide_sums`, of spikes and weights, float32. Whether memory
+// was enough.
+SNN_EXPORT bool snn_currents(const Shape *shape, const void *spikes, const float *weights,
                              void *result, int32_t wide, int32_t wide_sums, int32_t threads) {
-  if (wide) return currents<float, float>(*shape, spikes, weights, result, threads);
-  if (wide_sums) return currents<Bfloat16, float>(*shape, spikes, weights, result, threads);
-  currents<Bfloat16, Bfloat16>(*shape, spikes, weights, result, threads);
+  return fits([&] {
+    if (wide) return currents<float, float>(*shape, spikes, weights, result, threads);
+    if (wide_sums) return currents<Bfloat16, float>(*shape, spikes, weights, result, threads);
+    currents<Bfloat16, Bfloat16>(*shape, spikes, weights, result, threads);
+  });
 }
 
-// Gradients of weights, float32, of spikes and gradients of currents (N, H', W', O).
-SNN_EXPORT void snn_gradients(const Shape *shape, const void *spikes, const void *given,
+// Gradients of weights, float32, of spikes and gradients of currents (N, H', W', O). Whether memory
+// was enough.
+SNN_EXPORT bool snn_gradients(const Shape *shape, const void *spikes, const void *given,
                               float *weights, int32_t wide, int32_t threads) {
-  if (wide) return gradients<float>(*shape, spikes, given, weights, threads);
-  gradients<Bfloat16>(*shape, spikes, given, weights, threads);
+  return fits([&] {
+    if (wide) return gradients<float>(*shape, spikes, given, weights, threads);
+    gradients<Bfloat16>(*shape, spikes, given, weights, threads);
+  });
 }
 }

@@ -10,9 +10,10 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from ctypes import POINTER, c_int32, c_int64, c_void_p
+from ctypes import POINTER, c_bool, c_int32, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from snn_runtime.errors import DeviceError
 
@@ -85,11 +86,18 @@ def _refused(problem: str) -> DeviceError:
 
 
 def _declare(loaded: ctypes.CDLL) -> None:
-    """Declare all signatures: by default ctypes cuts pointers to 32 bits."""
+    """Declare all signatures: by default ctypes cuts pointers to 32 bits. Where memory runs out,
+    functions raise what torch raises: a RuntimeError in words that a step knows."""
     flag, shape, pointer = c_int32, POINTER(Shape), c_void_p
     loaded.snn_count.restype = c_int64
     loaded.snn_count.argtypes = [pointer, c_int64, c_int64, c_int64, flag]
-    loaded.snn_currents.restype = None
+    for each in (loaded.snn_currents, loaded.snn_gradients):
+        each.restype, each.errcheck = c_bool, _memory_checked
     loaded.snn_currents.argtypes = [shape, pointer, pointer, pointer, flag, flag, c_int32]
-    loaded.snn_gradients.restype = None
     loaded.snn_gradients.argtypes = [shape, pointer, pointer, pointer, flag, c_int32]
+
+
+def _memory_checked(enough: bool, function: Any, arguments: tuple[Any, ...]) -> None:
+    if not enough:
+        pictures = arguments[0]._obj.pictures
+        raise RuntimeError(f"not enough memory for a convolution of {pictures} pictures by events")

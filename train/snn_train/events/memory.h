@@ -3,6 +3,7 @@
 #define SNN_TRAIN_MEMORY_H
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -50,9 +51,9 @@ class Memory {
   int64_t count_ = 0;
 };
 
-// Runs task(part) for parts 0 … parts - 1.
+// Runs task(part), which throws nothing, for parts 0 … parts - 1.
 template <typename Task>
-void in_parallel(int parts, const Task &task) {
+void spread(int parts, const Task &task) {
   if (GOMP_parallel && omp_get_thread_num && omp_get_num_threads) {
     struct Work {
       const Task &task;
@@ -71,6 +72,20 @@ void in_parallel(int parts, const Task &task) {
   for (int part = 1; part < parts; part++) others.emplace_back([&task, part] { task(part); });
   task(0);
   for (auto &other : others) other.join();
+}
+
+// The same, and throws where memory ran out: what leaves a thread itself ends the process.
+template <typename Task>
+void in_parallel(int parts, const Task &task) {
+  std::atomic<bool> failed{false};
+  spread(parts, [&](int part) {
+    try {
+      task(part);
+    } catch (const std::bad_alloc &) {
+      failed = true;
+    }
+  });
+  if (failed) throw std::bad_alloc();
 }
 
 // to[c][r] = from[r][c], by tiles that stay near; `store` converts.
