@@ -6,6 +6,7 @@ torch.compile writes for processors needs one, too.
 
 import ctypes
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -24,6 +25,9 @@ FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast"),
     *("-fPIC", "-shared", "-pthread", "-fvisibility=hidden", "-Wno-psabi"),
 )
+OTHER = "a C++ compiler that works, such as g++, in CXX"
+TELLS = re.compile(r"\berror: |cannot find|undefined ", re.IGNORECASE)
+"""What lines of compilers, assemblers and linkers have in them that give the reason."""
 
 
 class Shape(ctypes.Structure):
@@ -44,44 +48,53 @@ def library() -> ctypes.CDLL:
     """Compile and load the functions.
 
     Raises:
-        DeviceError: `cannot_compile`: there is no C++ compiler, or it fails.
+        DeviceError: `cannot_compile`: there is no C++ compiler, or it fails, or what it makes
+            cannot be loaded.
     """
     command = _compiler()
-    with tempfile.TemporaryDirectory(prefix="snn-train-") as folder:
-        made = Path(folder) / "convolution.so"
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="snn-train-") as folder:
+            made = Path(folder) / "convolution.so"
             done = subprocess.run(
-                [*command, *FLAGS, str(SOURCE), "-o", str(made)],
+                [*command, *FLAGS, str(SOURCE), "-o", str(made)], env=os.environ | {"LC_ALL": "C"},
                 capture_output=True, text=True, errors="replace", check=False,
             )  # fmt: skip
             if done.returncode:
-                raise _refused(f"{command[0]} fails: {_first_error(done.stderr)}")
+                raise _refused(f"{command[0]} fails: {_first_error(done.stderr)}", f"name {OTHER}")
             loaded = ctypes.CDLL(str(made))
-        except OSError as error:
-            raise _refused(f"{command[0]}: {error}") from error
+    except OSError as error:
+        raise _refused(
+            f"with {command[0]}: {error}",
+            f"name {OTHER}, or in TMPDIR a folder to write to and to load libraries from",
+        ) from error
     _declare(loaded)
     return loaded
 
 
 def _compiler() -> list[str]:
     """$CXX, or the first of `COMPILERS` that is here."""
-    named = shlex.split(os.environ.get("CXX", ""))
+    value = os.environ.get("CXX", "")
+    try:
+        named = shlex.split(value)
+    except ValueError as error:
+        raise _refused(f"CXX={value}: {error}", f"name {OTHER}") from error
     for command in [named] if named else [[name] for name in COMPILERS]:
         if shutil.which(command[0]):
             return command
-    raise _refused(f"no C++ compiler ({shlex.join(named) or ', '.join(COMPILERS)})")
+    here = f"no C++ compiler ({shlex.join(named) or ', '.join(COMPILERS)})"
+    raise _refused(here, f"install one, or name {OTHER}")
 
 
 def _first_error(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines()]
-    return next((line for line in lines if "error" in line), "no reason given")
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return next((line for line in lines if TELLS.search(line)), (lines or ["no reason given"])[0])
 
 
-def _refused(problem: str) -> DeviceError:
+def _refused(problem: str, remedy: str) -> DeviceError:
     return DeviceError(
         "cannot_compile",
-        f"--compile: {problem}; install one or name it in CXX, or leave --compile out, or go on "
-        "with --resume and --no-compile",
+        f"--compile: {problem}; {remedy}, or leave --compile out, or go on with --resume and "
+        "--no-compile",
     )
 
 
@@ -97,7 +110,8 @@ def _declare(loaded: ctypes.CDLL) -> None:
     loaded.snn_gradients.argtypes = [shape, pointer, pointer, pointer, flag, c_int32]
 
 
-def _memory_checked(enough: bool, function: Any, arguments: tuple[Any, ...]) -> None:
+def _memory_checked(enough: Any, function: Any, arguments: tuple[Any, ...]) -> Any:
     if not enough:
         pictures = arguments[0]._obj.pictures
         raise RuntimeError(f"not enough memory for a convolution of {pictures} pictures by events")
+    return enough
