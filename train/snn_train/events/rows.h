@@ -49,10 +49,11 @@ inline float value(Bfloat16 bits) {
   return number;
 }
 
-// To the nearest, halves to even; the bits stay where they are.
+// To the nearest, halves to even; the bits stay where they are. NaN stays one: rounded up, it could
+// become a number.
 template <typename Bits>
 inline Bits rounded(Bits bits) {
-  return bits + 0x7fff + (bits >> 16 & 1);
+  return (bits & 0x7fffffffu) > 0x7f800000u ? bits | 0x400000u : bits + 0x7fff + (bits >> 16 & 1);
 }
 inline void store(float number, float *to) { *to = number; }
 inline void store(float number, Bfloat16 *to) {
