@@ -72,7 +72,7 @@ def project(
     columns = min(columns, values.shape[-1])  # see Layer, too
     geometry = (rows, columns), synapse.padding
     if by_events and suits(values):  # integers so small are the same in bfloat16
-        return currents(values.to(gradients), weight, *geometry, wide=True)
+        return currents(values.to(gradients), weight, *geometry, wide_sums=True)
     if gradients == torch.float32:
         return F.conv2d(values, weight, None, *geometry)
     current: Tensor = _Convolved.apply(values, weight, *geometry, gradients)  # type: ignore[no-untyped-call]  # torch leaves apply untyped

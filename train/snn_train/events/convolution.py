@@ -1,6 +1,6 @@
 """The convolution of spikes as an operator of torch, with gradients.
 
-    I = W ∗ s        ∂L/∂W = Σ ∂L/∂I s        ∂L/∂s = Σ ∂L/∂I W
+    I = W ∗ s + b        ∂L/∂W = Σ ∂L/∂I s        ∂L/∂s = Σ ∂L/∂I W
 
 The first two are computed by events, a sum of rows for the spikes that there are, where these are
 few enough; the third has none and is torch's. Sums are in float32, in another order than torch's.
@@ -28,7 +28,7 @@ MOST_WIDE = 0.3, 0.25
 SAMPLED = 8
 """Spikes of every eighth picture are counted."""
 LARGEST = 2**15
-"""Pixels of a side, padding included, that convolution.cpp can count."""
+"""Pixels of a side: even with a padding as large, uint16 in gradients.h counts them."""
 
 
 class Driven(Protocol):
@@ -61,10 +61,7 @@ def convolve(spikes: Tensor, synapse: nn.Conv2d, stride: tuple[int, int]) -> Ten
     if torch.is_autocast_enabled("cpu"):
         spikes = spikes.to(torch.get_autocast_dtype("cpu"))
     assert not isinstance(synapse.padding, str)
-    current = currents(spikes, synapse.weight, stride, synapse.padding)
-    return (
-        current if synapse.bias is None else current + synapse.bias.to(current.dtype)[:, None, None]
-    )
+    return currents(spikes, synapse.weight, stride, synapse.padding, bias=synapse.bias)
 
 
 def currents(
@@ -72,15 +69,17 @@ def currents(
     weight: Tensor,
     stride: tuple[int, ...],
     padding: tuple[int, ...],
-    wide: bool = False,
+    wide_sums: bool = False,
+    bias: Tensor | None = None,
 ) -> Tensor:
-    """Return W ∗ s, `(B, O, H′, W′)`, for spikes `(B, C, H, W)`.
+    """Return W ∗ s + b, `(B, O, H′, W′)`, for spikes `(B, C, H, W)`.
 
     Args:
         weight: `(O, C, kh, kw)` in float32, rounded to the type of the spikes.
-        wide: whether sums stay in float32; else they are rounded to the type of the spikes.
+        wide_sums: whether sums stay in float32; else they are rounded to the type of the spikes.
+        bias: `(O,)` in float32, rounded likewise.
     """
-    result: Tensor = _currents(spikes, weight, [*stride], [*padding], wide)
+    result: Tensor = _currents(spikes, weight, bias, [*stride], [*padding], wide_sums)
     return result
 
 
@@ -96,26 +95,46 @@ def suits(spikes: Tensor) -> bool:
 
 @torch.library.custom_op("snn_train::currents", mutates_args=(), device_types="cpu")
 def _currents(
-    spikes: Tensor, weight: Tensor, stride: list[int], padding: list[int], wide: bool
+    spikes: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    wide_sums: bool,
 ) -> Tensor:
     spikes = _channels_last(spikes)
-    dtype = torch.float32 if wide else spikes.dtype
+    dtype = torch.float32 if wide_sums else spikes.dtype
+    constant = None if bias is None else bias.to(spikes.dtype)
     if not _few(spikes, (MOST_WIDE if dtype == torch.float32 else MOST)[0]):
         rounded = weight.to(spikes.dtype).to(dtype)
-        return _channels_last(F.conv2d(spikes.to(dtype), rounded, None, stride, padding))
+        constant = None if constant is None else constant.to(dtype)
+        with torch.autocast("cpu", enabled=False):  # which would round again
+            dense = F.conv2d(spikes.to(dtype), rounded, constant, stride, padding)
+        return _channels_last(dense)
     rows = _channels_last(_filled(weight, 0))
     shape = _shape(spikes, rows, stride, padding)
-    made = _empty(spikes, (len(spikes), len(rows), shape.out_height, shape.out_width), dtype)
+    sums = dtype if constant is None else torch.float32  # to be rounded once
+    made = _empty(spikes, (len(spikes), len(rows), shape.out_height, shape.out_width), sums)
     library().snn_currents(
         ctypes.byref(shape), spikes.data_ptr(), rows.data_ptr(), made.data_ptr(),
-        _is_wide(spikes), dtype == torch.float32, torch.get_num_threads(),
+        _is_wide(spikes), sums == torch.float32, torch.get_num_threads(),
     )  # fmt: skip
-    return _channels_last(made[:, : len(weight)])
+    made = made[:, : len(weight)]
+    if constant is not None:
+        made = (made + constant.float()[:, None, None]).to(dtype)
+    return _channels_last(made)
 
 
 @_currents.register_fake
-def _(spikes: Tensor, weight: Tensor, stride: list[int], padding: list[int], wide: bool) -> Tensor:
-    dtype = torch.float32 if wide else spikes.dtype
+def _(
+    spikes: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    wide_sums: bool,
+) -> Tensor:
+    dtype = torch.float32 if wide_sums else spikes.dtype
     return _empty(
         spikes, (len(spikes), len(weight), *_sides(spikes, weight, stride, padding)), dtype
     )
@@ -159,21 +178,25 @@ def _(
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    spikes, weight, stride, padding, _ = inputs
+    spikes, weight, _, stride, padding, _ = inputs
     ctx.save_for_backward(spikes, weight)
     ctx.geometry = stride, padding
 
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     found = _currents_backward(gradient, *ctx.saved_tensors, *ctx.geometry)
-    return *found, None, None, None
+    of_bias = gradient.sum((0, 2, 3), dtype=torch.float32) if ctx.needs_input_grad[2] else None
+    return *found, of_bias, None, None, None
 
 
 _currents.register_autograd(_backward, setup_context=_keep)
 
 
 def _few(spikes: Tensor, most: float) -> bool:
-    """Whether at most that share of the spikes is not zero, by a sample."""
+    """Whether at most that share of the spikes is not zero, by a sample; not where there are none
+    to count."""
+    if not spikes.numel():
+        return False
     size = spikes[0].numel()
     found = library().snn_count(spikes.data_ptr(), len(spikes), size, SAMPLED, _is_wide(spikes))
     return bool(found <= most * size * -(-len(spikes) // SAMPLED))
@@ -192,7 +215,14 @@ def _shape(spikes: Tensor, rows: Tensor, stride: list[int], padding: list[int]) 
 def _sides(spikes: Tensor, weight: Tensor, stride: list[int], padding: list[int]) -> list[int]:
     """Height and width of what comes out."""
     sides = zip(spikes.shape[2:], weight.shape[2:], stride, padding, strict=True)
-    return [(side + 2 * outside - kernel) // by + 1 for side, kernel, by, outside in sides]
+    found = [(side + 2 * outside - kernel) // by + 1 for side, kernel, by, outside in sides]
+    if min(found) < 1:
+        kernel, map_ = (" x ".join(map(str, each.shape[2:])) for each in (weight, spikes))
+        raise RuntimeError(
+            f"a kernel of {kernel} on a map of {map_}, padding {padding}: expected a map, with its "
+            "padding, as large as the kernel; choose larger pictures or fewer layers"
+        )
+    return found
 
 
 def _filled(tensor: Tensor, axis: int) -> Tensor:
