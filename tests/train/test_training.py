@@ -21,6 +21,7 @@ from snn_train import step as steps_module
 from snn_train.calibrate import convert
 from snn_train.data import DataSet
 from snn_train.data.augment import augment
+from snn_train.events import convolution
 from snn_train.network import SpikingNetwork
 from snn_train.recipe import Recipe
 from snn_train.records import TIMES, EpochRecord, StageOutcome
@@ -102,6 +103,37 @@ def test_stopped_after_every_step_a_run_ends_with_the_same_bits(
             go_on(pieces, tiny_data, After(1))
     go_on(pieces, tiny_data)
     assert_same(outcome(pieces), outcome(whole))
+
+
+def test_a_run_by_events_that_was_stopped_ends_with_the_same_bits(
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each layer is by events where few enough fire, in the steps of one run as of the other."""
+    real, chosen = convolution._few, list[bool]()
+
+    def few(*given: Any) -> bool:
+        chosen.append(real(*given))
+        return chosen[-1]
+
+    def begun(directory: Path) -> Run:
+        stages = (Stage(0, 1), Stage(2, 1), Stage(1, 2), Stage(1, 1, 4))
+        run = new_run(directory, stages=stages, percentile=88.0, precision="bfloat16")
+        run.compiled = True
+        return run
+
+    monkeypatch.setattr(torch, "compile", lambda module: module)
+    monkeypatch.setattr(convolution, "_few", few)
+    train_run(begun(tmp_path / "whole"), tiny_data, Recorder())
+    whole = [*chosen]
+    assert any(whole)
+    for steps in (5, 8, 14):  # in each of the spiking stages
+        chosen.clear()
+        directory = tmp_path / str(steps)
+        with pytest.raises(Stopped):
+            train_run(begun(directory), tiny_data, Recorder(stopping=After(steps)))
+        go_on(directory, tiny_data)
+        assert_same(outcome(directory), outcome(tmp_path / "whole"))
+        assert chosen == whole
 
 
 def test_no_normalisation_sees_one_picture_alone(
