@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from snn_runtime.errors import DeviceError, ResourceError, SnnError, UsageError
+from snn_train.events.library import cannot_compile
 from snn_train.threads import compute_with
 
 
@@ -33,7 +34,8 @@ class Machine:
     micro_batch: int | None = None
     """Images computed at once; None halves a batch when memory runs out."""
     compiled: bool | None = None
-    """Whether torch.compile makes the steps faster; None: where a resumed run began so."""
+    """Whether steps are compiled, and by events on a processor, to be faster; None: where a resumed
+    run began so."""
 
 
 AUTOMATIC = Machine()
@@ -98,7 +100,7 @@ def joined(machine: Machine) -> Iterator[tuple[Team, torch.device]]:
 
     Raises:
         ResourceError: `peer_lost`: another process of the team ended.
-        DeviceError: `cannot_compile`: torch.compile has what it needs for this device not here.
+        DeviceError: `cannot_compile`: what compiles steps for this device is not here, or fails.
         SnnError: as `join`.
     """
     team, device = join(machine.device)
@@ -107,11 +109,9 @@ def joined(machine: Machine) -> Iterator[tuple[Team, torch.device]]:
         yield team, device
     except RuntimeError as error:  # gloo and NCCL have no class of their own in every version
         if _is_of_compiling(error):
-            raise DeviceError(
-                "cannot_compile",
-                f"--compile: {str(error).splitlines()[0]}; expected a C++ compiler for a "
-                "processor, Triton for a GPU; leave it out, or go on with --resume and "
-                "--no-compile",
+            raise cannot_compile(
+                str(error).splitlines()[0],
+                "install a C++ compiler for a processor, Triton for a GPU",
             ) from error
         if team.size == 1 or isinstance(error, SnnError) or " by peer" not in str(error):
             raise

@@ -106,15 +106,14 @@ def test_the_library_outlives_its_file() -> None:
     assert library().snn_count(None, 0, 1, 1, 0) == 0
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_where_memory_runs_out_the_step_is_told_so(threads: int) -> None:
+def test_where_memory_runs_out_the_step_is_told_so() -> None:
     """As by torch, so that the batch goes on in smaller parts. Nobody has 2^48 bytes."""
     large, rows = 2**15, (ctypes.c_float * (2**15 * 32))()
-    for kernel in (1, large):  # many events, or many sums of gradients
-        shape = Shape(1, large, large, large, 32, kernel, kernel, 1, 1, 0, 0, 1, 1)
+    for kernel, threads in ((1, 1), (1, 3), (large, 1), (large, 3)):  # many events, or many sums
+        shape = ctypes.byref(Shape(1, large, large, large, 32, kernel, kernel, 1, 1, 0, 0, 1, 1))
         with pytest.raises(RuntimeError, match="1 pictures by events") as e:
             if kernel == 1:
-                library().snn_currents(ctypes.byref(shape), None, rows, None, 1, 1, threads)
+                library().snn_currents(shape, None, rows, None, 1, 1, threads)
             else:
-                library().snn_gradients(ctypes.byref(shape), None, None, None, 1, threads)
+                library().snn_gradients(shape, None, None, None, 1, threads)
         assert is_out_of_memory(e.value)

@@ -34,14 +34,14 @@ void currents(const Shape &shape, const void *spikes, const float *weights, void
 }
 
 template <typename T>
-void gradients(const Shape &shape, const void *spikes, const void *given, float *weights,
+void gradients(const Shape &shape, const void *spikes, const void *given, float *result,
                int threads) {
   snn::in_parallel(threads, [&](int part) {
     const int64_t channels = shape.inputs;
     const int64_t begin = channels * part / threads, end = channels * (part + 1) / threads;
     if (begin == end) return;
     snn::Gradients<T>(shape, begin, end)
-        .run(static_cast<const T *>(spikes), static_cast<const T *>(given), weights);
+        .run(static_cast<const T *>(spikes), static_cast<const T *>(given), result);
   });
 }
 
@@ -92,10 +92,10 @@ SNN_EXPORT bool snn_currents(const Shape *shape, const void *spikes, const float
 // Gradients of weights, float32, of spikes and gradients of currents (N, H', W', O). Whether memory
 // was enough.
 SNN_EXPORT bool snn_gradients(const Shape *shape, const void *spikes, const void *given,
-                              float *weights, int32_t wide, int32_t threads) {
+                              float *result, int32_t wide, int32_t threads) {
   return fits([&] {
-    if (wide) return gradients<float>(*shape, spikes, given, weights, threads);
-    gradients<Bfloat16>(*shape, spikes, given, weights, threads);
+    if (wide) return gradients<float>(*shape, spikes, given, result, threads);
+    gradients<Bfloat16>(*shape, spikes, given, result, threads);
   });
 }
 }

@@ -43,7 +43,7 @@ def train_by_events(layers: Iterable[Driven], device: torch.device) -> None:
     processor and while it trains.
 
     Raises:
-        DeviceError: `cannot_compile`: there is no C++ compiler.
+        DeviceError: `cannot_compile`: as `library`.
     """
     if device.type == "cpu":
         library()  # or it would be compiled in the first step

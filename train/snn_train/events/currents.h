@@ -83,8 +83,8 @@ class Currents {
 
   // Adds what lines [first, first + lines_) of every window contribute.
   void add(int block, int64_t count, int first) {
-    const AddRows<T> add = add_rows_of<T>(blocks_.groups_of(block));
-    const int64_t width = blocks_.groups_of(block) * kGroup, row = shape_.inputs * width;
+    const AddRows<T> add_to = add_rows_of<T>(blocks_.groups_of(block));
+    const int64_t width = blocks_.groups_of(block) * kGroup, column = shape_.inputs * width;
     const T *weights = packed_ + blocks_.begin(block) * shape_.taps() * shape_.inputs;
     const int last = std::min(first + lines_, shape_.kernel_height);
     float *sums = sums_.data();
@@ -99,10 +99,10 @@ class Currents {
             const int64_t from = int64_t{y} * shape_.stride_y - shape_.padding_y + k;
             if (from < 0 || from >= shape_.height) continue;
             const uint32_t *at = &first_[(n * shape_.height + from) * shape_.width];
-            *found++ = {weights + (int64_t{k} * shape_.kernel_width - left) * row,
+            *found++ = {weights + (int64_t{k} * shape_.kernel_width - left) * column,
                         events_.data() + at[begin], events_.data() + at[end]};
           }
-          add(segments_.data(), found, width, sums);
+          add_to(segments_.data(), found, width, sums);
         }
       }
     }

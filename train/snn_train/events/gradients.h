@@ -49,7 +49,7 @@ class Gradients {
     std::fill_n(sums_.data(), shape.taps() * channels_ * shape.outputs, 0.0f);
   }
 
-  void run(const T *spikes, const T *gradients, float *weights) {
+  void run(const T *spikes, const T *gradients, float *result) {
     for (int64_t n = 0; n < shape_.pictures; n += at_once_) {
       list(spikes + n * shape_.pixels() * shape_.inputs + begin_,
            std::min(at_once_, shape_.pictures - n));
@@ -57,7 +57,7 @@ class Gradients {
         for (int tap = 0; tap < shape_.taps(); tap++)
           add(c, tap, gradients + n * shape_.out_pixels() * shape_.outputs);
     }
-    unpack(weights);
+    unpack(result);
   }
 
  private:
@@ -107,8 +107,8 @@ class Gradients {
     }
   }
 
-  // sums (taps, channels, O) to weights (O, taps, C)
-  void unpack(float *weights) const {
+  // sums (taps, channels, O) to the result (O, taps, C)
+  void unpack(float *result) const {
     const Memory<float> group(int64_t{kGroup} * channels_);
     for (int64_t tap = 0; tap < shape_.taps(); tap++) {
       for (int g = 0; g < shape_.outputs; g += kGroup) {
@@ -117,7 +117,7 @@ class Gradients {
         for (int k = 0; k < kGroup; k++) {
           const int64_t row = (g + position<T>(k)) * shape_.taps() + tap;
           std::copy_n(&group[int64_t{k} * channels_], channels_,
-                      weights + row * shape_.inputs + begin_);
+                      result + row * shape_.inputs + begin_);
         }
       }
     }

@@ -60,15 +60,26 @@ def library() -> ctypes.CDLL:
                 capture_output=True, text=True, errors="replace", check=False,
             )  # fmt: skip
             if done.returncode:
-                raise _refused(f"{command[0]} fails: {_first_error(done.stderr)}", f"name {OTHER}")
+                raise cannot_compile(
+                    f"{command[0]} fails: {_first_error(done.stderr)}", f"name {OTHER}"
+                )
             loaded = ctypes.CDLL(str(made))
     except OSError as error:
-        raise _refused(
+        raise cannot_compile(
             f"with {command[0]}: {error}",
             f"name {OTHER}, or in TMPDIR a folder to write to and to load libraries from",
         ) from error
     _declare(loaded)
     return loaded
+
+
+def cannot_compile(problem: str, remedy: str) -> DeviceError:
+    """Return what is raised where steps cannot be compiled, by this or by torch."""
+    return DeviceError(
+        "cannot_compile",
+        f"--compile: {problem}; {remedy}, or leave --compile out, or go on with --resume and "
+        "--no-compile",
+    )
 
 
 def _compiler() -> list[str]:
@@ -77,25 +88,17 @@ def _compiler() -> list[str]:
     try:
         named = shlex.split(value)
     except ValueError as error:
-        raise _refused(f"CXX={value}: {error}", f"name {OTHER}") from error
+        raise cannot_compile(f"CXX={value}: {error}", f"name {OTHER}") from error
     for command in [named] if named else [[name] for name in COMPILERS]:
         if shutil.which(command[0]):
             return command
     here = f"no C++ compiler ({shlex.join(named) or ', '.join(COMPILERS)})"
-    raise _refused(here, f"install one, or name {OTHER}")
+    raise cannot_compile(here, f"install one, or name {OTHER}")
 
 
 def _first_error(said: str) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return next((line for line in lines if TELLS.search(line)), (lines or ["no reason given"])[0])
-
-
-def _refused(problem: str, remedy: str) -> DeviceError:
-    return DeviceError(
-        "cannot_compile",
-        f"--compile: {problem}; {remedy}, or leave --compile out, or go on with --resume and "
-        "--no-compile",
-    )
 
 
 def _declare(loaded: ctypes.CDLL) -> None:

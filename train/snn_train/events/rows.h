@@ -43,9 +43,9 @@ struct Segment {
 
 inline float value(float number) { return number; }
 inline float value(Bfloat16 bits) {
-  const uint32_t wide = uint32_t{bits} << 16;
+  const uint32_t whole = uint32_t{bits} << 16;
   float number = 0;
-  std::memcpy(&number, &wide, sizeof number);
+  std::memcpy(&number, &whole, sizeof number);
   return number;
 }
 
