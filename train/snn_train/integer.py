@@ -89,7 +89,7 @@ class IntegerNetwork(SpikingNetwork):
 
     def compiled(self) -> nn.Module:
         """Itself, with its firing compiled, and by events where it can. Weights are rounded as
-        before, since export does it."""
+        before, since export does it. Raises: DeviceError: there is no compiler."""
         train_by_events(self.populations(), self.readout.weight.device)
         self.fire = torch.compile(fire)
         return self
