@@ -211,7 +211,7 @@ def test_a_bias_is_added_before_sums_are_rounded() -> None:
     generator = torch.Generator().manual_seed(0)
     synapse = nn.Conv2d(16, 33, 3, padding=1)
     with torch.no_grad():
-        for each in (synapse.weight, synapse.bias):
+        for each in synapse.parameters():
             each.copy_(torch.randint(-127, 128, each.shape, generator=generator) / 128)
     spikes = (torch.rand(8, 16, 9, 9, generator=generator) < 0.08).float()
     expected = synapse(spikes)  # integers, over 128, so exactly

@@ -96,7 +96,7 @@ def test_without_a_temporary_folder_the_compiler_is_not_blamed(
     def none(**_: object) -> None:
         raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
 
-    monkeypatch.setattr(module.tempfile, "TemporaryDirectory", none)
+    monkeypatch.setattr("tempfile.TemporaryDirectory", none)
     with pytest.raises(DeviceError, match="No usable temporary .*; name .* in TMPDIR a folder"):
         library()
 
