@@ -83,8 +83,7 @@ def train(
         InputError: the data is missing or damaged.
         ModelError: `begin_with` is no T = 1 network, `ann` or `teacher` none with a form here.
         DivergedError: a stage failed four times; its best state is kept.
-        ResourceError: a file cannot be written, or memory does not suffice.
-        DeviceError: the device is not here, or steps cannot be compiled for it.
+        ResourceError: a file cannot be written, or memory is too small; DeviceError: as `joined`.
         Stopped: as `progress` wanted; the state is saved.
     """
     command, hours = command or _call(data, changes), TimeBudget.given(budget)
