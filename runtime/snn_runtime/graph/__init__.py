@@ -15,8 +15,9 @@ reference     the slow exact interpreter: the definition of the right answer
 lowering      the one walk for what makes another form of a graph
 """
 
+from snn_runtime.fit import Fit
 from snn_runtime.graph.builder import Builder
-from snn_runtime.graph.ends import Fit, Image, Readout
+from snn_runtime.graph.ends import Image, Readout
 from snn_runtime.graph.graph import INT16_BOUND, SpikingGraph
 from snn_runtime.graph.lowering import Lowering
 from snn_runtime.graph.nodes import Elementwise, Node, Pool, Visitor, Weightless

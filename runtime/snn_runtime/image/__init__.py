@@ -9,11 +9,11 @@ behind       whether another picture follows
 scenes       random images, to time engines with
 """
 
+from snn_runtime.fit import Fit
 from snn_runtime.image.intake import Waiting
 from snn_runtime.image.picture import DEFAULT_LIMITS, Decoded, Limits, decode
 from snn_runtime.image.prepare import (
     Colour,
-    Fit,
     Picture,
     Pixels,
     Prepared,
