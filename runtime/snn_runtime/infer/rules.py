@@ -162,7 +162,7 @@ RULES = (
     ),
     Rule(
         ("model", "backend", "device", "precision", "threads"),
-        lambda args: has_pictures(args) or args.self_test,
+        lambda args: args.inputs or args.files_from or args.watch or args.self_test,
         "is for a model, and --clear-cache alone loads none",
     ),
 )
