@@ -211,7 +211,7 @@ def _proven(
     graph = replace(graph, provenance=json.dumps(provenance))
     write(graph, path, golden=golden)
     size = path.stat().st_size
-    facts = report.summary(origin, graph, size, proof, accuracy, confidence, narrowed=narrow)
+    facts = report.summary(graph, size, proof, accuracy, confidence, narrowed=narrow)
     facts["parity"] = vars(parity)
     if isinstance(origin, Foreign):
         facts |= report.imported(origin)

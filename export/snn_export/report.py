@@ -78,7 +78,6 @@ def measured(accuracy: float, images: int, rates: dict[str, float]) -> dict[str,
 
 
 def summary(
-    origin: Origin,
     graph: SpikingGraph,
     size: int,
     proof: Proof,

@@ -101,7 +101,7 @@ def test_layers_that_do_not_heed_the_picture_are_named(current: float) -> None:
     graph = to_int8(replace(folded, nodes=stuck))
     proof = prove(graph, OrtBackend(graph, threads=1), None)
     how = "never" if current < 0 else "always"
-    facts = report.summary(trained, graph, 1, proof, None, None, narrowed={})["proof"]
+    facts = report.summary(graph, 1, proof, None, None, narrowed={})["proof"]
     assert facts[how][:2] == ("conv2", "conv3")
     says = {"never": "no neuron ever fires in", "always": "every neuron fires in"}[how]
     assert f"warning: {says} conv2, conv3" in said_of(trained, graph, proof)
@@ -116,7 +116,7 @@ def test_layers_that_heed_the_picture_give_no_warning() -> None:
 
 
 def said_of(trained: Trained, graph: SpikingGraph, proof: Proof) -> str:
-    return text(report.summary(trained, graph, 1, proof, None, None, narrowed={}), "m.onnx", graph)
+    return text(report.summary(graph, 1, proof, None, None, narrowed={}), "m.onnx", graph)
 
 
 def test_accuracy_is_that_of_the_torch_network_and_of_the_engine() -> None:
