@@ -140,3 +140,19 @@ def test_what_cannot_be_exact_is_refused_in_one_sentence(form: str) -> None:
     with pytest.raises(ModelError) as refusal:
         from_module(network, PICTURE)
     assert says in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_no_neuron_can_be_masked_or_change_places_unseen(most: int) -> None:
+    """Neurons send few numbers, so that many of them are equal, and many nothing."""
+    count = 32
+    ones, order = torch.ones(count), list(range(count))
+    assert probe.keeps(lambda x: x * ones, (2, count), most=most)
+    for one in range(count):
+        mask = ones.clone()
+        mask[one] = 0
+        assert not probe.keeps(lambda x, mask=mask: x * mask, (2, count), most=most)
+        for other in range(one):
+            swapped = order.copy()
+            swapped[one], swapped[other] = other, one
+            assert not probe.keeps(lambda x, to=swapped: x[:, to], (2, count), most=most)

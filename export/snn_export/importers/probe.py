@@ -9,7 +9,7 @@ many ways for a list of names.
 
 Noise is fed, large and tiny too, so an answer holds for all numbers and not for those of one
 picture: a clamp at ±4 changes little noise. Nothing rests on it alone: the network itself is run
-afterwards, and every spike compared.
+afterwards, every spike compared, and every current that random spikes cause.
 """
 
 from collections.abc import Callable, Iterator
@@ -103,10 +103,15 @@ def ordered(call: Call, shape: Shape) -> bool:
 
 
 def _counts(shape: Shape, most: int) -> Iterator[Tensor]:
-    """All of 0 to `most`, in disorder."""
-    order = _noise(shape).flatten().argsort()
-    for first in range(0, most + 1, len(order)):
-        yield ((order + first) % (most + 1)).float().reshape(shape)
+    """Numbers of which every place takes all of 0 to `most`, so that none can be masked, and no two
+    places have the same every time, so that none can change places: the digits of a number that
+    each place has for itself.
+    """
+    digits, levels = _noise(shape).flatten().argsort(), most + 1
+    for first in range(levels):
+        yield ((digits + first) % levels).float().reshape(shape)
+    while (digits := digits // levels).any():
+        yield (digits % levels).float().reshape(shape)
 
 
 def _noise(shape: Shape, seed: int = 1) -> Tensor:
