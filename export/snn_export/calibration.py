@@ -26,6 +26,7 @@ from snn_export.provenance import split_of
 from snn_export.verify import parts
 from snn_runtime.calibration import UNCALIBRATED, Calibration, Familiarity, Numbers
 from snn_runtime.engines import Backend
+from snn_runtime.errors import InputError
 from snn_runtime.graph.reference import Counts
 from snn_train.data import DataSet
 from snn_train.data.on_disk import Images, subset
@@ -175,8 +176,15 @@ def calibrate(
         channels: Of the network's populations, in its order.
         facts: The network's provenance.
         test: Logits of the test pictures, which only measure.
+
+    Raises:
+        InputError: `bad_data`: there is none.
     """
     chosen, source = held_out(facts, data)
+    if not len(chosen):
+        raise InputError(
+            "bad_data", f"{data.name}: none of its pictures is left to fit probabilities on"
+        )
     images = subset(data.train_images, chosen)
     logits = np.concatenate([engine.run(images[part].numpy()) for part in parts(images)])
     labels, test_labels = data.train_labels[chosen].numpy(), data.test_labels.numpy()

@@ -75,7 +75,10 @@ def export(
         count = f"{len(names):,} classes, the network has {len(folded.labels):,}"
         raise UsageError("bad_value", f"labels names {count}")
     folded = replace(folded, bits=bits or folded.bits, labels=names)
-    data = read_data(data, origin) if isinstance(data, str) else data
+    if isinstance(data, str):
+        data = read_data(data, origin)
+    elif data is not None:
+        check_data(data, origin)
     if weights == "float32":
         return _proven(origin, to_float32(folded), path, data, threads, {})
     graph = replace(to_int8(folded), packed=weights == "int4")
@@ -147,13 +150,34 @@ def read_data(
         InputError: `bad_data`: other classes or sizes than `origin`'s.
     """
     image = origin.image
-    size = (image.height, image.width)
-    data = data_sets.load(spec, progress, size if takes_size(spec) else None, image.fit)
-    if data.labels not in _names(origin):
-        raise InputError("bad_data", f"{spec}: {_other_classes(data.labels, origin.labels)}")
-    if tuple(data.test_images.shape[1:3]) != size:
-        raise InputError("bad_data", f"{spec}: pictures are not {size[0]}x{size[1]}")
+    size = (image.height, image.width) if takes_size(spec) else None
+    data = data_sets.load(spec, progress, size, image.fit)
+    check_data(data, origin)
     return data
+
+
+def check_data(data: data_sets.DataSet, origin: Origin | SpikingGraph) -> None:
+    """Refuse pictures that say nothing of `origin`.
+
+    Raises:
+        InputError: `bad_data`: other classes or sizes than `origin`'s, or no pictures.
+    """
+    size = (origin.image.height, origin.image.width)
+    if tuple(data.labels) not in _names(origin):
+        raise InputError("bad_data", f"{data.name}: {_other_classes(data.labels, origin.labels)}")
+    for part, images, answers in (
+        ("training", data.train_images, data.train_labels),
+        ("test", data.test_images, data.test_labels),
+    ):
+        if len(images) != len(answers):
+            count = f"{len(images):,} {part} pictures for {len(answers):,} labels"
+            raise InputError("bad_data", f"{data.name}: has {count}, expected one each")
+        if len(images) == 0:
+            raise InputError("bad_data", f"{data.name}: has no {part} pictures, expected some")
+        if tuple(images.shape[1:3]) != size:
+            raise InputError(
+                "bad_data", f"{data.name}: {part} pictures are not {size[0]}x{size[1]}"
+            )
 
 
 def _files(network: Origin | str | Path) -> tuple[Path, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from snn_export.calibration import calibrate
-from snn_export.exporting import read_data
+from snn_export.exporting import check_data, read_data
 from snn_export.report import Written, measured
 from snn_export.text import confidence_lines
 from snn_export.verify import parts, rates, received
@@ -37,6 +37,7 @@ def recalibrate(
     model = load(path, threads=threads)
     graph, provenance = model.graph, json.loads(model.graph.provenance)
     pictures = read_data(data, graph) if isinstance(data, str) else data
+    check_data(pictures, graph)
     test = pictures.test_images
     logits = np.concatenate([model.backend.run(test[part].numpy()) for part in parts(test)])
     confidence = calibrate(model.backend, model.graph.channels, provenance, pictures, logits)

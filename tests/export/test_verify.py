@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import networks
 import numpy as np
@@ -9,15 +10,16 @@ import torch
 from graphs import example_of_levels, pictures
 from in_memory import in_memory
 
-from snn_export import report
+from snn_export import export, report
 from snn_export.fold import FoldedNetwork, Neurons
 from snn_export.quantise import to_int8
+from snn_export.recalibrate import recalibrate
 from snn_export.text import text
 from snn_export.trained import Trained, fold
 from snn_export.unrounded import to_float32
 from snn_export.verify import Proof, measure, prove, received, sent_rates
 from snn_runtime.engines.onnxruntime.backend import OrtBackend
-from snn_runtime.errors import VerifyError
+from snn_runtime.errors import InputError, VerifyError
 from snn_runtime.graph import SpikingGraph, reference
 from snn_runtime.graph.reference import Spikes
 from snn_train.data import DataSet
@@ -155,3 +157,30 @@ def test_rates_are_those_of_the_interpreter() -> None:
     assert rates["conv1"] == spikes["conv1"].mean()
     pooled = spikes["conv1"].reshape(6, -1, 6, 2, 6, 2).max(axis=(3, 5))
     assert rates["conv1.pool"] == pooled.mean()
+
+
+def test_a_data_set_is_checked_as_its_name_would_be(tmp_path: Path) -> None:
+    """Labels in another order would fit probabilities on wrong classes."""
+    trained = a_trained_network()
+    good = a_data_set(trained)
+    labels, images, answers = good.labels, good.test_images, good.test_labels
+    wrong = [
+        (replace(good, labels=labels[::-1]), "its class 0 is"),
+        (replace(good, labels=(*labels, "more")), "has 4 classes, the network 3"),
+        (replace(good, test_images=images[:, :9, :9]), "test pictures are not 12x12"),
+        (replace(good, train_images=images[:, :9, :9]), "training pictures are not 12x12"),
+        (replace(good, test_images=images[:0], test_labels=answers[:0]), "has no test pictures"),
+        (replace(good, test_labels=answers[1:]), "60 test pictures for 59 labels"),
+        (replace(good, held_out=torch.zeros(0, dtype=torch.int64)), "is left to fit"),
+    ]
+    for data, says in wrong:
+        with pytest.raises(InputError, match=f"^photos: .*{says}"):
+            export(trained, tmp_path / "m.onnx", data=data, threads=1)
+        assert not (tmp_path / "m.onnx").exists()
+    export(trained, tmp_path / "m.onnx", data=good, threads=1)
+    before = (tmp_path / "m.onnx").read_bytes()
+    for data, says in wrong:
+        if "left to fit" not in says:
+            with pytest.raises(InputError, match=says):
+                recalibrate(tmp_path / "m.onnx", tmp_path / "m.onnx", data, threads=1)
+    assert (tmp_path / "m.onnx").read_bytes() == before
