@@ -11,7 +11,7 @@ import struct
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 from snn_runtime import door
 from snn_runtime.errors import InputError, ModelError
 
+Value = TypeVar("Value")
 LARGEST = 8 * 2**30
 """Bytes; a larger file is refused unread. VGG19 for ImageNet with its optimiser needs a fifth."""
 LARGEST_DIRECTORY = 16 * 2**20
@@ -99,6 +100,25 @@ def oddity(tensor: Tensor) -> str | None:
 def unwrapped(name: object) -> str:
     """The name of a tensor without what wrappers of a module have put before it."""
     return WRAPPERS.sub("", str(name))
+
+
+def unwrapped_state(path: Path, state: dict[Any, Value]) -> dict[str, Value]:
+    """Return what a file holds, without what wrappers have put before its names.
+
+    Raises:
+        ModelError: `bad_checkpoint`: two of a name, of which nobody knows which is meant.
+    """
+    named: dict[str, Value] = {}
+    for key, value in state.items():
+        name = unwrapped(key)
+        if name in named:
+            raise refuse(
+                path,
+                f"holds {name!r:.60} twice, with and without what a wrapper puts before it; save "
+                "the state_dict of one module alone",
+            )
+        named[name] = value
+    return named
 
 
 def check(path: Path, remedy: str) -> None:

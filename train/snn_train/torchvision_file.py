@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from snn_train import torchvision_resnet, torchvision_vgg
-from snn_train.torch_zip import refuse, state_dict, unwrapped
+from snn_train.torch_zip import refuse, state_dict, unwrapped_state
 
 NAMES = (*torchvision_vgg.NAMES, *torchvision_resnet.NAMES)
 
@@ -21,7 +21,7 @@ def weights_of(path: Path, content: Any) -> tuple[str, dict[str, Tensor]]:
         ModelError: `bad_checkpoint`: another network, said which, or numbers that are not finite.
     """
     remedy = f"--ann reads an ann.pt of train-snn and state dicts of {', '.join(NAMES)}"
-    weights = {unwrapped(key): value for key, value in state_dict(path, content, remedy).items()}
+    weights = unwrapped_state(path, state_dict(path, content, remedy))
     try:
         if "classifier.1.weight" in weights:
             raise ValueError("holds no VGG with batch normalisation")

@@ -27,7 +27,7 @@ from snn_export.importers.layers import Joined, Layers, Pooled, Weighted
 from snn_export.importers.picture import Picture
 from snn_export.importers.torch_file import array, read
 from snn_export.pools import Window
-from snn_train.torch_zip import unwrapped
+from snn_train.torch_zip import unwrapped_state
 
 MARK = b"threshold.t0"
 """A word that only these files hold."""
@@ -58,7 +58,7 @@ def tensors(path: Path) -> dict[str, Any]:
     state = content.get("state_dict")
     if not isinstance(state, dict):
         raise refuse(path, "has no 'state_dict'")
-    named = {unwrapped(key): value for key, value in state.items()}
+    named = unwrapped_state(path, state)
     if not any(key.startswith("threshold.") for key in named):
         raise refuse(path, "has no thresholds: it is an ANN; train it down to T=1 first")
     _check_timesteps(path, content)
@@ -72,7 +72,8 @@ def from_tensors(path: Path, held: dict[str, Any], picture: Picture) -> Foreign:
         ModelError: thresholds ≤ 0, keys missing or left over, wrong shapes.
     """
     reader = Reader(path, {key: array(key, value) for key, value in held.items()})
-    layers = _resnet(reader) if reader.has("pre_process.0.weight") else _vgg(reader, picture)
+    resnet = reader.has("pre_process.0.weight")
+    layers = _resnet(reader, picture) if resnet else _vgg(reader, picture)
     reader.check_all_read()
     return Foreign.of_data("iir-official", layers, picture)
 
@@ -88,7 +89,7 @@ def _check_timesteps(path: Path, content: dict[str, Any]) -> None:
 
 
 def _vgg(reader: Reader, picture: Picture) -> Layers:
-    pools_last = _check_picture(reader, picture)
+    pools_last = _check_picture(reader, "VGG", "features.0.weight", picture)
     number = 0
     for item in (*_vgg_plan(reader), *(["A"] if pools_last else [])):
         if item == "A":
@@ -102,21 +103,24 @@ def _vgg(reader: Reader, picture: Picture) -> Layers:
     return _classifier(reader, 2 if number == 2 else 3, 3 * number)
 
 
-def _check_picture(reader: Reader, picture: Picture) -> bool:
+def _check_picture(reader: Reader, network: str, first: str, picture: Picture) -> bool:
     """Return whether VGG pools once more; their code knows three sizes of pictures, and no other.
+
+    Args:
+        first: the key of the weights that read the picture.
 
     A map of ImageNet's and one of smaller pictures with a pool less can have the same size, so that
     the weights do not tell them apart.
     """
     size = (picture.height, picture.width)
     channels, pools_last = DATA_SETS.get(size, (0, False))
-    found = reader.tensor("features.0.weight", 4).shape[1]
+    found = reader.tensor(first, 4).shape[1]
     if found != channels:
         raise refuse(
             reader.path,
-            f"VGG for pictures of {size[0]}x{size[1]} in {found} channels is none of the authors', "
-            "expected --image-size 28x28 in 1 (MNIST), 32x32 in 3 (CIFAR) or 224x224 in 3 "
-            "(ImageNet)",
+            f"{network} for pictures of {size[0]}x{size[1]} in {found} channels is none of the "
+            "authors', expected --image-size 28x28 in 1 (MNIST), 32x32 in 3 (CIFAR) or 224x224 in "
+            "3 (ImageNet)",
         )
     return pools_last
 
@@ -142,7 +146,8 @@ def _vgg_plan(reader: Reader) -> tuple[int | str, ...]:
     return plan
 
 
-def _resnet(reader: Reader) -> Layers:
+def _resnet(reader: Reader, picture: Picture) -> Layers:
+    _check_picture(reader, "ResNet", "pre_process.0.weight", picture)
     for number, position in enumerate((0, 3, 6), 1):
         reader.convolution(f"pre_process.{position}", reader.last)
         reader.fire(f"stem{number}", position)

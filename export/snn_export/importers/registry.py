@@ -18,9 +18,12 @@ MODULE = "snntorch or spikingjelly"
 
 
 def detect(path: Path, builder: str | None) -> str | None:
-    """Return the format of a file that `door` lets in, None for our own and for what nobody knows.
+    """Return the format of a file that `door` lets in, None for our own.
 
     A state_dict of SpikingJelly holds no word of its own; `--module` says that it is a program's.
+
+    Raises:
+        ModelError: `bad_checkpoint`: damaged, or nobody's that is known.
     """
     if _starts_with(path, HDF5):
         return "nir"
