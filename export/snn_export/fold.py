@@ -35,6 +35,11 @@ class Norm:
     variance: Array
     epsilon: float
 
+    @property
+    def scale(self) -> Array:
+        """g"""
+        return np.asarray(self.gain / np.sqrt(self.variance + self.epsilon))
+
 
 @dataclass(frozen=True, eq=False)
 class Synapse:
@@ -92,7 +97,7 @@ class FoldedNetwork:
 
 def fold_norm(synapse: Synapse, norm: Norm) -> Synapse:
     """Return the synapse that does what `synapse` and the normalisation behind it do."""
-    gain = norm.gain / np.sqrt(norm.variance + norm.epsilon)  # (O,)
+    gain = norm.scale
     column = gain.reshape(-1, *[1] * (synapse.weight.ndim - 1))
     offset = norm.shift + gain * (synapse.offset - norm.mean)
     return replace(synapse, weight=synapse.weight * column, offset=offset)
@@ -104,11 +109,13 @@ def fold_threshold(
     threshold: Array,
     *,
     closed: bool | npt.NDArray[np.bool_] = False,
+    remedy: str = "train it further",
 ) -> Neurons:
     """Return neurons whose synapses bring no constant current: it is in the threshold.
 
     Args:
         threshold: θ, `[O]` or `[1]`; of several levels `[K, O]` or `[K, 1]`.
+        remedy: What to do about θ ≤ 0.
 
     Raises:
         ModelError: `bad_threshold` for θ ≤ 0, `bad_weights` for what is not finite.
@@ -118,7 +125,8 @@ def fold_threshold(
     if (threshold <= 0).any():
         lowest = float(threshold.min())
         raise ModelError(
-            "bad_threshold", f"{name}: threshold {lowest:g} is not positive; train it further"
+            "bad_threshold",
+            f"{name}: threshold {lowest:g} is not positive, expected one above 0; {remedy}",
         )
     channels = len(synapses[0].weight)
     constant = sum((np.asarray(s.offset, np.float64) for s in synapses), np.zeros(channels))

@@ -3,6 +3,7 @@
 Neurons with weights of one and θ = ½, a channel each, fire where any spike of a window does.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,12 @@ class Window:
         taps = np.zeros((height, width))
         taps[:: self.dilation[0], :: self.dilation[1]] = 1
         return taps
+
+    def shape(self, sides: Sequence[int]) -> tuple[int, int]:
+        """(rows, columns) that are left of a map of `sides`; below 1 where none fits."""
+        parts = zip(sides, self.padding, self.taps.shape, self.stride, strict=True)
+        rows, columns = ((side + 2 * pad - reach) // step + 1 for side, pad, reach, step in parts)
+        return rows, columns
 
 
 def ored(name: str, node: str, window: Window, channels: int) -> Pool | Neurons:

@@ -209,11 +209,11 @@ def synapse(
         across, around = (stride[0], stride[1]), (padding[0], padding[1])
         made = replace(made, stride=across, padding=around, groups=module.groups)
     if norm is not None:
-        made = fold_norm(made, _norm(norm))
+        made = fold_norm(made, norm_of(norm))
     return made.scaled(factor)
 
 
-def _norm(norm: BatchNorm) -> Norm:
+def norm_of(norm: BatchNorm) -> Norm:
     mean, variance = array(norm.running_mean), array(norm.running_var)
     return Norm(array(norm.gains()), array(norm.shift), mean, variance, norm.eps)
 

@@ -41,7 +41,8 @@ def _float32_threshold(node: Neurons) -> npt.NDArray[np.float32]:
 
 def float32(values: Array) -> npt.NDArray[np.float32]:
     """Rounded to float32, subnormals to zero: engines differ in whether they flush those."""
-    rounded = values.astype(np.float32)
+    with np.errstate(over="ignore"):  # a graph refuses infinities by name
+        rounded = values.astype(np.float32)
     return np.where(np.abs(rounded) < np.finfo(np.float32).tiny, np.float32(0), rounded)
 
 

@@ -48,7 +48,6 @@ from snn_export.importers.values import (
     weighted,
 )
 from snn_export.pools import ored
-from snn_runtime.errors import ModelError
 from snn_runtime.graph import INPUT, Elementwise, Pool, Weightless
 from snn_runtime.graph.annotations import RESERVED
 
@@ -193,12 +192,12 @@ class _Lowering:
         name = self._name(layer.name)
         levels = [(layer.threshold, layer.closed), *layer.higher]
         each = [per_channel(layer.name, "threshold", theta, current) for theta, _ in levels]
-        self._check_thresholds(layer.name, each)
         threshold, closed = np.array(each), np.array([at for _, at in levels])
         if not layer.higher:
             threshold, closed = threshold[0], closed[0]
         synapses = tuple(self._finished(s) for s in current.synapses)
-        neurons = fold_threshold(name, synapses, threshold, closed=closed)
+        remedy = "raise it, and the current in front of it by as much"
+        neurons = fold_threshold(name, synapses, threshold, closed=closed, remedy=remedy)
         self.nodes.append(neurons)
         self.constants[name] = current.constants + np.abs(each).max(axis=0)
         node, shape, pools = name, current.shape, []
@@ -215,15 +214,6 @@ class _Lowering:
         gain = per_channel(layer.name, "gain", layer.gain, current)
         rest = per_channel(layer.name, "resting membrane", layer.rest, current)
         return moved(layer.name, current, gain, rest)
-
-    def _check_thresholds(self, name: str, levels: list[Array]) -> None:
-        lowest = float(np.min(levels))
-        if lowest <= 0:
-            raise ModelError(
-                "bad_threshold",
-                f"{name}: threshold {lowest:g} is not positive, expected one above 0; raise it, "
-                "and the current in front of it by as much",
-            )
 
     def _finished(self, synapse: Synapse) -> Synapse:
         if synapse.source != INPUT:

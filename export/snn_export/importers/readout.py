@@ -23,6 +23,8 @@ def readout(name: str, value: Value, classes: int, shapes: dict[str, Shape]) -> 
     if len(current.synapses) != 1 or current.pools:
         raise unsupported(name, "the output is not one dense layer")
     (synapse,) = current.synapses
+    if synapse.source == INPUT:
+        raise unsupported(name, "the output reads the picture, expected neurons in front of it")
     weight = synapse.weight
     if weight.ndim == 4:
         if current.shape[1:] != (1, 1):

@@ -21,6 +21,7 @@ import numpy as np
 from snn_export.fold import Array, Synapse, check_pooled_before_norm, fold_norm
 from snn_export.importers.layers import Normalised, Scaled, Weighted, unsupported
 from snn_export.pools import Window
+from snn_runtime.errors import ModelError
 from snn_runtime.graph import INPUT, Shape
 
 
@@ -128,8 +129,8 @@ def _convolved(layer: Weighted, value: Signal) -> Shape:
         raise unsupported(
             layer.name, f"weights {layer.weight.shape} do not fit a source of {value.shape}"
         )
-    sizes = zip(value.shape[1:], layer.padding, kernel, layer.stride, strict=True)
-    spatial = tuple((size + 2 * pad - k) // step + 1 for size, pad, k, step in sizes)
+    height, width = kernel
+    spatial = Window((height, width), layer.stride, layer.padding).shape(value.shape[1:])
     if min(spatial) < 1:
         raise unsupported(layer.name, f"its kernel does not fit a source of {value.shape}")
     return (out, *spatial)
@@ -143,7 +144,12 @@ def normalised(layer: Normalised, value: Value) -> Current:
         raise unsupported(layer.name, f"has {len(norm.gain)} channels for {value.shape[0]}")
     if value.pools:
         check_pooled_before_norm(layer.name, norm)
-    gain = np.abs(norm.gain / np.sqrt(norm.variance + norm.epsilon))
+    if (norm.variance + norm.epsilon <= 0).any():
+        least = float(norm.variance.min())
+        raise ModelError(
+            "bad_weights", f"{layer.name}: variance {least:g} is not positive, expected one above 0"
+        )
+    gain = np.abs(norm.scale)
     first, *others = value.synapses
     # The shift comes once, the gain for every synapse.
     alone = replace(norm, mean=np.zeros_like(norm.mean), shift=np.zeros_like(norm.shift))
@@ -215,7 +221,7 @@ def per_channel(name: str, what: str, values: Array, current: Current) -> Array:
     """`[O]`, if the neurons of a channel are all alike.
 
     Raises:
-        ModelError: `unsupported`.
+        ModelError: `unsupported`; `bad_weights` or `bad_threshold`, for NaN differs from itself.
     """
     shape = current.shape
     for window in current.pools:
@@ -224,6 +230,9 @@ def per_channel(name: str, what: str, values: Array, current: Current) -> Array:
         full = np.broadcast_to(values, (math.prod(shape),) if current.flat else shape)
     except ValueError as error:
         raise unsupported(name, f"{what} of shape {values.shape} for neurons of {shape}") from error
+    if not np.isfinite(full).all():
+        code = "bad_threshold" if what == "threshold" else "bad_weights"
+        raise ModelError(code, f"{name}: {what} holds a number that is not finite")
     rows = full.reshape(shape[0], -1)
     if (rows != rows[:, :1]).any():
         raise unsupported(name, f"{what} differs within a channel, expected one a channel")
@@ -233,8 +242,7 @@ def per_channel(name: str, what: str, values: Array, current: Current) -> Array:
 def shrunk(name: str, shape: Shape, window: Window) -> Shape:
     """The shape behind a pool."""
     channels, *sides = shape
-    parts = zip(sides, window.padding, window.taps.shape, window.stride, strict=True)
-    rows, columns = ((side + 2 * pad - reach) // step + 1 for side, pad, reach, step in parts)
+    rows, columns = window.shape(sides)
     if min(rows, columns) < 1:
         height, width = window.kernel
         tall = f"{height}" if height == width else f"{height}x{width}"
