@@ -15,7 +15,8 @@ The modules, as an export goes through them:
 from       origin (what is asked of a network), trained (train-snn's), importing, importers
 file       exporting (all of it), fold, pools, quantise with ties (integers), unrounded (float32),
            labels
-proof      verify (against the reference), parity (against what was trained), recorded
+proof      verify (against the reference), parity with layerwise (against what was trained),
+           recorded
 worth      calibration, recalibrate (of a file that exists), provenance, report (facts), text
 others     dense (the ANN in INT8), triton (a repository for its server)
 command    cli, flags, formats

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from snn_export.fold import Array, FoldedNetwork
 from snn_export.importers.execute import Spikes
 from snn_export.importers.lower import Lowered, Watched
-from snn_export.trained import Trained, array
+from snn_export.trained import Trained, array, norm_of
 from snn_runtime.graph import READOUT
 from snn_train.integer import IntegerNetwork
 from snn_train.network import BatchNorm, Layer, SpikingNetwork
@@ -56,6 +56,9 @@ class Recorded:
             spikes[name] = _fired(network, layer, sent).numpy().astype(np.uint8)
         return spikes, self.trained.logits(images)
 
+    def driven(self, images: Tensor) -> None:
+        """Nothing: its layers are train-snn's own, and no program had to be read."""
+
     def _pixels(self, images: Tensor) -> Tensor:
         """What the first layer reads."""
         network, pixels = self.trained.network, self.trained.experiment.normalisation(images)
@@ -92,5 +95,5 @@ def _magnitude(module: nn.Conv2d | nn.Linear, norm: BatchNorm | None) -> Array:
     bias = np.zeros(len(module.weight)) if module.bias is None else np.abs(array(module.bias))
     if norm is None:
         return bias
-    gain = np.abs(array(norm.gains())) / np.sqrt(array(norm.running_var) + norm.eps)
-    return np.asarray(gain * (bias + np.abs(array(norm.running_mean))) + np.abs(array(norm.shift)))
+    read = norm_of(norm)
+    return np.asarray(np.abs(read.scale) * (bias + np.abs(read.mean)) + np.abs(read.shift))

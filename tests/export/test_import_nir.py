@@ -23,7 +23,8 @@ from torch import nn
 from snn_export import cli, importers
 from snn_export.importers import Foreign, Picture, detect, nir_file, nir_graphs
 from snn_export.importers.picture import Picture as Described
-from snn_export.parity import compare, differing
+from snn_export.layerwise import differing
+from snn_export.parity import compare
 from snn_export.quantise import to_int8
 from snn_export.unrounded import to_float32
 from snn_runtime.engines.onnxruntime.backend import OrtBackend

@@ -13,7 +13,8 @@ from official import VGG
 
 from snn_export import importers
 from snn_export.importers import Foreign, Picture, detect
-from snn_export.parity import compare, differing
+from snn_export.layerwise import differing
+from snn_export.parity import compare
 from snn_export.quantise import to_int8
 from snn_export.unrounded import to_float32
 from snn_runtime.engines.onnxruntime.backend import OrtBackend
@@ -210,12 +211,14 @@ def test_what_does_not_fit_is_refused_by_name(
     assert says in str(refusal.value)
 
 
-@pytest.mark.parametrize("size", [(112, 112), (32, 33), (28, 28), (64, 64)])
+@pytest.mark.parametrize("case", [2, 3])
+@pytest.mark.parametrize("size", [(112, 112), (32, 33), (31, 31), (28, 28), (64, 64)])
 def test_pictures_that_the_authors_code_has_no_network_for_are_refused(
-    tmp_path: Path, size: tuple[int, int]
+    tmp_path: Path, size: tuple[int, int], case: int
 ) -> None:
-    """ImageNet's weights fit pictures of 112×112 too, without the last pool."""
-    path = official.save(tmp_path / "net.pth", CASES[2][1])
+    """ImageNet's weights fit pictures of 112×112 too, without the last pool; ResNet's for 32×32 fit
+    31×31."""
+    path = official.save(tmp_path / "net.pth", CASES[case][1])
     with pytest.raises(ModelError, match=f"pictures of {size[0]}x{size[1]} in 3 channels is none"):
         read(path, picture(size))
 

@@ -159,3 +159,83 @@ def test_what_changes_counts_of_spikes_is_no_cast(call: Callable[[Tensor], Tenso
 
     with pytest.raises(ModelError, match="the function (sign|clamp) is not among what can be"):
         from_module(Counted(), PICTURE)
+
+
+def test_of_several_answers_it_is_said_which_was_taken() -> None:
+    def heads(net: Net, spikes: Tensor, logits: Tensor) -> Any:
+        return {"aux": net.aux(spikes.flatten(1)), "logits": logits}
+
+    (note,) = from_module(Net(heads), PICTURE).notes
+    assert note == (
+        "forward returns 2 outputs of a number a class, and ['aux'], the first of them, was taken"
+    )
+    alone: list[Callable[[Net, Tensor, Tensor], Any]] = [
+        lambda net, spikes, logits: (logits, logits.softmax(1)),
+        lambda net, spikes, logits: (logits, spikes),
+        lambda net, spikes, logits: (spikes, logits.unsqueeze(0), logits),
+    ]
+    for answer in alone:
+        assert not any("outputs of" in note for note in from_module(Net(answer), PICTURE).notes)
+
+
+def test_a_head_is_said_to_order_no_more_than_it_does() -> None:
+    """A clamp ties what lies beyond it."""
+    clamped = Net(lambda net, spikes, logits: logits.clamp(-20, 20))
+    (note,) = from_module(clamped, PICTURE).notes
+    assert note.startswith("clamp behind the logits is left out: it puts no class before another")
+
+
+def test_neurons_are_told_their_input_by_name(tmp_path: Path) -> None:
+    class Named(Net):
+        def forward(self, x: Tensor) -> Any:
+            spikes, _ = self.lif(input_=self.conv(x), mem=self.lif.init_leaky())
+            return self.fc(spikes.flatten(1))
+
+    agrees(from_module(Named(kept), PICTURE), tmp_path / "m.onnx")
+
+
+class Extra(nn.Conv2d):
+    """Keeps something that is no weight."""
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"seen": 3}
+
+    def set_extra_state(self, state: Any) -> None:
+        pass
+
+
+def test_what_a_module_keeps_beside_weights_is_passed_over(tmp_path: Path) -> None:
+    network = Net(kept)
+    network.conv = Extra(3, 8, 3, padding=1)
+    agrees(from_module(network, PICTURE), tmp_path / "m.onnx")
+
+
+def flat(*parts: nn.Module) -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 4), *parts)
+
+
+def negative() -> nn.Sequential:
+    norm = nn.BatchNorm1d(4)
+    norm.running_var.fill_(-1)  # type: ignore[union-attr]  # it keeps one
+    return flat(norm, snntorch.Leaky(0.9, init_hidden=True), nn.Linear(4, 4))
+
+
+def mixed() -> nn.Sequential:
+    first = snntorch.Leaky(0.9, init_hidden=True)
+    return flat(first, nn.Linear(4, 4), neuron.IFNode(), nn.Linear(4, 4))
+
+
+NAMED: list[tuple[Callable[[], nn.Module], str]] = [
+    (negative, "^2: variance -1 is not positive"),
+    (lambda: flat(neuron.IFNode(v_threshold=float("nan")), nn.Linear(4, 4)),
+     "^2: threshold holds a number that is not finite"),
+    (mixed, "Sequential: has neurons of snntorch and of spikingjelly, expected one of them"),
+    (lambda: flat(snntorch.Leaky(0.9, init_hidden=True)),
+     "^2: the output reads the picture, expected neurons in front of it"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "says"), NAMED)
+def test_a_refusal_names_what_is_wrong(make: Callable[[], nn.Module], says: str) -> None:
+    with pytest.raises(ModelError, match=says):
+        from_module(make(), PICTURE)

@@ -5,7 +5,7 @@ formats    modules (torch modules: builder, copies), nir_graphs, iir_official wi
 neurons    snntorch_neurons, spikingjelly_neurons, spiking (what one timestep makes of them)
 program    trace ─► tracer (torch.fx), program, outputs, calls, bindings, joins, probe, modular
 layers     layers (as data), execute (run one by one), lower ─► values, pooling, readout (folded)
-results    foreign, picture (what a file does not say)
+results    foreign, hooked (a module that runs as it was), picture (what a file does not say)
 """
 
 from snn_export.importers.foreign import Foreign

@@ -26,6 +26,7 @@ class Head:
     """Logits behind a function that keeps their order, such as a sigmoid: nothing may read them."""
 
     layer: str
+    """A `Membrane`, if the logits are that of neurons."""
     before: fx.Node
     """Whose values are the logits."""
     kinds: tuple[str, ...]

@@ -226,7 +226,7 @@ class _Call:
     def _head(self, binding: Head | str) -> Head:
         if isinstance(binding, Head):
             return Head(binding.layer, binding.before, (*binding.kinds, self.kind))
-        return Head(str(binding), self.operand, (self.kind,))
+        return Head(binding, self.operand, (self.kind,))
 
     def _refusal(self, source: str) -> Exception:
         if self.module is not None:

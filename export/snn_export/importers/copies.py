@@ -27,13 +27,14 @@ def copied(network: nn.Module) -> nn.Module:
     """Return a copy for evaluation, in float32 on the CPU.
 
     Raises:
-        ModelError: `unsupported`: it cannot be copied.
+        ModelError: `unsupported`: it cannot be copied, or has no numbers yet.
     """
     try:
         try:
             twin: nn.Module = _deep(network, {})
         except Exception:  # whatever an attribute of theirs raises
             twin = _deep(network, {id(part): part for part in _single(network)})
+        return twin.eval().cpu().float().requires_grad_(False)
     except Exception as error:
         problem = f"{type(error).__name__}: {' '.join(str(error).split())}"[:150]
         raise ModelError(
@@ -41,7 +42,6 @@ def copied(network: nn.Module) -> nn.Module:
             f"{type(network).__name__}: cannot be copied ({problem}); save its weights, and give "
             "their file and the function that builds it",
         ) from error
-    return twin.eval().cpu().float().requires_grad_(False)
 
 
 def numbers(network: nn.Module) -> list[str]:

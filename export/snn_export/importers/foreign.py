@@ -10,6 +10,7 @@ from torch import Tensor
 
 from snn_export.fold import FoldedNetwork
 from snn_export.importers.execute import Spikes, execute
+from snn_export.importers.hooked import Driven
 from snn_export.importers.layers import Layers
 from snn_export.importers.lower import Lowered, lower
 from snn_export.importers.picture import Picture
@@ -17,6 +18,8 @@ from snn_runtime.graph import Image
 
 Original = Callable[[Tensor], tuple[Spikes, Tensor]]
 """Spikes by layer and logits, for normalised images `(N, C, H, W)`."""
+Drive = Callable[[Tensor], Driven]
+"""The same, and currents, where neurons fire at random."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +33,8 @@ class Foreign:
     """Its own program where there is one, else its layers run one by one."""
     notes: tuple[str, ...] = ()
     """What the reader of the report must know: what was lost, what was decided."""
-    has_program: bool = True
-    """Whether `original` is its own program, or our reading of its layers."""
+    drive: Drive | None = None
+    """There if `original` is its own program, and not our reading of its layers."""
     files: tuple[Path, ...] = ()
     """That it was read from, and that must not be written over."""
     lowered: Lowered = field(init=False)
@@ -44,7 +47,11 @@ class Foreign:
         cls, framework: str, layers: Layers, picture: Picture, notes: tuple[str, ...] = ()
     ) -> "Foreign":
         """Return the network of a format that holds no program."""
-        return cls(framework, layers, picture, lambda images: execute(layers, images), notes, False)
+        return cls(framework, layers, picture, lambda images: execute(layers, images), notes)
+
+    @property
+    def has_program(self) -> bool:
+        return self.drive is not None
 
     @property
     def bits(self) -> int:
@@ -66,6 +73,13 @@ class Foreign:
     def run(self, images: Tensor) -> tuple[Spikes, Tensor]:
         """What the original makes of uint8 images `(N, H, W, 3)`."""
         return self.original(self.picture.tensor(images, self.lowered.channels))
+
+    @torch.no_grad()
+    def driven(self, images: Tensor) -> Driven | None:
+        """What its own program makes of them where neurons fire at random, if it has one."""
+        if self.drive is None:
+            return None
+        return self.drive(self.picture.tensor(images, self.lowered.channels))
 
     def logits(self, images: Tensor) -> Tensor:
         return self.run(images)[1]

@@ -99,6 +99,8 @@ class Layers:
     """In an order in which every source comes before its use."""
     output: str
     """Whose values are the logits; of neurons, it is the membrane that counts."""
+    channels: int | None = None
+    """Of the picture, where it is known of more than the weights that read it."""
 
     def __post_init__(self) -> None:
         names = [layer.name for layer in self.layers]

@@ -21,6 +21,8 @@ from snn_export.pools import Window
 Kind: TypeAlias = Literal["max", "average", "sum"]
 
 ADAPTIVE = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+WEIGHTS = ("Conv2d", "Linear", "WSConv2d", "WSLinear")
+"""torch's, and SpikingJelly's derived from them: WS standardises weights in forward."""
 NORMS = ("BatchNorm1d", "BatchNorm2d", "SyncBatchNorm")
 """torch's, and SpikingJelly's that are derived from them."""
 SCALED_NORMS = ("ThresholdDependentBatchNorm1d", "ThresholdDependentBatchNorm2d")
@@ -29,9 +31,10 @@ SCALED_NORMS = ("ThresholdDependentBatchNorm1d", "ThresholdDependentBatchNorm2d"
 
 def weights_or_norm(module: nn.Module) -> str:
     """`weights`, `norm`, or empty for everything else."""
-    if isinstance(module, (nn.Conv2d, nn.Linear)):
+    # weight_norm and its like put a class of torch's over the module's.
+    name = type(module).__name__.removeprefix("Parametrized").removeprefix("MultiStep")
+    if isinstance(module, (nn.Conv2d, nn.Linear)) and name in WEIGHTS:
         return "weights"
-    name = type(module).__name__.removeprefix("MultiStep")
     return "norm" if name in (*NORMS, *SCALED_NORMS) else ""
 
 
@@ -41,11 +44,12 @@ def layer_of(name: str, module: nn.Module, source: str, shape: tuple[int, ...]) 
     Raises:
         ModelError: `unsupported`, naming it and what is in the way.
     """
-    if isinstance(module, nn.Conv2d):
+    kind = weights_or_norm(module)
+    if kind == "weights" and isinstance(module, nn.Conv2d):
         return _convolution(name, module, source)
-    if isinstance(module, nn.Linear):
-        return Weighted(name, source, _array(module.weight), _optional(module.bias))
-    if weights_or_norm(module):
+    if kind == "weights" and isinstance(module, nn.Linear):
+        return Weighted(name, source, _weight(module), _optional(module.bias))
+    if kind == "norm":
         assert isinstance(module, _BatchNorm)
         return Normalised(name, source, _norm(name, module))
     if isinstance(module, nn.MaxPool2d):
@@ -57,8 +61,8 @@ def layer_of(name: str, module: nn.Module, source: str, shape: tuple[int, ...]) 
         _check_plain(name, not padded, "count_include_pad=False with padding")
         return Pooled(name, source, "average", _window(name, module, (1, 1), shape))
     if isinstance(module, ADAPTIVE):
-        kind: Kind = "average" if isinstance(module, nn.AdaptiveAvgPool2d) else "max"
-        return Pooled(name, source, kind, _adaptive(name, module, shape))
+        pool: Kind = "average" if isinstance(module, nn.AdaptiveAvgPool2d) else "max"
+        return Pooled(name, source, pool, _adaptive(name, module, shape))
     raise unsupported(
         name,
         f"{type(module).__name__} is not among what can be exported: Conv2d, Linear, BatchNorm, "
@@ -68,7 +72,7 @@ def layer_of(name: str, module: nn.Module, source: str, shape: tuple[int, ...]) 
 
 def _convolution(name: str, module: nn.Conv2d, source: str) -> Weighted:
     _check_plain(name, module.padding_mode == "zeros", f"padding of {module.padding_mode}")
-    weight = dilated(_array(module.weight), pair(module.dilation))
+    weight = dilated(_weight(module), pair(module.dilation))
     if isinstance(module.padding, str):
         padding = padding_of(name, module.padding, weight)
     else:
@@ -136,6 +140,12 @@ def _adaptive(
 def _check_plain(name: str, plain: bool, what: str) -> None:
     if not plain:
         raise unsupported(name, f"{what} cannot be exported")
+
+
+def _weight(module: nn.Conv2d | nn.Linear) -> Array:
+    """What forward multiplies by."""
+    standardised = getattr(module, "get_weight", None)
+    return _array(module.weight if standardised is None else standardised())
 
 
 def _optional(tensor: Tensor | None) -> Array | None:

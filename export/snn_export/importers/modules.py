@@ -4,29 +4,26 @@ A state_dict names weights but not what follows what, so the user's own function
 It is run because the user named it; nothing in the weights file is.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from snn_export.importers.builder import aside, built
 from snn_export.importers.copies import bare, copied, numbers
-from snn_export.importers.execute import Spikes
 from snn_export.importers.foreign import Foreign
-from snn_export.importers.layers import Fired, readout_notes
+from snn_export.importers.hooked import Program
+from snn_export.importers.layers import readout_notes
 from snn_export.importers.picture import Picture
-from snn_export.importers.program import value_of
 from snn_export.importers.snntorch_neurons import FRAMEWORK as SNNTORCH
-from snn_export.importers.spiking import Framework, several_steps
+from snn_export.importers.spiking import Framework
 from snn_export.importers.spikingjelly_neurons import FRAMEWORK as SPIKINGJELLY
 from snn_export.importers.torch_file import array
 from snn_export.importers.trace import Traced, trace
 from snn_runtime.errors import ModelError
-from snn_train.torch_zip import unwrapped
+from snn_train.torch_zip import unwrapped, unwrapped_state
 
+_EXTRA = "_extra_state"
+"""How torch ends the name of what `get_extra_state` gives: anything, and no weight."""
 FRAMEWORKS = {each.name: each for each in (SNNTORCH, SPIKINGJELLY)}
 
 
@@ -43,11 +40,13 @@ def from_module(network: nn.Module, picture: Picture) -> Foreign:
     framework, types = framework_of(network), numbers(network)
     network = copied(network)
     for name, tensor in network.state_dict().items():
-        array(name, tensor)
+        if not name.endswith(_EXTRA):
+            array(name, tensor)
     size, classes = (picture.height, picture.width), len(picture.labels)
     traced = trace(network, framework, size, classes)
-    program = _Program(network, framework, traced, classes)
-    return Foreign(framework.name, traced.layers, picture, program, _notes(traced, types))
+    program = Program(network, framework, traced, classes)
+    notes = _notes(traced, types)
+    return Foreign(framework.name, traced.layers, picture, program, notes, program.driven)
 
 
 @aside()
@@ -63,10 +62,11 @@ def load(path: Path, weights: dict[str, Tensor], picture: Picture, builder: str)
     names = network.state_dict().keys()
     if weights.keys() != names:  # a network may itself have a part that is called "module"
         inner = {unwrapped(name): name for name in names}
-        weights = {inner.get(unwrapped(key), key): value for key, value in weights.items()}
+        held = unwrapped_state(path, weights)
+        weights = {inner.get(name, name): tensor for name, tensor in held.items()}
     try:
         network.load_state_dict(weights)
-    except RuntimeError as error:
+    except Exception as error:  # the user's own code can raise anything
         problem = " ".join(str(error).split())[:200]
         raise ModelError("bad_checkpoint", f"{path}: does not fit {builder}: {problem}") from error
     return from_module(network, picture)
@@ -76,87 +76,32 @@ def framework_of(network: nn.Module) -> Framework:
     """Tell by its neurons whose network it is.
 
     Raises:
-        ModelError: `unsupported`: nobody's that we know.
+        ModelError: `unsupported`: nobody's that we know, or two's.
     """
-    for framework in FRAMEWORKS.values():
-        if any(framework.owns(module) for module in network.modules()):
-            return framework
-    raise ModelError(
-        "unsupported",
-        f"{type(network).__name__}: has no neurons of {' or '.join(FRAMEWORKS)}, expected some",
-    )
-
-
-class _Program:
-    """The module itself, run for one timestep from resting membranes."""
-
-    def __init__(
-        self, network: nn.Module, framework: Framework, traced: Traced, classes: int
-    ) -> None:
-        self.network, self.framework, self.traced = network, framework, traced
-        self.classes = classes
-        modules = dict(network.named_modules())
-        self.neurons = {layer: modules[name] for layer, name in traced.neurons.items()}
-
-    @aside()
-    def __call__(self, images: Tensor) -> tuple[Spikes, Tensor]:
-        images = images.reshape(self.traced.shape)
-        received: dict[str, Tensor] = {}
-        spikes: Spikes = {}
-        fired = (each for each in self.traced.layers.layers if isinstance(each, Fired))
-        several = {each.name for each in fired if each.higher}
-        hooks = [
-            module.register_forward_hook(_recorder(layer, received, spikes, layer in several))
-            for layer, module in self.neurons.items()
-        ]
-        self.framework.reset(self.network)
-        try:
-            answer = self.network(images)
-        except Exception as error:  # the user's own code can raise anything
-            problem = " ".join(str(error).split())[:200]
-            raise ModelError(
-                "unsupported", f"{type(self.network).__name__}: cannot be run ({problem})"
-            ) from error
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return spikes, self._logits(images, answer, received)
-
-    def _logits(self, images: Tensor, answer: Any, received: dict[str, Tensor]) -> Tensor:
-        output = self.traced.layers.output
-        fired = {la.name: la for la in self.traced.layers.layers if isinstance(la, Fired)}
-        if output in fired:
-            last = fired[output]
-            gain, rest = (torch.from_numpy(np.asarray(v)).float() for v in (last.gain, last.rest))
-            return received[output] * gain + rest
-        head = self.traced.head
-        if head is not None:
-            answer = value_of(self.network, self.framework, self.traced.graph, images, head.before)
-        else:
-            for key in self.traced.place:
-                answer = answer[key]
-        logits: Tensor = answer.reshape(-1, self.classes)
-        return logits
-
-
-def _recorder(
-    layer: str, received: dict[str, Tensor], spikes: Spikes, several: bool
-) -> Callable[..., None]:
-    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
-        fired = output[0] if isinstance(output, tuple) else output
-        current = inputs[0]
-        if several_steps(module):
-            fired, current = fired[0], current[0]
-        received[layer] = current
-        spikes[layer] = fired.byte().numpy() if several else (fired != 0).numpy()
-
-    return record
+    kind, modules = type(network).__name__, list(network.modules())
+    found = [each for each in FRAMEWORKS.values() if any(map(each.owns, modules))]
+    if not found:
+        problem = f"{kind}: has no neurons of {' or '.join(FRAMEWORKS)}, expected some"
+        raise ModelError("unsupported", problem)
+    if len(found) > 1:
+        both = " and of ".join(each.name for each in found)
+        raise ModelError("unsupported", f"{kind}: has neurons of {both}, expected one of them")
+    return found[0]
 
 
 def _notes(traced: Traced, types: list[str]) -> tuple[str, ...]:
     notes = [f"the module holds {each}, and was read and compared in float32" for each in types]
     notes += readout_notes(traced.layers)
+    if traced.others:
+        place = "".join(f"[{each!r}]" for each in traced.place)
+        notes.append(
+            f"forward returns {1 + traced.others} outputs of a number a class, and {place}, the "
+            "first of them, was taken"
+        )
     if traced.head is not None:
         kinds = " and ".join(traced.head.kinds)
-        notes.append(f"{kinds} behind the logits is left out: it keeps the order of the classes")
+        notes.append(
+            f"{kinds} behind the logits is left out: it puts no class before another, and where it "
+            "makes some equal, such as beyond a limit, the file tells them apart"
+        )
     return tuple(notes)

@@ -18,7 +18,14 @@ import torch
 from torch import Tensor
 
 from snn_export.fold import Array, Synapse
-from snn_export.importers.layers import Flattened, Layers, Scaled, Weighted, unsupported
+from snn_export.importers.layers import (
+    Fired,
+    Flattened,
+    Layers,
+    Scaled,
+    Weighted,
+    unsupported,
+)
 from snn_runtime.errors import UsageError
 from snn_runtime.graph import INPUT, Fit, Image
 from snn_runtime.graph.projection import ungrouped
@@ -108,16 +115,26 @@ def _mixing(channels: int) -> Array:
 
 
 def colours(network: Layers, picture: Picture) -> int:
-    """Colours of the picture, known from the first weights that read it.
+    """Colours of the picture.
 
     Raises:
         ModelError: `unsupported`: neither 1 nor 3.
         UsageError: `bad_flag`: one, which is normalised as three.
     """
+    channels = network.channels or _read(network, picture)
+    for flag, values in (("--mean", picture.mean), ("--std", picture.deviation)):
+        if channels == 1 and len(set(values)) > 1:
+            raise UsageError(
+                "bad_flag", f"{flag}: has 3 values, and one grey channel takes one {flag}"
+            )
+    return channels
+
+
+def _read(network: Layers, picture: Picture) -> int:
+    """What the first weights read, behind whatever hands channels on."""
     readers, pixels = {INPUT}, picture.height * picture.width
-    channels = 3
     for layer in network.layers:
-        if isinstance(layer, (Flattened, Scaled)) and layer.source in readers:
+        if isinstance(layer, (Flattened, Scaled, Fired)) and layer.source in readers:
             readers.add(layer.name)
         elif isinstance(layer, Weighted) and layer.source in readers:
             inputs = layer.weight.shape[1]
@@ -132,10 +149,5 @@ def colours(network: Layers, picture: Picture) -> int:
                     f"takes {what}, a picture of {size} has 1 or 3 channels of it; is "
                     "--image-size right?",
                 )
-            break
-    for flag, values in (("--mean", picture.mean), ("--std", picture.deviation)):
-        if channels == 1 and len(set(values)) > 1:
-            raise UsageError(
-                "bad_flag", f"{flag}: has 3 values, and one grey channel takes one {flag}"
-            )
-    return channels
+            return channels
+    return 3

@@ -11,6 +11,7 @@ from snn_export.importers.spiking import Framework, several_steps
 
 PICTURES = 2
 """In the trial run: two, so that their axis differs from one of time, whose length is 1."""
+COLOURS = (3, 1)
 SIZES = ("size", "dim", "numel", "getattr", "len", "ndimension")
 """Ask for a shape, a type or a place, and for no number."""
 SHAPES_ONLY = ("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full")
@@ -27,17 +28,21 @@ class Run:
     """Constants as they are; of what depends on the pictures only the shape (a meta tensor)."""
     problems: dict[fx.Node, str] = field(default_factory=dict)
     """The call at which the program broke off, if it did."""
+    stale: dict[tuple[fx.Node, fx.Node], fx.Node] = field(default_factory=dict)
+    """(reader, value): the call that changed the value in place before it was read."""
 
 
 def runs(
     network: nn.Module, framework: Framework, graph: fx.Graph, size: tuple[int, int]
 ) -> Iterator[Run]:
-    """Try the program on pictures of (height, width) in every form it may want them in:
-    as a map or as one row, with an axis of time in front or without. The likeliest form is first.
+    """Try the program on pictures of (height, width) in every form it may want them in: as a map or
+    as one row, with an axis of time in front or without, in three colours or in one. The likeliest
+    form is first.
     """
-    channels = _channels(network, graph, size)
-    maps, row = (-1, channels, *size), (-1, channels * size[0] * size[1])
-    plain, timed = [maps, row], [(1, *maps), (1, *row)]
+    maps = [(-1, channels, *size) for channels in COLOURS]
+    rows = [(-1, channels * size[0] * size[1]) for channels in COLOURS]
+    plain: list[tuple[int, ...]] = [*maps, *rows]
+    timed = [(1, *shape) for shape in plain]
     several = any(several_steps(module) for module in network.modules())
     for shape in [*timed, *plain] if several else [*plain, *timed]:
         yield _run(network, framework, graph, shape)
@@ -71,20 +76,40 @@ class _Watch(fx.Interpreter):
 
 class _Observer(fx.Interpreter):
     def __init__(self, network: nn.Module, graph: fx.Graph, run: Run) -> None:
-        super().__init__(fx.GraphModule(network, graph))
+        # Nothing is freed: another value would have its place in memory.
+        super().__init__(fx.GraphModule(network, graph), garbage_collect_values=False)
         self.run_of = run
         self.pictured: set[fx.Node] = set()
         self.at: fx.Node | None = None
+        self.versions: dict[fx.Node, list[int]] = {}
+        """How often the numbers of every value had been changed when a call gave it."""
+        self.changed: dict[int, fx.Node] = {}
+        """The last call that changed what lies at a place in memory."""
 
     def run_node(self, n: fx.Node) -> Any:
         self.at = n
-        value = super().run_node(n)
+        for read in n.all_input_nodes:
+            if _versions(self.env[read]) != self.versions[read]:
+                places = (_place(tensor) for tensor in _tensors(self.env[read]))
+                changers = (self.changed[place] for place in places if place in self.changed)
+                self.run_of.stale[n, read] = next(changers, read)
+        value = self._watched(n)
         depends = n.op == "placeholder" or any(m in self.pictured for m in n.all_input_nodes)
-        if depends and name_of(n) not in SHAPES_ONLY and _holds_tensor(value):
+        if depends and name_of(n) not in SHAPES_ONLY and _tensors(value):
             self.pictured.add(n)
             self.run_of.values[n] = _shape_of(value)
         else:
             self.run_of.values[n] = value
+        return value
+
+    def _watched(self, n: fx.Node) -> Any:
+        """What the call gives; views and `out=` change a value as well as methods in place."""
+        read = [tensor for node in n.all_input_nodes for tensor in _tensors(self.env[node])]
+        before = _versions(read)
+        value = super().run_node(n)
+        pairs = zip(read, before, _versions(read), strict=True)
+        self.changed |= {_place(tensor): n for tensor, old, new in pairs if old != new}
+        self.versions[n] = _versions(value)
         return value
 
 
@@ -110,22 +135,19 @@ def name_of(node: fx.Node) -> str:
     return target if isinstance(target, str) else getattr(target, "__name__", str(target))
 
 
-def _channels(network: nn.Module, graph: fx.Graph, size: tuple[int, int]) -> int:
-    """Colours of the picture, known from the first weights."""
-    modules = dict(network.named_modules())
-    for node in graph.nodes:
-        module = modules.get(str(node.target)) if node.op == "call_module" else None
-        if isinstance(module, nn.Conv2d):
-            return module.in_channels
-        if isinstance(module, nn.Linear):
-            return 1 if module.in_features == size[0] * size[1] else 3
-    return 3
-
-
-def _holds_tensor(value: Any) -> bool:
+def _tensors(value: Any) -> list[Tensor]:
     if isinstance(value, (tuple, list)):
-        return any(_holds_tensor(part) for part in value)
-    return isinstance(value, Tensor)
+        return [tensor for part in value for tensor in _tensors(part)]
+    return [value] if isinstance(value, Tensor) else []
+
+
+def _versions(value: Any) -> list[int]:
+    """torch counts how often numbers in memory are changed, but of inference tensors."""
+    return [0 if each.is_inference() else each._version for each in _tensors(value)]
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _shape_of(value: Any) -> Any:

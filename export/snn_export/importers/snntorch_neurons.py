@@ -3,7 +3,8 @@
     Leaky      U = β·0 + I                      spike if U − θ > 0
     Lapicque   U = I R Δt/(R C) + (1 − …)·0     spike if U − θ > 0
 
-The reset acts one step later. Equality stays silent.
+The reset acts one step later or, with reset_delay=False, on the membrane that is returned and on no
+spike. Equality stays silent.
 """
 
 import numpy as np
@@ -32,7 +33,8 @@ def _neuron(name: str, module: nn.Module) -> Neuron:
     assert callable(surrogate)
     closed = fires_at_zero(name, surrogate)
     returns_pair = bool(module.output) or not module.init_hidden
-    return Neuron(threshold, gain, np.zeros(()), closed, returns_pair)
+    resets = not getattr(module, "reset_delay", True) and module.reset_mechanism != "none"
+    return Neuron(threshold, gain, np.zeros(()), closed, returns_pair, resets_at_once=resets)
 
 
 def _check(name: str, kind: str, module: nn.Module) -> None:

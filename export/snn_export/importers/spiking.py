@@ -1,13 +1,17 @@
 """What one timestep makes of another framework's neuron, and how to ask it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from snn_export.fold import Array
 from snn_export.importers.layers import unsupported
+
+INPUTS = ("input_", "x", "x_seq")
+"""What snnTorch and SpikingJelly call what a neuron receives."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +25,8 @@ class Neuron:
     gives_pair: bool = False
     """Returns spikes and membrane."""
     higher: tuple[tuple[Array, bool], ...] = ()
+    resets_at_once: bool = False
+    """The membrane that it returns is the one after the reset."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,11 @@ class Framework:
 def within(module: str, package: str) -> bool:
     """Whether a dotted name is that of `package` or of something in it."""
     return module == package or module.startswith(f"{package}.")
+
+
+def given_to(args: Sequence[Any], named: Mapping[str, Any]) -> Any:
+    """What a neuron is called with, first or by the name that it has there."""
+    return args[0] if args else next((named[each] for each in INPUTS if each in named), None)
 
 
 def several_steps(module: nn.Module) -> bool:

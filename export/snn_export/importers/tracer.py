@@ -1,6 +1,7 @@
 """The program of a torch module, recorded with torch.fx."""
 
 import inspect
+import operator
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,12 @@ LIBRARY = ("spikingjelly.activation_based.layer", "spikingjelly.clock_driven.lay
 ONE_TIMESTEP = (
     "give a module whose forward is one timestep, without loops over time or branches on values"
 )
+
+IN_PLACE = (
+    operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ifloordiv,
+    operator.imod, operator.ipow, operator.iand, operator.ior, operator.ixor,
+)  # fmt: skip
+"""Of which torch.fx alone would record x = x + y for x += y, and other names of x would be left."""
 
 
 class ShapeError(fx.proxy.TraceError):
@@ -73,10 +80,28 @@ def _of_shapes(node: fx.Node) -> bool:
     return True
 
 
+class _Proxy(fx.Proxy):
+    """Records x += y as what it is."""
+
+
+def _recorded(function: Callable[..., Any]) -> Callable[[fx.Proxy, Any], fx.Proxy]:
+    def record(self: fx.Proxy, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+    return record
+
+
+for each in IN_PLACE:
+    setattr(_Proxy, f"__{each.__name__}__", _recorded(each))
+
+
 class _Tracer(fx.Tracer):
     def __init__(self, framework: Framework) -> None:
         super().__init__()
         self.framework = framework
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
 
     def create_args_for_root(
         self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
