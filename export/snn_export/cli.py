@@ -219,7 +219,7 @@ def read_network(args: argparse.Namespace) -> "Origin":
     check(args, BY_FORMAT)
     if own is not None:
         return own
-    args.image_size = args.image_size or file.image_size
+    args.image_size = file.image_size(args.image_size, "--image-size")
     for name, missing in NEEDED.items():
         if getattr(args, name) is None:
             raise UsageError("bad_flag", f"{args.checkpoint}: {file.format} has no {missing}")

@@ -30,22 +30,34 @@ class NetworkFile:
     program: str | None = None
     """`FILE.py:FUNCTION`, which builds the module that weights fit; there wherever it is needed."""
 
-    @property
-    def image_size(self) -> tuple[int, int] | None:
-        """(height, width) of the images, where the file says it."""
-        return importers.size_in(self.format, self.content) if self.format else None
+    def image_size(
+        self, given: tuple[int, int] | None, what: str = "image_size"
+    ) -> tuple[int, int] | None:
+        """Return (height, width) of the images: what is `given`, or else what the file says.
+
+        Args:
+            what: how a message calls what is given.
+
+        Raises:
+            UsageError: `bad_value`: the two differ.
+        """
+        own = importers.size_in(self.format, self.content) if self.format else None
+        if given and own and given != own:
+            raise UsageError(
+                "bad_value",
+                f"{what} is {given[0]}x{given[1]}, but {self.path} says {own[0]}x{own[1]}; leave "
+                "it out",
+            )
+        return given or own
 
     def network(self, picture: Picture, timestep: float | None) -> Foreign:
-        """Return the network that is in the file.
+        """Return the network that is in the file, which is of one of `FORMATS`.
 
         Raises:
             UsageError: The program is wrong.
             ModelError: the network is refused.
         """
-        if self.format is None:
-            raise UsageError(
-                "bad_value", f"{self.path}: is a checkpoint of train-snn, which export takes itself"
-            )
+        assert self.format is not None, "export takes a checkpoint of train-snn itself"
         found = importers.load(
             self.format, self.path, self.content, picture, self.program, timestep
         )
@@ -130,20 +142,24 @@ def import_network(
         return importers.from_module(source, Picture.of(names, size, means, deviations, fit))
     file = open_file(Path(source), framework, program)
     _check_effect(file, timestep)
-    size = _needed(image_size or file.image_size, str(source))
+    size = _needed(file.image_size(image_size), str(source))
     picture = Picture.of(names, size, means, deviations, fit)
     return file.network(picture, timestep)
 
 
 def _check_effect(file: NetworkFile, timestep: float | None) -> None:
-    """Raises: UsageError: `bad_value`: an argument would change nothing."""
+    """Raises: UsageError: `bad_value`: the file, or an argument, is for something else."""
+    if file.format is None:
+        raise UsageError(
+            "bad_value", f"{file.path}: is a checkpoint of train-snn, which export takes itself"
+        )
     if file.program is not None and file.format in WITHOUT_PROGRAM:
         raise UsageError(
             "bad_value",
             f"program is for weights of snntorch and spikingjelly, and {file.path} is of "
             f"{file.format}",
         )
-    if timestep is not None and file.format not in (None, "nir"):
+    if timestep is not None and file.format != "nir":
         raise UsageError(
             "bad_value", f"timestep is for NIR graphs, and {file.path} is of {file.format}"
         )

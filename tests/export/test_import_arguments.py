@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import commands
+import networks
 import nir
 import numpy as np
+import official
 import pytest
 import torch
 from graphs import example
@@ -139,3 +142,80 @@ def test_an_onnx_file_is_told_by_its_name(tmp_path: Path) -> None:
     write(example(), path)
     with pytest.raises(ModelError, match="is an ONNX file, and no checkpoint"):
         open_file(path)
+
+
+def test_a_size_that_the_file_says_otherwise_is_refused(tmp_path: Path) -> None:
+    """Its weights mean rows and columns of the file's own size."""
+    path = tmp_path / "net.nir"
+    nir.write(path, a_graph())
+    assert imported(path, image_size=(12, 12)).picture.height == 12
+    with pytest.raises(UsageError, match="image_size is 6x24, but .*net.nir says 12x12; leave it"):
+        imported(path, image_size=(6, 24))
+    flags = ("--labels", "a,b,c,d", "--mean", "0", "--std", "1", "--image-size", "6x24")
+    code, error = commands.refusal([path, tmp_path / "m.onnx", *flags])
+    assert code == 2 and "--image-size is 6x24, but" in error
+
+
+def test_a_checkpoint_of_ours_is_named_before_what_it_lacks(tmp_path: Path) -> None:
+    described = networks.experiment()
+    networks.save(described, networks.network(described), tmp_path / "t1.pt")
+    for size in (None, (8, 8)):
+        with pytest.raises(UsageError, match="t1.pt: is a checkpoint of train-snn, which export"):
+            imported(tmp_path / "t1.pt", image_size=size)
+
+
+PROGRAM = """
+import snntorch
+from torch import nn
+
+
+class Strict(nn.Sequential):
+    def load_state_dict(self, state, **options):
+        raise KeyError("boom")
+
+
+def parts():
+    neurons = snntorch.Leaky(0.9, init_hidden=True)
+    return nn.Conv2d(3, 4, 3), neurons, nn.Flatten(), nn.Linear(144, 4)
+
+
+def build():
+    return nn.Sequential(*parts())
+
+
+def strict():
+    return Strict(*parts())
+"""
+
+
+def test_two_tensors_of_one_name_are_refused(tmp_path: Path) -> None:
+    """One of them is written with the prefix of DataParallel: nobody knows which is meant."""
+    (tmp_path / "net.py").write_text(PROGRAM)
+    state = network().state_dict()
+    both = state | {f"module.{key}": tensor + 1 for key, tensor in state.items()}
+    torch.save(both, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=r"w.pt: holds '0.weight' twice, with and without what a"):
+        imported(tmp_path / "w.pt", program=f"{tmp_path / 'net.py'}:build")
+    authors = official.vgg(official.VGG["vgg5"], 64)
+    twice = authors | {f"module.{key}": tensor for key, tensor in authors.items()}
+    official.save(tmp_path / "vgg.pth", twice)
+    with pytest.raises(ModelError, match="vgg.pth: holds '.*' twice"):
+        imported(tmp_path / "vgg.pth")
+
+
+def test_whatever_a_users_module_raises_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(PROGRAM)
+    torch.save(network().state_dict(), tmp_path / "w.pt")
+    with pytest.raises(ModelError, match="does not fit .*:strict: 'boom'"):
+        imported(tmp_path / "w.pt", program=f"{tmp_path / 'net.py'}:strict")
+
+
+@pytest.mark.parametrize("lacks", ["lazy", "meta"])
+def test_a_module_without_numbers_is_refused(lacks: str) -> None:
+    made = network()
+    if lacks == "lazy":
+        made[3] = nn.LazyLinear(4)
+    else:
+        made = made.to("meta")
+    with pytest.raises(ModelError, match="Sequential: cannot be copied"):
+        imported(made)

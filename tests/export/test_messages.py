@@ -14,6 +14,7 @@ import pytest
 import torch
 from architectures import neuron
 from snntorch import Leaky
+from test_import_nir import a_graph
 from torch import nn
 
 from snn_export.importers import nir_file
@@ -215,6 +216,16 @@ def test_nir_arrays_without_a_checksum_are_said(
     assert len(notes) == told
     if told:
         assert "1 arrays of the file carry no checksum, first node/weight" in notes[0]
+
+
+def test_what_nir_writes_by_default_is_guarded(tmp_path: Path) -> None:
+    """The names of edges are never compressed, and are no numbers."""
+    nir: Any = pytest.importorskip("nir")
+    nir.write(tmp_path / "net.nir", a_graph())
+    assert nir_file.unguarded(tmp_path / "net.nir") == ()
+    nir.write(tmp_path / "bare.nir", a_graph(), compression=None)
+    (note,) = nir_file.unguarded(tmp_path / "bare.nir")
+    assert "carry no checksum, first node/nodes/" in note
 
 
 def test_a_nir_array_that_lost_a_part_is_refused(tmp_path: Path) -> None:
