@@ -10,8 +10,9 @@ from snn_export import report, trained
 from snn_export.calibration import calibrate
 from snn_export.importers import Foreign
 from snn_export.labels import names_of, shown
+from snn_export.layerwise import Original
 from snn_export.origin import Origin
-from snn_export.parity import Original, compare
+from snn_export.parity import compare
 from snn_export.provenance import trained_labels
 from snn_export.quantise import narrowed, to_int8
 from snn_export.recorded import Recorded

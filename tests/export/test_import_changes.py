@@ -24,6 +24,9 @@ Change = Callable[["Net", Tensor], Any]
 class Net(nn.Module):
     """fc1 → neurons → fc2, with what the case does to currents and to spikes."""
 
+    keep: Tensor
+    """A mask of its neurons."""
+
     def __init__(self, on_currents: Change | None = None, on_spikes: Change | None = None) -> None:
         super().__init__()
         torch.manual_seed(0)
@@ -163,8 +166,9 @@ def test_weights_that_forward_standardises_are_read_as_it_does(
     else:
         parts = [layer.Flatten(**steps), layer.WSLinear(192, 8, **steps), neuron.IFNode(**steps)]
         network = nn.Sequential(*parts, layer.WSLinear(8, 4, **steps))
+    first: Any = network[1 if kind == "WSLinear" else 0]
     with torch.no_grad():
-        network[1 if kind == "WSLinear" else 0].weight.mul_(8)
+        first.weight.mul_(8)
     foreign = from_module(network, PICTURE)
     assert export(foreign, tmp_path / "m.onnx", weights="float32", threads=1).parity.spikes > 0
 

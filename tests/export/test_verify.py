@@ -164,6 +164,7 @@ def test_a_data_set_is_checked_as_its_name_would_be(tmp_path: Path) -> None:
     trained = a_trained_network()
     good = a_data_set(trained)
     labels, images, answers = good.labels, good.test_images, good.test_labels
+    assert isinstance(images, torch.Tensor)
     wrong = [
         (replace(good, labels=labels[::-1]), "its class 0 is"),
         (replace(good, labels=(*labels, "more")), "has 4 classes, the network 3"),

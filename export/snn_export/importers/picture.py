@@ -137,7 +137,7 @@ def _read(network: Layers, picture: Picture) -> int:
         if isinstance(layer, (Flattened, Scaled, Fired)) and layer.source in readers:
             readers.add(layer.name)
         elif isinstance(layer, Weighted) and layer.source in readers:
-            inputs = layer.weight.shape[1]
+            inputs = int(layer.weight.shape[1])
             dense = layer.weight.ndim == 2
             channels = inputs // pixels if dense else inputs * layer.groups
             whole = not dense or inputs % pixels == 0
