@@ -112,11 +112,8 @@ def unwrapped_state(path: Path, state: dict[Any, Value]) -> dict[str, Value]:
     for key, value in state.items():
         name = unwrapped(key)
         if name in named:
-            raise refuse(
-                path,
-                f"holds {name!r:.60} twice, with and without what a wrapper puts before it; save "
-                "the state_dict of one module alone",
-            )
+            problem = f"holds {name!r:.60} twice, with and without what a wrapper puts before it"
+            raise refuse(path, f"{problem}; save the state_dict of one module alone")
         named[name] = value
     return named
 
