@@ -60,9 +60,13 @@ def find_compiler() -> Compiler:
     """Return $CXX, or the first of `COMPILERS` that is here.
 
     Raises:
-        BuildError: There is none, or $CXX does not run.
+        BuildError: There is none, or $CXX cannot be read or does not run.
     """
-    named = shlex.split(os.environ.get("CXX", ""))
+    value = os.environ.get("CXX", "")
+    try:
+        named = shlex.split(value)
+    except ValueError as error:
+        raise BuildError(f"CXX is {value}, which no shell reads: {error}") from error
     candidates = [tuple(named)] if named else [(name,) for name in COMPILERS]
     for command in candidates:
         if shutil.which(command[0]):

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -69,7 +70,13 @@ void spread(int parts, const Task &task) {
     return;
   }
   std::vector<std::thread> others;
-  for (int part = 1; part < parts; part++) others.emplace_back([&task, part] { task(part); });
+  others.reserve(parts);
+  int begun = 1;
+  try {
+    for (; begun < parts; begun++) others.emplace_back([&task, begun] { task(begun); });
+  } catch (const std::system_error &) {  // no thread is to be had: the rest is done here
+    for (int part = begun; part < parts; part++) task(part);
+  }
   task(0);
   for (auto &other : others) other.join();
 }

@@ -99,6 +99,7 @@ def test_a_wheel_holds_the_library_and_no_source(project: Path) -> None:
     ("setting", "why"),
     [
         ({"CXX": "no-such-compiler"}, "CXX is no-such-compiler, which is not here"),
+        ({"CXX": "g++ '-m64"}, "CXX is g++ '-m64, which no shell reads: No closing quotation"),
         ({"PATH": "/nowhere"}, "no C++ compiler (c++, g++, clang++, or name one in CXX)"),
         ({"CXX": "false"}, "false fails: exit code 1"),
         ({"SNN_EVENT_BUILD": "off"}, "SNN_EVENT_BUILD is off"),
