@@ -40,11 +40,11 @@ class Gradients {
         blocks_(shape.outputs),
         begin_(begin),
         channels_(static_cast<int>(end - begin)),
-        classes_(shape.stride_y * shape.stride_x),
+        phases_(shape.stride_y * shape.stride_x),
         at_once_(std::clamp<int64_t>(
             kGradientBytes / (int64_t{sizeof(T)} * shape.out_pixels() * shape.outputs), 1,
             shape.pictures)),
-        ends_(int64_t{channels_} * classes_ + 1),
+        ends_(int64_t{channels_} * phases_ + 1),
         sums_(shape.taps() * channels_ * shape.outputs) {
     std::fill_n(sums_.data(), shape.taps() * channels_ * shape.outputs, 0.0f);
   }
@@ -63,30 +63,30 @@ class Gradients {
  private:
   static constexpr int64_t kGradientBytes = 384 << 10;  // that a core keeps near while it adds
 
-  // Sorts what some pictures send by channel. With strides a tap meets one class of lines and
-  // columns, so each class has a list of its own.
+  // Sorts what some pictures send by channel. With strides a tap meets one phase of lines and
+  // columns, so each phase has a list of its own.
   void list(const T *spikes, int64_t count) {
     int64_t found = 0;
-    std::fill_n(ends_.data(), int64_t{channels_} * classes_ + 1, 0);
+    std::fill_n(ends_.data(), int64_t{channels_} * phases_ + 1, 0);
     for (int64_t n = 0; n < count; n++) {
       for (int y = 0; y < shape_.height; y++) {
         for (int x = 0; x < shape_.width; x++, spikes += shape_.inputs) {
           const int from_y = y + shape_.padding_y, from_x = x + shape_.padding_x;
           const int line = from_y / shape_.stride_y, column = from_x / shape_.stride_x;
-          const int kind = from_y % shape_.stride_y * shape_.stride_x + from_x % shape_.stride_x;
+          const int phase = from_y % shape_.stride_y * shape_.stride_x + from_x % shape_.stride_x;
           const int64_t pixel = (n * shape_.out_height + line) * shape_.out_width + column;
           places_.reserve(found + channels_, found);
           lists_.reserve(found + channels_, found);
           each_event(spikes, channels_, [&](int c) {
-            lists_[found] = c * classes_ + kind;
+            lists_[found] = c * phases_ + phase;
             places_[found++] = {static_cast<uint32_t>(pixel), static_cast<uint16_t>(line),
                                 static_cast<uint16_t>(column), value(spikes[c])};
-            ends_[c * classes_ + kind + 1]++;
+            ends_[c * phases_ + phase + 1]++;
           });
         }
       }
     }
-    for (int i = 0; i < channels_ * classes_; i++) ends_[i + 1] += ends_[i];
+    for (int i = 0; i < channels_ * phases_; i++) ends_[i + 1] += ends_[i];
     sorted_.reserve(found + 1, 0);
     events_.reserve(found + 1, 0);
     // Each list's begin moves to its end, which is the next one's begin.
@@ -96,7 +96,7 @@ class Gradients {
   void add(int c, int tap, const T *gradients) {
     const int tap_y = tap / shape_.kernel_width, tap_x = tap % shape_.kernel_width;
     const int list =
-        c * classes_ + tap_y % shape_.stride_y * shape_.stride_x + tap_x % shape_.stride_x;
+        c * phases_ + tap_y % shape_.stride_y * shape_.stride_x + tap_x % shape_.stride_x;
     const Event *end = inside(&sorted_[list ? ends_[list - 1] : 0], &sorted_[ends_[list]], shape_,
                               tap_y / shape_.stride_y, tap_x / shape_.stride_x, events_.data());
     for (int block = 0; block < blocks_.count; block++) {
@@ -126,7 +126,7 @@ class Gradients {
   const Shape &shape_;
   Blocks blocks_;
   int64_t begin_;
-  int channels_, classes_;
+  int channels_, phases_;
   int64_t at_once_;
   Memory<uint32_t> ends_;
   Memory<int> lists_;  // of each place
