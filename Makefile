@@ -110,7 +110,7 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
 # The build hook compiles the engine in passing.
-$(VENV)/runtime.done: $(BIN)/python pyproject.toml hatch_build.py $(wildcard $(ENGINE)/*.cpp $(ENGINE)/*.h)
+$(VENV)/runtime.done: $(BIN)/python pyproject.toml hatch_build.py runtime/event_build.py $(wildcard $(ENGINE)/*.cpp $(ENGINE)/*.h)
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 

@@ -13,8 +13,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,9 @@ class Compiler:
     machine: str
     """What it compiles for: x86_64, aarch64, …"""
     version: str
+    lacks: tuple[str, ...] = ()
+    """Instruction sets whose flags it does not know, as compilers before GCC 11 do not know
+    AVX-VNNI's; the library is made without them."""
 
 
 def find_compiler() -> Compiler:
@@ -77,7 +81,7 @@ def find_compiler() -> Compiler:
 
 
 def instruction_sets(machine: str) -> dict[str, tuple[str, ...]]:
-    """Return the flags of each instruction set that a machine's library holds."""
+    """Return the flags of each instruction set that a machine's library can hold."""
     if machine in ("x86_64", "amd64"):
         return {
             "baseline": (),
@@ -112,7 +116,8 @@ def units(compiler: Compiler, sources: Path = SOURCES) -> list[Unit]:
             found.append(Unit(source, source.stem))
             continue
         for name, flags in instruction_sets(compiler.machine).items():
-            found.append(Unit(source, f"{source.stem}_{name}", (f"-DSNN_ISA={name}", *flags)))
+            if name not in compiler.lacks:
+                found.append(Unit(source, f"{source.stem}_{name}", (f"-DSNN_ISA={name}", *flags)))
     if not found:
         raise BuildError(f"no C++ sources in {sources}")
     return found
@@ -152,6 +157,16 @@ def link(compiler: Compiler, objects: Sequence[Path], target: Path) -> None:
         run(command)
 
 
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = error.filename or error
+        raise BuildError(f"{what} cannot be written: {error.strerror}") from error
+
+
+@_writing()
 def build(
     target: Path,
     compiler: Compiler,
@@ -183,6 +198,7 @@ def build(
             (kept / STAMP).write_text(digest(compiler, sources))
 
 
+@_writing()
 def build_in_place(sources: Path = SOURCES, kept: Path | None = None) -> Path:
     """Build the library beside its sources unless it is up to date; return its path.
 
@@ -195,15 +211,12 @@ def build_in_place(sources: Path = SOURCES, kept: Path | None = None) -> Path:
     """
     compiler = find_compiler()
     library, stamp, state = sources / LIBRARY, sources / STAMP, digest(compiler, sources)
-    try:
-        stamps = [stamp, kept / STAMP] if kept else [stamp]
-        if library.is_file() and all(s.is_file() and s.read_text() == state for s in stamps):
-            return library
-        stamp.unlink(missing_ok=True)
-        build(library, compiler, sources=sources, kept=kept)
-        stamp.write_text(state)
-    except OSError as error:
-        raise BuildError(f"{sources} cannot be written: {error.strerror}") from error
+    stamps = [stamp, kept / STAMP] if kept else [stamp]
+    if library.is_file() and all(s.is_file() and s.read_text() == state for s in stamps):
+        return library
+    stamp.unlink(missing_ok=True)
+    build(library, compiler, sources=sources, kept=kept)
+    stamp.write_text(state)
     return library
 
 
@@ -237,7 +250,18 @@ def run(command: Sequence[str]) -> str:
 def _identify(command: tuple[str, ...]) -> Compiler:
     triple = run([*command, "-dumpmachine"]).strip()
     version = run([*command, "--version"]).partition("\n")[0]
-    return Compiler(command, triple.partition("-")[0], version)
+    machine = triple.partition("-")[0]
+    every = instruction_sets(machine).items()
+    lacks = tuple(name for name, flags in every if not _knows(command, flags))
+    return Compiler(command, machine, version, lacks)
+
+
+def _knows(command: Sequence[str], flags: Sequence[str]) -> bool:
+    try:
+        run([*command, *flags, "-fsyntax-only", "-x", "c++", os.devnull])
+    except BuildError:
+        return not flags  # what fails without any will say so when it compiles
+    return True
 
 
 def digest(compiler: Compiler, sources: Path = SOURCES) -> str:

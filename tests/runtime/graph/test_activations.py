@@ -208,13 +208,13 @@ def test_the_engine_needs_no_more_than_was_reckoned(graph: SpikingGraph) -> None
     reckoned = kept(padded(graph.nodes, graph.shapes[INPUT]), 1)
     reckoned += sum(kept(graph.shapes[name], largest) for name, largest in sent.items())
     # Of every buffer what a vector may read too far.
-    assert EventBackend(graph, threads=1).value_bytes <= reckoned + 3 * 320 * len(sent)
+    assert EventBackend(graph, threads=1).image_bytes <= reckoned + 3 * 320 * len(sent)
 
 
 def test_a_deep_chain_takes_what_a_short_one_does() -> None:
-    sizes = [EventBackend(chain(depth, 64, 32)).value_bytes for depth in (4, 40, 120)]
+    sizes = [EventBackend(chain(depth, 64, 32)).image_bytes for depth in (4, 40, 120)]
     assert sizes[0] == sizes[1] == sizes[2]
-    wide = [EventBackend(fan(width, 64)).value_bytes for width in (4, 40)]
+    wide = [EventBackend(fan(width, 64)).image_bytes for width in (4, 40)]
     assert wide[1] > 5 * wide[0]  # all are alive at once
     peaks = [peak(g.nodes, g.readout, g.shapes) for g in (chain(4, 64), chain(120, 64))]
     assert peaks[0] == peaks[1]
@@ -277,7 +277,7 @@ before = peak_memory()
 if graph.image.width != 512:  # whose lists are no smaller than they may be
     logits = engine.run(images)
     assert (logits == graph.readout.weight.shape[1]).all(), logits
-print(taken, peak_memory() - before, engine.value_bytes)
+print(taken, peak_memory() - before, engine.image_bytes)
 """
 
 

@@ -1,14 +1,15 @@
 """The backend `event`: C++ whose work is proportional to the spikes.
 
-It runs every graph of int8 weights whose populations have at most 65,535 channels, and agrees with
-the reference bit for bit, whatever the instruction set and the number of threads.
+It runs every graph of int8 weights with at most 65,535 channels a population and a side of a
+kernel, and agrees with the reference bit for bit, whatever the instruction set and the number of
+threads.
 """
 
 import ctypes
 import math
 import os
+import re
 import weakref
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -45,11 +46,12 @@ class EventBackend(Reopened):
 
         Raises:
             DeviceError: There is no engine, or it refuses the graph.
+            ResourceError: Memory is too short for the weights.
             UsageError: This machine lacks the instruction set, or `threads` is not possible.
         """
         if not graph.exact:
             raise DeviceError(
-                "backend_unavailable",
+                "backend_failed",
                 "backend event takes int8 weights and this network has float32; "
                 "use --backend onnxruntime",
             )
@@ -58,6 +60,9 @@ class EventBackend(Reopened):
         self._demanded = threads is not None
         self._channels = sum(graph.channels.values())
         self._instruction_set = _check_instruction_set(instruction_set)
+        known = graph.calibration.familiarity
+        self._usual = np.concatenate(known.per_channel) if known else np.empty(0)
+        self._usual_at = self._usual.ctypes.data  # asked once, for that is slow
         self._engine  # noqa: B018  # opened here, so that errors are raised here
 
     @property
@@ -78,9 +83,9 @@ class EventBackend(Reopened):
         return f"{self.instruction_set}, {threads} thread{'s' * (threads > 1)}"
 
     @property
-    def value_bytes(self) -> int:
-        """Memory of the values of one image while it runs."""
-        size: int = library().snn_event_value_bytes(self._engine.address)
+    def image_bytes(self) -> int:
+        """Memory of one image while it runs: of its values, and of itself with its padding."""
+        size: int = library().snn_event_image_bytes(self._engine.address)
         return size
 
     def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -112,17 +117,6 @@ class EventBackend(Reopened):
                 parts[name].append(bits.reshape(len(chunk), *shape))
         return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
-    @cached_property
-    def _usual(self) -> Numbers:
-        """What is usual of each channel, then the weight of each."""
-        known = self._graph.calibration.familiarity
-        assert known is not None, "asked for where a file knows it"
-        return np.concatenate(known.per_channel)
-
-    @cached_property
-    def _usual_at(self) -> int:
-        return self._usual.ctypes.data
-
     @Opened
     def _engine(self) -> "_Engine":
         lowered = lower(self._graph)
@@ -135,8 +129,7 @@ class EventBackend(Reopened):
             _MESSAGE_BYTES,
         )
         if not engine:
-            reason = message.value.decode(errors="replace")
-            raise DeviceError("backend_unavailable", f"backend event refuses the network: {reason}")
+            raise self._refusal(message.value.decode(errors="replace"))
         owned, made = _Engine(engine), library().snn_event_threads(engine)
         if self._demanded and made < self._threads:
             # Not a DeviceError, after which `auto` would take another engine.
@@ -146,6 +139,14 @@ class EventBackend(Reopened):
                 f"name {made} or fewer",
             )
         return owned
+
+    def _refusal(self, reason: str) -> DeviceError | ResourceError:
+        """What is raised where the engine does not open; a reason of "": memory is short."""
+        if not reason:
+            return ResourceError("out_of_memory", "backend event ran out of memory when it opened")
+        nodes = ["image", *(node.name for node in self._graph.nodes), "readout"]
+        named = re.sub(r"^node (-?\d+)", lambda found: nodes[int(found[1]) + 1], reason)
+        return DeviceError("backend_failed", f"backend event refuses the network: {named}")
 
     def _run(
         self,

@@ -15,6 +15,10 @@ int64_t fan_in(const Plan &plan, const Geometry &g) {
 // histogram[byte] += times for each weight.
 void add_to_histogram(const int8_t *weights, int64_t size, int64_t times,
                       int64_t (&histogram)[256]) {
+  if (size < kHistogramsMin) {
+    for (int64_t k = 0; k < size; k++) histogram[static_cast<uint8_t>(weights[k])] += times;
+    return;
+  }
   int64_t tables[kHistograms][256] = {};
   int64_t k = 0;
   for (; k + kHistograms <= size; k += kHistograms) {
@@ -57,6 +61,7 @@ int64_t largest_count(const int64_t (&histogram)[256], int64_t budget) {
     for (int magnitude = 128; magnitude > 0 && !left; magnitude--) {
       const int64_t all =
           sign * magnitude == 128 ? 0 : histogram[static_cast<uint8_t>(sign * magnitude)];
+      if (!all) continue;
       const int64_t some = std::min(all, rest / magnitude);
       events += some;
       rest -= some * magnitude;
@@ -109,13 +114,16 @@ int64_t cell_limit(const Plan &plan, const snn_graph &graph, const Geometry &g, 
   const int8_t *const weights = graph.weights + g.weight + o * fan_in(plan, g);
   int64_t least = INT32_MAX;
   for (int64_t ky = 0; ky < g.kernel_height; ky++) {
+    const auto row = [&](int64_t c) {
+      return weights + (c * g.kernel_height + ky) * g.kernel_width;
+    };
+    int64_t magnitudes = 0;
+    for (int64_t c = 0; c < from.shape.channels; c++)
+      magnitudes += from.max_value * sum_of_magnitudes(row(c), g.kernel_width);
+    if (magnitudes <= INT8_MAX) continue;  // all may come: no histogram needed
     int64_t histogram[256] = {};
-    for (int64_t c = 0; c < from.shape.channels; c++) {
-      const int8_t *const row = weights + (c * g.kernel_height + ky) * g.kernel_width;
-      for (int64_t kx = 0; kx < g.kernel_width; kx++) {
-        histogram[static_cast<uint8_t>(row[kx])] += from.max_value;
-      }
-    }
+    for (int64_t c = 0; c < from.shape.channels; c++)
+      add_to_histogram(row(c), g.kernel_width, from.max_value, histogram);
     least = std::min(least, largest_count(histogram, INT8_MAX));
   }
   return least;

@@ -75,6 +75,7 @@ SNN_INLINE void add_rows(const Strip<Acc> &strip, const uint32_t *rows, int64_t 
 // A function of its own: what surrounds it would take registers from its loops.
 template <class Acc, Residency Where, class Sum>
 SNN_NOINLINE void add_strips(const Tile &tile, const uint32_t *rows, int64_t count, Sum *sums) {
+  static_assert(kStripRows * 128 <= INT16_MAX, "16 bits hold so many rows");
   const int64_t most = tile.width > Acc::kWidth ? kStripRows : tile.event_limit;
   for (int64_t some = 0; count > 0; rows += some, count -= some) {
     some = min(count, most);

@@ -16,6 +16,22 @@
 #include "thread_pool.h"
 #include "tuning.h"
 
+namespace snn {
+
+// Weak: of those that the compiler did not know there are none, and the address is 0.
+#if defined(__x86_64__)
+extern const Kernels kernels_baseline;
+[[gnu::weak]] extern const Kernels kernels_avx512vnni, kernels_avx512, kernels_avxvnni,
+    kernels_avx2;
+#elif defined(__aarch64__)
+extern const Kernels kernels_neon;
+[[gnu::weak]] extern const Kernels kernels_dotprod;
+#else
+extern const Kernels kernels_baseline;
+#endif
+
+}  // namespace snn
+
 namespace {
 
 using namespace snn;
@@ -23,17 +39,20 @@ using namespace snn;
 // The instruction sets of this build that this processor has, best first.
 std::vector<const Kernels *> available_kernels() {
   std::vector<const Kernels *> kernels;
+  const auto offer = [&](bool has, const Kernels *own) {
+    if (has && own) kernels.push_back(own);
+  };
 #if defined(__x86_64__)
-  if (has_avx512_vnni()) kernels.push_back(&kernels_avx512vnni);
-  if (has_avx512()) kernels.push_back(&kernels_avx512);
-  if (has_avx_vnni()) kernels.push_back(&kernels_avxvnni);
-  if (has_avx2()) kernels.push_back(&kernels_avx2);
-  kernels.push_back(&kernels_baseline);
+  offer(has_avx512_vnni(), &kernels_avx512vnni);
+  offer(has_avx512(), &kernels_avx512);
+  offer(has_avx_vnni(), &kernels_avxvnni);
+  offer(has_avx2(), &kernels_avx2);
+  offer(true, &kernels_baseline);
 #elif defined(__aarch64__)
-  if (has_dot_product()) kernels.push_back(&kernels_dotprod);
-  kernels.push_back(&kernels_neon);
+  offer(has_dot_product(), &kernels_dotprod);
+  offer(true, &kernels_neon);
 #else
-  kernels.push_back(&kernels_baseline);
+  offer(true, &kernels_baseline);
 #endif
   return kernels;
 }
@@ -84,7 +103,7 @@ Scratch make_scratch(const Plan &plan) {
   return scratch;
 }
 
-// What make_scratch takes.
+// Nearly all of what make_scratch takes.
 int64_t scratch_bytes(const Plan &plan) {
   return plan.max_lines * static_cast<int64_t>(sizeof(Line)) + plan.max_events * 4 +
          plan.max_currents * 4 + plan.max_patch_bytes;
@@ -304,18 +323,17 @@ const char *snn_event_instruction_sets(void) {
 
 snn_engine *snn_event_create(const snn_graph *graph, int32_t threads, const char *instruction_set,
                              char *error, int64_t error_size) {
-  const char *problem = "";
-  std::string sentence;
+  std::string problem;
   try {
-    if (threads < 1 || threads > 1024) throw std::runtime_error("threads are not 1 to 1024");
+    if (threads < 1 || threads > SNN_EVENT_MAX_THREADS)
+      throw std::runtime_error("threads are not 1 to " + std::to_string(SNN_EVENT_MAX_THREADS));
     return new snn_engine(make_plan(*graph, find_kernels(instruction_set), threads));
-  } catch (const std::bad_alloc &) {
-    problem = "out of memory";
+  } catch (const std::bad_alloc &) {  // which is not the graph's fault
   } catch (const std::exception &refusal) {
-    sentence = refusal.what();
-    problem = sentence.c_str();
+    problem = refusal.what();
   }
-  if (error && error_size > 0) std::snprintf(error, static_cast<size_t>(error_size), "%s", problem);
+  if (error && error_size > 0)
+    std::snprintf(error, static_cast<size_t>(error_size), "%s", problem.c_str());
   return nullptr;
 }
 
@@ -335,7 +353,7 @@ const char *snn_event_instruction_set(const snn_engine *engine) {
 
 int32_t snn_event_threads(const snn_engine *engine) { return engine->pool.size(); }
 
-int64_t snn_event_value_bytes(const snn_engine *engine) { return engine->plan.workspace_bytes(); }
+int64_t snn_event_image_bytes(const snn_engine *engine) { return engine->plan.workspace_bytes(); }
 
 void snn_event_destroy(snn_engine *engine) { delete engine; }
 

@@ -20,7 +20,8 @@
 extern "C" {
 #endif
 
-#define SNN_EVENT_ABI 10
+#define SNN_EVENT_ABI 11
+#define SNN_EVENT_MAX_THREADS 1024
 
 // A convolution of one source. A dense projection is a convolution whose kernel is its whole
 // source.
@@ -63,7 +64,6 @@ typedef struct {
   int32_t nodes, projections;
   int32_t readout;  // its source, like snn_projection.source
   int32_t classes;
-  int32_t reserved;        // 0
   int64_t readout_weight;  // where in `weights` its [classes, C, H, W] begin
   int64_t weight_count, threshold_count;
   const snn_node *node;
@@ -81,9 +81,9 @@ SNN_API int32_t snn_event_abi(void);
 SNN_API const char *snn_event_instruction_sets(void);
 
 // Copies what it needs from the graph. Returns 0 after writing a sentence to `error` if the graph
-// does not hold together, is beyond what this engine takes, memory is short, or the instruction set
-// is not here. `instruction_set` 0 or "" is the best. `threads` ≥ 1, of which the caller's is one;
-// there may be fewer, see snn_event_threads.
+// does not hold together, is beyond what this engine takes, or the instruction set is not here, and
+// after writing "" if memory is short. `instruction_set` 0 or "" is the best. `threads` is 1 to
+// SNN_EVENT_MAX_THREADS, of which the caller's is one; there may be fewer, see snn_event_threads.
 SNN_API snn_engine *snn_event_create(const snn_graph *graph, int32_t threads,
                                      const char *instruction_set, char *error, int64_t error_size);
 
@@ -106,7 +106,7 @@ SNN_API int32_t snn_event_threads(const snn_engine *engine);
 // Memory of one image while it runs, in bytes: of its values, which share it where they are never
 // needed together, and of the image with its padding. While that is little, each thread has an image
 // of its own.
-SNN_API int64_t snn_event_value_bytes(const snn_engine *engine);
+SNN_API int64_t snn_event_image_bytes(const snn_engine *engine);
 
 SNN_API void snn_event_destroy(snn_engine *engine);
 

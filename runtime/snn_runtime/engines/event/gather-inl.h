@@ -26,6 +26,7 @@ struct PixelCursor {
 };
 
 // Copies whole blocks of kListPadding numbers: it may read and write so many too far.
+static_assert(kListPadding % kLanes32 == 0 && kListPadding >= 16, "append_set_bits writes 16");
 inline uint32_t *copy_shifted(uint32_t *to, const uint32_t *from, uint32_t count, uint32_t shift) {
   uint32_t i = 0;
   do {
@@ -110,7 +111,8 @@ uint32_t *gather_grouped(const Plan &plan, const Layer &layer, const Tile &tile,
 //            pixel 0    pixel 1  pixel 2 (kPrefetchRowsBeyondL2, for prefetching past the end)
 void gather_block(const Plan &plan, const Layer &layer, const Tile &tile, const Workspace &space,
                   Scratch &scratch, int64_t first, int64_t count) {
-  static_assert(kPrefetchRowsBeyondL2 <= 2 * kListPadding, "scratch.rows has so many numbers more");
+  static_assert(std::max(kPrefetchRowsL2, kPrefetchRowsBeyondL2) <= 2 * kListPadding,
+                "scratch.rows has so many numbers more");
   uint32_t *const rows = scratch.rows.get(), *to = rows;
   PixelCursor at(first, layer.shape.width);
   for (int64_t i = 0; i < count; i++, at.next()) {

@@ -114,14 +114,5 @@ inline NibbleOffset nibble_offset(const Kernels &kernels, int64_t i) {
   return {vector * kernels.vector_bytes + 2 * lane + quarter % 2, quarter < 2 ? 0 : 4};
 }
 
-#if defined(__x86_64__)
-extern const Kernels kernels_avx512vnni, kernels_avx512, kernels_avxvnni, kernels_avx2,
-    kernels_baseline;
-#elif defined(__aarch64__)
-extern const Kernels kernels_dotprod, kernels_neon;
-#else
-extern const Kernels kernels_baseline;
-#endif
-
 }  // namespace snn
 #endif

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snn_runtime.errors import DeviceError
 
-ABI = 10
+ABI = 11
 """SNN_EVENT_ABI of the engine.h that the structures below describe."""
 LIBRARY = Path(__file__).with_name("libsnn_event.so")
 
@@ -54,7 +54,6 @@ class Graph(ctypes.Structure):
         ("projections", c_int32),
         ("readout", c_int32),
         ("classes", c_int32),
-        ("reserved", c_int32),
         ("readout_weight", c_int64),
         ("weight_count", c_int64),
         ("threshold_count", c_int64),
@@ -76,8 +75,8 @@ def library() -> ctypes.CDLL:
     """
     if not LIBRARY.is_file():
         raise _refuse(
-            "this installation was built without a C++ compiler; "
-            "reinstall with one (g++ or clang++) or use --backend onnxruntime"
+            "this installation was built without it: no C++ compiler, one that failed, or "
+            "SNN_EVENT_BUILD=off (pip install -v says which); use --backend onnxruntime"
         )
     try:
         loaded = ctypes.CDLL(str(LIBRARY))
@@ -116,7 +115,7 @@ def _declare(loaded: ctypes.CDLL) -> None:
         "snn_event_run": (c_int32, [c_void_p, c_void_p, c_int64, *5 * [c_void_p]]),
         "snn_event_instruction_set": (c_char_p, [c_void_p]),
         "snn_event_threads": (c_int32, [c_void_p]),
-        "snn_event_value_bytes": (c_int64, [c_void_p]),
+        "snn_event_image_bytes": (c_int64, [c_void_p]),
         "snn_event_destroy": (None, [c_void_p]),
         "snn_event_bandwidth": (c_double, [c_int64]),
         "snn_event_peak": (c_double, [POINTER(c_char_p)]),

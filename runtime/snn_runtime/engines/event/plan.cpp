@@ -216,7 +216,8 @@ class Planner {
                           p->padding_y, p->padding_x,     p->groups,       p->weight};
       for (int64_t side : {g.kernel_height, g.kernel_width, g.stride_y, g.stride_x, g.groups}) {
         require(side >= 1 && side <= kMaxSide, n,
-                "a kernel, stride or number of groups is not 1 to 65535");
+                "a kernel (one that reads all: its source), stride or number of groups is not 1 to "
+                "65535");
       }
       require(g.padding_y >= 0 && g.padding_y < g.kernel_height && g.padding_x >= 0 &&
                   g.padding_x < g.kernel_width,

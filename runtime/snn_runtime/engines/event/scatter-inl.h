@@ -24,7 +24,7 @@ namespace snn {
 namespace SNN_ISA {
 namespace {
 
-constexpr bool kScatters = kRollRows4 == 3;  // where nine cells are held
+static_assert(!kScatters || kRollMinSide4 >= 2, "a map of one row has no two rows of cells");
 
 // `Rows` x `Columns` cells, of the output pixels around an input pixel.
 template <class Acc, int Rows, int Columns>

@@ -8,6 +8,7 @@
 //   kRollWidth4, 8   channels of a tile that rolls, of 4 and 8 bits; 0: such tiles do not
 //   kRollRows4, 8    output rows that such a tile adds an event to at once
 //   kRollMinSide4, 8 of a map from which on tiles of 4 and 8 bits roll
+//   kScatters        whether they hold nine cells of 4-bit weights, see scatter-inl.h
 //   kImagePixels     output pixels whose sums over the image the registers hold
 //   greater_mask     bit i: a[i] > b[i], for lanes of 16 and of 32 bits
 //   nonnegative_mask bit i: number i of four vectors of 32 bits, one after the other, is not negative
@@ -29,7 +30,7 @@
 #include "simd_avx2-inl.h"
 #elif defined(__SSE2__)
 #include "simd_sse2-inl.h"
-#elif defined(__ARM_NEON)
+#elif defined(__aarch64__)
 #include "simd_neon-inl.h"
 #else
 #include "simd_generic-inl.h"

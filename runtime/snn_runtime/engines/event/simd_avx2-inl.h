@@ -12,6 +12,7 @@ constexpr int kMaxTileWidth = 128;
 constexpr int kRollWidth4 = 64, kRollWidth8 = 64;
 constexpr int kRollRows4 = 3, kRollRows8 = 1;
 constexpr int kRollMinSide4 = 8, kRollMinSide8 = 32;
+constexpr bool kScatters = true;
 constexpr int kImagePixels = 2;
 
 }  // namespace SNN_ISA

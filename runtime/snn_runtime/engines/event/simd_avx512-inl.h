@@ -12,6 +12,7 @@ constexpr int kMaxTileWidth = 512;
 constexpr int kRollWidth4 = 128, kRollWidth8 = 64;
 constexpr int kRollRows4 = 3, kRollRows8 = 3;
 constexpr int kRollMinSide4 = 16, kRollMinSide8 = 16;
+constexpr bool kScatters = true;
 constexpr int kImagePixels = 4;
 
 }  // namespace SNN_ISA

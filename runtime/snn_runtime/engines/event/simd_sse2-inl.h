@@ -12,6 +12,7 @@ constexpr int kMaxTileWidth = 64;
 constexpr int kRollWidth4 = 64, kRollWidth8 = 0;
 constexpr int kRollRows4 = 1, kRollRows8 = 1;
 constexpr int kRollMinSide4 = 0, kRollMinSide8 = 0;
+constexpr bool kScatters = false;
 constexpr int kImagePixels = 2;
 
 }  // namespace SNN_ISA

@@ -1,5 +1,5 @@
-// Every constant that was chosen for speed or memory: what it trades, on which machine it was found,
-// what was tried. Results never depend on these numbers.
+// Constants that were chosen for speed or memory: what each trades, on which machine it was found,
+// what was tried. Results never depend on them. Where one has a limit, its user asserts it.
 //
 // Machines:
 //   Z3  a VM with 2 cores of an AMD EPYC Zen 3, AVX2, 512 KiB of L2 a core, November 2026
@@ -135,6 +135,8 @@ constexpr size_t kMaxTerms = 64;
 constexpr int64_t kTransposeSquare = 64;
 // Histograms filled side by side: in one, equal neighbours wait for each other. Not recorded.
 constexpr int64_t kHistograms = 4;
+// Fewer weights are counted in one alone, for four must be cleared. Not recorded.
+constexpr int64_t kHistogramsMin = 1024;
 
 // ---- Sharing work ----
 

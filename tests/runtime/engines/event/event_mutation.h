@@ -45,7 +45,7 @@ class Mutation {
     if (what < 4 && c.projections.count) return edit(c.projections[below(c.projections.count)]);
     if (what < 8 && c.nodes.count) return edit(c.nodes[below(c.nodes.count)]);
     int32_t *fields[] = {&g.height, &g.width,   &g.offset[0],   &g.offset[1], &g.offset[2],
-                         &g.nodes,  &g.readout, &g.projections, &g.classes,   &g.reserved};
+                         &g.nodes,  &g.readout, &g.projections, &g.classes};
     int64_t *more[] = {&g.readout_weight, &g.weight_count, &g.threshold_count};
     const int64_t field = below(13);
     if (field < 10)

@@ -333,10 +333,24 @@ def test_a_call_holds_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_network_it_does_not_take(tmp_path: Path) -> None:
     grown = Growing(1, 1)
     grown.convolve("a", INPUT, 65_536)
-    with pytest.raises(DeviceError, match="backend event refuses the network: .*65535"):
+    refusal = "backend event refuses the network: a: has no channels or more than 65535"
+    with pytest.raises(DeviceError, match=refusal) as caught:
         EventBackend(grown.graph())
+    assert caught.value.code == "backend_failed"
     write(grown.graph(), tmp_path / "model.onnx")
     assert load(tmp_path / "model.onnx").backend.name == "onnxruntime"
+
+
+def test_a_readout_that_it_does_not_take() -> None:
+    net = Builder(Image(4096, 1, (0, 0, 0)))
+    thresholds = np.full(1, 0.5, np.float32)
+    net.neurons("tall", np.zeros((1, 3, 61_500, 1), np.int8), thresholds, padding=(61_499, 0))
+    net.neurons("b", np.zeros((1, 1, 1, 1), np.int8), thresholds)
+    one = np.ones(1, np.float32)
+    graph = net.graph(np.ones((1, net.shape[1]), np.int8), one, one, ["a"])
+    refusal = "readout: a kernel .one that reads all: its source., stride or number of groups is"
+    with pytest.raises(DeviceError, match=refusal):
+        EventBackend(graph)
 
 
 class Library:
@@ -358,6 +372,14 @@ def test_memory_that_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
         engine.run(pictures(example().image, 4))
 
 
+def test_memory_that_runs_out_while_it_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = Library(snn_event_create=lambda *_: None)
+    monkeypatch.setattr(event, "library", lambda: short)
+    with pytest.raises(ResourceError, match="ran out of memory when it opened") as caught:
+        EventBackend(example())
+    assert caught.value.code == "out_of_memory"
+
+
 @pytest.fixture
 def installation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """Where this installation's library would be, and is not."""
@@ -369,7 +391,7 @@ def installation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Pa
 
 def test_an_installation_without_the_engine(installation: Path, tmp_path: Path) -> None:
     write(example(), tmp_path / "model.onnx")
-    with pytest.raises(DeviceError, match="without a C.. compiler; reinstall with one"):
+    with pytest.raises(DeviceError, match="without it: no C.. compiler, one that failed, or"):
         load(tmp_path / "model.onnx", backend="event")
     assert load(tmp_path / "model.onnx").backend.name == "onnxruntime"
 

@@ -1,6 +1,7 @@
 """How the engine gets into an installation: hook, flags, wheels, with and without a compiler."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -194,6 +195,37 @@ def test_a_library_that_does_not_load_is_not_installed(sources: Path, tmp_path: 
     assert not (tmp_path / "a.so").exists()
     with pytest.raises(BuildError, match="no C.. sources in"):
         event_build.build(tmp_path / "a.so", compiler, sources=tmp_path)
+
+
+@needs_compiler
+def test_an_older_compiler_leaves_out_what_it_does_not_know(
+    tmp_path: Path, sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = _compiler()
+    assert compiler is not None
+    every = event_build.instruction_sets(compiler.machine)
+    if len(every) == 1:
+        pytest.skip("this processor has one instruction set")
+    unknown = list(every)[-1]
+    stand_in = tmp_path / "older"
+    stand_in.write_text(
+        f'#!/bin/sh\nfor flag; do [ "$flag" = {every[unknown][-1]} ] && exit 1; done\n'
+        f'exec {shlex.join(compiler.command)} "$@"\n'
+    )
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("CXX", str(stand_in))
+    older = event_build.find_compiler()
+    assert older.lacks == (unknown,) and not compiler.lacks
+    made = {unit.name for unit in event_build.units(older, sources)}
+    assert made == {"engine", *(f"kernels_{name}" for name in every if name != unknown)}
+    event_build.build(tmp_path / event_build.LIBRARY, older, sources=sources)
+    assert event_build.digest(older, sources) != event_build.digest(compiler, sources)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, sources: Path) -> None:
+    compiler = _compiler() or Compiler(("c++",), "x86_64", "")
+    with pytest.raises(BuildError, match=r"/nowhere/.* cannot be written: No such file"):
+        event_build.build(Path("/nowhere/a.so"), compiler, sources=sources)
 
 
 def test_each_processor_has_its_instruction_sets() -> None:
