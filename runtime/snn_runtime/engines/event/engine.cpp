@@ -328,7 +328,8 @@ snn_engine *snn_event_create(const snn_graph *graph, int32_t threads, const char
     if (threads < 1 || threads > SNN_EVENT_MAX_THREADS)
       throw std::runtime_error("threads are not 1 to " + std::to_string(SNN_EVENT_MAX_THREADS));
     return new snn_engine(make_plan(*graph, find_kernels(instruction_set), threads));
-  } catch (const std::bad_alloc &) {  // which is not the graph's fault
+  } catch (const std::bad_alloc &) {
+    problem.clear();  // it is not the graph's
   } catch (const std::exception &refusal) {
     problem = refusal.what();
   }
