@@ -47,11 +47,12 @@ class Mutation {
     int32_t *fields[] = {&g.height, &g.width,   &g.offset[0],   &g.offset[1], &g.offset[2],
                          &g.nodes,  &g.readout, &g.projections, &g.classes};
     int64_t *more[] = {&g.readout_weight, &g.weight_count, &g.threshold_count};
-    const int64_t field = below(13);
-    if (field < 10)
+    constexpr int64_t kShort = sizeof fields / sizeof *fields;
+    const int64_t field = below(kShort + sizeof more / sizeof *more);
+    if (field < kShort)
       *fields[field] = changed(*fields[field]);
     else
-      *more[field - 10] = changed(*more[field - 10]);
+      *more[field - kShort] = changed(*more[field - kShort]);
   }
 
   void edit(snn_projection &p) {
