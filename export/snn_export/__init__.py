@@ -14,7 +14,7 @@ The modules, as an export goes through them:
 
 from       origin (what is asked of a network), trained (train-snn's), importing, importers
 file       exporting (all of it), fold, pools, quantise with ties (integers), unrounded (float32),
-           labels
+           labels, target (what is not written over)
 proof      verify (against the reference), parity with layerwise (against what was trained),
            recorded
 worth      calibration, recalibrate (of a file that exists), provenance, report (facts), text

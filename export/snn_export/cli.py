@@ -19,9 +19,9 @@ from snn_export.flags import (
     add_flags,
     add_triton,
 )
+from snn_export.target import check_model_target
 from snn_runtime.command import run_command, say
 from snn_runtime.errors import UsageError
-from snn_runtime.files import check_target
 from snn_runtime.flags import Parser, check, whole_number
 from snn_runtime.machine.cores import MOST
 from snn_train.choices import BITS
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         return _run_calibrate(args)
     if args.model is None:
         return _say(args, {}, _placed(args, args.checkpoint))
-    check_target(args.model, args.checkpoint, *_named_files(args))
+    check_model_target(args.model, args.checkpoint, *_named_files(args))
     with _reserved(args):
         return _run_export(args)
 

@@ -20,11 +20,12 @@ import torch
 
 from snn_export.fold import Synapse
 from snn_export.report import Written
+from snn_export.target import check_model_target
 from snn_export.trained import Trained, array, synapse, window
 from snn_export.unrounded import projection
 from snn_export.verify import Accuracy, evidence, judge
 from snn_runtime.errors import VerifyError
-from snn_runtime.files import check_target, write_atomic
+from snn_runtime.files import write_atomic
 from snn_runtime.graph import INPUT, OUTPUT, READOUT, FloatArray
 from snn_runtime.graph.projection import reaching_taps
 from snn_runtime.model_file.dense import describe
@@ -61,7 +62,7 @@ def export_dense(
         VerifyError: `parity`: float32 logits are not the trained network's.
         ResourceError: The file cannot be written.
     """
-    check_target(path)
+    check_model_target(path)
     network = relu_network(trained)
     proof = _prove(trained, network, data, threads)
     chosen = subset(data.train_images, _spread(len(data.train_images)))

@@ -17,11 +17,11 @@ from snn_export.provenance import trained_labels
 from snn_export.quantise import narrowed, to_int8
 from snn_export.recorded import Recorded
 from snn_export.report import Exported
+from snn_export.target import check_model_target
 from snn_export.unrounded import to_float32
 from snn_export.verify import evidence, measure, prove
 from snn_runtime.engines.onnxruntime.backend import OrtBackend
 from snn_runtime.errors import InputError, UsageError
-from snn_runtime.files import check_target
 from snn_runtime.graph import SpikingGraph
 from snn_runtime.graph.graph import PACKED_BITS
 from snn_runtime.model_file import golden_of, write
@@ -66,7 +66,7 @@ def export(
     """
     _check_values(network, path, weights, bits, data)
     path, given = Path(path), None if labels is None else names_of(labels)
-    check_target(path, *_files(network))
+    check_model_target(path, *_files(network))
     origin = trained.load(Path(network)) if isinstance(network, str | Path) else network
     check_bits(origin, bits)
     check_packing(origin, weights, bits)

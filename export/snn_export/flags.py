@@ -69,7 +69,7 @@ RULES = (
     Rule(("triton",), lambda args: not args.dense, "is for spiking networks"),
     Rule(
         ("weights", "int_bits", "data", "threads", *FOREIGN, "labels"),
-        lambda args: args.model is not None or args.calibrate,
+        lambda args: args.model or args.calibrate or args.checkpoint.suffix != ".onnx",
         "changes nothing of a file that was exported before",
     ),
     Rule(

@@ -62,6 +62,20 @@ def test_the_checkpoint_is_not_replaced(t1: Path, capsys: pytest.CaptureFixture[
     assert t1.read_bytes() == before
 
 
+def test_another_checkpoint_is_not_replaced(
+    t1: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.pt"
+    other.write_bytes(t1.read_bytes())
+    for command in ([t1, other], ["--dense", t1, other]):
+        assert export(*command) == 7
+        said = capsys.readouterr().err
+        assert f"{other}: is a checkpoint or another archive, and is not replaced: name " in said
+    with pytest.raises(ResourceError, match="is a checkpoint or another archive"):
+        export_file(t1, other)
+    assert other.read_bytes() == t1.read_bytes()
+
+
 def test_measures_accuracy_and_writes_it_into_the_file(
     t1: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

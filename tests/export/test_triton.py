@@ -200,6 +200,7 @@ def test_of_a_file_that_was_exported(
     [
         (["t1.pt"], "MODEL is missing"),
         (["t1.pt", "--triton", "r"], "MODEL is missing"),
+        (["t1.pt", "--data", "digits"], "MODEL is missing"),
         (["t1.pt", "m.onnx", "--triton-device", "cuda"], "--triton"),
         (["ann.pt", "m.onnx", "--dense", "--triton", "r"], "--triton"),
         (["m.onnx", "--triton", "r", "--triton-batch", "0"], "--triton-batch"),

@@ -78,6 +78,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
             "--on-label needs a command, or --post and an address: "
             "--on-label 'cat>0.8' -- notify {path}",
         )
+    networks = [each for each in args.inputs if each.endswith(".onnx") and os.path.isfile(each)]
+    if networks and args.model is None:  # else the bundled network would label what is beside it
+        raise UsageError("usage", f"{networks[0]} is a network: --model {networks[0]}")
     if args.resume is not None:
         args.format = "json"
     if not (args.pictures or args.self_test or args.clear_cache):

@@ -64,6 +64,14 @@ def test_usage_errors_are_one_line_and_code_2(argv: Sequence[str], snn_infer: Co
     assert outcome.err.count("\n") == 1
 
 
+def test_a_network_in_the_place_of_a_picture(model: Path) -> None:
+    """The bundled network would label the pictures beside it."""
+    with pytest.raises(UsageError, match=f"{model} is a network: --model {model}"):
+        infer.parse_args([str(model), "cat.jpg"])
+    assert infer.parse_args(["--model", str(model), str(model)]).inputs == [str(model)]
+    assert infer.parse_args(["gone.onnx"]).inputs == ["gone.onnx"]
+
+
 @pytest.mark.parametrize("flag", ["--help", "--version"])
 def test_help_and_version(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
