@@ -78,11 +78,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
             "--on-label needs a command, or --post and an address: "
             "--on-label 'cat>0.8' -- notify {path}",
         )
-    networks = [each for each in args.inputs if each.endswith(".onnx") and os.path.isfile(each)]
-    if networks and args.model is None:  # else the bundled network would label what is beside it
-        raise UsageError("usage", f"{networks[0]} is a network: --model {networks[0]}")
-    if args.resume is not None:
-        args.format = "json"
+    args.format = "json" if args.resume is not None else args.format
     if not (args.pictures or args.self_test or args.clear_cache):
         raise UsageError("usage", f"no input given (see {PROGRAM} --help)")
     return args
@@ -90,6 +86,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the command line says and return the exit code."""
+    networks = [each for each in args.inputs if each.endswith(".onnx") and os.path.isfile(each)]
+    if networks and args.model is None:  # else the bundled network would label what is beside it
+        raise UsageError("usage", f"{networks[0]} is a network: --model {networks[0]}")
     # Imports are here, so that --help and a mistyped flag do not wait for an inference engine.
     if args.clear_cache:
         from snn_runtime.engines.cache import clear

@@ -67,9 +67,9 @@ def test_usage_errors_are_one_line_and_code_2(argv: Sequence[str], snn_infer: Co
 def test_a_network_in_the_place_of_a_picture(model: Path) -> None:
     """The bundled network would label the pictures beside it."""
     with pytest.raises(UsageError, match=f"{model} is a network: --model {model}"):
-        infer.parse_args([str(model), "cat.jpg"])
-    assert infer.parse_args(["--model", str(model), str(model)]).inputs == [str(model)]
-    assert infer.parse_args(["gone.onnx"]).inputs == ["gone.onnx"]
+        infer.run(infer.parse_args([str(model), "cat.jpg"]))
+    assert infer.run(infer.parse_args(["--model", str(model), str(model)])) == 3
+    assert infer.run(infer.parse_args(["gone.onnx"])) == 3
 
 
 @pytest.mark.parametrize("flag", ["--help", "--version"])
