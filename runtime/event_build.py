@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 SOURCES = Path(__file__).parent / "snn_runtime" / "engines" / "event"
@@ -55,9 +56,13 @@ class Compiler:
     machine: str
     """What it compiles for: x86_64, aarch64, …"""
     version: str
-    lacks: tuple[str, ...] = ()
-    """Instruction sets whose flags it does not know, as compilers before GCC 11 do not know
-    AVX-VNNI's; the library is made without them."""
+
+    @cached_property
+    def lacks(self) -> tuple[str, ...]:
+        """Instruction sets whose flags it does not know, as compilers before GCC 11 do not know
+        AVX-VNNI's; the library is made without them. Asked of it only where it compiles."""
+        every = instruction_sets(self.machine).items()
+        return tuple(name for name, flags in every if not _knows(self.command, flags))
 
 
 def find_compiler() -> Compiler:
@@ -250,10 +255,7 @@ def run(command: Sequence[str]) -> str:
 def _identify(command: tuple[str, ...]) -> Compiler:
     triple = run([*command, "-dumpmachine"]).strip()
     version = run([*command, "--version"]).partition("\n")[0]
-    machine = triple.partition("-")[0]
-    every = instruction_sets(machine).items()
-    lacks = tuple(name for name, flags in every if not _knows(command, flags))
-    return Compiler(command, machine, version, lacks)
+    return Compiler(command, triple.partition("-")[0], version)
 
 
 def _knows(command: Sequence[str], flags: Sequence[str]) -> bool:
