@@ -12,6 +12,7 @@ from torch import Tensor
 
 from snn_train import mistakes
 from snn_train.data import DataSet
+from snn_train.lettering import Lettering
 from snn_train.mistakes import Confusion, review, table, worst_of
 from snn_train.network import SpikingNetwork
 from snn_train.progress import Progress
@@ -91,7 +92,22 @@ def test_it_is_a_table_for_people() -> None:
 
 def test_a_matrix_of_many_classes_is_drawn() -> None:
     counts = torch.eye(100, dtype=torch.int64)
-    figure = mistakes._matrix(Confusion(tuple(f"class {n}" for n in range(100)), counts))
+    hundred = Confusion(tuple(f"class {n}" for n in range(100)), counts)
+    figure = mistakes._matrix(hundred, Lettering())
     (axis,) = figure.axes
     assert not axis.texts and axis.get_title() == "100 test pictures, 100.0% right"
     assert [label.get_text() for label in axis.get_yticklabels()][99] == "class 99"
+
+
+def test_labels_of_any_language_are_drawn_without_boxes(
+    new_run: Callable[..., Run], tiny_data: DataSet, tmp_path: Path
+) -> None:
+    """A letter that no font has is a warning of matplotlib, and here each warning is an error."""
+    data = replace(tiny_data, labels=("Füchse кошка", "猫\U000e0041\U000f0000"))
+    run = new_run(tmp_path / "run", stages=(Stage(0, 1),))
+    logits = torch.eye(2)[1 - data.test_labels]
+    review(run, data, logits)
+    assert (tmp_path / "run" / "mistakes.png").exists()
+    axis = mistakes._matrix(Confusion(data.labels, torch.eye(2)), Lettering()).axes[0]
+    known, unknown = (label.get_text() for label in axis.get_yticklabels())
+    assert known == "Füchse кошка" and unknown[1:] == "?"

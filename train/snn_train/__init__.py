@@ -20,7 +20,8 @@ data       data: a folder of its own
 events     events, a folder of its own: convolutions that do the work of the spikes there are
 machine    parallel (processes), threads, precision
 time       pace, time_budget, probe (before a run), planning (while it goes on), duration
-command    api, cli, flags, flag_values, choices, progress, report, plot, mistakes, signals
+command    api, cli, flags, flag_values, choices, progress, report, plot, mistakes, lettering,
+           signals
 """
 
 from typing import TYPE_CHECKING

@@ -18,6 +18,7 @@ from snn_runtime.files import scratch_settings, write_atomic
 from snn_runtime.text import printable
 from snn_train.data import DataSet
 from snn_train.folder import CONFUSION, MISTAKES
+from snn_train.lettering import Lettering
 from snn_train.state import Run
 
 LOG = logging.getLogger(__name__)
@@ -69,9 +70,11 @@ def review(run: Run, data: DataSet, logits: Tensor) -> Confusion:
         import matplotlib
 
         matplotlib.use("Agg")
-        _write(run, CONFUSION, _matrix(confusion))
-        if worst:
-            _write(run, MISTAKES, _sheet(data, logits, worst))
+        lettered = Lettering()
+        with matplotlib.rc_context(lettered.style):
+            _write(run, CONFUSION, _matrix(confusion, lettered))
+            if worst:
+                _write(run, MISTAKES, _sheet(data, logits, worst, lettered))
     return confusion
 
 
@@ -104,7 +107,7 @@ def table(confusion: Confusion) -> str:
     return "\n".join(lines)
 
 
-def _matrix(confusion: Confusion) -> Any:
+def _matrix(confusion: Confusion, lettered: Lettering) -> Any:
     """A figure of the matrix: shares of the rows as shades, numbers written into them."""
     from matplotlib.figure import Figure
 
@@ -120,7 +123,7 @@ def _matrix(confusion: Confusion) -> Any:
     marks = range(classes)
     if classes <= LABELLED:
         style: Any = {"fontsize": min(10.0, 600 / classes), "parse_math": False}
-        names = [label[:24] for label in confusion.labels]
+        names = [lettered(label[:24]) for label in confusion.labels]
         axis.set_xticks(marks, names, rotation=90, **style)
         axis.set_yticks(marks, names, **style)
     if classes <= WRITTEN:
@@ -131,7 +134,7 @@ def _matrix(confusion: Confusion) -> Any:
     return figure
 
 
-def _sheet(data: DataSet, logits: Tensor, worst: list[int]) -> Any:
+def _sheet(data: DataSet, logits: Tensor, worst: list[int], lettered: Lettering) -> Any:
     """A figure of the worst mistakes: what it is, what was answered and how surely, which file."""
     from matplotlib.figure import Figure
 
@@ -145,9 +148,10 @@ def _sheet(data: DataSet, logits: Tensor, worst: list[int]) -> Any:
             number = worst[place]
             answer, sure = int(logits[number].argmax()), float(logits[number].softmax(0).amax())
             truth = data.labels[int(data.test_labels[number])]
-            title = f"{truth[:24]}\n→ {data.labels[answer][:20]} {sure:.0%}\n{_name(data, number)}"
+            answered = f"→ {data.labels[answer][:20]} {sure:.0%}"
+            lines = (truth[:24], answered, _name(data, number))
             axis.imshow(pixels[place])
-            axis.set_title(title, fontsize=8, parse_math=False)
+            axis.set_title("\n".join(map(lettered, lines)), fontsize=8, parse_math=False)
     return figure
 
 

@@ -18,6 +18,7 @@ from snn_runtime.errors import ResourceError
 from snn_runtime.files import scratch_settings, write_atomic
 from snn_runtime.text import printable
 from snn_train.folder import PLOT
+from snn_train.lettering import Lettering
 from snn_train.records import EpochRecord
 from snn_train.state import Run
 
@@ -55,9 +56,12 @@ def plot(run: Run) -> Path:
         matplotlib.use("Agg")
         from matplotlib import pyplot  # after the choice of a backend that needs no screen
 
-    with pyplot.rc_context(STYLE):
+        lettered = Lettering()
+
+    with pyplot.rc_context({**STYLE, **lettered.style}):
         figure = pyplot.figure(figsize=(10, 8), layout="constrained")
         _draw(figure, run, matplotlib.colormaps["viridis"])
+        _entitle(figure, run, lettered)
         figure.savefig(picture, dpi=120)
         pyplot.close(figure)
     try:
@@ -91,7 +95,10 @@ def _draw(figure: Any, run: Run, colours: Any) -> None:
         if axis.get_legend_handles_labels()[1]:
             axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.04))
     figure.align_ylabels(axes)
-    wide, data = f"width {run.recipe.width:g}", printable(run.experiment.data)
+
+
+def _entitle(figure: Any, run: Run, lettered: Lettering) -> None:
+    wide, data = f"width {run.recipe.width:g}", lettered(printable(run.experiment.data))
     title = f"{run.recipe.network} {wide}, recipe {run.recipe.name}, on {data}"
     figure.suptitle(title, x=0.01, ha="left", parse_math=False)  # a path may hold dollars
 

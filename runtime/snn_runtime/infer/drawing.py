@@ -1,10 +1,12 @@
 """A label and its probability, drawn on a picture so that it can be read on any background."""
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+from PIL.ImageFont import FreeTypeFont
 
 from snn_runtime.answer import Answer
 from snn_runtime.image import Region
 from snn_runtime.text import printable
+from snn_runtime.typeface import typeset
 
 LEAST = 240
 """Pixels of the short side; smaller pictures are enlarged, pixel by pixel, or no text would fit."""
@@ -39,31 +41,23 @@ def drawn(image: Image.Image, answer: Answer, region: Region | None = None) -> I
 
 def _write(pen: ImageDraw.ImageDraw, size: tuple[int, int], height: int, answer: Answer) -> None:
     colour = _DOUBTFUL if answer.doubtful else _SURE
-    share = f"{answer.probability:.1%}"
     margin, bar = height // 2, max(2, height // 6)
-    font = _font(height)
+    label, font = typeset(printable(", ".join((answer.label, *answer.doubts))), height)
+    share, plain = typeset(f"{answer.probability:.1%}", height)
     top = size[1] - 2 * height - bar
     pen.rectangle((0, top, size[0], size[1]), fill=_BAND)
     middle = (top + size[1] - bar) / 2
-    room = size[0] - 3 * margin - font.getlength(share)
-    label = _fitting(", ".join((answer.label, *answer.doubts)), font, room)
-    pen.text((margin, middle), label, colour, font, anchor="lm")
-    pen.text((size[0] - margin, middle), share, colour, font, anchor="rm")
+    room = size[0] - 3 * margin - plain.getlength(share)
+    pen.text((margin, middle), _fitting(label, font, room), colour, font, anchor="lm")
+    pen.text((size[0] - margin, middle), share, colour, plain, anchor="rm")
     end = round(answer.probability * size[0])
     pen.rectangle((0, size[1] - bar, max(end - 1, 0), size[1]), fill=colour)
 
 
-def _fitting(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
+def _fitting(text: str, font: FreeTypeFont, room: float) -> str:
     """Return as much of a text as there is room for."""
-    text = printable(text)
     if font.getlength(text) <= room:
         return text
     while text and font.getlength(text + "…") > room:
         text = text[:-1]
     return text + "…"
-
-
-def _font(height: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(height)
-    assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow's wheels have FreeType
-    return font

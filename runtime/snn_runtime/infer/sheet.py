@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from snn_runtime.answer import Answer
 from snn_runtime.graph.reference import Spikes
 from snn_runtime.image import Pixels
 from snn_runtime.text import printable
+from snn_runtime.typeface import typeset
 
 WIDTH, MARGIN, SIDE = 1200, 24, 260
 """Of the page, around it, and of its large pictures, in pixels."""
@@ -64,10 +65,6 @@ def chosen(names: list[str]) -> list[str]:
     return [names[round(i * (len(names) - 1) / max(1, count - 1))] for i in range(count)]
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
 def _text(
     pen: ImageDraw.ImageDraw,
     x: float,
@@ -79,7 +76,7 @@ def _text(
     room: float = WIDTH,
 ) -> None:
     """One line, cut where there is no room for more."""
-    font, text = _font(size), printable(text)
+    text, font = typeset(printable(text), size)
     while pen.textlength(text, font) > room and len(text) > 1:
         text = f"{text[:-2]}…"
     pen.text((x, y), text, fill, font)
