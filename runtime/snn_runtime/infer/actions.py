@@ -8,7 +8,9 @@ from threading import Lock
 from typing import TypeAlias
 
 from snn_runtime.answer import Answer
+from snn_runtime.command import say
 from snn_runtime.image import Limits
+from snn_runtime.infer import PROGRAM
 from snn_runtime.infer.sources import Source
 from snn_runtime.model import Model
 from snn_runtime.video.names import is_film, is_live
@@ -64,7 +66,9 @@ def actions(
     if args.move_to is not None:  # last, for the others look for the picture where it was found
         from snn_runtime.infer.moving import Moving
 
-        yield _uninterrupted(Moving(args.move_to, model.labels, really=args.yes), stack)
+        moving = Moving(args.move_to, model.labels, really=args.yes)
+        stack.callback(lambda: say(f"{PROGRAM}: {moving.totals()}"))  # after the last one's end
+        yield _uninterrupted(moving, stack)
 
 
 def _on_label(args: argparse.Namespace, model: Model) -> Action:

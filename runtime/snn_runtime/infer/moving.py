@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from snn_runtime.files import MARK, SUFFIX, fsync_directory
 from snn_runtime.infer.new_files import taken
 from snn_runtime.infer.sources import Source
 from snn_runtime.infer.values import PLACE
+
+SHOWN = 20
+"""Folders at most that the totals name."""
 
 
 class Moving:
@@ -29,6 +33,8 @@ class Moving:
                 raise UsageError("bad_flag", f"--move-to: {label!r} is no name of a folder")
         self._template = template
         self._really = really
+        self._moved = Counter[str]()
+        self._in_place = self._doubtful = 0
 
     def __call__(self, source: Source, answer: Answer) -> str:
         """Return what was done, or would be; nothing, where the answer is doubtful.
@@ -37,23 +43,37 @@ class Moving:
             ResourceError: `unwritable`: the picture stays where it is.
         """
         if answer.doubtful:
+            self._doubtful += 1
             return ""
         path = Path(source.name)
         folder = Path(self._template.replace(PLACE, answer.label))
         try:
             if folder.is_dir() and folder.samefile(path.parent):
+                self._in_place += 1
                 return f"{path} is in its place"
             if path.is_symlink():
                 raise OSError(errno.ELOOP, "it is a link, which stays where it is")
             if folder.exists() and not folder.is_dir():
                 raise OSError(errno.ENOTDIR, "that is no folder")
-            if not self._really:
-                return f"{path} would be moved to {folder / path.name}"
-            folder.mkdir(parents=True, exist_ok=True)
-            return f"{path} moved to {move(path, folder)}"
+            said = f"{path} would be moved to {folder / path.name}"
+            if self._really:
+                folder.mkdir(parents=True, exist_ok=True)
+                said = f"{path} moved to {move(path, folder)}"
+            self._moved[str(folder)] += 1
+            return said
         except OSError as error:
             reason = f"cannot be moved to {folder}: {error.strerror or error}"
             raise ResourceError("unwritable", reason) from error
+
+    def totals(self) -> str:
+        """Return how many went where, or would go: `moved: 7 to sorted/cat; stay: 1 doubtful`."""
+        went = [f"{count:,} to {folder}" for folder, count in self._moved.most_common(SHOWN)]
+        if (more := len(self._moved) - SHOWN) > 0:
+            went.append(f"others to {more:,} more folders")
+        moved = "moved" if self._really else "would be moved"
+        stayed = {"in their place": self._in_place, "doubtful": self._doubtful}
+        stay = ", ".join(f"{count:,} {why}" for why, count in stayed.items() if count)
+        return f"{moved}: {', '.join(went) or 'none'}" + (f"; stay: {stay}" if stay else "")
 
 
 def move(path: Path, folder: Path) -> Path:

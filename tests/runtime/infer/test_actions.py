@@ -47,6 +47,8 @@ def test_nothing_moves_until_it_is_told(here: Path, snn_infer: Command) -> None:
     assert outcome.code == 0 and tree(here) == before
     assert "photos/a.png would be moved to sorted/red/a.png\n" in outcome.err
     assert "c.png would" not in outcome.err
+    totals = "would be moved: 2 to sorted/red, 1 to sorted/blue; stay: 1 doubtful"
+    assert f"snn-infer: {totals}\n" in outcome.err
 
 
 @pytest.mark.parametrize("target", ["sorted/{label}", "photos/{label}"])
@@ -57,9 +59,21 @@ def test_a_folder_is_sorted(target: str, here: Path, snn_infer: Command) -> None
     moved = {f"{folder}/{name}" for name in ("red/a.png", "red/a-2.png", "blue/b.png")}
     assert tree(here) == moved | {"photos/c.png"}
     assert f"snn-infer: photos/b.png moved to {folder}/blue/b.png\n" in outcome.err
+    assert f"snn-infer: moved: 2 to {folder}/red, 1 to {folder}/blue; stay: 1 d" in outcome.err
     again = snn_infer("--move-to", target, "--yes", folder)
     assert again.code == 0 and tree(here) == moved | {"photos/c.png"}
     assert again.err.count("is in its place") == 3
+    assert "snn-infer: moved: none; stay: 3 in their place" in again.err
+
+
+def test_totals_name_a_screen_of_folders(here: Path) -> None:
+    labels = [f"label {number}" for number in range(1000)]
+    moving = Moving("{label}", labels, really=False)
+    for number, label in enumerate(["label 7", *labels]):
+        moving(Source(f"{number}.png"), Answer((Prediction(label, 0, 1.0, 1.0),)))
+    said = moving.totals()
+    assert said.startswith("would be moved: 2 to label 7, 1 to label 0, ")
+    assert said.endswith(", 1 to label 19, others to 980 more folders")
 
 
 def test_nothing_is_overwritten(here: Path, snn_infer: Command) -> None:
