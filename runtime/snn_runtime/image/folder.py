@@ -48,15 +48,19 @@ class Entry:
 
 @dataclass
 class Tally:
-    """How much was passed over, a reason each, with the first name as an example."""
+    """How many things there are of each reason, with the first name as an example."""
 
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
 
     def add(self, entry: Entry) -> None:
         """Count what is passed over."""
-        self.counts[entry.passed] = self.counts.get(entry.passed, 0) + 1
-        self.examples.setdefault(entry.passed, os.path.basename(entry.path))
+        self.note(entry.passed, os.path.basename(entry.path))
+
+    def note(self, reason: str, name: str) -> None:
+        """Count one more of a reason."""
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        self.examples.setdefault(reason, name)
 
     def __bool__(self) -> bool:
         return bool(self.counts)

@@ -17,6 +17,9 @@ from snn_runtime.infer.records import failed, labelled
 from snn_runtime.infer.results import Results
 from snn_runtime.text import printable
 
+SCREEN = 20
+"""Pictures from which on the error lines may have left a terminal."""
+
 
 class Printer:
     """Answers to standard output, everything else to standard error, and the exit code.
@@ -24,6 +27,8 @@ class Printer:
     Each form of output is a subclass that fills in the `_put` methods.
     """
 
+    lists_failures: ClassVar[bool] = False
+    """Whether what failed, and why, stands among the answers."""
     summarises: ClassVar[bool] = False
     """Whether standard output ends with what standard error would say last."""
 
@@ -59,6 +64,8 @@ class Printer:
         """How often something could not be done with a picture that is labelled."""
         self.passed_over = Tally()
         """What in folders is no picture at all."""
+        self._reasons = Tally()
+        """Why pictures failed, by the codes of their errors."""
 
     @property
     def handled(self) -> int:
@@ -86,6 +93,7 @@ class Printer:
 
     def failure(self, name: str, error: InputError) -> None:
         self.failed += 1
+        self._reasons.note(error.code, name)
         say(f"{PROGRAM}: error: {name}: {error}")
         self._put_failure(name, error)
 
@@ -102,6 +110,9 @@ class Printer:
         self.clear()
         if self.passed_over.counts:
             say(f"{PROGRAM}: passed over: {self.passed_over}")
+        if self.failed and self.handled > SCREEN:
+            where = "" if self.lists_failures else "; --format csv or json lists them"
+            say(f"{PROGRAM}: failed: {self._reasons}{where}")
         if self.failed or self.skipped or self.left_undone or not self.summarises:
             counts = _counted(
                 {
@@ -169,6 +180,7 @@ class LabelPrinter(Printer):
 class JsonPrinter(Printer):
     """One object a line and input, and a summary last; ASCII only."""
 
+    lists_failures = True
     summarises = True
 
     def _put_answer(self, name: str, answer: Answer) -> None:
@@ -189,6 +201,8 @@ class JsonPrinter(Printer):
 class CsvPrinter(Printer):
     """One row a prediction and one a failed picture, in UTF-8; undecodable file names as the bytes
     they are, text as `cells.cell` defuses it."""
+
+    lists_failures = True
 
     def __init__(self, engine: str, **given: Any) -> None:
         super().__init__(engine, **given)

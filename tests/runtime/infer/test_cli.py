@@ -462,6 +462,25 @@ def test_what_is_passed_over_is_counted(snn_infer: Command, tmp_path: Path) -> N
     assert f"snn-infer: passed over: {said}" in outcome.err
 
 
+@pytest.mark.parametrize("form", ["text", "json", "csv"])
+def test_what_failed_among_many_is_told_at_the_end(
+    snn_infer: Command, tmp_path: Path, form: str
+) -> None:
+    few, many = tmp_path / "few", tmp_path / "many"
+    for folder, count in ((few, 1), (many, 20)):
+        folder.mkdir()
+        for name in ("bad.png", "worse.png"):
+            (folder / name).write_bytes(b"no picture")
+        for number in range(count):
+            (folder / f"{number}.png").write_bytes(RED)
+    outcome = snn_infer("--format", form, many, tmp_path / "gone.png")
+    listed = "" if form != "text" else "; --format csv or json lists them"
+    said = f"failed: 2 not_an_image ({many}/bad.png, …), 1 missing ({tmp_path}/gone.png){listed}"
+    before_last, last = outcome.err.splitlines()[-2:]
+    assert before_last == f"snn-infer: {said}" and "20 labelled, 3 failed (" in last
+    assert "failed: " not in snn_infer("--format", form, few).err  # its lines are still seen
+
+
 # A32, A33: many
 
 
