@@ -164,5 +164,5 @@ def json_response(
     fields: Any, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
     """Return a JSON body; a number that JSON has not is an error of ours."""
-    body = json.dumps(fields, allow_nan=False).encode()
+    body = json.dumps(fields, allow_nan=False).encode() + b"\n"  # or a shell's prompt follows it
     return Response(body, status, headers, media_type="application/json")

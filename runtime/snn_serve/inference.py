@@ -226,7 +226,7 @@ def written(
     if asked.id is not None:
         fields["id"] = asked.id
     head = json.dumps(fields, allow_nan=False).encode()
-    return head + binary, len(head) if binary else None
+    return (head + binary, len(head)) if binary else (head + b"\n", None)
 
 
 def _packed(value: npt.NDArray[Any]) -> bytes:

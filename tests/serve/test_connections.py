@@ -76,7 +76,7 @@ def test_few_requests_wait_for_one_before_them(server: Running) -> None:
     with server.socket() as connection:  # so many are answered, and the connection is kept
         connection.sendall(PROBE * (PIPELINED + 1))
         found = b""
-        while len(statuses(found)) < PIPELINED + 1 or not found.endswith(b"}"):
+        while len(statuses(found)) < PIPELINED + 1 or not found.endswith(b"}\n"):
             found += connection.recv(65536)
         assert b"connection: close\r\n" not in found
         assert statuses(answers(connection, LAST + PROBE)) == [b"200"]

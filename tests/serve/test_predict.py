@@ -129,3 +129,19 @@ def test_zeros_before_a_length_say_nothing(server: Running) -> None:
 def test_a_request_id_is_echoed_where_it_is_one(server: Running) -> None:
     assert server.ask("/v2", headers={"x-request-id": "a-1"})[1]["x-request-id"] == "a-1"
     assert server.ask("/v2", headers={"x-request-id": "a b"})[1]["x-request-id"] != "a b"
+
+
+def test_every_json_ends_its_line(server: Running) -> None:
+    """Or the prompt of a shell would follow the answer to curl."""
+    picture = {"name": "images", "datatype": "BYTES", "shape": [1]}
+    infer = {"inputs": [{**picture, "data": [base64.b64encode(CAT.read_bytes()).decode()]}]}
+    asked = {
+        "/v2": None,
+        "/predict": CAT.read_bytes(),
+        "/predict?top=0": CAT.read_bytes(),
+        "/v2/models/default/infer": json.dumps(infer).encode(),
+        "/nothing": None,
+    }
+    for path, body in asked.items():
+        _, headers, said = server.ask(path, body)
+        assert said.endswith(b"}\n") and headers["content-length"] == str(len(said))
