@@ -131,6 +131,25 @@ def test_of_more_parts_it_is_said_which_is_not_read(root: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["imagefolder", "imagenet"])
+def test_pictures_beside_the_parts_are_spoken_of(
+    root: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A class that was put beside train, not into it."""
+    (root / "labels").mkdir()
+    (root / "labels" / "all.csv").write_text("00.png,ant")
+    fill(root / ".cache", 2, 0)
+    (root / "test").rename(root / "val")
+    assert read(root, kind).labels == CLASSES and caplog.messages == []
+    fill(root / "cat" / "indoors", 4, 9)
+    fill(root / "training", 1, 9)
+    assert read(root, kind).labels == CLASSES
+    assert caplog.messages == [
+        f"{root}: not read, since they stand beside train and val: cat (4 pictures), training "
+        "(1 picture); a class needs a folder in both, other pictures are best moved elsewhere"
+    ]
+
+
+@pytest.mark.parametrize("kind", ["imagefolder", "imagenet"])
 @pytest.mark.parametrize("name", ["Train", "TEST"])
 def test_two_parts_whose_names_differ_by_case_are_refused(root: Path, kind: str, name: str) -> None:
     """Which of them is read was the file system's choice."""

@@ -7,6 +7,7 @@
 Classes may hold folders, to any depth. Links are followed: a data set is often made of them.
 """
 
+import logging
 import os
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,8 @@ from typing import TypeAlias
 
 from snn_runtime.errors import InputError
 from snn_runtime.image.folder import Tally, is_named_by_systems, walk
+
+LOG = logging.getLogger(__name__)
 
 FileProgress = Callable[[Iterable[Path], str, int], Iterable[Path]]
 """(items, what is going on, how many) ↦ the items, shown as they pass."""
@@ -104,6 +107,7 @@ def parts(root: Path, test: Sequence[str] = TEST, validation: Sequence[str] = VA
         third = next((path for path in others if path != second), None)
         unread = [path.name for path in tests[1:] if path != third]
         notes += [f"not read: {', '.join(unread)}"] if unread else []
+        _warn_of_others(root, (first, second), {*found.values()} - {first, third, *tests})
         return Parts(first, second, tuple(notes), third)
     if second:
         raise bad(root / "train", f"no such folder, expected it beside {second.name}")
@@ -111,6 +115,25 @@ def parts(root: Path, test: Sequence[str] = TEST, validation: Sequence[str] = VA
         beside = ", ".join(path.name for path in found.values() if path != first)
         raise bad(root / test[0], f"no such folder, nor {', '.join(test[1:])}; there is {beside}")
     return Parts(first or root, None)
+
+
+def _warn_of_others(root: Path, read: tuple[Path, Path], others: Iterable[Path]) -> None:
+    """Name folders of pictures beside those that are read: perhaps classes in the wrong place."""
+    counts = {path.name: _count(path) for path in sorted(others)}
+    held = [f"{name} ({n:,} picture{'s' * (n != 1)})" for name, n in counts.items() if n]
+    if not held:
+        return
+    more = f" and {len(held) - NAMED:,} more" if len(held) > NAMED else ""
+    train, test = (path.name for path in read)
+    LOG.warning(
+        "%s: not read, since they stand beside %s and %s: %s%s; a class needs a folder in both, "
+        "other pictures are best moved elsewhere",
+        root, train, test, ", ".join(held[:NAMED]), more,
+    )  # fmt: skip
+
+
+def _count(folder: Path) -> int:
+    return sum(not entry.passed and entry.error is None for entry in walk(str(folder), follow=True))
 
 
 def classes(folder: Path) -> Classes:
