@@ -67,6 +67,7 @@ class Clock:
             settle(network, slow())
 
         monkeypatch.setattr("snn_train.beginning.load", lambda *_: data)
+        monkeypatch.setattr("snn_train.found.load", lambda *_: data)
         monkeypatch.setattr(api, "plot", slow_plot)
         monkeypatch.setattr(torch, "compile", Compiled)
         monkeypatch.setattr(step, "step", slow_step)

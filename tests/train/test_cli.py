@@ -287,10 +287,67 @@ def test_data_that_changed_is_refused_on_resume(
     begun("--width", "0.05", data=f"imagefolder:{root}")
     victim = root / "train" / "ant" / "3.png"
     victim.write_bytes(encoded(picture(8, 8).rotate(90), "PNG"))
-    answer = train_snn("--resume", tmp_path / "begun")
-    refused(answer, 5, str(root), "has changed since the run")
+    directory = tmp_path / "begun"
+    begin = (
+        f"or begin a new run: train-snn --data imagefolder:{root} --out {directory}-2 [bad_data]"
+    )
+    answer = train_snn("--resume", directory)
+    refused(answer, 3, f"{root} has changed since the run in {directory} began", "others", begin)
+    (root / "test" / "bee" / "3.png").unlink()
+    (directory / "ann.pt").touch()
+    answer = train_snn("--resume", directory)
+    refused(answer, 3, "began: bee has 19 pictures, had 20; put", f"--ann {directory}/ann.pt --out")
+    (directory / "t1.pt").touch()
+    refused(train_snn("--resume", directory), 3, f" --from {directory}/t1.pt --out")
     victim.unlink()
-    refused(train_snn("--resume", tmp_path / "begun"), 3, "19 training images")
+    refused(train_snn("--resume", directory), 3, "19 training images")
+
+
+def test_a_run_goes_on_from_any_folder(
+    train_snn: Command,
+    begun: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    root, other, directory = photos(tmp_path / "photos", 8, 8), tmp_path / "other", tmp_path / "run"
+    monkeypatch.chdir(tmp_path)
+    begun("--width", "0.05", data="imagefolder:photos")
+    (tmp_path / "begun").rename(directory)
+    photos(other / "photos", 9, 9)  # others of the same name
+    monkeypatch.chdir(other)
+    assert train_snn("--resume", directory, "--format", "json").code == 0
+    root.rename(tmp_path / "moved")
+    refused(train_snn("--resume", directory), 3, "imagefolder:photos has changed", "are others")
+    shutil.rmtree(other / "photos")
+    answer = train_snn("--resume", directory)
+    refused(answer, 3, f"photos: found neither in {tmp_path}, where the run began, nor in {other}:")
+    (other / "photos").symlink_to(tmp_path / "moved")
+    assert train_snn("--resume", directory, "--format", "json").code == 0
+    assert checkpoint.load(directory / "latest.pt")["found"] == {
+        "folder": str(other),
+        "counts": {"ant": 20, "bee": 20},
+    }
+
+
+def test_the_state_of_an_older_version_goes_on_where_its_run_began(
+    train_snn: Command,
+    begun: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    root, directory = photos(tmp_path / "photos", 8, 8), tmp_path / "begun"
+    monkeypatch.chdir(tmp_path)
+    content = begun("--width", "0.05", data="imagefolder:photos")
+    del content["found"]
+    checkpoint.save(directory / "latest.pt", content)
+    monkeypatch.chdir(root)
+    answer = train_snn("--resume", directory)
+    refused(answer, 3, f"photos: not found in {root}: go on from the folder in which the run began")
+    monkeypatch.chdir(tmp_path)
+    assert train_snn("--resume", directory, "--format", "json").code == 0
+    checkpoint.save(directory / "latest.pt", content)
+    (root / "test" / "ant" / "1.png").unlink()
+    refused(train_snn("--resume", directory), 3, "of an older version, does not say how; put the")
 
 
 def test_help_shows_examples_data_and_exit_codes(train_snn: Command) -> None:

@@ -17,7 +17,7 @@ from snn_export import trained as exported_runs
 from snn_runtime.errors import InputError, ModelError, UsageError
 from snn_runtime.graph.reference import run as interpret
 from snn_runtime.model_file import read_file
-from snn_train import api, beginning, checkpoint, probe
+from snn_train import api, beginning, checkpoint, found, probe
 from snn_train.data import DataSet
 from snn_train.data.normalisation import Normalisation
 from snn_train.ensemble import Ensemble, Member
@@ -42,6 +42,7 @@ def first(
 ) -> Path:
     """The folder of a run, whose data is that of every later one."""
     monkeypatch.setattr(beginning, "load", lambda *_: tiny_data)
+    monkeypatch.setattr(found, "load", lambda *_: tiny_data)
     run = new_run(tmp_path / "first", stages=(Stage(0, 2), Stage(2, 1), Stage(1, 1)), **ANY)
     train_run(run, tiny_data, Recorder())
     return tmp_path / "first"

@@ -13,7 +13,7 @@ from train.torchvision_like import vgg, vgg_state
 
 from snn_runtime.errors import InputError, ModelError, UsageError
 from snn_runtime.image import Fit
-from snn_train import api, beginning, checkpoint, pretrained_ann
+from snn_train import api, beginning, checkpoint, found, pretrained_ann
 from snn_train.batches import Split
 from snn_train.data import DataSet
 from snn_train.defaults import default_recipe
@@ -152,6 +152,7 @@ def test_a_run_that_ends_while_its_ann_is_judged_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(beginning, "load", lambda *_: tiny_data)
+    monkeypatch.setattr(found, "load", lambda *_: tiny_data)
     flags = ("--epochs", "1", "--threads", "1", "--rate-limits", "0,1", "--largest-drop", "1")
     with monkeypatch.context() as meanwhile:
         meanwhile.setattr(api, "judge_first", lambda *_: 1 / 0)

@@ -13,7 +13,8 @@ loop       training (stages, epochs), step (one step), schedule (its learning ra
            muon, teacher, ensemble (of other runs), spike_budget, average, batches
 stages     stages (how one ends and the next begins), calibrate, validation, remedy
 beginning  beginning (with what), pretrained (T = 1), exported, pretrained_ann, torchvision_file,
-           torchvision_vgg, torchvision_resnet, few (a recipe for few pictures)
+           torchvision_vgg, torchvision_resnet, few (a recipe for few pictures),
+           found (pictures again)
 state      state (what an interruption must not lose), records, saving, folder, lock, checkpoint,
            torch_zip
 data       data: a folder of its own

@@ -6,14 +6,13 @@ from typing import Any
 
 import torch
 
-from snn_runtime.errors import ModelError, UsageError
+from snn_runtime.errors import UsageError
 from snn_runtime.files import sweep_temporary
 from snn_runtime.image import Fit
 from snn_train import remedy, state
 from snn_train.beginning import (
     check_selected,
     check_unchanged,
-    data_of,
     done,
     pictures,
     refused,
@@ -22,9 +21,10 @@ from snn_train.beginning import (
 from snn_train.choices import Precision, RecipeName
 from snn_train.data import DataSet
 from snn_train.ensemble import Ensemble
-from snn_train.experiment import Experiment, digest
+from snn_train.experiment import Experiment
 from snn_train.few import default
 from snn_train.folder import check_free, check_outside
+from snn_train.found import Found, find_again
 from snn_train.lock import locked, new_folder
 from snn_train.mistakes import review
 from snn_train.parallel import AUTOMATIC, Machine, Team, joined
@@ -124,7 +124,8 @@ def resume(
         The finished run.
 
     Raises:
-        ModelError: there is nothing to resume, or its data has changed.
+        ModelError: there is nothing to resume.
+        InputError: its data is not there, or has changed.
         SnnError: as `train`.
         Stopped: likewise.
     """
@@ -135,11 +136,7 @@ def resume(
         _check_team(team, run.recipe)
         compute_with(machine.threads, run.threads)
         remedy.apply(run, changes)
-        data = data_of(run.experiment.data, run.experiment, progress)
-        if digest(data) != run.experiment.data_digest:
-            raise ModelError(
-                "bad_checkpoint", f"{run.experiment.data} has changed since the run in {directory}"
-            )
+        data, run.found = find_again(run.experiment, run.found, directory, progress.files)
         if machine.threads is None and (note := crowded(torch.get_num_threads())):
             progress.note(note)
         return _finish(run, data, progress, machine, team)
@@ -227,7 +224,7 @@ def _start(
         run = begun.start(experiment, data, directory, place.device, place.team)
     else:
         run = state.start(experiment, directory, place.device)
-    run.time_budget = hours
+    run.time_budget, run.found = hours, Found.here(data)
     return run
 
 

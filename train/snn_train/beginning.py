@@ -10,6 +10,7 @@ from snn_runtime.image import Fit
 from snn_train.choices import OF_THE_ANN, OF_THE_FILE, takes_size
 from snn_train.data import DataSet, load
 from snn_train.experiment import Experiment, digest
+from snn_train.found import data_of
 from snn_train.pretrained import Pretrained
 from snn_train.pretrained_ann import PretrainedAnn
 from snn_train.progress import Progress
@@ -68,7 +69,7 @@ def pictures(
         if size is not None or fit is not None:
             flag = "--fit" if size is None else "--image-size"
             raise UsageError("bad_flag", f"{flag}: {begun.path} has its own")
-        data = data_of(spec, begun.experiment, progress)
+        data = data_of(spec, begun.experiment, progress.files)
         return replace(data, notes=(*data.notes, *_unsure(begun.path, begun.experiment, data)))
     if isinstance(begun, PretrainedAnn) and takes_size(spec):
         size = size or begun.size
@@ -94,9 +95,3 @@ def refused() -> Iterator[None]:
         yield
     except ValueError as error:
         raise UsageError("bad_flag", str(error)) from error
-
-
-def data_of(spec: str, experiment: Experiment, progress: Progress) -> DataSet:
-    """Pictures as `experiment` wants them."""
-    size = experiment.size if takes_size(spec) else None
-    return load(spec, progress.files, size, experiment.fit)

@@ -21,6 +21,7 @@ from snn_runtime.errors import ModelError
 from snn_train import checkpoint
 from snn_train.experiment import Experiment
 from snn_train.folder import DAMAGED, LATEST, PREVIOUS, set_aside
+from snn_train.found import Found
 from snn_train.network import SpikingNetwork
 from snn_train.optimiser import load_state, make_optimiser
 from snn_train.parallel import ALONE, Team
@@ -43,8 +44,7 @@ class Position:
     step: int = 0
     loss: float = 0.0
     seconds: float = 0.0
-    training: float = 0.0
-    """Accuracies of the steps, added up."""
+    training: float = 0.0  # accuracies of the steps, added up
 
 
 @dataclass
@@ -71,8 +71,7 @@ class Run:
     optimiser: torch.optim.Optimizer
     best: Kept
     position: Position = field(default_factory=Position)
-    records: list[EpochRecord] = field(default_factory=list)
-    """One an epoch, as in metrics.jsonl."""
+    records: list[EpochRecord] = field(default_factory=list)  # one an epoch, as in metrics.jsonl
     outcomes: list[StageOutcome] = field(default_factory=list)  # one a finished stage
     spike_budget: SpikeBudget | None = None  # where the recipe has a spike rate to end at
     average: SpikingNetwork | None = None  # where the recipe has `ema`
@@ -84,6 +83,7 @@ class Run:
     failed_saves: int = 0  # in a row
     time_budget: TimeBudget | None = None
     test_pictures: int = 0  # where nobody has counted
+    found: Found | None = None  # its pictures, unless an older version began the run
 
     @property
     def judged(self) -> SpikingNetwork:
@@ -137,6 +137,7 @@ class Run:
             "threads": self.threads,
             "compiled": self.compiled,
             "time_budget": self.time_budget.state() if self.time_budget else None,
+            "found": vars(self.found) if self.found else None,
         }
         checkpoint.save(latest, content)
 
@@ -145,8 +146,7 @@ class Run:
         return torch.Generator().manual_seed(self._seed(purpose, self.position.epoch, step))
 
     def dropout_seed(self) -> int:
-        purpose = f"dropout{self.team.rank or ''}"
-        return self._seed(purpose, self.position.epoch, self.position.step)
+        return self._seed(f"dropout{self.team.rank or ''}", self.position.epoch, self.position.step)
 
     def begin_average(self) -> None:
         """Let the average start from what the network is now."""
@@ -227,17 +227,17 @@ def _restore(content: dict[str, Any], directory: Path, device: torch.device) -> 
         budget = SpikeBudget(**content["budget"]) if content.get("budget") else None
         hours = TimeBudget.of(content["time_budget"]) if content.get("time_budget") else None
         unhealthy = Kept(**content["unhealthy"]) if content.get("unhealthy") else None
+        found = Found(**content["found"]) if content.get("found") else None
         average = copy.deepcopy(network) if content.get("average") else None
         if average:
             average.load_state_dict(content["average"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(
-            "bad_checkpoint", f"{directory}: holds no resumable run ({error})"
-        ) from error
+        problem = f"{directory}: holds no resumable run ({error})"
+        raise ModelError("bad_checkpoint", problem) from error
     return Run(
         experiment, directory, network, optimiser, best, position, records, outcomes, budget,
         average, content.get("micro_batch"), content.get("threads"),
-        content.get("compiled", False), unhealthy=unhealthy, time_budget=hours,
+        content.get("compiled", False), unhealthy=unhealthy, time_budget=hours, found=found,
     )  # fmt: skip
 
 

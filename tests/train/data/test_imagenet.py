@@ -445,4 +445,4 @@ def test_a_damaged_picture_stops_the_run_when_it_is_met_and_once_repaired_it_goe
     assert_same(left(out), left(tmp_path / "whole"))
     victim.rename(victim.with_name("other.JPEG"))
     answer = train_snn("--resume", out)
-    assert answer.code == 5 and "has changed since the run" in answer.err
+    assert answer.code == 3 and "has changed since the run" in answer.err
