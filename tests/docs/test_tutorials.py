@@ -50,7 +50,9 @@ def test_a_camera_frame(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     trained, exported, scanned, labelled = followed("tutorials/digits.md")
-    assert trained.endswith("runs/digits/t1.pt  next: export-snn runs/digits/t1.pt model.onnx\n")
+    assert trained.endswith(
+        "runs/digits/t1.pt  next: export-snn runs/digits/t1.pt model.onnx --data digits\n"
+    )
     assert "\nproven: checker passed" in exported and scanned == ""
     assert [line.split(":")[0] for line in labelled.splitlines()] == [
         f"scans/{number}.png" for number in range(10)
@@ -69,7 +71,7 @@ def test_your_own_photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
                 pixels[..., place] += 120  # red cats, green ships, blue trucks
                 Image.fromarray(pixels).save(folder / f"{number}.jpg")
     trained, exported, labelled, written, counted = followed("tutorials/photographs.md")
-    assert trained.endswith("next: export-snn runs/imagefolder/t1.pt model.onnx\n")
+    assert trained.endswith("runs/imagefolder/t1.pt model.onnx --data imagefolder:photos\n")
     assert "accuracy on 15 test images" in exported and len(labelled.splitlines()) == 5
     assert len(written.splitlines()) == 16
     assert re.fullmatch(r"\d+ of 15 right, \d+ unsure\n", counted)

@@ -16,7 +16,7 @@ from refusals import refused
 from snn_runtime.errors import InputError
 from snn_train import api, checkpoint, remedy, validation
 from snn_train.progress import epoch_line
-from snn_train.records import EpochRecord
+from snn_train.records import EpochRecord, StageOutcome
 
 if TYPE_CHECKING:
     from train.conftest import Answer
@@ -382,7 +382,27 @@ def test_text_ends_with_a_table_and_the_next_command(train_snn: Command, tmp_pat
     assert [line.split()[0] for line in lines[-7:-3]] == ["stage", "ann", "t2", "t1"]
     assert [line.split()[0] for line in lines[-19:-8]] == ["is", *"0123456789"]
     assert lines[-2].startswith(f"pictures in {directory}: training.png, confusion.png")
-    assert lines[-1] == f"{directory}/t1.pt  next: export-snn '{directory}/t1.pt' model.onnx"
+    export = f"export-snn '{directory}/t1.pt' model.onnx --data digits"
+    assert lines[-1] == f"{directory}/t1.pt  next: {export}"
+
+
+def test_the_next_command_is_for_the_folder_one_is_in(
+    train_snn: Command, idle: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(tmp_path / "my photos", 8, 8)
+    monkeypatch.chdir(tmp_path)
+    outcome = StageOutcome(
+        stage="t1", timesteps=1, validation=1, test=1, spike_rate=0, rates={}, epochs=1, seconds=1
+    )
+    monkeypatch.setattr(api, "train_run", lambda run, *_: run.outcomes.append(outcome))
+    flags = ("--width", "0.05", "--out", tmp_path / "run")
+    assert train_snn("--data", "imagefolder:my photos", *flags).out.endswith(
+        f"next: export-snn {tmp_path}/run/t1.pt model.onnx --data 'imagefolder:my photos'\n"
+    )
+    monkeypatch.chdir("run")
+    assert train_snn("--resume", ".").out.endswith(
+        f"next: export-snn t1.pt model.onnx --data 'imagefolder:{tmp_path}/my photos'\n"
+    )
 
 
 def test_a_run_that_diverges_exits_with_8_and_says_how_to_go_on(

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from snn_train import mistakes
 from snn_train.folder import CONFUSION, MISTAKES, PLOT
+from snn_train.found import seen_from
 from snn_train.mistakes import Confusion
 from snn_train.pace import Pace
 from snn_train.progress import Progress, epoch_line, pace_line
@@ -102,7 +103,7 @@ class Terminal(Progress):
         if drawn:
             print(f"pictures in {run.directory}: {', '.join(drawn)}")
         steps = run.outcomes[-1].timesteps
-        then = f"next: export-snn {shlex.quote(str(last))} model.onnx"
+        then = f"next: {_export(run, last)}"
         print(f"{last}  {then if steps == 1 else f'T={steps}; export-snn takes T=1 only'}")
 
 
@@ -134,6 +135,13 @@ class JsonLines(Terminal):
 
 def _again(run: Run) -> str:
     return f"train-snn --resume {shlex.quote(str(run.directory))}"
+
+
+def _export(run: Run, checkpoint: Path) -> str:
+    """The command for here, with the pictures by which it measures and calibrates."""
+    spec, here = run.experiment.data, str(Path.cwd())
+    spec = seen_from(here, spec, run.found.folder if run.found else here)
+    return shlex.join(["export-snn", str(checkpoint), "model.onnx", "--data", spec])
 
 
 def table(outcomes: Sequence[StageOutcome]) -> str:
