@@ -121,6 +121,10 @@ def test_a_second_signal_ends_at_once_and_leaves_a_state(
         time.sleep(0.01)
         trainer.signal(signal.SIGINT)
         assert trainer.wait() == 130
+        said = trainer.output.read_text()
+        assert said.count("  stopping after this step") == 1 and said.endswith(
+            f"to go on: train-snn --resume {directory}\n"
+        )
         taken.append(time.monotonic() - begun)
         states = [directory / name for name in ("latest.pt", "previous.pt")]
         assert any(state.exists() and checkpoint.load(state)["position"] for state in states)

@@ -46,7 +46,8 @@ class Terminal(Progress):
     def begin(self, run: Run) -> None:
         self.run = run
         # From here on a signal is answered after the step; before, it ends the command at once.
-        self.interruption = Interruption(patient=run.team.size > 1)
+        again = _again(run) if run.team.leads else None
+        self.interruption = Interruption(again=again, patient=run.team.size > 1)
         super().begin(run)
 
     def step(self, pace: Pace) -> None:
