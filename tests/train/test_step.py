@@ -110,7 +110,7 @@ def test_out_of_memory_halves_the_parts_and_keeps_the_batch(
     seen = small_memory(4)
     run = new_run(tmp_path / "halved", **WITHOUT_NORMS, dropout=0.0)
     train_run(run, tiny_data, halved)
-    assert halved.notes == [
+    assert [note for note in halved.notes if "kept as it was" not in note] == [
         "ran out of memory with 6 pictures at once; the batch goes on in parts of 3",
     ]
     assert seen[:6] == [12, 6, 3, 3, 3, 3] and set(seen[2:]) == {3}

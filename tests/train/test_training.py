@@ -61,6 +61,36 @@ def go_on(directory: Path, data: DataSet, stop: Callable[[], bool] = never) -> N
     train_run(resume(directory, torch.device("cpu")), data, Recorder(stopping=stop))
 
 
+def test_numbers_that_no_line_of_the_last_epoch_shows_are_explained(
+    new_run: NewRun, tiny_data: DataSet, tmp_path: Path, recorder: Recorder
+) -> None:
+    run = new_run(tmp_path)
+    train_run(run, tiny_data, recorder)
+    said = {note.split(":")[0]: note for note in recorder.notes}
+    for reached in run.outcomes:
+        last = [record for record in recorder.records if record.stage == reached.stage][-1]
+        same = (reached.validation, reached.spike_rate) == (last.validation, last.spike_rate)
+        if not same:
+            assert "kept as it was after epoch" in said[reached.stage]
+            assert f"validation {reached.validation:.2%}" in said[reached.stage]
+    assert (
+        "normalisations averaged anew (settled): validation" in said["t1"]
+        and "  spikes " in said["t1"]
+    )
+
+
+def test_where_the_last_epoch_is_what_is_kept_nothing_is_said(
+    new_run: NewRun,
+    tiny_data: DataSet,
+    tmp_path: Path,
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stages, "settle", lambda *_: None)
+    train_run(new_run(tmp_path, stages=(Stage(0, 1), Stage(1, 1))), tiny_data, recorder)
+    assert recorder.notes == []
+
+
 @pytest.mark.parametrize("recipe", ["iir-bn", "iir"])
 def test_stopped_after_any_step_a_run_ends_with_the_same_bits(
     new_run: NewRun, tiny_data: DataSet, tmp_path: Path, recipe: str
@@ -325,7 +355,7 @@ def test_a_loss_that_is_not_finite_rolls_the_stage_back_and_halves_the_rate(
     monkeypatch.setattr(steps_module, "learning_rate", spy)
     made = new_run(tmp_path)
     train_run(made, tiny_data, recorder)
-    assert recorder.notes == [
+    assert [note for note in recorder.notes if "kept as it was" not in note] == [
         f"{stage.name}: loss is not finite; back to its best state, learning rate halved"
     ]
     steps = 3 * stage.epochs
@@ -391,7 +421,7 @@ def test_after_four_failures_the_run_ends_and_the_last_good_state_is_there(
     break_loss(monkeypatch, lambda now: now >= 8)  # from the second step at T = 2
     with pytest.raises(DivergedError, match="stage t2 failed 4 times.*loss is not finite"):
         train_run(new_run(tmp_path), tiny_data, recorder)
-    assert len(recorder.notes) == RETRIES == 3
+    assert sum("back to its best state" in note for note in recorder.notes) == RETRIES == 3
     assert DivergedError.exit_code == 8
     for name in ("ann.pt", "latest.pt", "previous.pt"):
         weights = checkpoint.load(tmp_path / name)["network"].values()

@@ -77,12 +77,14 @@ def _keep_refused(run: Run, split: Split) -> Kept:
     return state
 
 
-def finish(run: Run, split: Split) -> None:
-    """Keep the stage's best state as a checkpoint and make the next stage's network from it."""
+def finish(run: Run, split: Split) -> str:
+    """Keep the stage's best state as a checkpoint and make the next stage's network from it;
+    returns a message, empty where the line of the last epoch says all."""
     run.network.load_state_dict(run.best.weights)
     run.average = None
-    _settle(run, split)
+    settled = _settle(run, split)
     outcome = _outcome(run, run.best)
+    message = _kept(run, outcome, settled)
     run.outcomes.append(outcome)
     _save(run, outcome, run.best.weights, run.checkpoint(run.stage.name))
     if run.team.leads:
@@ -91,6 +93,22 @@ def finish(run: Run, split: Split) -> None:
     if not run.finished:
         begin(run, split)
     save_and_go_on(run)
+    return message
+
+
+def _kept(run: Run, outcome: StageOutcome, settled: bool) -> str:
+    """Say which state a stage keeps, where the last epoch's line shows other numbers."""
+    last, now = run.records[-1], _shown(outcome.validation, outcome.spike_rate)
+    if now == _shown(last.validation, last.spike_rate):
+        return ""
+    how = ", with its normalisations averaged anew (settled)" if settled else ""
+    return f"{outcome.stage}: kept as it was after epoch {run.best.epoch + 1}{how}: {now}"
+
+
+def _shown(validation: float, spike_rate: float | None) -> str:
+    """As an epoch's line has them."""
+    spikes = "" if spike_rate is None else f"  spikes {spike_rate:.1%}"
+    return f"validation {validation:.2%}{spikes}"
 
 
 def _outcome(run: Run, state: Kept) -> StageOutcome:
@@ -109,17 +127,20 @@ def _outcome(run: Run, state: Kept) -> StageOutcome:
     )
 
 
-def _settle(run: Run, split: Split) -> None:
-    """Settle the best state's normalisations; kept where validation is none the worse for it."""
+def _settle(run: Run, split: Split) -> bool:
+    """Settle the best state's normalisations where validation is none the worse for it; returns
+    whether they are."""
     if not run.network.normalised_weights():
-        return
+        return False
     order = torch.randperm(len(split.images), generator=run.random("settling"))
     # Full batches only: of one picture alone no normalisation has a variance.
     parts = torch.split(order, split.batch_size)[: min(SETTLING_BATCHES, split.steps)]
     settle(run.network, batches(run, split.images, parts))
     accuracy, rates = evaluate(run.network, split.held_out, split.held_out_labels, run)
-    if not keep_if_best(run, accuracy, rates, run.best.epoch, run.best.accuracy):
+    better = keep_if_best(run, accuracy, rates, run.best.epoch, run.best.accuracy)
+    if not better:
         run.network.load_state_dict(run.best.weights)
+    return better
 
 
 def begin(run: Run, split: Split) -> None:

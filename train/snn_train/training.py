@@ -65,7 +65,8 @@ def train_run(run: Run, data: DataSet, progress: Progress) -> Tensor:
         trainer = StageTrainer(run, split, progress, student, teacher)
         while problem := trainer.train():
             progress.note(stages.retry(run, problem, split))
-        stages.finish(run, split)
+        if kept := stages.finish(run, split):
+            progress.note(kept)
     return stages.test(run, data)
 
 
