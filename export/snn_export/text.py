@@ -3,6 +3,7 @@
 from typing import Any
 
 from snn_runtime.graph import SpikingGraph
+from snn_train.data.overview import TELLING
 
 SHOWN = 5
 """Layers named in one line of warning."""
@@ -146,7 +147,8 @@ def confidence_lines(facts: dict[str, Any]) -> list[str]:
         f"pictures unlike anything in training: {facts['kept']:.0%} of half of the fitted ones are "
         f"none; of the test images {facts['unfamiliar']:.1%} count as such"
         if facts["unfamiliar"] is not None
-        else f"pictures unlike anything in training are not told: {facts['images']:,} are too few"
+        else f"pictures unlike anything in training are not told: {facts['images']:,} are too few, "
+        f"{TELLING} are needed"
     )
     if facts["learnt"]:
         lines.append(

@@ -36,6 +36,7 @@ from snn_runtime.graph.reference import Counts, Spikes
 from snn_runtime.model import load
 from snn_train import data as data_sets
 from snn_train.data import DataSet
+from snn_train.data.overview import TELLING
 from snn_train.experiment import digest
 
 
@@ -260,13 +261,13 @@ def test_what_is_usual_is_learnt_from_one_half_and_far_from_the_other() -> None:
     assert (others <= known.farthest).mean() == pytest.approx(0.95, abs=2e-3)
 
 
-@pytest.mark.parametrize("count", [0, 1, 37])
+@pytest.mark.parametrize("count", [0, 1, TELLING - 1])
 def test_few_pictures_do_not_say_what_is_far(count: int) -> None:
     counts = np.random.default_rng(0).poisson(9, (count, 4)).astype(np.int64)
     assert familiarity(counts, {"a": 4}) is None
 
 
-@pytest.mark.parametrize("count", [38, 60, 300])
+@pytest.mark.parametrize("count", [TELLING, 60, 300])
 def test_five_in_a_hundred_of_the_same_kind_are_far(count: int) -> None:
     """In the mean over samples, be they small: the quantile of a small sample is too near."""
     rng, shares = np.random.default_rng(count), []
@@ -282,7 +283,7 @@ def test_too_few_are_reported() -> None:
     error = {"before": 0.1, "after": 0.05}
     facts = {"temperature": 1, "floor": 0, "images": 15, "source": "pictures", "test_images": 9}
     facts |= {"calibration_error": error, "kept": 0.95, "unfamiliar": None, "learnt": False}
-    assert confidence_lines(facts)[1].endswith("are not told: 15 are too few")
+    assert confidence_lines(facts)[1].endswith("are not told: 15 are too few, 38 are needed")
 
 
 @pytest.mark.parametrize(

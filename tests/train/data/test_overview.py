@@ -184,6 +184,10 @@ def test_sizes_and_classes_in_words() -> None:
     assert balance(many, torch.arange(11)[:7].repeat(2)) == "to train on: 0 to 2 pictures a class"
     assert weighting(("a", "b"), torch.tensor([0, 0, 0, 1, 1]), True) == ""  # 1.5 times
     assert selection(1000, "x", 9) == ""
+    assert selection(38, "x", 9).endswith("smaller differences say nothing")
+    needed = "; export-snn needs 38 to tell what is unlike anything in training: add pictures"
+    assert selection(37, "", 9).endswith(f"{needed} there")
+    assert selection(37, "x", 9).endswith(f"{needed}, or begin with a larger --validation")
     assert 100 * uncertainty(0.9, 100) == pytest.approx(5.88)
 
 

@@ -17,6 +17,9 @@ NAMED = 10
 """Classes that are counted by name; of more the least and the most."""
 FEW = 1000
 """Pictures below which an accuracy is known so badly that it is said."""
+TELLING = 38
+"""Pictures that select from which `export-snn` can tell what is unlike anything in training. One
+half says what is usual; the largest distance of the other half, 19, is the limit."""
 LIKELY = 0.9
 """The accuracy at which that is worked out."""
 
@@ -68,10 +71,13 @@ def selection(count: int, drawn: str, testing: int) -> str:
     if count >= FEW:
         return ""
     few, test = (f"±{100 * uncertainty(LIKELY, n):.0f} points" for n in (count, testing))
+    more = "add pictures, or begin with a larger --validation" if drawn else "add pictures there"
+    untold = f"; export-snn needs {TELLING} to tell what is unlike anything in training: {more}"
     which = f"{count:,} of those to train on, {drawn}," if drawn else f"{count:,} pictures"
     return (
         f"{which} select the best epoch; on so few {LIKELY:.0%} right is known to {few}, and on "
         f"{testing:,} that test to {test}: smaller differences say nothing"
+        f"{untold if count < TELLING else ''}"
     )
 
 
