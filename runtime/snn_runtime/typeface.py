@@ -8,6 +8,7 @@ or as a question mark: the boxes that fonts have for what they lack say nothing.
 import unicodedata
 from collections.abc import Callable
 from functools import cache, lru_cache
+from typing import TypeAlias
 
 from PIL import ImageFont
 from PIL.ImageFont import FreeTypeFont, Layout
@@ -38,6 +39,8 @@ _UNASSIGNED = "\uffff"
 """No character, now or ever: every font draws it as what it lacks."""
 _TRIED = 32
 """Pixels of the fonts that are asked what they have."""
+Mask: TypeAlias = tuple[tuple[int, int], bytes]
+"""Width and height of what is drawn, and its pixels."""
 
 
 def typeset(text: str, height: float) -> tuple[str, FreeTypeFont]:
@@ -92,10 +95,18 @@ def _font(file: str, height: float) -> FreeTypeFont:
 
 @lru_cache(maxsize=4096)
 def _has(file: str, character: str) -> bool:
-    return _drawn(file, character) != _drawn(file, _UNASSIGNED)
+    font, lacking = _asked(file)
+    return _drawn(font, character) != lacking
 
 
-def _drawn(file: str, character: str) -> tuple[tuple[int, int], bytes]:
-    # A character alone, unshaped: or a mark would get a circle to stand on, and differ by that.
-    mask = _font(file, _TRIED).font_variant(layout_engine=Layout.BASIC).getmask(character)
+@cache
+def _asked(file: str) -> tuple[FreeTypeFont, Mask]:
+    """A font to ask what it has, and how it draws what it lacks."""
+    # Unshaped: or a mark would get a circle to stand on, and differ by that.
+    font = _font(file, _TRIED).font_variant(layout_engine=Layout.BASIC)
+    return font, _drawn(font, _UNASSIGNED)
+
+
+def _drawn(font: FreeTypeFont, character: str) -> Mask:
+    mask = font.getmask(character)
     return mask.size, bytes(mask)
