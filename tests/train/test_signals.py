@@ -10,8 +10,9 @@ from snn_train.signals import STOPPING, Interruption
 
 
 @pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    before = [signal.getsignal(number) for number in STOPPING]
+def heard() -> Iterator[None]:
+    """No signal is ignored at first, as SIGINT is in the background of a shell."""
+    before = [signal.signal(number, signal.SIG_DFL) for number in STOPPING]
     yield
     for number, handler in zip(STOPPING, before, strict=True):
         signal.signal(number, handler)
@@ -19,7 +20,6 @@ def restored() -> Iterator[None]:
 
 @pytest.mark.parametrize("number", STOPPING)
 def test_a_signal_stops_a_run(number: signal.Signals) -> None:
-    signal.signal(number, signal.SIG_DFL)
     interruption = Interruption()
     signal.raise_signal(number)
     assert interruption() and interruption.received == number
